@@ -1,0 +1,112 @@
+/** Why a call fails: the names of `lingpai.v1.ErrorReason` without their prefix. */
+export type Reason =
+  | 'INVALID_REQUEST'
+  | 'APP_NOT_FOUND'
+  | 'GENERATION_NOT_REACHED'
+  | 'COOLDOWN'
+  | 'BUDGET_EXHAUSTED'
+  | 'WATCHER_STALLED'
+  | 'TOO_MANY_WATCHERS'
+  | 'DRAINING'
+  | 'INTERNAL'
+  | UpstreamReason;
+
+/** The reasons that lie with WeChat or with the way to it. */
+export type UpstreamReason =
+  | 'UPSTREAM_UNREACHABLE'
+  | 'UPSTREAM_TIMEOUT'
+  | 'UPSTREAM_MALFORMED'
+  | 'UPSTREAM_BUSY'
+  | 'UPSTREAM_ERROR'
+  | 'SECRET_INVALID'
+  | 'SECRET_FROZEN'
+  | 'APP_ID_INVALID'
+  | 'UPSTREAM_REQUEST_INVALID'
+  | 'IP_NOT_ALLOWED'
+  | 'ACCOUNT_CLOSED'
+  | 'CONFIRMATION_REQUIRED'
+  | 'CONFIRMATION_REFUSED'
+  | 'DAILY_QUOTA_EXHAUSTED'
+  | 'MINUTE_QUOTA_EXHAUSTED';
+
+/** What WeChat said, free of secrets. */
+export interface UpstreamAnswer {
+  readonly errcode: number;
+  readonly errmsg: string;
+  /** WeChat's request id; its support asks for it. Empty when the answer had none. */
+  readonly rid: string;
+}
+
+/** How soon a failed call is worth repeating. */
+export type Recovery =
+  /** Try again after a backoff that grows with the failures. */
+  | { readonly kind: 'backoff' }
+  /** Nothing will change until a person acts: try again after this pause, or when the configuration changes. */
+  | { readonly kind: 'pause'; readonly ms: number }
+  /** Try again when the daily quota resets. */
+  | { readonly kind: 'daily_quota' }
+  /** Try again in the next minute. */
+  | { readonly kind: 'minute_quota' };
+
+/**
+ * What is known of the effect of a failed call.
+ * `unsent`: no byte reached WeChat. `refused`: WeChat answered that it did not do it. `unknown`: it may have been done.
+ */
+export type CallEffect = 'unsent' | 'refused' | 'unknown';
+
+/** A call to WeChat that did not succeed. Adapters throw nothing else. */
+export class UpstreamError extends Error {
+  override readonly name = 'UpstreamError';
+  readonly reason: UpstreamReason;
+  readonly recovery: Recovery;
+  readonly effect: CallEffect;
+  readonly answer: UpstreamAnswer | undefined;
+
+  /** `message` says in words what is wrong and what to do; it holds no secret, token or openid. */
+  constructor(
+    message: string,
+    options: { reason: UpstreamReason; recovery: Recovery; effect: CallEffect; answer?: UpstreamAnswer | undefined },
+  ) {
+    super(message);
+    this.reason = options.reason;
+    this.recovery = options.recovery;
+    this.effect = options.effect;
+    this.answer = options.answer;
+  }
+}
+
+/** One field of a request and what is wrong with it. */
+export interface Violation {
+  /** The path of the field, in proto names: `app_id`. */
+  readonly field: string;
+  readonly description: string;
+}
+
+/** An error that a caller of the broker gets; `src/rpc/errors.ts` turns it into a gRPC status. */
+export class LingpaiError extends Error {
+  override readonly name = 'LingpaiError';
+  readonly reason: Reason;
+  readonly appId: string | undefined;
+  readonly answer: UpstreamAnswer | undefined;
+  /** After how many milliseconds a retry can help; undefined when none can. */
+  readonly retryAfterMs: number | undefined;
+  readonly violations: readonly Violation[];
+
+  constructor(
+    message: string,
+    options: {
+      reason: Reason;
+      appId?: string | undefined;
+      answer?: UpstreamAnswer | undefined;
+      retryAfterMs?: number | undefined;
+      violations?: readonly Violation[];
+    },
+  ) {
+    super(message);
+    this.reason = options.reason;
+    this.appId = options.appId;
+    this.answer = options.answer;
+    this.retryAfterMs = options.retryAfterMs;
+    this.violations = options.violations ?? [];
+  }
+}

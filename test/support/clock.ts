@@ -1,0 +1,86 @@
+import type { Clock, Timer } from '../../src/core/clock.ts';
+
+interface Pending extends Timer {
+  readonly at: number;
+  readonly seq: number;
+  readonly fn: () => void;
+}
+
+/** Lets every promise that can settle without time passing settle. */
+export async function settle(): Promise<void> {
+  for (let i = 0; i < 30; i++) await Promise.resolve();
+}
+
+/** A clock that moves only when a test says so. */
+export class FakeClock implements Clock {
+  #monotonic = 1_000;
+  #wall: number;
+  #seq = 0;
+  #timers = new Set<Pending>();
+
+  constructor(wall = Date.UTC(2026, 0, 15, 4, 0, 0)) {
+    this.#wall = wall;
+  }
+
+  now(): number {
+    return this.#wall;
+  }
+
+  monotonic(): number {
+    return this.#monotonic;
+  }
+
+  schedule(delayMs: number, fn: () => void): Timer {
+    const timer: Pending = {
+      at: this.#monotonic + Math.max(0, delayMs),
+      seq: this.#seq++,
+      fn,
+      cancel: () => this.#timers.delete(timer),
+    };
+    this.#timers.add(timer);
+    return timer;
+  }
+
+  /** Timers that have neither fired nor been cancelled. */
+  get pending(): number {
+    return this.#timers.size;
+  }
+
+  /** Moves both clocks on, firing timers at their moments and letting promises settle after each. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#monotonic + ms;
+    await settle();
+    for (let next = this.#next(end); next; next = this.#next(end)) {
+      this.#moveTo(Math.max(next.at, this.#monotonic));
+      this.#timers.delete(next);
+      next.fn();
+      await settle();
+    }
+    this.#moveTo(end);
+    await settle();
+  }
+
+  /** Sets the wall clock by this much; monotonic time does not notice. */
+  jump(ms: number): void {
+    this.#wall += ms;
+  }
+
+  /** The machine sleeps: wall time passes, monotonic time and timers stand still. */
+  sleep(ms: number): void {
+    this.#wall += ms;
+  }
+
+  #next(end: number): Pending | undefined {
+    let first: Pending | undefined;
+    for (const timer of this.#timers) {
+      if (timer.at <= end && (!first || timer.at < first.at || (timer.at === first.at && timer.seq < first.seq)))
+        first = timer;
+    }
+    return first;
+  }
+
+  #moveTo(at: number): void {
+    this.#wall += at - this.#monotonic;
+    this.#monotonic = at;
+  }
+}

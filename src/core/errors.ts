@@ -100,9 +100,10 @@ export class LingpaiError extends Error {
       answer?: UpstreamAnswer | undefined;
       retryAfterMs?: number | undefined;
       violations?: readonly Violation[];
+      cause?: unknown;
     },
   ) {
-    super(message);
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.reason = options.reason;
     this.appId = options.appId;
     this.answer = options.answer;

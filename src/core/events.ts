@@ -23,8 +23,8 @@ export type BrokerEvent =
       cause: RefreshCause;
       durationMs: number;
       error: UpstreamError | LingpaiError;
-      /** When it is tried again. */
-      retryInMs: number;
+      /** When it is tried again; null: not by itself. */
+      retryInMs: number | null;
     }
   | {
       type: 'probed';

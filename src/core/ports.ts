@@ -58,8 +58,10 @@ export interface StoredApp {
   readonly budget: Budget;
   /** When a mint was last tried, in wall-clock milliseconds; 0: never. */
   readonly lastMintTime: number;
-  /** A mint was begun and its outcome is not recorded here: what `current` holds may have been replaced. */
-  readonly mintOpen: boolean;
+  /** When a mint outside the schedule (report, canary, operator) was last tried: `cooldown` counts from it; 0: never. */
+  readonly lastForcedTime: number;
+  /** How many mints were begun since `current` came whose outcome is not known: each may have replaced it. */
+  readonly openMints: number;
 }
 
 /** What an app has spent of its daily budgets. */

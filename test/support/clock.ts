@@ -15,6 +15,7 @@ export async function settle(): Promise<void> {
 export class FakeClock implements Clock {
   #monotonic = 1_000;
   #wall: number;
+  #jumped = 0;
   #seq = 0;
   #timers = new Set<Pending>();
 
@@ -25,6 +26,9 @@ export class FakeClock implements Clock {
   now(): number {
     return this.#wall;
   }
+
+  /** The time of everyone else: it passes as this clock's does, but does not jump with it. */
+  readonly outside = { now: (): number => this.#wall - this.#jumped };
 
   monotonic(): number {
     return this.#monotonic;
@@ -63,11 +67,17 @@ export class FakeClock implements Clock {
   /** Sets the wall clock by this much; monotonic time does not notice. */
   jump(ms: number): void {
     this.#wall += ms;
+    this.#jumped += ms;
   }
 
   /** The machine sleeps: wall time passes, monotonic time and timers stand still. */
   sleep(ms: number): void {
     this.#wall += ms;
+  }
+
+  /** Drops every timer, as the death of a process does. */
+  forgetTimers(): void {
+    this.#timers.clear();
   }
 
   #next(end: number): Pending | undefined {

@@ -1,0 +1,218 @@
+import { LingpaiError } from './errors.ts';
+import { type ForceResult, Keeper, type Rejected } from './keeper.ts';
+import type { App, Deps, Settings, StoredApp } from './ports.ts';
+import type { TokenState } from './state.ts';
+import { Timeline } from './timeline.ts';
+import { Watch } from './watch.ts';
+
+export type { ForceResult, Rejected } from './keeper.ts';
+
+/** Apps without a token are first asked for at this rate, so that a cold start is not one burst. */
+const FIRST_CALLS_PER_MS = 0.5;
+
+/** All keepers, and those who watch them. */
+export class Broker {
+  readonly #deps: Deps;
+  readonly #settings: Settings;
+  readonly #timeline: Timeline;
+  readonly #apps = new Map<string, App>();
+  readonly #keepers = new Map<string, Keeper>();
+  /** What the store had at the start, and what given-up keepers left: should their apps come back. */
+  readonly #stored = new Map<string, StoredApp>();
+  /** Who watches which app; those who watch all are under `undefined`. */
+  readonly #watches = new Map<string | undefined, Set<Watch>>();
+  readonly #closing = new Set<Promise<void>>();
+  #watchers = 0;
+  #draining = false;
+
+  constructor(deps: Deps, settings: Settings) {
+    this.#deps = deps;
+    this.#settings = settings;
+    this.#timeline = new Timeline(deps.clock);
+  }
+
+  /** Loads the store and begins to keep the apps. Rejects when the store cannot be read. */
+  async start(apps: readonly App[]): Promise<void> {
+    for (const stored of await this.#deps.store.load()) this.#stored.set(stored.appId, stored);
+    this.configure(apps);
+  }
+
+  /** Replaces the configured apps: those that are new are kept from now on, those that are missing are given up. */
+  configure(apps: readonly App[]): void {
+    const { observe, random } = this.#deps;
+    const ids = new Set(apps.map((app) => app.appId));
+    for (const appId of this.#keepers.keys()) if (!ids.has(appId)) this.#remove(appId);
+    const spreadMs = apps.length / FIRST_CALLS_PER_MS;
+    for (const app of apps) {
+      const { appId } = app;
+      const before = this.#apps.get(appId);
+      this.#apps.set(appId, app);
+      const keeper = this.#keepers.get(appId);
+      if (!before || !keeper) {
+        observe({ type: 'app_added', appId });
+        this.#add(app, random() * spreadMs);
+      } else if (before.secret !== app.secret || before.issuer !== app.issuer) {
+        observe({ type: 'app_changed', appId });
+        keeper.update(app);
+      }
+    }
+  }
+
+  /**
+   * A state with a usable token of at least `minGeneration`: at once where it is in memory, else a promise of what the
+   * refresh brings. `signal` is only asked for when there is something to wait for. Fails with LingpaiError, or with the
+   * signal's reason.
+   */
+  get(
+    appId: string,
+    options: { minGeneration?: number; signal?: () => AbortSignal } = {},
+  ): TokenState | Promise<TokenState> {
+    if (this.#timeline.jumped) this.sweep();
+    const keeper = this.#keeper(appId);
+    const minGeneration = options.minGeneration ?? 0;
+    return keeper.peek(minGeneration) ?? keeper.obtain(minGeneration, options.signal?.());
+  }
+
+  /** Compare-and-refresh; see ForceRefresh in the proto. Fails with LingpaiError, or with the signal's reason. */
+  async forceRefresh(appId: string, rejected: Rejected | undefined, signal?: AbortSignal): Promise<ForceResult> {
+    if (this.#timeline.jumped) this.sweep();
+    const keeper = this.#keeper(appId);
+    try {
+      const result = await keeper.force(rejected, signal);
+      this.#deps.observe({ type: 'force_refresh', appId, result: result.outcome });
+      return result;
+    } catch (error) {
+      this.#deps.observe({ type: 'force_refresh', appId, result: 'FAILED' });
+      throw error;
+    }
+  }
+
+  /**
+   * Subscribes to apps (none named: to all, also those that come later). `known` are the generations that the watcher
+   * has. Throws APP_NOT_FOUND, TOO_MANY_WATCHERS or DRAINING.
+   */
+  watch(options: { appIds: readonly string[]; known: ReadonlyMap<string, number> }): Watch {
+    const named = new Set(options.appIds);
+    const keepers = named.size > 0 ? [...named].map((appId) => this.#keeper(appId)) : [...this.#keepers.values()];
+    if (this.#draining) throw draining();
+    if (this.#watchers >= this.#settings.maxWatchers) {
+      throw new LingpaiError('watch.max_watchers streams are open', { reason: 'TOO_MANY_WATCHERS' });
+    }
+    this.#watchers++;
+    const keys: Iterable<string | undefined> = named.size > 0 ? named : [undefined];
+    const watch = new Watch({
+      clock: this.#deps.clock,
+      heartbeatMs: this.#settings.heartbeatMs,
+      known: options.known,
+      onDispose: () => {
+        this.#watchers--;
+        for (const key of keys) this.#unsubscribe(key, watch);
+      },
+    });
+    for (const key of keys) {
+      const set = this.#watches.get(key) ?? new Set();
+      this.#watches.set(key, set.add(watch));
+    }
+    for (const keeper of keepers) watch.begin(keeper.state);
+    return watch;
+  }
+
+  /** How many watches are open. */
+  get watchers(): number {
+    return this.#watchers;
+  }
+
+  /** The state of every configured app. */
+  *states(): Generator<TokenState> {
+    for (const keeper of this.#keepers.values()) yield keeper.state;
+  }
+
+  /** Catches up with lost timers, a suspended machine and a clock that was set. To be called every 30 s. */
+  sweep(): void {
+    const byMs = this.#timeline.resync();
+    if (byMs !== 0) this.#deps.observe({ type: 'clock_jumped', byMs });
+    for (const keeper of this.#keepers.values()) {
+      if (byMs !== 0) keeper.clockJumped(byMs);
+      else keeper.tick();
+    }
+  }
+
+  /**
+   * Says goodbye to every watch, with a random time to reconnect below `reconnectWithinMs`, and begins nothing more.
+   * Tokens in memory are still served. Resolves when the flights in progress have landed and all is stored.
+   */
+  async drain(reconnectWithinMs: number): Promise<void> {
+    this.#draining = true;
+    const { random } = this.#deps;
+    for (const watches of this.#watches.values()) {
+      for (const watch of watches) watch.goaway(random() * reconnectWithinMs);
+    }
+    await this.#close('await');
+  }
+
+  /** Ends everything; nothing is left when it resolves. The store stays open. */
+  async stop(): Promise<void> {
+    this.#draining = true;
+    await this.#close('abort');
+    for (const watches of this.#watches.values()) for (const watch of watches) watch[Symbol.dispose]();
+  }
+
+  async #close(inProgress: 'abort' | 'await'): Promise<void> {
+    const reason = draining();
+    await Promise.all([...this.#keepers.values()].map((keeper) => keeper.close(reason, inProgress)));
+    await Promise.all(this.#closing);
+  }
+
+  #keeper(appId: string): Keeper {
+    const keeper = this.#keepers.get(appId);
+    if (keeper) return keeper;
+    throw notFound(appId);
+  }
+
+  #add(app: App, startDelayMs: number): void {
+    const { appId } = app;
+    const keeper = new Keeper({
+      deps: this.#deps,
+      settings: this.#settings,
+      timeline: this.#timeline,
+      app,
+      stored: this.#stored.get(appId),
+      startDelayMs,
+      onState: (state) => this.#eachWatch(appId, (watch) => watch.offer(state)),
+    });
+    this.#keepers.set(appId, keeper);
+    keeper.tick();
+    this.#eachWatch(appId, (watch) => watch.offer(keeper.state));
+  }
+
+  #remove(appId: string): void {
+    const keeper = this.#keepers.get(appId);
+    if (!keeper) return;
+    this.#deps.observe({ type: 'app_removed', appId });
+    const closing = keeper.close(notFound(appId), 'abort').finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+    this.#stored.set(appId, keeper.record);
+    this.#keepers.delete(appId);
+    this.#apps.delete(appId);
+    this.#eachWatch(appId, (watch) => watch.remove(appId));
+  }
+
+  #eachWatch(appId: string, tell: (watch: Watch) => void): void {
+    for (const watch of this.#watches.get(appId) ?? []) tell(watch);
+    for (const watch of this.#watches.get(undefined) ?? []) tell(watch);
+  }
+
+  #unsubscribe(key: string | undefined, watch: Watch): void {
+    const watches = this.#watches.get(key);
+    watches?.delete(watch);
+    if (watches?.size === 0) this.#watches.delete(key);
+  }
+}
+
+function notFound(appId: string): LingpaiError {
+  return new LingpaiError(`no app "${appId}" is configured`, { reason: 'APP_NOT_FOUND', appId });
+}
+
+function draining(): LingpaiError {
+  return new LingpaiError('the broker is shutting down', { reason: 'DRAINING', retryAfterMs: 1_000 });
+}

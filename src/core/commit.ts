@@ -1,0 +1,65 @@
+import type { Issued } from './issuing.ts';
+import type { Held, Kept } from './kept.ts';
+import type { IssuerKind } from './ports.ts';
+
+/** Two estimates of one token's expiry that differ by less are the same: WeChat counts in whole seconds. */
+const EXPIRY_NOISE_MS = 2_000;
+
+/** What a commit needs to know beside the grant. */
+export interface CommitContext {
+  /** The endpoint that answered. */
+  readonly issuer: IssuerKind;
+  /** Whether the current token works, as far as anyone knows. */
+  readonly trusted: boolean;
+  readonly now: number;
+  readonly wallNow: number;
+  readonly overlapMs: number;
+  /** `dueAt` of a new token, and of one that a poll returned unchanged. */
+  readonly due: (life: { issuedAt: number; expiresAt: number }, fresh: boolean) => number;
+}
+
+/** What is kept after WeChat's answer, and whether that is a new generation. The old one is not touched. */
+export function commit(kept: Kept, issued: Issued, context: CommitContext): { kept: Kept; rotated: boolean } {
+  const { current, previous } = kept;
+  const life = { issuedAt: issued.sentAt, expiresAt: issued.sentAt + issued.lifetimeMs };
+  if (current && issued.value === current.value) {
+    const moved = Math.abs(life.expiresAt - current.expiresAt) >= EXPIRY_NOISE_MS;
+    const expiresAt = moved ? life.expiresAt : current.expiresAt;
+    const same: Held = { ...current, expiresAt, dueAt: context.due({ ...life, expiresAt }, false) };
+    return { kept: { ...kept, current: same, openMints: 0 }, rotated: false };
+  }
+  if (current && previous && issued.value === previous.value) {
+    // WeChat's own replicas may lag: an older answer never replaces a newer one.
+    const dueAt = context.due({ issuedAt: context.now, expiresAt: current.expiresAt }, false);
+    return { kept: { ...kept, current: { ...current, dueAt } }, rotated: false };
+  }
+  return {
+    kept: {
+      ...kept,
+      issuer: context.issuer,
+      generation: Math.max(kept.generation + 1, Math.floor(context.wallNow)),
+      current: {
+        value: issued.value,
+        id: issued.id,
+        ...life,
+        answeredAt: issued.answeredAt,
+        dueAt: context.due(life, true),
+      },
+      previous: graced(kept, issued, context),
+      openMints: 0,
+    },
+    rotated: true,
+  };
+}
+
+/** The current token as the next one's predecessor; null unless WeChat is known to honour it still. */
+function graced(kept: Kept, issued: Issued, context: CommitContext): Kept['previous'] {
+  const { current, openMints } = kept;
+  // Of the tokens that a mint replaces, WeChat honours only the one directly before it.
+  const lostBetween = openMints > (issued.minted ? 1 : 0);
+  if (!current || !context.trusted || lostBetween) return null;
+  const { dueAt: _, ...token } = current;
+  const replacedHere = issued.minted && kept.issuer === context.issuer;
+  const expiresAt = replacedHere ? Math.min(token.expiresAt, issued.sentAt + context.overlapMs) : token.expiresAt;
+  return expiresAt > context.now ? { ...token, expiresAt } : null;
+}

@@ -1,0 +1,36 @@
+import type { Grant, IssuerKind, TokenCall } from './ports.ts';
+
+/** A grant and when it came about, in monotonic milliseconds. */
+export interface Issued extends Grant {
+  /** Just before the request left: the token's life is counted from here. */
+  readonly sentAt: number;
+  readonly answeredAt: number;
+  /** Whether WeChat minted it at our call, so that the token before it lives only for the overlap. */
+  readonly minted: boolean;
+}
+
+/** One call of a token endpoint; it checks budgets, spends them and rejects with UpstreamError or LingpaiError. */
+export type Call = (call: TokenCall) => Promise<Issued>;
+
+/** What replaces a token whose time has come: classic mints, stable reads. */
+export function renew(issuer: IssuerKind, call: Call): Promise<Issued> {
+  return call(issuer);
+}
+
+/** What replaces a token that WeChat refuses. Stable is forced only when a read returns that very token. */
+export async function replaceDead(issuer: IssuerKind, dead: string, call: Call): Promise<Issued> {
+  if (issuer === 'classic') return call('classic');
+  const read = await call('stable');
+  return read.value === dead ? force(call) : read;
+}
+
+/** What replaces a token that works, for an operator. */
+export function replaceLive(issuer: IssuerKind, call: Call): Promise<Issued> {
+  return issuer === 'classic' ? call('classic') : force(call);
+}
+
+/** WeChat may answer a forced call with the old token; what a read returns after it is what everyone gets. */
+async function force(call: Call): Promise<Issued> {
+  await call('stable_force');
+  return { ...(await call('stable')), minted: true };
+}

@@ -1,0 +1,460 @@
+import { nextAttemptAt } from './backoff.ts';
+import { Calls } from './calls.ts';
+import type { Timer } from './clock.ts';
+import { commit } from './commit.ts';
+import { LingpaiError, UpstreamError } from './errors.ts';
+import type { RefreshCause } from './events.ts';
+import { type Flight, join, type Landing } from './flight.ts';
+import { type Call, type Issued, renew, replaceDead, replaceLive } from './issuing.ts';
+import { fromStored, type Held, type Kept, nothingKept, shorten, toStored } from './kept.ts';
+import type { App, Deps, IssuerKind, Settings, StoredApp } from './ports.ts';
+import { Saver } from './saver.ts';
+import { dueAt, pollPauseMs } from './schedule.ts';
+import type { ForceOutcome, TokenState } from './state.ts';
+import type { Timeline } from './timeline.ts';
+import { type Health, sameView, type Trust, viewOf } from './view.ts';
+
+/** The token that a caller says WeChat refused. */
+export type Rejected =
+  | { readonly kind: 'token'; readonly token: string }
+  | { readonly kind: 'generation'; readonly generation: number };
+
+/** The answer to a ForceRefresh. */
+export interface ForceResult {
+  readonly state: TokenState;
+  readonly outcome: ForceOutcome;
+}
+
+/** What WeChat said of a generation when a report or the canary last asked. Not asked again before `until`. */
+interface Opinion {
+  readonly generation: number;
+  readonly until: number;
+  /** Why it could not be asked; undefined: it accepts the token. */
+  readonly failure: LingpaiError | undefined;
+}
+
+const OPINION_HOLDS_MS = 2_000;
+/** WeChat does not refresh again for a `force_refresh` that comes sooner after the last. */
+const STABLE_FORCE_SPACING_MS = 30_000;
+/** WeChat's word for a token whose own time is over, rather than one that was replaced. */
+const EXPIRED_ERRCODE = 42001;
+const OUTSIDE_MINT =
+  'WeChat refused a token before its time and nobody here had replaced it: another program mints with the same AppSecret';
+
+/** Owns one app's token: one flight at a time, one timer, and the state that callers see. */
+export class Keeper {
+  readonly #deps: Deps;
+  readonly #settings: Settings;
+  readonly #timeline: Timeline;
+  readonly #saver: Saver;
+  readonly #calls: Calls;
+  readonly #onState: (state: TokenState) => void;
+  readonly #waiting = new Set<() => void>();
+  #app: App;
+  #kept: Kept;
+  #health: Health = { kind: 'well' };
+  #trust: Trust = 'trusted';
+  #warning = '';
+  #opinion: Opinion | undefined;
+  #flight: Flight | undefined;
+  /** A token that is missing is not asked for before this, unless somebody wants it. */
+  #startAt: number;
+  #probeAt: number;
+  #timer: Timer | undefined;
+  #closed: LingpaiError | undefined;
+  #state: TokenState;
+
+  /** `onState` gets each state that watchers should see. `startDelayMs` spreads the first calls of many apps. */
+  constructor(options: {
+    deps: Deps;
+    settings: Settings;
+    timeline: Timeline;
+    app: App;
+    stored: StoredApp | undefined;
+    startDelayMs: number;
+    onState: (state: TokenState) => void;
+  }) {
+    const { deps, settings, timeline, app, stored } = options;
+    this.#deps = deps;
+    this.#settings = settings;
+    this.#timeline = timeline;
+    this.#app = app;
+    this.#onState = options.onState;
+    this.#saver = new Saver(deps, app.appId, () => this.#publish());
+    this.#calls = new Calls(deps, settings, { read: () => this.#kept, write: (kept) => this.#keep(kept) });
+    const now = this.#now();
+    this.#kept = stored
+      ? fromStored(stored, now, timeline, (life) => dueAt(life, stored.issuer, settings, deps.random()))
+      : nothingKept(app.issuer);
+    this.#startAt = now + options.startDelayMs;
+    this.#probeAt = settings.probeIntervalMs > 0 ? now + deps.random() * settings.probeIntervalMs : Infinity;
+    this.#state = this.#view(now);
+  }
+
+  /** The newest published state; the same object until something changes. */
+  get state(): TokenState {
+    return this.#state;
+  }
+
+  /** What the store has, or will have, of the app. */
+  get record(): StoredApp {
+    return toStored(this.#app.appId, this.#kept, this.#timeline);
+  }
+
+  /** The state if it has a usable token of at least this generation, else undefined. */
+  peek(minGeneration = 0): TokenState | undefined {
+    const { current } = this.#kept;
+    const usable = current !== null && current.expiresAt > this.#now() && this.#trust !== 'doubtful';
+    return usable && this.#state.current && this.#state.generation >= minGeneration ? this.#state : undefined;
+  }
+
+  /** Does what is due. To be called at the start and whenever a timer may have been lost; harmless at any time. */
+  tick(): void {
+    if (this.#closed) return;
+    this.#publish();
+    const now = this.#now();
+    if (!this.#flight && now >= this.#refreshAt()) this.#startOwed();
+    if (!this.#flight && now >= this.#probeAt) {
+      this.#probeAt = now + this.#settings.probeIntervalMs;
+      if (this.peek() && this.#trust === 'trusted' && this.#health.kind === 'well') this.#startVerdict('canary');
+    }
+    this.#arm(now);
+  }
+
+  /** Takes a changed secret or issuer into use, at once where the old one was failing. */
+  update(app: App): void {
+    this.#app = app;
+    if (this.#health.kind === 'failing') this.#health = { ...this.#health, failures: 0, retryAt: this.#now() };
+    this.tick();
+  }
+
+  /**
+   * Takes note that the wall clock moved by `byMs` against monotonic time. Forward (more than 0), the machine may have
+   * slept, and the tokens be that much older than monotonic time knows.
+   */
+  clockJumped(byMs: number): void {
+    const { current, previous, issuer } = this.#kept;
+    if (byMs > 0 && current) {
+      const now = this.#now();
+      const aged = shorten(current, byMs);
+      if (aged.expiresAt <= now && this.#trust === 'trusted') this.#trust = 'doubtful';
+      // A read of the stable endpoint costs nothing and tells what is left.
+      const dueAt = issuer === 'stable' ? now : aged.dueAt - byMs;
+      this.#kept = {
+        ...this.#kept,
+        current: this.#trust === 'doubtful' ? current : { ...aged, dueAt },
+        previous: previous && shorten(previous, byMs),
+      };
+    }
+    this.tick();
+  }
+
+  /** A state with a usable token of at least this generation: waits for the refresh, or for the generation. */
+  async obtain(minGeneration: number, signal: AbortSignal | undefined): Promise<TokenState> {
+    for (;;) {
+      this.#want();
+      const state = this.peek(minGeneration);
+      if (state) return state;
+      if (this.peek()) await this.#change(signal);
+      else await join(this.#inFlight().landing, signal);
+    }
+  }
+
+  /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
+  async force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
+    for (;;) {
+      const before = this.#flight;
+      this.#want();
+      const usable = this.peek() !== undefined;
+      if (rejected && usable) {
+        if (this.#isOld(rejected)) return { state: this.#state, outcome: 'ALREADY_NEWER' };
+        if (this.#isAccepted()) return { state: this.#state, outcome: 'STILL_VALID' };
+      }
+      if (!this.#flight && !rejected) this.#startOperator(usable);
+      if (!this.#flight && usable && this.#trust === 'trusted') this.#startVerdict('report');
+      const flight = this.#inFlight();
+      const landing = await join(flight.landing, signal);
+      if (landing === 'rotated') return { state: this.#state, outcome: flight === before ? 'JOINED' : 'REFRESHED' };
+    }
+  }
+
+  /**
+   * Begins nothing more and fails those who wait with `reason`. Resolves when all is stored, or has failed to be once
+   * more. A flight in progress is ended (`abort`) or awaited, so that what WeChat has minted is not lost.
+   */
+  async close(reason: LingpaiError, inProgress: 'abort' | 'await'): Promise<void> {
+    this.#closed ??= reason;
+    this.#timer?.cancel();
+    this.#notify();
+    if (inProgress === 'abort') this.#flight?.abort(reason);
+    await this.#flight?.landing.catch(() => undefined);
+    await this.#saver.stop();
+  }
+
+  /** Somebody needs the token now: what waits only to spread the load need not wait. */
+  #want(): void {
+    if (this.#closed) throw this.#closed;
+    if (!this.peek()) this.#startAt = Number.NEGATIVE_INFINITY;
+    this.tick();
+  }
+
+  /** The flight to join; without one, throws the failure after which the keeper pauses. */
+  #inFlight(): Flight {
+    if (this.#flight) return this.#flight;
+    if (this.#health.kind === 'failing') throw this.#asCallersSee(this.#health.error, this.#health.retryAt);
+    throw new LingpaiError('no refresh is planned', { reason: 'INTERNAL', appId: this.#app.appId });
+  }
+
+  #isOld(rejected: Rejected): boolean {
+    const { generation, current } = this.#state;
+    if (rejected.kind === 'token') return rejected.token !== current?.value;
+    if (rejected.generation > generation) {
+      const description = `must not be above ${generation}, the newest generation`;
+      throw new LingpaiError('rejected_generation was never published', {
+        reason: 'INVALID_REQUEST',
+        appId: this.#app.appId,
+        violations: [{ field: 'rejected_generation', description }],
+      });
+    }
+    return rejected.generation < generation;
+  }
+
+  /** Whether WeChat said a moment ago that it accepts the token; throws when it could not be asked a moment ago. */
+  #isAccepted(): boolean {
+    const opinion = this.#opinion;
+    const holds = opinion?.generation === this.#kept.generation && this.#now() < opinion.until;
+    if (holds && opinion.failure) throw opinion.failure;
+    return holds && this.#trust === 'trusted';
+  }
+
+  /** When the keeper itself will next ask for a token, if it is not doing so. */
+  #refreshAt(): number {
+    if (this.#health.kind === 'failing') return this.#health.retryAt;
+    if (this.#trust !== 'trusted') return Number.NEGATIVE_INFINITY;
+    const { current, issuer, openMints } = this.#kept;
+    if (!current || issuer !== this.#app.issuer || openMints > 0) return this.#startAt;
+    return Math.max(Math.min(current.dueAt, current.expiresAt), this.#startAt);
+  }
+
+  #arm(now: number): void {
+    this.#timer?.cancel();
+    const { current, previous } = this.#kept;
+    const ends = [current, previous].map((token) => (token && token.expiresAt > now ? token.expiresAt : Infinity));
+    const next = Math.min(...ends, ...(this.#flight ? [] : [this.#refreshAt(), this.#probeAt]));
+    if (next < Infinity) this.#timer = this.#deps.clock.schedule(next - now, () => this.tick());
+  }
+
+  #startOwed(): void {
+    const { current } = this.#kept;
+    const { issuer } = this.#app;
+    if (current && this.#trust === 'dead') {
+      this.#fly('canary', async (call) =>
+        this.#commit('canary', issuer, await replaceDead(issuer, current.value, call), current.value),
+      );
+    } else if (current && this.#trust === 'doubtful' && issuer === 'classic') {
+      this.#fly('scheduled', async (call, signal) => {
+        if (!(await this.#calls.probe(current.value, signal)).accepted) {
+          return this.#commit('scheduled', issuer, await call('classic'), current.value);
+        }
+        this.#trust = 'trusted';
+        this.#health = { kind: 'well' };
+        return 'accepted';
+      });
+    } else {
+      this.#fly('scheduled', async (call) => this.#commit('scheduled', issuer, await renew(issuer, call)));
+    }
+  }
+
+  #startOperator(usable: boolean): void {
+    const { issuer } = this.#app;
+    if (usable || issuer === 'classic') {
+      this.#calls.authorize(this.#app, issuer === 'classic' ? 'classic' : 'stable_force', 'operator');
+    }
+    const held = usable ? this.#kept.current?.value : undefined;
+    this.#fly('operator', async (call) => {
+      const issued = await (held === undefined ? renew(issuer, call) : replaceLive(issuer, call));
+      return this.#commit('operator', issuer, issued, held);
+    });
+  }
+
+  /** Asks WeChat whether it accepts the current token, and replaces it when not. */
+  #startVerdict(cause: 'report' | 'canary'): void {
+    const { current } = this.#kept;
+    const { issuer } = this.#app;
+    if (!current) return;
+    this.#fly(cause, async (call, signal) => {
+      const verdict = await this.#verdict(current, cause, signal);
+      if (verdict !== 'rejected') return verdict;
+      return this.#commit(cause, issuer, await replaceDead(issuer, current.value, call), current.value);
+    });
+  }
+
+  async #verdict(
+    current: Held,
+    cause: 'report' | 'canary',
+    signal: AbortSignal,
+  ): Promise<'accepted' | 'rejected' | 'unknown'> {
+    const { generation, openMints } = this.#kept;
+    const { appId } = this.#app;
+    const observe = (verdict: 'accepted' | 'rejected' | 'unknown') => {
+      this.#deps.observe({ type: 'probed', appId, tokenId: current.id, cause, verdict });
+      return verdict;
+    };
+    const hold = () => this.#now() + OPINION_HOLDS_MS;
+    try {
+      const verdict = await this.#calls.probe(current.value, signal);
+      if (verdict.accepted) {
+        this.#opinion = { generation, until: hold(), failure: undefined };
+        return observe('accepted');
+      }
+      this.#trust = 'dead';
+      if (verdict.errcode !== EXPIRED_ERRCODE && openMints === 0) {
+        this.#warning = OUTSIDE_MINT;
+        this.#deps.observe({ type: 'outside_mint', appId, tokenId: current.id });
+      }
+      this.#publish();
+      return observe('rejected');
+    } catch (error) {
+      if (signal.aborted || !(error instanceof UpstreamError)) throw error;
+      this.#opinion = { generation, until: hold(), failure: this.#asCallersSee(error, hold()) };
+      return observe('unknown');
+    }
+  }
+
+  /** Takes an answer into use: stored first, then published. `refused` is a value that it must not have. */
+  async #commit(cause: RefreshCause, issuer: IssuerKind, issued: Issued, refused?: string): Promise<Landing> {
+    if (issued.value === refused) {
+      throw new UpstreamError('WeChat answered with the very token that was to be replaced', {
+        reason: 'UPSTREAM_ERROR',
+        recovery: { kind: 'pause', ms: STABLE_FORCE_SPACING_MS },
+        effect: 'refused',
+      });
+    }
+    const { clock, random } = this.#deps;
+    const before = this.#kept;
+    const now = this.#now();
+    const { kept, rotated } = commit(before, issued, {
+      issuer,
+      trusted: this.#trust === 'trusted',
+      now,
+      wallNow: clock.now(),
+      overlapMs: this.#settings.overlapMs,
+      due: (life, fresh) =>
+        fresh ? dueAt(life, issuer, this.#settings, random()) : now + pollPauseMs(life.expiresAt - now, this.#settings),
+    });
+    if (rotated || kept.openMints !== before.openMints || kept.current?.expiresAt !== before.current?.expiresAt) {
+      await this.#keep(kept);
+    } else this.#kept = kept;
+    this.#health = { kind: 'well' };
+    if (rotated || this.#trust === 'doubtful') this.#trust = 'trusted';
+    if (rotated && (cause === 'scheduled' || cause === 'operator')) this.#warning = '';
+    const { appId } = this.#app;
+    const durationMs = issued.answeredAt - issued.sentAt;
+    if (rotated) {
+      const { generation } = kept;
+      this.#deps.observe({ type: 'rotated', appId, generation, tokenId: issued.id, cause, durationMs });
+    } else this.#deps.observe({ type: 'unchanged', appId, cause, durationMs });
+    this.#publish();
+    return rotated ? 'rotated' : 'unchanged';
+  }
+
+  #fly(cause: RefreshCause, run: (call: Call, signal: AbortSignal) => Promise<Landing>): void {
+    const controller = new AbortController();
+    const landing = this.#run(cause, run, controller.signal);
+    landing.catch(() => undefined); // it may be that nobody joined
+    this.#flight = { cause, landing, abort: (reason) => controller.abort(reason) };
+  }
+
+  async #run(
+    cause: RefreshCause,
+    run: (call: Call, signal: AbortSignal) => Promise<Landing>,
+    signal: AbortSignal,
+  ): Promise<Landing> {
+    await undefined; // so that `#flight` is set before the end below clears it
+    const app = this.#app;
+    const startedAt = this.#now();
+    try {
+      return await run((call) => this.#calls.issue(app, call, cause, signal), signal);
+    } catch (error) {
+      throw signal.aborted ? signal.reason : this.#failed(error, cause, app, startedAt);
+    } finally {
+      this.#flight = undefined;
+      this.tick();
+    }
+  }
+
+  /** Plans the next attempt where the keeper owes one, and returns what those who joined the flight get. */
+  #failed(error: unknown, cause: RefreshCause, app: App, startedAt: number): LingpaiError {
+    const { clock, observe, random } = this.#deps;
+    const now = this.#now();
+    const known =
+      error instanceof UpstreamError || error instanceof LingpaiError
+        ? error
+        : new LingpaiError('the refresh failed inside the broker', { reason: 'INTERNAL', cause: error });
+    const owed = cause === 'scheduled' || !this.peek() || this.#trust !== 'trusted' || this.#kept.openMints > 0;
+    const failures = this.#health.kind === 'failing' ? this.#health.failures + 1 : 1;
+    const { quotaResetHour } = this.#settings;
+    const planned = nextAttemptAt(known, { now, startedAt, failures, random, wallNow: clock.now(), quotaResetHour });
+    const retryAt = app === this.#app ? planned : now;
+    if (owed) this.#health = { kind: 'failing', error: known, failures, retryAt };
+    const retryInMs = owed ? retryAt - now : null;
+    observe({ type: 'refresh_failed', appId: app.appId, cause, durationMs: now - startedAt, error: known, retryInMs });
+    return this.#asCallersSee(known, retryAt);
+  }
+
+  #asCallersSee(error: UpstreamError | LingpaiError, retryAt: number): LingpaiError {
+    const { reason, answer, message } = error;
+    const retryAfterMs = Math.max(0, retryAt - this.#now());
+    return new LingpaiError(message, { reason, answer, appId: this.#app.appId, retryAfterMs });
+  }
+
+  /** Stores and then takes into use. */
+  async #keep(kept: Kept): Promise<void> {
+    await this.#saver.save(toStored(this.#app.appId, kept, this.#timeline));
+    this.#kept = kept;
+  }
+
+  /** Resolves at the next published state. */
+  #change(signal: AbortSignal | undefined): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.add(resolve);
+    return join(promise, signal).finally(() => this.#waiting.delete(resolve));
+  }
+
+  #publish(): void {
+    const before = this.#state;
+    const next = this.#view(this.#now());
+    if (sameView(before, next)) {
+      if (before.nextRefreshTime !== next.nextRefreshTime) this.#state = next;
+      return;
+    }
+    this.#state = next;
+    if (before.status !== next.status) {
+      const { appId, status, statusReason } = next;
+      this.#deps.observe({ type: 'status', appId, from: before.status, to: status, reason: statusReason });
+    }
+    this.#onState(next);
+    this.#notify();
+  }
+
+  #notify(): void {
+    for (const wake of this.#waiting) wake();
+  }
+
+  #view(now: number): TokenState {
+    const facts = {
+      appId: this.#app.appId,
+      kept: this.#kept,
+      health: this.#health,
+      trust: this.#trust,
+      storeFailing: this.#saver.failing,
+      warning: this.#warning,
+      nextRefreshAt: this.#refreshAt(),
+    };
+    return viewOf(facts, now, this.#timeline);
+  }
+
+  #now(): number {
+    return this.#deps.clock.monotonic();
+  }
+}

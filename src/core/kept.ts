@@ -1,0 +1,99 @@
+import type { Budget, IssuerKind, StoredApp, StoredToken } from './ports.ts';
+import type { Life } from './schedule.ts';
+import type { Token } from './state.ts';
+import type { Timeline } from './timeline.ts';
+
+/** A token in hand. Times are monotonic milliseconds. */
+export interface Held extends Life {
+  readonly value: string;
+  readonly id: string;
+  /** When WeChat's answer arrived. */
+  readonly answeredAt: number;
+  /** When it should be replaced, or the successor of a stable token first looked for. */
+  readonly dueAt: number;
+}
+
+/** The token before the current one, honoured until `expiresAt`. */
+export type Graced = Omit<Held, 'dueAt'>;
+
+/** What a keeper knows of its app and stores of it. Times are monotonic milliseconds. A change makes a new one. */
+export interface Kept {
+  /** Where `current` comes from. */
+  readonly issuer: IssuerKind;
+  readonly generation: number;
+  readonly current: Held | null;
+  readonly previous: Graced | null;
+  readonly budget: Budget;
+  readonly lastMintAt: number;
+  readonly lastForcedAt: number;
+  /** Mints begun since `current` came whose outcome is not known: each may have replaced it by a token that nobody has. */
+  readonly openMints: number;
+}
+
+/** What is known of an app that was never seen before. */
+export function nothingKept(issuer: IssuerKind): Kept {
+  return {
+    issuer,
+    generation: 0,
+    current: null,
+    previous: null,
+    budget: { day: 0, mints: 0, forced: 0 },
+    lastMintAt: Number.NEGATIVE_INFINITY,
+    lastForcedAt: Number.NEGATIVE_INFINITY,
+    openMints: 0,
+  };
+}
+
+/** The record to store. */
+export function toStored(appId: string, kept: Kept, timeline: Timeline): StoredApp {
+  const time = (at: number) => (at === Number.NEGATIVE_INFINITY ? 0 : timeline.wallOf(at));
+  return {
+    appId,
+    issuer: kept.issuer,
+    generation: kept.generation,
+    current: kept.current && toToken(kept.current, timeline),
+    previous: kept.previous && toToken(kept.previous, timeline),
+    budget: kept.budget,
+    lastMintTime: time(kept.lastMintAt),
+    lastForcedTime: time(kept.lastForcedAt),
+    openMints: kept.openMints,
+  };
+}
+
+/** What a stored record says now; tokens whose time is over are left out. `due` gives a token's `dueAt`. */
+export function fromStored(stored: StoredApp, now: number, timeline: Timeline, due: (life: Life) => number): Kept {
+  const past = (wall: number) => (wall === 0 ? Number.NEGATIVE_INFINITY : Math.min(now, timeline.monotonicOf(wall)));
+  const revive = (token: StoredToken | null): Graced | null => {
+    if (!token) return null;
+    // A wall clock that was set back while nobody watched must not lengthen a life.
+    const expiresAt = Math.min(timeline.monotonicOf(token.expireTime), now + token.expireTime - token.issueTime);
+    const issuedAt = expiresAt - (token.expireTime - token.issueTime);
+    return expiresAt > now ? { value: token.value, id: token.id, issuedAt, expiresAt, answeredAt: now } : null;
+  };
+  const current = revive(stored.current);
+  return {
+    issuer: stored.issuer,
+    generation: stored.generation,
+    current: current && { ...current, dueAt: due(current) },
+    previous: current && revive(stored.previous),
+    budget: stored.budget,
+    lastMintAt: past(stored.lastMintTime),
+    lastForcedAt: past(stored.lastForcedTime),
+    openMints: stored.openMints,
+  };
+}
+
+/** A token as callers and the store see it. */
+export function toToken(token: Graced, timeline: Timeline): Token & StoredToken {
+  return Object.freeze({
+    value: token.value,
+    id: token.id,
+    issueTime: timeline.wallOf(token.issuedAt),
+    expireTime: timeline.wallOf(token.expiresAt),
+  });
+}
+
+/** The same, with `ms` fewer to live. */
+export function shorten<T extends Life>(token: T, ms: number): T {
+  return { ...token, issuedAt: token.issuedAt - ms, expiresAt: token.expiresAt - ms };
+}

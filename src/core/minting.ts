@@ -1,0 +1,58 @@
+import { allowsForcedMint, budgetNow, msUntilReset, scheduledWaitMs, spend } from './budget.ts';
+import { LingpaiError } from './errors.ts';
+import type { RefreshCause } from './events.ts';
+import type { Kept } from './kept.ts';
+import type { Settings, TokenCall } from './ports.ts';
+
+/** A call that makes WeChat issue a new token. */
+export type MintCall = Exclude<TokenCall, 'stable'>;
+
+/** A mint that someone wants, and when. */
+export interface MintWish {
+  readonly appId: string;
+  readonly call: MintCall;
+  readonly cause: RefreshCause;
+  readonly now: number;
+  readonly wallNow: number;
+}
+
+/** Why a mint may not happen now, with the time after which it may; undefined: it may. */
+export function mintRefusal(kept: Kept, wish: MintWish, settings: Settings): LingpaiError | undefined {
+  const { appId, call, cause, now, wallNow } = wish;
+  const budget = budgetNow(kept.budget, wallNow, settings);
+  const spent = (retryAfterMs: number) =>
+    new LingpaiError(
+      `${call === 'classic' ? 'refresh.daily_budget' : 'refresh.force_daily_budget'} does not allow a refresh now`,
+      { reason: 'BUDGET_EXHAUSTED', appId, retryAfterMs },
+    );
+  if (cause === 'scheduled') {
+    const waitMs = call === 'classic' ? scheduledWaitMs(budget, now - kept.lastMintAt, wallNow, settings) : 0;
+    return waitMs > 0 ? spent(waitMs) : undefined;
+  }
+  const cooldownMs = kept.lastForcedAt + settings.cooldownMs - now;
+  if (cooldownMs > 0) {
+    return new LingpaiError('the last refresh was less than refresh.cooldown ago', {
+      reason: 'COOLDOWN',
+      appId,
+      retryAfterMs: cooldownMs,
+    });
+  }
+  const allowed = allowsForcedMint(budget, call, settings);
+  return allowed ? undefined : spent(msUntilReset(wallNow, settings.quotaResetHour));
+}
+
+/** What is kept once a mint has begun: spent before the call, so that no crash can make it spend twice. */
+export function mintBegun(kept: Kept, wish: MintWish, settings: Settings): Kept {
+  return {
+    ...kept,
+    budget: spend(budgetNow(kept.budget, wish.wallNow, settings), wish.call, 1),
+    lastMintAt: wish.now,
+    lastForcedAt: wish.cause === 'scheduled' ? kept.lastForcedAt : wish.now,
+    openMints: kept.openMints + 1,
+  };
+}
+
+/** What is kept once WeChat is known not to have minted. The pause that the attempt began stays. */
+export function mintUndone(kept: Kept, call: MintCall): Kept {
+  return { ...kept, budget: spend(kept.budget, call, -1), openMints: kept.openMints - 1 };
+}

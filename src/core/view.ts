@@ -1,0 +1,85 @@
+import type { LingpaiError, UpstreamError } from './errors.ts';
+import { type Kept, toToken } from './kept.ts';
+import type { Status, Token, TokenState } from './state.ts';
+import type { Timeline } from './timeline.ts';
+
+/** How the keeper's own calls to WeChat are going. */
+export type Health =
+  | { readonly kind: 'well' }
+  | {
+      readonly kind: 'failing';
+      readonly error: UpstreamError | LingpaiError;
+      /** Failures in a row. */
+      readonly failures: number;
+      /** When it is tried again, in monotonic milliseconds. */
+      readonly retryAt: number;
+    };
+
+/**
+ * What is thought of the current token. `dead`: WeChat refuses it. `doubtful`: the clock cannot say whether its life is
+ * over, and WeChat has not said either.
+ */
+export type Trust = 'trusted' | 'dead' | 'doubtful';
+
+/** All that a state is made of. */
+export interface Facts {
+  readonly appId: string;
+  readonly kept: Kept;
+  readonly health: Health;
+  readonly trust: Trust;
+  readonly storeFailing: boolean;
+  /** Something that an operator should know although the token is good; empty: nothing. */
+  readonly warning: string;
+  readonly nextRefreshAt: number;
+}
+
+/** What callers see at a monotonic moment. */
+export function viewOf(facts: Facts, now: number, timeline: Timeline): TokenState {
+  const { kept, health, trust } = facts;
+  const hidden = trust === 'doubtful' && health.kind === 'failing';
+  const current = kept.current && kept.current.expiresAt > now && !hidden ? kept.current : null;
+  const previous = current && kept.previous && kept.previous.expiresAt > now ? kept.previous : null;
+  const [status, statusReason] = statusOf(facts, current !== null);
+  const next = Math.max(facts.nextRefreshAt, now);
+  return Object.freeze({
+    appId: facts.appId,
+    generation: kept.generation,
+    current: current && toToken(current, timeline),
+    previous: previous && toToken(previous, timeline),
+    status,
+    statusReason,
+    nextRefreshTime: Number.isFinite(next) ? timeline.wallOf(next) : null,
+    answeredAt: kept.current?.answeredAt ?? now,
+  });
+}
+
+function statusOf({ kept, health, trust, storeFailing, warning }: Facts, usable: boolean): [Status, string] {
+  const reasons = [
+    usable && trust === 'dead' ? 'WeChat refuses the current token' : '',
+    health.kind === 'failing' ? describe(health.error) : '',
+    storeFailing ? 'the store cannot be written; the token is served from memory and the write is repeated' : '',
+    warning,
+  ].filter((reason) => reason !== '');
+  const reason = reasons.join('; ');
+  if (!usable) return [kept.generation === 0 ? 'PENDING' : 'EXPIRED', reason];
+  return [reasons.length > (warning === '' ? 0 : 1) ? 'DEGRADED' : 'FRESH', reason];
+}
+
+function describe(error: UpstreamError | LingpaiError): string {
+  return error.answer ? `${error.message} (errcode ${error.answer.errcode})` : error.message;
+}
+
+/** Whether watchers would see no difference. */
+export function sameView(a: TokenState, b: TokenState): boolean {
+  return (
+    a.generation === b.generation &&
+    a.status === b.status &&
+    a.statusReason === b.statusReason &&
+    sameToken(a.current, b.current) &&
+    sameToken(a.previous, b.previous)
+  );
+}
+
+function sameToken(a: Token | null, b: Token | null): boolean {
+  return a?.value === b?.value && a?.expireTime === b?.expireTime;
+}

@@ -1,0 +1,147 @@
+import type { z } from 'zod';
+import { defaultSettings } from './app.ts';
+import { appSchema, fromApp, killSchema, mintSchema, toApp } from './app-body.ts';
+import { faultSchema, fromFault, toFault } from './fault-body.ts';
+import type { Request } from './requests.ts';
+import type { SimulatedWeChat } from './wechat.ts';
+
+/** An answer of the control endpoint. */
+export interface ControlAnswer {
+  readonly status: number;
+  readonly body: object;
+}
+
+/** Calls that the state shows. */
+const shownCalls = 100;
+
+const routes = [
+  'GET /sandbox/state',
+  'POST /sandbox/apps',
+  'POST /sandbox/apps/{app_id}/kill',
+  'POST /sandbox/apps/{app_id}/mint',
+  'POST /sandbox/faults',
+  'DELETE /sandbox/faults',
+];
+
+class BadRequest extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Carries out a request to `/sandbox/`. Bad input is answered with a 4xx status and `{"error": "..."}`: what is wrong and what to send. */
+export function control(wechat: SimulatedWeChat, request: Request): ControlAnswer {
+  try {
+    return { status: 200, body: route(wechat, request) };
+  } catch (error) {
+    if (error instanceof BadRequest) return { status: error.status, body: { error: error.message } };
+    throw error;
+  }
+}
+
+function route(wechat: SimulatedWeChat, request: Request): object {
+  const { method, body } = request;
+  const path = request.url.pathname;
+  const [, appId = '', verb = ''] = /^\/sandbox\/apps\/([^/]*)\/(kill|mint)$/.exec(path) ?? [];
+  const pattern = verb ? `/sandbox/apps/{app_id}/${verb}` : path;
+  switch (`${method} ${pattern}`) {
+    case 'GET /sandbox/state':
+      return state(wechat);
+    case 'POST /sandbox/apps':
+      return setApp(wechat, read(appSchema, body));
+    case 'POST /sandbox/apps/{app_id}/kill': {
+      known(wechat, appId);
+      const killed = wechat.kill(appId, read(killSchema, body));
+      return { killed_token_ids: killed.map(({ id }) => id) };
+    }
+    case 'POST /sandbox/apps/{app_id}/mint': {
+      known(wechat, appId);
+      return { token_id: wechat.mintOutside(appId, read(mintSchema, body).issuer).id };
+    }
+    case 'POST /sandbox/faults': {
+      wechat.faults.inject(toFault(read(faultSchema, body)));
+      return faults(wechat);
+    }
+    case 'DELETE /sandbox/faults':
+      wechat.faults.clear();
+      return faults(wechat);
+  }
+  const methods = routes.filter((each) => each.endsWith(` ${pattern}`));
+  if (methods.length > 0) throw new BadRequest(405, `${method} does nothing here: send ${methods.join(' or ')}`);
+  throw new BadRequest(404, `there is no ${path}: send ${routes.join(', ')}`);
+}
+
+function setApp(wechat: SimulatedWeChat, body: z.infer<typeof appSchema>): object {
+  const base = wechat.hasApp(body.app_id) ? wechat.app(body.app_id) : undefined;
+  if (!base && body.secret === undefined) {
+    throw new BadRequest(400, 'secret: a new app needs one; write the AppSecret, or null to take any');
+  }
+  wechat.setApp(toApp(body, base ?? { ...defaultSettings, secret: null }));
+  return fromApp(wechat.app(body.app_id));
+}
+
+function state(wechat: SimulatedWeChat): object {
+  const now = wechat.now();
+  return {
+    time: new Date(now).toISOString(),
+    apps: wechat.appIds.map((appId) => ({
+      ...fromApp(wechat.app(appId)),
+      tokens: wechat.tokens(appId).map((token) => ({
+        issuer: token.issuer,
+        id: token.id,
+        honoured: token.honoured,
+        issue_time: new Date(token.issuedAt).toISOString(),
+        expire_time: new Date(token.diesAt).toISOString(),
+      })),
+      counts: snake(wechat.counts(appId)),
+    })),
+    counts: snake(wechat.counts()),
+    ...faults(wechat),
+    calls: wechat.calls
+      .slice(-shownCalls)
+      .map(({ time, ...call }) => ({ time: new Date(time).toISOString(), ...snake(call) })),
+  };
+}
+
+function faults(wechat: SimulatedWeChat): object {
+  return { faults: wechat.faults.active.map((fault) => fromFault(fault, wechat.now())) };
+}
+
+function known(wechat: SimulatedWeChat, appId: string): void {
+  if (wechat.hasApp(appId)) return;
+  throw new BadRequest(404, `there is no app ${JSON.stringify(appId)}: add it with POST /sandbox/apps first`);
+}
+
+function read<T extends z.ZodType>(schema: T, text: string): z.infer<T> {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    throw new BadRequest(400, 'the body is not JSON: send a JSON object');
+  }
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new BadRequest(400, 'the body is not a JSON object: send {"name": value, ...}');
+  }
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  throw new BadRequest(400, result.error.issues.map(explain).join('; '));
+}
+
+function explain(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'unrecognized_keys') {
+    return `${issue.path.map((key) => `${String(key)}.`).join('')}${issue.keys.join(', ')}: not known here, leave it out`;
+  }
+  return `${issue.path.join('.')}: ${issue.message}`;
+}
+
+function snake(fields: object): object {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [
+      name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      value,
+    ]),
+  );
+}

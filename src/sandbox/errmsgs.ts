@@ -1,0 +1,41 @@
+/** What the simulated WeChat says with each errcode, as far as the real one's words are known. */
+const errmsgs: Readonly<Record<number, string>> = {
+  [-1]: 'system error',
+  40001: 'invalid credential, access_token is invalid or not latest',
+  40002: 'invalid grant_type',
+  40013: 'invalid appid',
+  40014: 'invalid access_token',
+  40066: 'invalid url',
+  40125: 'invalid appsecret',
+  40243: 'appsecret is frozen',
+  41001: 'access_token missing',
+  41002: 'appid missing',
+  41004: 'appsecret missing',
+  42001: 'access_token expired',
+  43001: 'require GET method',
+  43002: 'require POST method',
+  45009: 'reach max api daily quota limit',
+  45011: 'api minute-quota reach limit, must slower, retry next minute',
+  47001: 'data format error',
+  50004: 'forbidden to use the token interface',
+  89501: 'this ip is waiting for the confirmation of an administrator',
+  89503: 'this ip needs the confirmation of an administrator',
+  89506: 'this ip was refused twice by an administrator, do not use it for 24 hours',
+  89507: 'this ip was refused by an administrator, do not use it for 1 hour',
+};
+
+/** The errmsg of an errcode, without its rid. */
+export function errmsgOf(errcode: number): string {
+  return errmsgs[errcode] ?? 'error';
+}
+
+/** The errmsg of 40164 for a caller's address; an IPv4 address may be written as IPv6 (`::ffff:`). */
+export function invalidIp(ip: string): string {
+  const plain = plainIp(ip);
+  return `invalid ip ${plain} ipv6 ${plain.includes(':') ? plain : `::ffff:${plain}`}, not in whitelist`;
+}
+
+/** An address as people write it: IPv4 without the `::ffff:` that a dual-stack socket puts before it. */
+export function plainIp(ip: string): string {
+  return ip.startsWith('::ffff:') ? ip.slice('::ffff:'.length) : ip;
+}

@@ -1,0 +1,27 @@
+const minuteMs = 60_000;
+const dayMs = 86_400_000;
+/** Asia/Shanghai has had one offset since 1991. */
+const shanghaiMs = 8 * 3_600_000;
+
+/** Counts calls per calendar minute and per day of Asia/Shanghai. */
+export class Quota {
+  #minute = 0;
+  #day = 0;
+  #inMinute = 0;
+  #inDay = 0;
+
+  /** Counts one call, or returns the errcode of the limit that it would break: 45009 for the day's, 45011 for the minute's. */
+  take(now: number, perDay: number, perMinute: number): 0 | 45009 | 45011 {
+    const minute = Math.floor(now / minuteMs);
+    const day = Math.floor((now + shanghaiMs) / dayMs);
+    if (day !== this.#day) this.#inDay = 0;
+    if (minute !== this.#minute) this.#inMinute = 0;
+    this.#day = day;
+    this.#minute = minute;
+    if (this.#inDay >= perDay) return 45009;
+    if (this.#inMinute >= perMinute) return 45011;
+    this.#inDay++;
+    this.#inMinute++;
+    return 0;
+  }
+}

@@ -1,0 +1,45 @@
+import type { Call } from './calls.ts';
+
+/** The parts of an HTTP request that matter. */
+export interface Request {
+  readonly method: string;
+  readonly url: URL;
+  readonly body: string;
+  /** The caller's address. */
+  readonly ip: string;
+}
+
+/** Reads a request to one of WeChat's endpoints as a call, or as the errcode of what is wrong with it. */
+export function toCall({ method, url, body, ip }: Request): Call | number {
+  const query = (name: string) => url.searchParams.get(name) ?? '';
+  switch (url.pathname) {
+    case '/cgi-bin/token':
+      if (method !== 'GET') return 43001;
+      return { kind: 'classic', grantType: query('grant_type'), appId: query('appid'), secret: query('secret'), ip };
+    case '/cgi-bin/stable_token':
+      return method === 'POST' ? toStableCall(body, ip) : 43002;
+    case '/cgi-bin/get_api_domain_ip':
+      return method === 'GET' ? { kind: 'probe', token: query('access_token') } : 43001;
+    default:
+      return 40066;
+  }
+}
+
+function toStableCall(body: string, ip: string): Call | number {
+  let fields: unknown;
+  try {
+    fields = JSON.parse(body);
+  } catch {
+    return 47001;
+  }
+  if (typeof fields !== 'object' || fields === null) return 47001;
+  const {
+    grant_type: grantType = '',
+    appid: appId = '',
+    secret = '',
+    force_refresh: force = false,
+  } = fields as Record<string, unknown>;
+  if (typeof grantType !== 'string' || typeof appId !== 'string' || typeof secret !== 'string') return 47001;
+  if (typeof force !== 'boolean') return 47001;
+  return { kind: force ? 'stable_force' : 'stable', grantType, appId, secret, ip };
+}

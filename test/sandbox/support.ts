@@ -1,0 +1,64 @@
+import type { Random } from '../../src/core/clock.ts';
+import { UpstreamError } from '../../src/core/errors.ts';
+import type { SandboxApp } from '../../src/sandbox/app.ts';
+import type { Call, CallKind } from '../../src/sandbox/calls.ts';
+import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
+import { FakeClock } from '../support/clock.ts';
+
+export const appId = 'wx0000000000000001';
+export const secret = 'correct horse';
+
+/** The same numbers every time. */
+export function seeded(seed = 1): Random {
+  let state = seed;
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+    return state / 2 ** 31;
+  };
+}
+
+/** What WeChat says, as JSON. */
+export interface Said {
+  readonly errcode?: number;
+  readonly errmsg?: string;
+  readonly access_token?: string;
+  readonly expires_in?: number;
+  readonly ip_list?: readonly string[];
+}
+
+/** A simulated WeChat with one app on a driven clock, and short ways to call it. */
+export function rig(settings: Partial<SandboxApp> = {}) {
+  const clock = new FakeClock();
+  const wechat = new SimulatedWeChat({ clock, random: seeded(), apps: [{ appId, secret, ...settings }] });
+
+  function say(call: Call): Said {
+    const delivery = wechat.receive(call);
+    if (delivery.kind !== 'answer') throw new Error(`no answer: ${delivery.kind}`);
+    return JSON.parse(delivery.text) as Said;
+  }
+  function ask(
+    kind: Exclude<CallKind, 'probe'>,
+    change: { [K in 'appId' | 'secret' | 'grantType' | 'ip']?: string } = {},
+  ) {
+    return say({ kind, grantType: 'client_credential', appId, secret, ip: '127.0.0.1', ...change });
+  }
+  /** A token that must come. */
+  function token(kind: Exclude<CallKind, 'probe'>): string {
+    const { access_token: value, errcode } = ask(kind);
+    if (!value) throw new Error(`no token but errcode ${errcode}`);
+    return value;
+  }
+  const probe = (value: string) => say({ kind: 'probe', token: value });
+  const honours = (...values: string[]) => values.map((value) => wechat.honours(appId, value));
+  return { clock, wechat, ask, token, probe, honours };
+}
+
+/** A rough table, enough to see which errcode arrived where. */
+export function toError(errcode: number, errmsg: string, call: CallKind): UpstreamError {
+  return new UpstreamError(`${call}: ${errcode}`, {
+    reason: 'UPSTREAM_ERROR',
+    recovery: { kind: 'backoff' },
+    effect: 'refused',
+    answer: { errcode, errmsg, rid: '' },
+  });
+}

@@ -1,0 +1,56 @@
+import { z } from 'zod';
+import type { StoredApp } from '../core/ports.ts';
+import { StoreError } from './errors.ts';
+
+const time = z.number();
+const count = z.int().nonnegative();
+
+const token = z.object({
+  value: z.string().min(1),
+  id: z.string().min(1),
+  issueTime: time,
+  expireTime: time,
+});
+
+const storedApp: z.ZodType<StoredApp> = z.object({
+  appId: z.string().min(1),
+  issuer: z.enum(['classic', 'stable']),
+  generation: count,
+  current: token.nullable(),
+  previous: token.nullable(),
+  budget: z.object({ day: z.int(), mints: count, forced: count }),
+  lastMintTime: time,
+  lastForcedTime: time,
+  openMints: count,
+});
+
+/** A record as the text that stores keep. */
+export function encodeRecord(app: StoredApp): string {
+  return JSON.stringify(app);
+}
+
+/** The record in a stored text. Throws a StoreError that names the app and the store when it is not a whole record of this app. */
+export function decodeRecord(appId: string, text: string, store: string): StoredApp {
+  const parsed = storedApp.safeParse(parse(text));
+  if (!parsed.success) {
+    // Field names and rules only: a JSON parser's own words may quote a token.
+    const faults = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the record'}: ${issue.code}`);
+    throw damaged(appId, store, faults.join(', '));
+  }
+  if (parsed.data.appId !== appId) throw damaged(appId, store, 'it belongs to another app');
+  return parsed.data;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function damaged(appId: string, store: string, faults: string): StoreError {
+  return new StoreError(
+    `${store}: the record of app ${appId} is damaged (${faults}). Restore the store from a backup, or move it away: the broker then asks WeChat for new tokens.`,
+  );
+}

@@ -1,0 +1,114 @@
+import type { Dispatcher } from 'undici';
+import { Pool, ProxyAgent } from 'undici';
+import type { Clock } from '../core/clock.ts';
+import { UpstreamError } from '../core/errors.ts';
+import type { App, Grant, TokenCall, Verdict, WeChat } from '../core/ports.ts';
+import { readGrant, readVerdict } from './answers.ts';
+import type { Answer } from './exchange.ts';
+import { exchange } from './exchange.ts';
+
+/** A call to WeChat that has ended, for metrics. */
+export interface WeChatCall {
+  readonly endpoint: 'token' | 'stable_token' | 'probe';
+  readonly durationMs: number;
+  /** `ok`, WeChat's errcode in digits, or the UpstreamReason for which there was no errcode. */
+  readonly result: string;
+}
+
+/** How WeChat is reached. */
+export interface WeChatClientOptions {
+  /** `https://api.weixin.qq.com`, or another origin with or without a path to put before WeChat's. */
+  readonly baseUrl: string;
+  /** How long connecting, waiting for the answer and each pause within it may last. The caller's signal ends the whole. */
+  readonly timeoutMs: number;
+  /** An HTTP proxy, `http://user:password@host:port`, or null for none. */
+  readonly proxy: string | null;
+  readonly clock: Clock;
+  /** Told of every call. It must not throw. */
+  readonly observe?: (call: WeChatCall) => void;
+}
+
+/** The most connections that are open to WeChat at once; further calls wait for one. */
+const MAX_CONNECTIONS = 256;
+
+interface Request {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly body?: string;
+}
+
+/** WeChat over HTTP, by a pool of connections that are kept alive. It holds no token and no secret. */
+export class WeChatClient implements WeChat {
+  readonly #options: WeChatClientOptions;
+  readonly #dispatcher: Dispatcher;
+  readonly #origin: string;
+  readonly #prefix: string;
+  /** The other end as messages name it: never with the proxy's password. */
+  readonly #place: string;
+
+  constructor(options: WeChatClientOptions) {
+    const { baseUrl, timeoutMs, proxy } = options;
+    const base = new URL(baseUrl);
+    this.#options = options;
+    this.#origin = base.origin;
+    this.#prefix = base.pathname.replace(/\/+$/, '');
+    this.#place = proxy === null ? base.host : `${base.host} through the proxy ${new URL(proxy).host}`;
+    const shared = { connections: MAX_CONNECTIONS, connectTimeout: timeoutMs, allowH2: false };
+    this.#dispatcher = proxy === null ? new Pool(base.origin, shared) : new ProxyAgent({ ...shared, uri: proxy });
+  }
+
+  fetchToken(app: App, call: TokenCall, signal: AbortSignal): Promise<Grant> {
+    const read = (answer: Answer): Grant => readGrant(answer, app.secret);
+    const credentials = { grant_type: 'client_credential', appid: app.appId, secret: app.secret };
+    if (call === 'classic') {
+      const path = `/cgi-bin/token?${new URLSearchParams(credentials)}`;
+      return this.#call('token', { method: 'GET', path }, read, signal);
+    }
+    const body = JSON.stringify({ ...credentials, force_refresh: call === 'stable_force' });
+    return this.#call('stable_token', { method: 'POST', path: '/cgi-bin/stable_token', body }, read, signal);
+  }
+
+  probe(token: string, signal: AbortSignal): Promise<Verdict> {
+    const path = `/cgi-bin/get_api_domain_ip?${new URLSearchParams({ access_token: token })}`;
+    return this.#call('probe', { method: 'GET', path }, (answer) => readVerdict(answer, token), signal);
+  }
+
+  /** Closes every connection. Calls in progress and later ones fail as unreachable. */
+  close(): Promise<void> {
+    return this.#dispatcher.destroy();
+  }
+
+  async #call<T extends Grant | Verdict>(
+    endpoint: WeChatCall['endpoint'],
+    request: Request,
+    read: (answer: Answer) => T,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const { clock, observe } = this.#options;
+    const start = clock.monotonic();
+    let result = 'ok';
+    try {
+      const value = read(await exchange(this.#dispatcher, this.#toDispatch(request), this.#place, signal));
+      if ('errcode' in value) result = String(value.errcode);
+      return value;
+    } catch (error) {
+      if (error instanceof UpstreamError) result = error.answer ? String(error.answer.errcode) : error.reason;
+      throw error;
+    } finally {
+      observe?.({ endpoint, durationMs: clock.monotonic() - start, result });
+    }
+  }
+
+  #toDispatch(request: Request): Dispatcher.DispatchOptions {
+    const headers = { accept: 'application/json', 'user-agent': 'lingpai' };
+    return {
+      ...request,
+      origin: this.#origin,
+      path: this.#prefix + request.path,
+      headers: request.body === undefined ? headers : { ...headers, 'content-type': 'application/json' },
+      // Each bounds one silence; the caller's signal bounds the sum.
+      headersTimeout: this.#options.timeoutMs,
+      bodyTimeout: this.#options.timeoutMs,
+    };
+  }
+}

@@ -1,0 +1,72 @@
+import type { Dispatcher } from 'undici';
+import { errors } from 'undici';
+import { expect, test } from 'vitest';
+import { exchange } from '../../src/wechat/exchange.ts';
+import { failureOf, never, SECRET } from './support.ts';
+
+const CONTROLLER: Dispatcher.DispatchController = {
+  aborted: false,
+  paused: false,
+  reason: null,
+  abort: () => {},
+  pause: () => {},
+  resume: () => {},
+};
+
+/** An exchange that fails with this error, before or after the request went out. */
+function failing(error: Error, phase: 'queued' | 'sent') {
+  const dispatcher = {
+    dispatch(_: unknown, handler: Dispatcher.DispatchHandler) {
+      if (phase === 'sent') handler.onRequestStart?.(CONTROLLER, {});
+      handler.onResponseError?.(CONTROLLER, error);
+      return true;
+    },
+  };
+  return exchange(dispatcher as Dispatcher, { method: 'GET', path: `/?secret=${SECRET}` }, 'wechat.test', never());
+}
+
+function coded(code: string): Error {
+  return Object.assign(new Error(code), { code });
+}
+
+test.each([
+  ['no headers in time', new errors.HeadersTimeoutError(), 'sent', 'UPSTREAM_TIMEOUT', 'unknown'],
+  ['no body in time', new errors.BodyTimeoutError(), 'sent', 'UPSTREAM_TIMEOUT', 'unknown'],
+  ['no connection in time', new errors.ConnectTimeoutError(), 'queued', 'UPSTREAM_UNREACHABLE', 'unsent'],
+  ['a closed socket', new errors.SocketError('other side closed'), 'sent', 'UPSTREAM_UNREACHABLE', 'unknown'],
+  ['an untrusted certificate', coded('DEPTH_ZERO_SELF_SIGNED_CERT'), 'queued', 'UPSTREAM_UNREACHABLE', 'unsent'],
+  ['a code that is none', coded(`x ${SECRET}`), 'sent', 'UPSTREAM_UNREACHABLE', 'unknown'],
+  ['no code', new Error(`cannot send /?secret=${SECRET}`), 'sent', 'UPSTREAM_UNREACHABLE', 'unknown'],
+] as const)('%s', async (_, error, phase, reason, effect) => {
+  expect(await failureOf(failing(error, phase))).toMatchObject({ reason, effect, recovery: { kind: 'backoff' } });
+});
+
+test('a request that its caller left while it waited for a connection is not written when there is one', async () => {
+  const handlers: Dispatcher.DispatchHandler[] = [];
+  const dispatcher = { dispatch: (_: unknown, handler: Dispatcher.DispatchHandler) => handlers.push(handler) > 0 };
+  const caller = new AbortController();
+  const call = exchange(
+    dispatcher as unknown as Dispatcher,
+    { method: 'GET', path: '/' },
+    'wechat.test',
+    caller.signal,
+  );
+  caller.abort();
+  expect(await failureOf(call)).toMatchObject({ reason: 'UPSTREAM_TIMEOUT', effect: 'unsent' });
+  let aborted = false;
+  const abort = (): void => {
+    aborted = true;
+  };
+  handlers[0]?.onRequestStart?.({ ...CONTROLLER, abort }, {});
+  expect(aborted).toBe(true);
+});
+
+test('an HTTP client that throws does not throw through', async () => {
+  const dispatcher = {
+    dispatch() {
+      throw new Error(SECRET);
+    },
+  };
+  const call = exchange(dispatcher as unknown as Dispatcher, { method: 'GET', path: '/' }, 'wechat.test', never());
+  expect(await failureOf(call)).toMatchObject({ reason: 'UPSTREAM_UNREACHABLE', effect: 'unsent' });
+});

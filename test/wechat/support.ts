@@ -1,0 +1,87 @@
+import type { IncomingMessage, RequestListener } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo, Server } from 'node:net';
+import { createServer as createTcpServer } from 'node:net';
+import { inspect } from 'node:util';
+import { expect, onTestFinished } from 'vitest';
+import { UpstreamError } from '../../src/core/errors.ts';
+import type { App } from '../../src/core/ports.ts';
+import type { WeChatClientOptions } from '../../src/wechat/client.ts';
+import { WeChatClient } from '../../src/wechat/client.ts';
+import { FakeClock } from '../support/clock.ts';
+
+/** What must never be seen in an error. The secret changes when it is percent-encoded. */
+export const SECRET = 's3cret/+of the app';
+export const TOKEN = '77_the-token-value-itself';
+export const PROXY_PASSWORD = 'hunter2';
+
+export const APP: App = { appId: 'wx0001', secret: SECRET, issuer: 'stable' };
+
+/** A signal that never aborts. */
+export const never = (): AbortSignal => new AbortController().signal;
+
+/** A client that is closed when the test ends. */
+export function clientOf(baseUrl: string, options: Partial<WeChatClientOptions> = {}): WeChatClient {
+  const client = new WeChatClient({ baseUrl, timeoutMs: 20_000, proxy: null, clock: new FakeClock(), ...options });
+  onTestFinished(() => client.close());
+  return client;
+}
+
+/** An HTTP server on a free port; resolves with its URL. */
+export function serveHttp(listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
+  onTestFinished(() => server.closeAllConnections());
+  return listen(server);
+}
+
+/** A server that sends these bytes at a connection's first bytes, and then ends it. */
+export function serveBytes(bytes: string): Promise<string> {
+  return listen(
+    createTcpServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', () => socket.end(bytes));
+    }),
+  );
+}
+
+/** Listens on a free port of 127.0.0.1 until the test ends. */
+export async function listen(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** An address of this machine at which nobody listens. */
+export async function nobody(): Promise<string> {
+  const server = createTcpServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return `http://127.0.0.1:${port}`;
+}
+
+/** The whole body of a request. */
+export async function bodyOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString();
+}
+
+/** The UpstreamError with which a call fails; it must show no secret anywhere. */
+export async function failureOf(call: Promise<unknown>): Promise<UpstreamError> {
+  const error = await call.then(
+    (value) => expect.fail(`it succeeded with ${inspect(value)}`),
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(UpstreamError);
+  expectNoSecret(error);
+  return error as UpstreamError;
+}
+
+/** Looks at everything that a log could show of an error. */
+export function expectNoSecret(error: unknown): void {
+  const { stack, cause } = error as Error;
+  const text = [inspect(error, { depth: null, showHidden: true }), JSON.stringify(error), stack, inspect(cause)].join();
+  const forms = [SECRET, encodeURIComponent(SECRET), new URLSearchParams({ s: SECRET }).toString().slice(2)];
+  for (const secret of [...forms, TOKEN, PROXY_PASSWORD]) expect(text.includes(secret)).toBe(false);
+}

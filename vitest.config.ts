@@ -6,5 +6,6 @@ export default defineConfig({
     // Two cores are common in CI: more workers only take time from one another.
     maxWorkers: 2,
     testTimeout: 30_000,
+    ...(process.env['CI'] && { reporters: ['default', ['json', { outputFile: 'test-results.json' }]] }),
   },
 });

@@ -262,7 +262,7 @@ export declare type TokenState = Message<"lingpai.v1.TokenState"> & {
 
   /**
    * The token before it, set only during its grace: the time in which WeChat still honours it, which ends at its
-   * `expire_time`. Calls already under way with it need not be repeated.
+   * `expire_time`. Calls already under way with it need not be repeated. Unset where it is not certain that WeChat does.
    *
    * @generated from field: lingpai.v1.Token previous = 4;
    */
@@ -276,7 +276,8 @@ export declare type TokenState = Message<"lingpai.v1.TokenState"> & {
   status: TokenStatus;
 
   /**
-   * Why `status` is what it is, in words, with WeChat's errcode where there is one. Empty when all is well.
+   * Why `status` is what it is, in words, with WeChat's errcode where there is one. Empty when all is well. While FRESH
+   * it may hold a warning: that another program was seen to replace the app's token, for instance.
    *
    * @generated from field: string status_reason = 6;
    */

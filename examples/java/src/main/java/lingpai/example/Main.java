@@ -1,0 +1,115 @@
+package lingpai.example;
+
+import com.google.gson.Gson;
+import com.google.gson.GsonBuilder;
+import io.grpc.ManagedChannel;
+import io.grpc.ManagedChannelBuilder;
+import io.grpc.StatusException;
+import java.time.Duration;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/** A small service that always holds the newest access_token of one WeChat app. */
+public final class Main {
+  private static final Gson JSON = new GsonBuilder().disableHtmlEscaping().create();
+  private static final String USAGE =
+      """
+      usage: java -jar target/token-service.jar --app ID [options]
+        --addr HOST:PORT        the broker's gRPC address (default LINGPAI_ADDR or 127.0.0.1:7600)
+        --silence-seconds N     how long a stream may say nothing before it counts as dead (default 25)
+        --report-once           demonstrate a refused token: report the one held, once
+      """;
+
+  private String app = "";
+  private String addr = System.getenv().getOrDefault("LINGPAI_ADDR", "127.0.0.1:7600");
+  private Duration silence = Duration.ofSeconds(25);
+  private boolean reportOnce;
+
+  public static void main(String[] args) {
+    Main main = new Main();
+    try {
+      main.parse(args);
+    } catch (IllegalArgumentException | ArrayIndexOutOfBoundsException wrong) {
+      System.err.println("token-service: " + wrong.getMessage() + "\n" + USAGE);
+      System.exit(2);
+    }
+    main.run();
+  }
+
+  private void parse(String[] args) {
+    for (int i = 0; i < args.length; i++) {
+      switch (args[i]) {
+        case "--app" -> app = args[++i];
+        case "--addr" -> addr = args[++i];
+        case "--silence-seconds" -> silence = Duration.ofMillis((long) (Double.parseDouble(args[++i]) * 1000));
+        case "--report-once" -> reportOnce = true;
+        default -> throw new IllegalArgumentException("unknown argument " + args[i]);
+      }
+    }
+    if (app.isEmpty()) throw new IllegalArgumentException("--app is required: the id of an app that the broker serves");
+  }
+
+  private void run() {
+    ManagedChannel channel = ManagedChannelBuilder.forTarget(addr).usePlaintext().build();
+    TokenSource source = new TokenSource(channel, app, silence, Main::printEvent);
+    try {
+      source.load();
+    } catch (StatusException error) {
+      Failure failure = Failure.of(error);
+      printEvent("error", failure.fields("get", failure.retryAfter()));
+      if (failure.permanent()) {
+        System.err.println("token-service: " + failure.message());
+        System.exit(1);
+      }
+      // Anything else passes: the watch brings the token when there is one.
+    }
+    Thread main = Thread.currentThread();
+    Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(main, channel)));
+    if (reportOnce) demonstrateReport(source);
+    try {
+      source.run();
+    } catch (InterruptedException stopped) {
+      // The shutdown hook ends the process.
+    }
+  }
+
+  /** The JVM runs this on SIGTERM and SIGINT, and then exits with 143 or 130. */
+  private static void stop(Thread main, ManagedChannel channel) {
+    main.interrupt();
+    try {
+      main.join(5_000);
+    } catch (InterruptedException hurried) {
+      Thread.currentThread().interrupt();
+    }
+    channel.shutdownNow();
+    printEvent("stopped", Map.of());
+  }
+
+  /**
+   * Makes a business call that is refused the first time. A real one asks WeChat with the token and throws {@link
+   * TokenRejectedException} for errcode 40001, 40014 or 42001.
+   */
+  private static void demonstrateReport(TokenSource source) {
+    boolean[] refused = {false};
+    try {
+      source.call(
+          token -> {
+            if (refused[0]) return null;
+            refused[0] = true;
+            throw new TokenRejectedException();
+          });
+      printEvent("call", Map.of("ok", true));
+    } catch (Exception error) {
+      Failure failure = Failure.of(error);
+      printEvent("error", failure.fields("call", failure.retryAfter()));
+    }
+  }
+
+  /** Writes one JSON line. It is told of no secret. */
+  private static synchronized void printEvent(String event, Map<String, Object> fields) {
+    var line = new LinkedHashMap<String, Object>();
+    line.put("event", event);
+    line.putAll(fields);
+    System.out.println(JSON.toJson(line));
+  }
+}

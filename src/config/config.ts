@@ -1,0 +1,22 @@
+import type { App, Settings } from '../core/ports.ts';
+import type { Listen } from './listen.ts';
+
+/** All that was configured: checked, with defaults filled in, deeply frozen. It holds AppSecrets: never log it whole. */
+export interface Config {
+  /** The absolute path of the file it was read from. */
+  readonly path: string;
+  readonly grpc: Listen;
+  readonly http: Listen;
+  /** `memory:` or `sqlite:` and an absolute path. */
+  readonly store: { readonly url: string };
+  /** `baseUrl` has no trailing slash. */
+  readonly upstream: { readonly baseUrl: string; readonly proxy: string | null };
+  readonly settings: Settings;
+  /** After how long a stream whose client does not read is ended. */
+  readonly watch: { readonly stallTimeoutMs: number };
+  readonly cluster: { readonly leaseMs: number; readonly pollMs: number };
+  /** In the order of the file; at least one, each app id once. */
+  readonly apps: readonly App[];
+  /** The absolute paths of the files that secrets were read from. */
+  readonly secretFiles: readonly string[];
+}

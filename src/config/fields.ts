@@ -1,0 +1,91 @@
+import * as z from 'zod';
+import { DURATION, parseDuration } from './duration.ts';
+import { LISTEN, parseListen } from './listen.ts';
+
+/** An error text for a field: a missing key says that it is missing, anything else what it must be; both say what to write. */
+export function says(mustBe: string, write: string): (issue: { readonly input?: unknown }) => string {
+  return ({ input }) => `${input === undefined ? 'is missing' : `must be ${mustBe}`}; write ${write}`;
+}
+
+/**
+ * Text that `parse` turns into something better, or refuses by returning undefined.
+ * `pattern` is for editors: it may accept a little more than `parse` does.
+ */
+function parsed<T>(pattern: RegExp, error: ReturnType<typeof says>, parse: (text: string) => T | undefined) {
+  return z
+    .string({ error })
+    .regex(pattern, { error })
+    .transform((text, context): T => {
+      const value = parse(text);
+      if (value !== undefined) return value;
+      context.addIssue({ code: 'custom', message: error({ input: text }) });
+      return z.NEVER;
+    });
+}
+
+/** A duration with inclusive bounds, in milliseconds once read. `zero`: `0s` is allowed as well and has a meaning of its own. */
+export function duration(
+  standard: string,
+  options: { min: string; max: string; zero?: boolean; about: string },
+): z.ZodType<number> {
+  const { min, max, zero = false, about } = options;
+  const bounds = `${zero ? '0s, or ' : ''}${min} to ${max}`;
+  const [least, most] = [parseDuration(min) ?? Number.NaN, parseDuration(max) ?? Number.NaN];
+  const mustBe = `a duration of ${bounds}: a whole number and a unit (ms, s, m or h)`;
+  return parsed(DURATION, says(mustBe, `for example ${standard}`), (text) => {
+    const ms = parseDuration(text);
+    if (ms === undefined) return undefined;
+    return (ms >= least && ms <= most) || (zero && ms === 0) ? ms : undefined;
+  })
+    .prefault(standard)
+    .describe(`${about} A duration, ${bounds}.`);
+}
+
+/** A whole number with inclusive bounds. */
+export function integer(standard: number, options: { min: number; max: number; about: string }) {
+  const { min, max, about } = options;
+  const error = says(`a whole number from ${min} to ${max}`, `for example ${standard}`);
+  return z
+    .int({ error })
+    .min(min, { error })
+    .max(max, { error })
+    .prefault(standard)
+    .describe(`${about} A whole number, ${min} to ${max}.`);
+}
+
+/** A number strictly between 0 and 1. */
+export function share(standard: number, about: string) {
+  const error = says('a number between 0 and 1, and neither of them', `for example ${standard}`);
+  return z
+    .number({ error })
+    .gt(0, { error })
+    .lt(1, { error })
+    .prefault(standard)
+    .describe(`${about} A number between 0 and 1, and neither of them.`);
+}
+
+/** A listening address. */
+export function listen(standard: string, about: string) {
+  const error = says('HOST:PORT (an IPv6 host in brackets; port 0 picks a free one)', `for example "${standard}"`);
+  return parsed(LISTEN, error, parseListen)
+    .prefault(standard)
+    .describe(`${about} HOST:PORT, an IPv6 host in brackets; port 0 picks a free one.`);
+}
+
+/** The root of an HTTP service, without its trailing slash once read. */
+export function baseUrl(standard: string, about: string) {
+  const error = says('an http:// or https:// URL without user name, query and fragment', `for example "${standard}"`);
+  return parsed(/^https?:\/\//, error, (text) => {
+    const url = URL.parse(text);
+    return url && !url.username && !url.password && !/[?#]/.test(text) ? text.replace(/\/+$/, '') : undefined;
+  })
+    .prefault(standard)
+    .describe(`${about} An http:// or https:// URL.`);
+}
+
+/** The URL of an HTTP proxy, or null for none. */
+export function proxyUrl(about: string) {
+  const error = says('null or an http:// or https:// URL', 'null, or for example "http://127.0.0.1:3128"');
+  const url = parsed(/^https?:\/\//, error, (text) => (URL.canParse(text) ? text : undefined));
+  return z.union([z.null(), url], { error }).prefault(null).describe(`${about} null, or an http:// or https:// URL.`);
+}

@@ -1,0 +1,42 @@
+/** One thing that is wrong with a config file. It never quotes a value of the file: a secret may stand in the wrong place. */
+export interface ConfigProblem {
+  /** Where, in the file's own keys: `apps[1].secret.env`; empty for the file as a whole. */
+  readonly path: string;
+  /** The line of the file, counted from 1, where it is known. */
+  readonly line?: number | undefined;
+  /** What is wrong; then what to write. */
+  readonly message: string;
+}
+
+/** A path as a list of keys and indexes. */
+export type Segments = readonly (string | number)[];
+
+/** Writes segments as people read them: `apps[1].secret.env`. */
+export function formatPath(segments: Segments): string {
+  return segments.map((s, i) => (typeof s === 'number' ? `[${s}]` : i === 0 ? s : `.${s}`)).join('');
+}
+
+/**
+ * Whether a key that the schema does not know may be named in a problem. In `{ app_id: a, secret:b }` the forgotten
+ * space makes `secret:b` a key, so only what looks like a setting's name is repeated.
+ */
+export function isNameable(key: string): boolean {
+  return /^[A-Za-z][A-Za-z_-]{0,23}$/.test(key);
+}
+
+/** A config file that cannot be used. Its message is for people: one line a problem, `FILE:LINE PATH: MESSAGE`. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  /** In the order of their lines; never empty. */
+  readonly problems: readonly ConfigProblem[];
+
+  constructor(file: string, problems: readonly ConfigProblem[]) {
+    const sorted = problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0));
+    super(sorted.map((problem) => formatProblem(file, problem)).join('\n'));
+    this.problems = sorted;
+  }
+}
+
+function formatProblem(file: string, { path, line, message }: ConfigProblem): string {
+  return `${file}${line === undefined ? '' : `:${line}`}${path === '' ? '' : ` ${path}`}: ${message}`;
+}

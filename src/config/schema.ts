@@ -1,0 +1,183 @@
+import * as z from 'zod';
+import { baseUrl, duration, integer, listen, proxyUrl, says, share } from './fields.ts';
+
+const REDIS = 'names Redis, which this version does not support yet; write "sqlite:lingpai.db" or "memory:"';
+const storeError = says('"memory:" or "sqlite:PATH"', 'for example "sqlite:lingpai.db"');
+
+const storeUrl = z
+  .string({ error: storeError })
+  // A `sqlite://` URL reads as a relative path to some and as an absolute one to others.
+  .regex(/^(memory:|sqlite:(?!\/\/|:).+|rediss?:\/\/.*)$/, { error: storeError })
+  .refine((url) => !url.startsWith('redis'), { error: REDIS })
+  .prefault('sqlite:lingpai.db')
+  .describe(
+    'Where tokens and budgets survive a restart. "sqlite:PATH" keeps them in one file (a relative PATH starts at the folder of this file). "memory:" keeps nothing: each start asks WeChat again.',
+  );
+
+const secretError = says(
+  'one of { env: NAME }, { file: PATH } or text of 1 to 256 characters',
+  'for example { env: WX_SECRET } (a text of digits alone needs quotes)',
+);
+const envError = says('the name of an environment variable (A-Z, a-z, 0-9, _)', 'for example { env: WX_SECRET }');
+const fileError = says('the path of a file', 'for example { file: secrets/wx1 }');
+
+/** An app's AppSecret as the file writes it: text, or where to find it. */
+export const secretSchema = z
+  .union(
+    [
+      z.string({ error: secretError }).min(1, { error: secretError }).max(256, { error: secretError }),
+      z.strictObject({
+        env: z
+          .string({ error: envError })
+          .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: envError })
+          .describe('The name of the environment variable that holds the AppSecret.'),
+      }),
+      z.strictObject({
+        file: z
+          .string({ error: fileError })
+          .min(1, { error: fileError })
+          .describe(
+            'The path of a file that holds the AppSecret and nothing else; a relative one starts at the folder of this file.',
+          ),
+      }),
+    ],
+    { error: secretError },
+  )
+  .describe(
+    "The app's AppSecret: { env: NAME }, { file: PATH } or the text itself. Prefer the first two, so that this file holds no secret.",
+  );
+
+const appIdError = says(
+  'text of 1 to 64 characters out of A-Z, a-z, 0-9, - and _',
+  'the AppID, for example wx0123456789abcdef, in quotes if it is digits alone',
+);
+const issuerError = says('stable or classic', 'one of them, or leave the key out for stable');
+
+const app = z.strictObject(
+  {
+    app_id: z
+      .string({ error: appIdError })
+      .regex(/^[A-Za-z0-9_-]{1,64}$/, { error: appIdError })
+      .describe("The app's AppID. Each app stands in the list once."),
+    secret: secretSchema,
+    issuer: z
+      .enum(['stable', 'classic'], { error: issuerError })
+      .prefault('stable')
+      .describe(
+        'The token endpoint. "stable" (/cgi-bin/stable_token) reads: prefer it. "classic" (/cgi-bin/token) mints at each call: for apps whose tokens others already fetch that way.',
+      ),
+  },
+  { error: says('a map', '{ app_id: ..., secret: ... }') },
+);
+
+const apps = z
+  .array(app, { error: says('a list', '"apps:" and below it "- { app_id: ..., secret: { env: NAME } }" for each app') })
+  .min(1, { error: 'is empty; write "- { app_id: ..., secret: { env: NAME } }" for each app' })
+  .describe('The WeChat apps whose tokens are kept; at least one.');
+
+function section<T extends z.core.$ZodLooseShape>(about: string, shape: T) {
+  const error = says('a map of settings', 'its keys below it, or leave it out for the defaults');
+  return z
+    .strictObject(shape, { error })
+    .prefault({} as never)
+    .describe(about);
+}
+
+/** The whole config file: the one source of its checks, its defaults, its types and lingpai.schema.json. */
+export const configSchema = z.strictObject(
+  {
+    grpc: section('The gRPC listener.', {
+      listen: listen('127.0.0.1:7600', 'Where gRPC is served. There is no access control yet: keep it on loopback.'),
+    }),
+    http: section('The HTTP listener: Connect/JSON, gRPC-Web, /livez, /readyz, /metrics.', {
+      listen: listen('127.0.0.1:7680', 'Where HTTP is served. There is no access control yet: keep it on loopback.'),
+    }),
+    store: section('Where tokens and budgets are kept.', { url: storeUrl }),
+    upstream: section('WeChat, and the way to it.', {
+      base_url: baseUrl('https://api.weixin.qq.com', 'The root of the WeChat API; another one for a sandbox.'),
+      timeout: duration('5s', {
+        min: '10ms',
+        max: '1m',
+        about: 'The time one call to WeChat may take in all. Longer holds up the callers that wait for a first token.',
+      }),
+      overlap: duration('5m', {
+        min: '0s',
+        max: '1h',
+        about: 'How long WeChat honours the token before the current one; WeChat documents 5 minutes.',
+      }),
+      proxy: proxyUrl('A proxy for every call to WeChat, for instance for an address that is on the allow-list.'),
+      quota_reset_hour: integer(0, {
+        min: 0,
+        max: 23,
+        about:
+          "The hour in Asia/Shanghai at which WeChat's daily quotas reset. WeChat does not document it; midnight is what is seen.",
+      }),
+    }),
+    refresh: section('When tokens are replaced, and how often at most; each limit is per app.', {
+      classic_at: share(
+        0.5,
+        "The share of a classic token's life after which it is replaced. At 0.5 the endpoint can be down for an hour before anyone notices.",
+      ),
+      stable_poll: duration('15s', {
+        min: '1s',
+        max: '5m',
+        about: "The pause between reads near the end of a stable token's life, until a new one comes.",
+      }),
+      cooldown: duration('30s', {
+        min: '0s',
+        max: '1h',
+        about: 'The least time between mints that callers cause. WeChat ignores forced refreshes less than 30 s apart.',
+      }),
+      probe_interval: duration('60s', {
+        min: '1s',
+        max: '24h',
+        zero: true,
+        about: "The pause between the broker's checks that its own tokens still work; 0s turns them off.",
+      }),
+      daily_budget: integer(1000, {
+        min: 1,
+        max: 10_000,
+        about: 'Mints a day and app. Keep it below the quota that WeChat gives /cgi-bin/token (2000 as documented).',
+      }),
+      force_daily_budget: integer(18, {
+        min: 0,
+        max: 20,
+        about: 'Calls with force_refresh a day and app. WeChat allows 20; two are kept for an emergency.',
+      }),
+    }),
+    watch: section('WatchToken streams.', {
+      heartbeat: duration('10s', {
+        min: '1s',
+        max: '60s',
+        about: 'The longest silence on a stream; clients take a longer one for a lost connection.',
+      }),
+      stall_timeout: duration('30s', {
+        min: '1s',
+        max: '10m',
+        about: 'After how long a stream whose client does not read is ended.',
+      }),
+      max_watchers: integer(50_000, {
+        min: 1,
+        max: 1_000_000,
+        about: 'How many streams may be open at once; each takes some memory.',
+      }),
+    }),
+    cluster: section('Several replicas on one store; used with redis:// only.', {
+      lease: duration('15s', {
+        min: '1s',
+        max: '5m',
+        about: 'How long a replica that fell silent keeps the right to refresh an app.',
+      }),
+      poll: duration('2s', {
+        min: '100ms',
+        max: '1m',
+        about: 'The pause between looks for tokens that other replicas stored.',
+      }),
+    }),
+    apps,
+  },
+  { error: says('a map of settings', '"apps:" with at least one app; examples/lingpai.yaml shows every setting') },
+);
+
+/** The file's content once checked: defaults filled in, durations in milliseconds, secrets not resolved yet. */
+export type ConfigFile = z.output<typeof configSchema>;

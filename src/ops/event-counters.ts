@@ -1,0 +1,88 @@
+import { Counter, type Registry } from 'prom-client';
+import type { BrokerEvent } from '../core/events.ts';
+
+/** Counters of what happens in the broker. */
+export interface EventCounters {
+  /** Counts an event. */
+  observe(event: BrokerEvent): void;
+  /** Drops the series of every other app, among them those whose last flight ended after they had been removed. */
+  keepOnly(appIds: ReadonlySet<string>): Promise<void>;
+}
+
+/** Registers a counter for each kind of event that is worth one. */
+export function registerEventCounters(registry: Registry): EventCounters {
+  const registers = [registry];
+  const refreshes = new Counter({
+    name: 'lingpai_refreshes_total',
+    help: 'Times a token was to be refreshed, by what came of it and why.',
+    labelNames: ['app_id', 'result', 'cause'],
+    registers,
+  });
+  const forced = new Counter({
+    name: 'lingpai_force_refreshes_total',
+    help: 'ForceRefresh calls, by outcome; FAILED is an error.',
+    labelNames: ['app_id', 'outcome'],
+    registers,
+  });
+  const probes = new Counter({
+    name: 'lingpai_probes_total',
+    help: 'Times WeChat was asked whether a token works, by why it was asked and what it said.',
+    labelNames: ['app_id', 'cause', 'verdict'],
+    registers,
+  });
+  const outsideMints = new Counter({
+    name: 'lingpai_outside_mints_total',
+    help: 'Tokens that died before their time because something else minted for the app.',
+    labelNames: ['app_id'],
+    registers,
+  });
+  const storeFailures = new Counter({
+    name: 'lingpai_store_failures_total',
+    help: 'Writes to the store that failed and are retried.',
+    labelNames: ['app_id'],
+    registers,
+  });
+  const clockJumps = new Counter({
+    name: 'lingpai_clock_jumps_total',
+    help: 'Times the wall clock moved against the monotonic one: it was set, or the machine slept.',
+    registers,
+  });
+  const perApp: readonly Counter[] = [refreshes, forced, probes, outsideMints, storeFailures];
+
+  return {
+    observe(event) {
+      switch (event.type) {
+        case 'rotated':
+        case 'unchanged':
+          refreshes.inc({ app_id: event.appId, result: event.type, cause: event.cause });
+          break;
+        case 'refresh_failed':
+          refreshes.inc({ app_id: event.appId, result: 'failed', cause: event.cause });
+          break;
+        case 'force_refresh':
+          forced.inc({ app_id: event.appId, outcome: event.result });
+          break;
+        case 'probed':
+          probes.inc({ app_id: event.appId, cause: event.cause, verdict: event.verdict });
+          break;
+        case 'outside_mint':
+          outsideMints.inc({ app_id: event.appId });
+          break;
+        case 'store_failed':
+          storeFailures.inc({ app_id: event.appId });
+          break;
+        case 'clock_jumped':
+          clockJumps.inc();
+          break;
+      }
+    },
+
+    async keepOnly(appIds) {
+      for (const counter of perApp)
+        for (const { labels } of (await counter.get()).values) {
+          const { app_id: appId } = labels;
+          if (!appIds.has(String(appId))) counter.remove(labels);
+        }
+    },
+  };
+}

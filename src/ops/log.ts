@@ -1,0 +1,109 @@
+import pino from 'pino';
+import { LingpaiError, UpstreamError } from '../core/errors.ts';
+import type { BrokerEvent } from '../core/events.ts';
+import type { Status } from '../core/state.ts';
+
+/** What the log writes through: constant messages, data in fields named in snake_case. */
+export type Logger = pino.Logger;
+
+/** How much is logged. `debug` adds each probe, each read that changed nothing and each forced refresh. */
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Nobody logs these fields. Should somebody begin to, their content still stays out. */
+const SECRET_FIELDS = ['secret', 'access_token', 'value', 'token', 'openid', 'touser', 'to_user'];
+
+/**
+ * A logger of JSON lines: `level` in words, `time` in ISO 8601, `msg`.
+ * Standard output is the default, written at once: a line that was logged before a crash is there.
+ */
+export function createLogger(options: { level: LogLevel; destination?: pino.DestinationStream }): Logger {
+  return pino(
+    {
+      level: options.level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: [...SECRET_FIELDS, ...SECRET_FIELDS.map((field) => `*.${field}`)],
+    },
+    options.destination ?? pino.destination({ fd: 1, sync: true }),
+  );
+}
+
+const STATUS_LEVEL = { PENDING: 'info', FRESH: 'info', DEGRADED: 'warn', EXPIRED: 'error' } as const satisfies Record<
+  Status,
+  LogLevel
+>;
+
+/** Writes one line for an event of the broker. */
+export function logEvent(logger: Logger, event: BrokerEvent): void {
+  const [level, message, fields] = lineOf(event);
+  logger[level](fields, message);
+}
+
+type Line = readonly [Exclude<LogLevel, 'silent'>, message: string, fields: Record<string, unknown>];
+
+function lineOf(event: BrokerEvent): Line {
+  switch (event.type) {
+    case 'rotated': {
+      const { appId, generation, tokenId, cause, durationMs } = event;
+      const fields = { app_id: appId, generation, token_id: tokenId, cause, duration_ms: round(durationMs) };
+      return ['info', 'token rotated', fields];
+    }
+    case 'unchanged': {
+      const { appId, cause, durationMs } = event;
+      return ['debug', 'token unchanged', { app_id: appId, cause, duration_ms: round(durationMs) }];
+    }
+    case 'refresh_failed': {
+      const { appId, cause, durationMs, error, retryInMs } = event;
+      const fields = { app_id: appId, cause, duration_ms: round(durationMs), ...errorFields(error) };
+      return ['warn', 'refresh failed', { ...fields, retry_in_ms: round(retryInMs) }];
+    }
+    case 'probed': {
+      const { appId, tokenId, cause, verdict } = event;
+      const level = verdict === 'rejected' ? 'info' : 'debug';
+      return [level, 'token probed', { app_id: appId, token_id: tokenId, cause, verdict }];
+    }
+    case 'force_refresh': {
+      // Callers may ask a hundred times a second: only what asked WeChat for a token is worth a line.
+      const level = event.result === 'REFRESHED' ? 'info' : 'debug';
+      return [level, 'force refresh', { app_id: event.appId, outcome: event.result }];
+    }
+    case 'outside_mint':
+      return ['warn', 'token replaced from outside', { app_id: event.appId, token_id: event.tokenId }];
+    case 'status': {
+      const { appId, from, to, reason } = event;
+      return [STATUS_LEVEL[to], 'status changed', { app_id: appId, from, to, status_reason: reason }];
+    }
+    case 'store_failed': {
+      const { appId, error, retryInMs } = event;
+      const fields = { app_id: appId, ...errorFields(error), retry_in_ms: round(retryInMs) };
+      return ['error', 'store write failed', fields];
+    }
+    case 'store_recovered':
+      return ['info', 'store write succeeded again', { app_id: event.appId }];
+    case 'app_added':
+      return ['info', 'app added', { app_id: event.appId }];
+    case 'app_changed':
+      return ['info', 'app changed', { app_id: event.appId }];
+    case 'app_removed':
+      return ['info', 'app removed', { app_id: event.appId }];
+    case 'clock_jumped':
+      return ['warn', 'clock jumped', { by_ms: round(event.byMs) }];
+  }
+}
+
+/** What a line may say of an error: words and codes, never the object, which may hold what was sent. */
+export function errorFields(error: unknown): Record<string, string | number> {
+  if (error instanceof UpstreamError || error instanceof LingpaiError) {
+    const { reason, message, answer } = error;
+    return { reason, error: message, ...answer };
+  }
+  if (!(error instanceof Error)) return { error: 'not an Error' };
+  const code = 'code' in error ? error.code : undefined;
+  return { ...(typeof code === 'string' ? { code } : {}), error: error.message };
+}
+
+function round(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms);
+}

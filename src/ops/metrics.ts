@@ -1,0 +1,125 @@
+import { setImmediate } from 'node:timers/promises';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { Clock } from '../core/clock.ts';
+import type { BrokerEvent } from '../core/events.ts';
+import type { TokenState } from '../core/state.ts';
+import { registerEventCounters } from './event-counters.ts';
+import { Histogram } from './histogram.ts';
+import { formatTokenGauges } from './token-gauges.ts';
+
+/** Where the figures come from that are computed at each scrape. */
+export interface MetricsDeps {
+  /** Every app that is configured. The series of others vanish. */
+  readonly states: () => Iterable<TokenState>;
+  /** How many watches are open. */
+  readonly watchers: () => number;
+  readonly clock: Clock;
+}
+
+/** A call to WeChat that has ended. */
+export interface UpstreamCall {
+  readonly endpoint: string;
+  readonly durationMs: number;
+  /** `ok`, WeChat's errcode in digits, or the reason for which there was none. */
+  readonly result: string;
+}
+
+/** What the broker counts, for Prometheus. No label ever holds a token, an openid or a secret. */
+export interface Metrics {
+  /** Counts an event of the broker. */
+  observe(event: BrokerEvent): void;
+  /** Counts a call to WeChat. */
+  upstream(call: UpstreamCall): void;
+  /** Counts an RPC that has ended. `method` and `code` must come out of closed sets: `lingpai.v1.TokenService/Get`, `OK`. */
+  rpc(method: string, code: string, durationMs: number): void;
+  /** Counts one watch that was written a rotation, `durationMs` after WeChat's answer. */
+  propagation(durationMs: number): void;
+  /** Everything, in Prometheus' text format. */
+  text(): Promise<string>;
+  /** The content type of `text`. */
+  readonly contentType: string;
+}
+
+/** Seconds. A Get from memory takes a fraction of a millisecond, one that waits for WeChat up to its deadline. */
+const RPC_BOUNDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const PROPAGATION_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const UPSTREAM_BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/** WeChat may answer with any number: what is beyond this many different results is counted as `other`. */
+const MAX_RESULTS = 100;
+
+/** Metrics in a registry of their own; any number of them can live side by side. */
+export function createMetrics({ states, watchers, clock }: MetricsDeps): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const histogram = (name: string, help: string, labelNames: readonly string[], bounds: readonly number[]) => {
+    const made = new Histogram({ name, help, labelNames, bounds });
+    // The registry asks no more of a metric than its name and `get`; its types name prom-client's own classes.
+    registry.registerMetric(made as never);
+    return made;
+  };
+
+  const events = registerEventCounters(registry);
+  new Gauge({
+    name: 'lingpai_watchers',
+    help: 'Watches that are open.',
+    registers,
+    collect() {
+      this.set(watchers());
+    },
+  });
+  const propagation = histogram(
+    'lingpai_rotation_propagation_seconds',
+    "From WeChat's answer with a new token until it was written to a watch.",
+    [],
+    PROPAGATION_BOUNDS,
+  ).series();
+  const rpcs = histogram(
+    'lingpai_rpc_duration_seconds',
+    'How long RPCs took, by method and gRPC status code.',
+    ['method', 'code'],
+    RPC_BOUNDS,
+  );
+  const latency = histogram(
+    'lingpai_upstream_duration_seconds',
+    'How long calls to WeChat took.',
+    ['endpoint'],
+    UPSTREAM_BOUNDS,
+  );
+  const calls = new Counter({
+    name: 'lingpai_upstream_calls_total',
+    help: "Calls to WeChat, by endpoint and result: ok, WeChat's errcode, or the reason for which there was none.",
+    labelNames: ['endpoint', 'result'],
+    registers,
+  });
+  const results = new Set<string>();
+  collectDefaultMetrics({ register: registry });
+
+  return {
+    observe: events.observe,
+
+    upstream({ endpoint, durationMs, result }) {
+      if (results.size < MAX_RESULTS) results.add(result);
+      calls.inc({ endpoint, result: results.has(result) ? result : 'other' });
+      latency.series(endpoint).observe(durationMs);
+    },
+
+    rpc: (method, code, durationMs) => rpcs.series(method, code).observe(durationMs),
+
+    propagation: (durationMs) => propagation.observe(durationMs),
+
+    async text() {
+      await events.keepOnly(new Set(Array.from(states(), ({ appId }) => appId)));
+      // With thousands of apps the whole takes long enough to be felt: callers are answered in between.
+      await setImmediate();
+      const parts = [formatTokenGauges(states(), clock.now())];
+      for (const { name } of registry.getMetricsAsArray()) {
+        await setImmediate();
+        parts.push(await registry.getSingleMetricAsString(name));
+      }
+      return `${parts.join('\n\n')}\n`;
+    },
+
+    contentType: registry.contentType,
+  };
+}

@@ -1,0 +1,202 @@
+import { describe, expect, test } from 'vitest';
+import { UpstreamError } from '../../src/core/errors.ts';
+import type { BrokerEvent } from '../../src/core/events.ts';
+import type { Status, TokenState } from '../../src/core/state.ts';
+import { createMetrics } from '../../src/ops/metrics.ts';
+import { FakeClock } from '../support/clock.ts';
+
+const NOW = Date.UTC(2026, 0, 15);
+
+function stateOf(appId: string, status: Status = 'FRESH', expireTime: number | null = NOW + 7_200_000): TokenState {
+  const current = expireTime === null ? null : { value: 'T0KEN', id: 'abcdef', issueTime: NOW, expireTime };
+  return {
+    appId,
+    generation: 1_768_000_000_123,
+    current,
+    previous: null,
+    status,
+    statusReason: 'why',
+    nextRefreshTime: null,
+    answeredAt: 0,
+  };
+}
+
+function setup(...states: TokenState[]) {
+  const clock = new FakeClock(NOW);
+  const live = { states, watchers: 0 };
+  const metrics = createMetrics({ states: () => live.states, watchers: () => live.watchers, clock });
+  return { clock, live, metrics };
+}
+
+/** The lines of the text that begin with `lingpai_` and contain `part`. */
+async function samples(metrics: { text(): Promise<string> }, part: string): Promise<string[]> {
+  return (await metrics.text()).split('\n').filter((line) => line.startsWith('lingpai_') && line.includes(part));
+}
+
+const failure = new UpstreamError('no', {
+  reason: 'UPSTREAM_TIMEOUT',
+  recovery: { kind: 'backoff' },
+  effect: 'unknown',
+});
+
+describe('events', () => {
+  test.each<[BrokerEvent, string]>([
+    [
+      { type: 'rotated', appId: 'wx1', generation: 1, tokenId: 'i', cause: 'report', durationMs: 1 },
+      'lingpai_refreshes_total{app_id="wx1",result="rotated",cause="report"} 2',
+    ],
+    [
+      { type: 'unchanged', appId: 'wx1', cause: 'scheduled', durationMs: 1 },
+      'lingpai_refreshes_total{app_id="wx1",result="unchanged",cause="scheduled"} 2',
+    ],
+    [
+      { type: 'refresh_failed', appId: 'wx1', cause: 'canary', durationMs: 1, error: failure, retryInMs: 1 },
+      'lingpai_refreshes_total{app_id="wx1",result="failed",cause="canary"} 2',
+    ],
+    [
+      { type: 'force_refresh', appId: 'wx1', result: 'STILL_VALID' },
+      'lingpai_force_refreshes_total{app_id="wx1",outcome="STILL_VALID"} 2',
+    ],
+    [
+      { type: 'probed', appId: 'wx1', tokenId: 'i', cause: 'canary', verdict: 'rejected' },
+      'lingpai_probes_total{app_id="wx1",cause="canary",verdict="rejected"} 2',
+    ],
+    [{ type: 'outside_mint', appId: 'wx1', tokenId: 'i' }, 'lingpai_outside_mints_total{app_id="wx1"} 2'],
+    [
+      { type: 'store_failed', appId: 'wx1', error: failure, retryInMs: 1 },
+      'lingpai_store_failures_total{app_id="wx1"} 2',
+    ],
+    [{ type: 'clock_jumped', byMs: 1 }, 'lingpai_clock_jumps_total 2'],
+  ])('$type', async (event, line) => {
+    const { metrics } = setup(stateOf('wx1'));
+    metrics.observe(event);
+    metrics.observe(event);
+    expect(await samples(metrics, '_total')).toContain(line);
+  });
+
+  test('an app that is removed leaves no series, not even by an event that comes late', async () => {
+    const { metrics, live } = setup(stateOf('wx1'), stateOf('wx2'));
+    const events = (appId: string): BrokerEvent[] => [
+      { type: 'rotated', appId, generation: 1, tokenId: 'i', cause: 'report', durationMs: 1 },
+      { type: 'force_refresh', appId, result: 'FAILED' },
+      { type: 'probed', appId, tokenId: 'i', cause: 'canary', verdict: 'rejected' },
+      { type: 'outside_mint', appId, tokenId: 'i' },
+      { type: 'store_failed', appId, error: failure, retryInMs: 1 },
+    ];
+    for (const event of [...events('wx1'), ...events('wx2')]) metrics.observe(event);
+    const before = await samples(metrics, '"wx1"');
+    expect(before.length).toBe(5 + 6);
+    live.states = [stateOf('wx2')];
+    for (const event of events('wx1')) metrics.observe(event);
+    expect(await samples(metrics, '"wx1"')).toEqual([]);
+    expect((await samples(metrics, '"wx2"')).length).toBe(before.length);
+  });
+});
+
+describe('gauges', () => {
+  test.each<[TokenState, string, string]>([
+    [stateOf('wx1'), '7190.5', 'FRESH'],
+    [stateOf('wx1', 'DEGRADED', NOW + 5_000), '0', 'DEGRADED'],
+    [stateOf('wx1', 'EXPIRED', null), '0', 'EXPIRED'],
+    [stateOf('wx1', 'PENDING', null), '0', 'PENDING'],
+  ])('of a token, %#', async (state, left, status) => {
+    const { metrics, clock } = setup(state);
+    clock.jump(9_500);
+    const lines = await samples(metrics, 'app_id="wx1"');
+    expect(lines).toEqual([
+      `lingpai_token_seconds_left{app_id="wx1"} ${left}`,
+      'lingpai_token_generation{app_id="wx1"} 1768000000123',
+      ...['PENDING', 'FRESH', 'DEGRADED', 'EXPIRED'].map(
+        (each) => `lingpai_token_status{app_id="wx1",status="${each}"} ${each === status ? 1 : 0}`,
+      ),
+    ]);
+  });
+
+  test('of the watches', async () => {
+    const { metrics, live } = setup();
+    live.watchers = 3;
+    expect(await samples(metrics, 'watchers')).toEqual(['lingpai_watchers 3']);
+  });
+});
+
+describe('histograms', () => {
+  test('count RPCs by method and code, in seconds, at and on both sides of a bound', async () => {
+    const { metrics } = setup();
+    for (const ms of [0.05, 0.1, 0.11, 10_000, 10_001]) metrics.rpc('S/Get', 'OK', ms);
+    metrics.rpc('S/Get', 'NOT_FOUND', 1);
+    metrics.rpc('S/Force', 'OK', 1);
+    const lines = await samples(metrics, 'rpc_duration_seconds');
+    const of = (le: string) =>
+      lines.find((line) => line.includes(`method="S/Get",code="OK",le="${le}"`))?.split(' ')[1];
+    expect([of('0.0001'), of('0.00025'), of('5'), of('10'), of('+Inf')]).toEqual(['2', '3', '3', '4', '5']);
+    expect(lines).toContainEqual(
+      expect.stringMatching(/^lingpai_rpc_duration_seconds_sum\{method="S\/Get",code="OK"\} 20\.00126/),
+    );
+    expect(lines).toContain('lingpai_rpc_duration_seconds_count{method="S/Get",code="OK"} 5');
+    expect(lines).toContain('lingpai_rpc_duration_seconds_count{method="S/Get",code="NOT_FOUND"} 1');
+    expect(lines).toContain('lingpai_rpc_duration_seconds_count{method="S/Force",code="OK"} 1');
+  });
+
+  test('propagation is there from the start, without labels', async () => {
+    const { metrics } = setup();
+    expect(await samples(metrics, 'propagation_seconds_count')).toEqual([
+      'lingpai_rotation_propagation_seconds_count 0',
+    ]);
+    metrics.propagation(2);
+    expect(await samples(metrics, 'propagation_seconds')).toEqual(
+      expect.arrayContaining([
+        'lingpai_rotation_propagation_seconds_bucket{le="0.001"} 0',
+        'lingpai_rotation_propagation_seconds_bucket{le="0.0025"} 1',
+        'lingpai_rotation_propagation_seconds_sum 0.002',
+        'lingpai_rotation_propagation_seconds_count 1',
+      ]),
+    );
+  });
+
+  test('WeChat: latency by endpoint, calls by result, and no more results than are good for Prometheus', async () => {
+    const { metrics } = setup();
+    metrics.upstream({ endpoint: 'token', durationMs: 20, result: 'ok' });
+    metrics.upstream({ endpoint: 'token', durationMs: 20, result: '40164' });
+    for (let code = 0; code < 500; code++) metrics.upstream({ endpoint: 'probe', durationMs: 1, result: `${code}` });
+    const lines = await samples(metrics, 'upstream_');
+    expect(lines).toContain('lingpai_upstream_duration_seconds_count{endpoint="token"} 2');
+    expect(lines).toContain('lingpai_upstream_duration_seconds_bucket{endpoint="token",le="0.025"} 2');
+    expect(lines).toContain('lingpai_upstream_calls_total{endpoint="token",result="40164"} 1');
+    expect(lines).toContain('lingpai_upstream_calls_total{endpoint="probe",result="other"} 402');
+    expect(lines.filter((line) => line.startsWith('lingpai_upstream_calls_total')).length).toBe(101);
+  });
+});
+
+describe('the text', () => {
+  test('is well-formed: each metric once, with help and type, each line a sample', async () => {
+    const { metrics } = setup(stateOf('wx1'), stateOf('wx2'));
+    metrics.rpc('S/Get', 'OK', 1);
+    const lines = (await metrics.text()).split('\n').filter((line) => line !== '');
+    const typed = lines.filter((line) => line.startsWith('# TYPE')).map((line) => line.split(' ')[2] ?? '');
+    expect(new Set(typed).size).toBe(typed.length);
+    expect(lines.filter((line) => line.startsWith('# HELP')).length).toBe(typed.length);
+    for (const line of lines.filter((line) => !line.startsWith('#'))) {
+      expect(line).toMatch(/^[a-z_0-9]+(\{([a-z_]+="[^"\\]*",?)+\})? (-?\d[\d.e+-]*|Nan|\+Inf)$/i);
+      const name = line.split(/[{ ]/)[0] ?? '';
+      expect(typed).toContain(typed.includes(name) ? name : name.replace(/_(bucket|sum|count)$/, ''));
+    }
+    expect(metrics.contentType).toMatch(/^text\/plain; version=0\.0\.4/);
+  });
+
+  test('has the process figures', async () => {
+    const text = await setup().metrics.text();
+    expect(text).toContain('process_cpu_seconds_total');
+    expect(text).toContain('nodejs_eventloop_lag_seconds');
+  });
+
+  test('P12: holds no token', async () => {
+    const { metrics } = setup(stateOf('wx1'));
+    expect(await metrics.text()).not.toContain('T0KEN');
+  });
+
+  test('belongs to one instance alone', async () => {
+    const [one, two] = [setup(), setup()];
+    one.metrics.observe({ type: 'clock_jumped', byMs: 1 });
+    expect(await samples(two.metrics, 'clock_jumps')).toEqual(['lingpai_clock_jumps_total 0']);
+  });
+});

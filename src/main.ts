@@ -1,1 +1,138 @@
-export {};
+import { existsSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import packageJson from '../package.json' with { type: 'json' };
+import { exitWith, Failure } from './commands/exit.ts';
+
+/** The config file that `npm start` looks for. */
+const DEFAULT_CONFIG = 'lingpai.yaml';
+
+/** The flags of every command that calls a broker. */
+function client(name: string, summary: string): Command {
+  return new Command(name)
+    .summary(summary)
+    .addOption(
+      new Option('--addr <HOST:PORT>', "the broker's gRPC address").env('LINGPAI_ADDR').default('127.0.0.1:7600'),
+    )
+    .option('--json', 'print JSON (proto3 JSON of the answer) instead of text')
+    .option('--show-token', 'print token values, which are secrets, instead of masking them');
+}
+
+function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(number)) throw new InvalidArgumentError('Write a whole number.');
+  return number;
+}
+
+const timeout = () =>
+  new Option('--timeout <SECONDS>', 'how long to wait for the answer').default(10).argParser(wholeNumber);
+
+const program = new Command('lingpai')
+  .description(
+    'Lingpai (令牌): a central access_token server for WeChat apps. It alone mints tokens; your services read, watch and report them over gRPC.',
+  )
+  .version(packageJson.version)
+  .configureHelp({ showGlobalOptions: true })
+  .addHelpText(
+    'after',
+    `
+First steps:
+  npm start                                    a demo: a simulated WeChat, a broker, two apps that rotate
+  npm run -s lingpai -- watch                  watch them rotate, in a second terminal
+  npm run -s lingpai -- check --config FILE    check a configuration; with --online, ask WeChat too
+
+Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
+"COMMAND --help" explains each command.`,
+  );
+
+program.addCommand(
+  new Command('serve')
+    .summary('run the broker')
+    .description(
+      `Runs the broker until SIGTERM or SIGINT, then drains: watchers are told to reconnect, calls in progress finish, and it exits within 25 s. A second signal ends it at once. SIGHUP or a change of the file reloads apps and secrets. Logs are JSON lines on standard output; the one with msg "ready" names the addresses.`,
+    )
+    .option('--config <FILE>', 'the configuration file', DEFAULT_CONFIG)
+    .option('--log-level <LEVEL>', 'debug, info, warn or error', 'info')
+    .action(async (options) => (await import('./commands/serve.ts')).serve(options)),
+);
+
+program.addCommand(
+  new Command('demo')
+    .summary('run a broker and a simulated WeChat, with nothing to configure')
+    .description(
+      'Runs the sandbox and a broker in one process, with two apps (wxdemoclassic, wxdemostable) whose tokens live for a minute or two, so that you can watch them rotate. Nothing is stored.',
+    )
+    .option('--grpc <HOST:PORT>', 'where the broker serves gRPC', '127.0.0.1:7600')
+    .option('--http <HOST:PORT>', 'where the broker serves HTTP', '127.0.0.1:7680')
+    .option('--sandbox <HOST:PORT>', 'where the simulated WeChat listens', '127.0.0.1:7690')
+    .action(async (options) => (await import('./commands/demo.ts')).demo(options)),
+);
+
+program.addCommand(
+  new Command('sandbox')
+    .summary('run a simulated WeChat to test against')
+    .description(
+      'Serves a simulated WeChat: both token endpoints, the probe, and a control endpoint under /sandbox/ that breaks things on purpose. Any app id and any secret will do. See docs/sandbox.md.',
+    )
+    .option('--listen <HOST:PORT>', 'where to listen; port 0 picks a free one', '127.0.0.1:7690')
+    .action(async (options) => (await import('./commands/sandbox.ts')).sandbox(options)),
+);
+
+program.addCommand(
+  client('get', "print an app's token")
+    .description("Prints an app's token as the broker has it: generation, id, time left, status.")
+    .argument('<APP>', 'the WeChat app id')
+    .addOption(
+      new Option('--min-generation <N>', 'wait for this generation or a newer one').default(0).argParser(wholeNumber),
+    )
+    .addOption(timeout())
+    .action(async (app, options) => (await import('./commands/get.ts')).get(app, options)),
+);
+
+program.addCommand(
+  client('watch', 'follow tokens as they rotate')
+    .description(
+      'Follows the named apps, or all: a live view with the time left on a terminal, one line an event elsewhere. It reconnects by itself and keeps the newest token across a reconnect.',
+    )
+    .argument('[APP...]', 'the WeChat app ids; none: all')
+    .action(async (apps, options) => (await import('./commands/watch.ts')).watch(apps, options)),
+);
+
+program.addCommand(
+  client('refresh', "report a refused token, or replace an app's token")
+    .description(
+      'With --rejected-generation or --rejected-token-stdin: reports a token that WeChat refused; the broker asks WeChat and replaces it only if it is dead. With neither: replaces the token that is held without asking, which costs a mint and gives the old one its grace (5 minutes) to live.',
+    )
+    .argument('<APP>', 'the WeChat app id')
+    .addOption(new Option('--rejected-generation <N>', 'the generation that was refused').argParser(wholeNumber))
+    .option('--rejected-token-stdin', 'read the value that was refused from standard input')
+    .addOption(timeout().default(30))
+    .action(async (app, options) => (await import('./commands/refresh.ts')).refresh(app, options)),
+);
+
+program.addCommand(
+  new Command('check')
+    .summary('check a configuration')
+    .description(
+      'Checks a configuration file and names every problem in it. With --online it also asks WeChat about each app, by a read of the stable endpoint that disturbs no token, and says in words what is wrong: the IP to add to the allow-list, a wrong secret, a confirmation that an administrator owes.',
+    )
+    .option('--config <FILE>', 'the configuration file', DEFAULT_CONFIG)
+    .option('--online', 'ask WeChat for each app')
+    .option('--json', 'print JSON')
+    .action(async (options) => (await import('./commands/check.ts')).check(options)),
+);
+
+program.addCommand(
+  new Command('start').action(async () => {
+    if (existsSync(DEFAULT_CONFIG)) await (await import('./commands/serve.ts')).serve({ config: DEFAULT_CONFIG });
+    else await (await import('./commands/demo.ts')).demo({});
+  }),
+  { hidden: true },
+);
+
+for (const command of program.commands) command.exitOverride();
+try {
+  await program.exitOverride().parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else exitWith(error instanceof Failure ? error : Failure.unexpected(error));
+}

@@ -146,6 +146,8 @@ export class Keeper {
         previous: previous && shorten(previous, byMs),
       };
     }
+    // By the new clock the stored times lie too far ahead: a restart would take the tokens for younger than they are.
+    if (byMs < 0 && !this.#flight) void this.#saver.save(this.record);
     this.tick();
   }
 

@@ -1,6 +1,6 @@
 import { Broker } from '../../src/core/broker.ts';
 import type { BrokerEvent } from '../../src/core/events.ts';
-import type { App, IssuerKind, Settings } from '../../src/core/ports.ts';
+import type { App, Deps, IssuerKind, Settings } from '../../src/core/ports.ts';
 import type { TokenState } from '../../src/core/state.ts';
 import type { SandboxApp } from '../../src/sandbox/app.ts';
 import type { Fault, FaultEffect } from '../../src/sandbox/faults.ts';
@@ -8,6 +8,7 @@ import { SandboxWeChat } from '../../src/sandbox/port.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
 import { tokenError } from '../../src/wechat/errcodes.ts';
 import { FakeClock, settle } from './clock.ts';
+import { Process } from './process.ts';
 import { seeded } from './random.ts';
 import { FakeStore } from './store.ts';
 
@@ -38,6 +39,8 @@ export class World {
   readonly wechat: SimulatedWeChat;
   readonly settings: Settings;
   readonly #random;
+  readonly #tap: (deps: Deps) => Deps;
+  #process: Process | undefined;
   apps: App[];
   broker: Broker;
 
@@ -47,9 +50,12 @@ export class World {
       settings?: Partial<Settings>;
       wechat?: Partial<SandboxApp>;
       seed?: number;
+      /** Puts something between each broker and its world. */
+      tap?: (deps: Deps) => Deps;
     } = {},
   ) {
     this.#random = seeded(options.seed ?? 1);
+    this.#tap = options.tap ?? ((deps) => deps);
     this.settings = { ...SETTINGS, ...options.settings };
     const issuers: Record<string, IssuerKind> = options.apps ?? { wxc: 'classic' };
     this.apps = Object.entries(issuers).map(([appId, issuer]) => ({
@@ -67,16 +73,16 @@ export class World {
 
   #newBroker(): Broker {
     const toError = (errcode: number, errmsg: string) => tokenError(errcode, errmsg);
-    return new Broker(
-      {
+    this.#process = new Process(
+      this.#tap({
         clock: this.clock,
         random: this.#random,
         store: this.store,
         wechat: new SandboxWeChat({ wechat: this.wechat, clock: this.clock, toError }),
         observe: (event) => this.events.push(event),
-      },
-      this.settings,
+      }),
     );
+    return new Broker(this.#process.deps, this.settings);
   }
 
   /** A world whose broker has started and has had time for its first calls. */
@@ -96,8 +102,9 @@ export class World {
     await settle();
   }
 
-  /** The process dies without a word: its timers never fire again. */
+  /** The process dies without a word: its timers never fire again, and nothing that it waits for reaches it. */
   async kill(): Promise<void> {
+    this.#process?.kill();
     this.clock.forgetTimers();
     this.broker = this.#newBroker();
   }

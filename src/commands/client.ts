@@ -1,0 +1,65 @@
+import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_details_pb.js';
+import { TokenService } from '../gen/lingpai/v1/token_pb.js';
+import { Failure } from './exit.ts';
+
+/** The flags that every client command has. */
+export interface ClientOptions {
+  readonly addr: string;
+  readonly json?: boolean;
+  readonly showToken?: boolean;
+}
+
+/** A client of the broker at `addr`. */
+export function tokenClient(addr: string): Client<typeof TokenService> {
+  if (!/^[^/\s]+:\d+$/.test(addr)) throw new Failure(`--addr ${addr}: write HOST:PORT, such as 127.0.0.1:7600`, 2);
+  return createClient(TokenService, createGrpcTransport({ baseUrl: `http://${addr}` }));
+}
+
+/** What a broker's error says, taken out of its status and details. */
+export interface Refusal {
+  readonly code: string;
+  /** A name of ErrorReason; empty where the error is not the broker's own. */
+  readonly reason: string;
+  readonly message: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Null where a retry cannot help, or nothing is known. */
+  readonly retryAfterMs: number | null;
+}
+
+/** Reads an error of a call. */
+export function refusalOf(thrown: unknown): Refusal {
+  const error = ConnectError.from(thrown);
+  const info = error.findDetails(ErrorInfoSchema)[0];
+  const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
+  return {
+    code: Code[error.code] ?? 'Unknown',
+    reason: info?.reason ?? '',
+    message: error.rawMessage,
+    metadata: info?.metadata ?? {},
+    retryAfterMs: delay ? Number(delay.seconds) * 1000 + delay.nanos / 1e6 : null,
+  };
+}
+
+/** An error of a call in one line. */
+export function refusalText({ code, reason, message, metadata, retryAfterMs }: Refusal): string {
+  const errcode = metadata['errcode'] ? `, errcode ${metadata['errcode']}` : '';
+  const rid = metadata['rid'] ? `, rid ${metadata['rid']}` : '';
+  const retry = retryAfterMs === null ? '' : `; try again in ${Math.ceil(retryAfterMs / 1000)} s`;
+  return `${message} (${reason || code}${errcode}${rid})${retry}`;
+}
+
+/** Runs one call; its error is printed, as JSON where that was asked for, and fails the command. */
+export async function calling<T>(options: ClientOptions, call: (client: Client<typeof TokenService>) => Promise<T>) {
+  const client = tokenClient(options.addr);
+  try {
+    return await call(client);
+  } catch (error) {
+    const refusal = refusalOf(error);
+    if (options.json) process.stdout.write(`${JSON.stringify({ error: refusal })}\n`);
+    const hint =
+      refusal.reason === '' && refusal.code === 'Unavailable' ? ` Is a broker running at ${options.addr}?` : '';
+    throw new Failure(refusalText(refusal) + hint);
+  }
+}

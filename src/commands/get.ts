@@ -1,0 +1,20 @@
+import { timestampDate } from '@bufbuild/protobuf/wkt';
+import { type ClientOptions, calling } from './client.ts';
+import { stateJson, stateText } from './show.ts';
+
+/** `lingpai get APP`: one app's state. */
+export async function get(
+  appId: string,
+  options: ClientOptions & { minGeneration: number; timeout: number },
+): Promise<void> {
+  const { minGeneration, timeout, json = false, showToken = false } = options;
+  const { state, serverTime } = await calling(options, (client) =>
+    client.get({ appId, minGeneration: BigInt(minGeneration) }, { timeoutMs: timeout * 1000 }),
+  );
+  if (!state) return;
+  const time = serverTime ? timestampDate(serverTime).toISOString() : null;
+  const text = json
+    ? `${JSON.stringify({ state: stateJson(state, showToken), serverTime: time })}\n`
+    : stateText(state, serverTime, showToken);
+  process.stdout.write(text);
+}

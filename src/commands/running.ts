@@ -1,0 +1,118 @@
+import type { Config } from '../config/config.ts';
+import { formatListen, isLoopback } from '../config/listen.ts';
+import { Broker } from '../core/broker.ts';
+import { TokenService } from '../gen/lingpai/v1/token_pb.js';
+import { systemClock } from '../ops/clock.ts';
+import { errorFields, type Logger, logEvent } from '../ops/log.ts';
+import { createMetrics } from '../ops/metrics.ts';
+import { systemRandom } from '../ops/random.ts';
+import { startSweep } from '../ops/sweep.ts';
+import { toConnectError } from '../rpc/errors.ts';
+import { withStreamControl } from '../rpc/stream-control.ts';
+import { tokenService } from '../rpc/token-service.ts';
+import { drain } from '../server/drain.ts';
+import { startGrpc } from '../server/grpc.ts';
+import { startHttp } from '../server/http.ts';
+import { openStore, parseStoreUrl } from '../store/open.ts';
+import { WeChatClient } from '../wechat/client.ts';
+import { Failure } from './exit.ts';
+
+/** A broker that serves. */
+export interface Running {
+  /** The addresses as `host:port`, with the real ports. */
+  readonly grpc: string;
+  readonly http: string;
+  /** Takes the apps and secrets of another configuration into use. */
+  reload(config: Config): void;
+  /** Drains as DESIGN.md says, and resolves when nothing is left; within 25 s. */
+  stop(): Promise<void>;
+}
+
+/** Puts a broker together and starts it. Rejects with a Failure that says what stands in the way. */
+export async function runBroker(config: Config, logger: Logger): Promise<Running> {
+  const clock = systemClock;
+  const url = parseStoreUrl(config.store.url);
+  if ('error' in url) throw new Failure(`store.url: ${url.error}`, 2);
+  await using undo = new AsyncDisposableStack();
+  const store = await failing(openStore(url));
+  undo.defer(() => store.close());
+
+  const metrics = createMetrics({ states: () => broker.states(), watchers: () => broker.watchers, clock });
+  const wechat = new WeChatClient({
+    ...config.upstream,
+    timeoutMs: config.settings.timeoutMs,
+    clock,
+    observe: (call) => metrics.upstream(call),
+  });
+  undo.defer(() => wechat.close());
+  const broker = new Broker(
+    {
+      clock,
+      random: systemRandom,
+      wechat,
+      store,
+      observe: (event) => {
+        metrics.observe(event);
+        logEvent(logger, event);
+      },
+    },
+    config.settings,
+  );
+  undo.defer(() => broker.stop());
+  await failing(broker.start(config.apps));
+
+  const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
+  const mount = {
+    services: [
+      {
+        desc: TokenService,
+        impl: tokenService({
+          broker,
+          clock,
+          stallTimeoutMs: config.watch.stallTimeoutMs,
+          propagation: (ms) => metrics.propagation(ms),
+        }),
+      },
+    ],
+    toError: (error: unknown) => toConnectError(error, report),
+    streamValues: withStreamControl,
+    rpc: (method: string, code: string, durationMs: number) => metrics.rpc(method, code, durationMs),
+    report,
+    clock,
+  };
+  const grpc = await failing(startGrpc({ ...mount, listen: config.grpc }));
+  undo.defer(() => grpc.stop());
+  const pages = { contentType: metrics.contentType, metrics: () => metrics.text() };
+  const http = await failing(
+    startHttp({ ...mount, listen: config.http, states: () => broker.states(), metrics: pages }),
+  );
+  undo.defer(() => http.stop());
+  const listeners = [grpc, http];
+  for (const listener of listeners) listener.setServing(true);
+  for (const listen of [config.grpc, config.http]) {
+    if (!isLoopback(listen.host)) {
+      logger.warn({ listen: formatListen(listen) }, 'listening beyond loopback without access control');
+    }
+  }
+  const sweep = startSweep(() => broker.sweep(), report);
+  const running = undo.move();
+  return {
+    grpc: grpc.address,
+    http: http.address,
+    reload: ({ apps }) => broker.configure(apps),
+    async stop() {
+      sweep.stop();
+      await drain({ listeners, broker, clock });
+      await running.disposeAsync();
+    },
+  };
+}
+
+/** What an operator can mend is told without a stack. */
+async function failing<T>(step: Promise<T>): Promise<T> {
+  try {
+    return await step;
+  } catch (error) {
+    throw new Failure(error instanceof Error ? error.message : String(error));
+  }
+}

@@ -1,0 +1,79 @@
+import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { LingpaiError, type Reason } from '../core/errors.ts';
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_details_pb.js';
+
+/** The `domain` of every google.rpc.ErrorInfo that the broker sends. */
+export const ERROR_DOMAIN = 'lingpai';
+
+/** The gRPC status of each reason, as the comments of `lingpai.v1.ErrorReason` promise it. */
+export const CODES: Readonly<Record<Reason, Code>> = {
+  INVALID_REQUEST: Code.InvalidArgument,
+  APP_NOT_FOUND: Code.NotFound,
+  GENERATION_NOT_REACHED: Code.DeadlineExceeded,
+  COOLDOWN: Code.ResourceExhausted,
+  BUDGET_EXHAUSTED: Code.ResourceExhausted,
+  WATCHER_STALLED: Code.ResourceExhausted,
+  TOO_MANY_WATCHERS: Code.ResourceExhausted,
+  DRAINING: Code.Unavailable,
+  UPSTREAM_UNREACHABLE: Code.Unavailable,
+  UPSTREAM_TIMEOUT: Code.Unavailable,
+  UPSTREAM_MALFORMED: Code.Unavailable,
+  UPSTREAM_BUSY: Code.Unavailable,
+  UPSTREAM_ERROR: Code.Unavailable,
+  SECRET_INVALID: Code.FailedPrecondition,
+  SECRET_FROZEN: Code.FailedPrecondition,
+  APP_ID_INVALID: Code.FailedPrecondition,
+  UPSTREAM_REQUEST_INVALID: Code.FailedPrecondition,
+  IP_NOT_ALLOWED: Code.FailedPrecondition,
+  ACCOUNT_CLOSED: Code.FailedPrecondition,
+  CONFIRMATION_REQUIRED: Code.FailedPrecondition,
+  CONFIRMATION_REFUSED: Code.FailedPrecondition,
+  DAILY_QUOTA_EXHAUSTED: Code.ResourceExhausted,
+  MINUTE_QUOTA_EXHAUSTED: Code.ResourceExhausted,
+  INTERNAL: Code.Internal,
+};
+
+/**
+ * The status that a caller gets for whatever a handler threw.
+ *
+ * A LingpaiError keeps its words and gets its details (ErrorInfo, RetryInfo, BadRequest). A caller's own cancellation or
+ * deadline is CANCELLED or DEADLINE_EXCEEDED. A ConnectError is a status already. Anything else is a fault of ours: it
+ * goes to `report`, for the log, and the caller learns nothing of it but that it happened.
+ */
+export function toConnectError(error: unknown, report: (error: unknown) => void): ConnectError {
+  if (error instanceof LingpaiError) return fromLingpaiError(error);
+  if (error instanceof ConnectError) return error;
+  if (error instanceof DOMException && error.name === 'AbortError')
+    return new ConnectError('the caller cancelled the call', Code.Canceled);
+  if (error instanceof DOMException && error.name === 'TimeoutError')
+    return new ConnectError("the call's deadline has passed", Code.DeadlineExceeded);
+  report(error);
+  return fromLingpaiError(
+    new LingpaiError('the broker failed to handle the call; its log has the cause', { reason: 'INTERNAL' }),
+  );
+}
+
+function fromLingpaiError(error: LingpaiError): ConnectError {
+  const { message, reason, retryAfterMs } = error;
+  return new ConnectError(message, CODES[reason], undefined, [
+    detail(ErrorInfoSchema, { reason, domain: ERROR_DOMAIN, metadata: metadata(error) }),
+    ...(retryAfterMs === undefined
+      ? []
+      : [detail(RetryInfoSchema, { retryDelay: durationFromMs(Math.max(0, Math.ceil(retryAfterMs))) })]),
+    ...(reason === 'INVALID_REQUEST' ? [detail(BadRequestSchema, { fieldViolations: [...error.violations] })] : []),
+  ]);
+}
+
+function metadata({ appId, answer }: LingpaiError): Record<string, string> {
+  return {
+    ...(appId !== undefined && { app_id: appId }),
+    ...(answer && { errcode: String(answer.errcode), errmsg: answer.errmsg }),
+    ...(answer?.rid && { rid: answer.rid }),
+  };
+}
+
+function detail<Desc extends DescMessage>(desc: Desc, value: MessageInitShape<Desc>) {
+  return { desc, value };
+}

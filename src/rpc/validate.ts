@@ -1,0 +1,62 @@
+import { LingpaiError, type Violation } from '../core/errors.ts';
+import type { ForceRefreshRequest, GetRequest, WatchTokenRequest } from '../gen/lingpai/v1/token_pb.js';
+
+const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
+const MAX_TOKEN_LENGTH = 2048;
+const MAX_APP_IDS = 10_000;
+const MAX_GENERATION = BigInt(Number.MAX_SAFE_INTEGER);
+
+/** Throws INVALID_REQUEST unless the request keeps the rules in the comments of GetRequest. */
+export function validateGet(request: GetRequest): void {
+  // The one call that is worth a shortcut: nothing is allocated for a good request.
+  if (APP_ID.test(request.appId) && request.minGeneration <= MAX_GENERATION) return;
+  reject([...appId('app_id', request.appId), ...generation('min_generation', request.minGeneration)]);
+}
+
+/** Throws INVALID_REQUEST unless the request keeps the rules in the comments of ForceRefreshRequest. */
+export function validateForceRefresh({ appId: id, rejected }: ForceRefreshRequest): void {
+  const violations = appId('app_id', id);
+  if (rejected.case === 'rejectedToken' && (rejected.value === '' || rejected.value.length > MAX_TOKEN_LENGTH))
+    violations.push({
+      field: 'rejected_token',
+      description: `must have 1 to ${MAX_TOKEN_LENGTH} characters, has ${rejected.value.length}`,
+    });
+  if (rejected.case === 'rejectedGeneration') {
+    if (rejected.value < 1n) violations.push({ field: 'rejected_generation', description: 'must be 1 or more' });
+    violations.push(...generation('rejected_generation', rejected.value));
+  }
+  reject(violations);
+}
+
+/** Throws INVALID_REQUEST unless the request keeps the rules in the comments of WatchTokenRequest. */
+export function validateWatchToken({ appIds, knownGenerations }: WatchTokenRequest): void {
+  if (appIds.length > MAX_APP_IDS)
+    reject([{ field: 'app_ids', description: `must name at most ${MAX_APP_IDS} apps, names ${appIds.length}` }]);
+  reject([
+    ...appIds.flatMap((id, index) => appId(`app_ids[${index}]`, id)),
+    ...Object.entries(knownGenerations).flatMap(([id, known]) => generation(knownField(id), known)),
+  ]);
+}
+
+/** Any text can be a key: only what can be an app id is repeated. */
+function knownField(id: string): string {
+  return APP_ID.test(id) ? `known_generations["${id}"]` : 'known_generations';
+}
+
+function appId(field: string, value: string): Violation[] {
+  if (APP_ID.test(value)) return [];
+  const description = value === '' ? 'is required' : 'must be 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_"';
+  return [{ field, description }];
+}
+
+function generation(field: string, value: bigint): Violation[] {
+  if (value <= MAX_GENERATION) return [];
+  return [{ field, description: `must be at most ${MAX_GENERATION}: no generation is greater` }];
+}
+
+function reject(violations: readonly Violation[]): void {
+  if (violations.length === 0) return;
+  const named = violations.slice(0, 3).map(({ field, description }) => `${field} ${description}`);
+  const more = violations.length > named.length ? ` (and ${violations.length - named.length} more)` : '';
+  throw new LingpaiError(`invalid request: ${named.join('; ')}${more}`, { reason: 'INVALID_REQUEST', violations });
+}

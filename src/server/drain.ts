@@ -1,0 +1,32 @@
+import type { Clock } from '../core/clock.ts';
+import type { Listener } from './mount.ts';
+import { within } from './within.ts';
+
+/** What is drained. */
+export interface Drained {
+  readonly listeners: readonly Listener[];
+  /** Sends each watch a goaway and ends it; resolves when no refresh is in flight. */
+  readonly broker: { drain(reconnectWithinMs: number): Promise<void> };
+  readonly clock: Clock;
+  /** The bound of the random time after which watchers reconnect. Default 5000. */
+  readonly reconnectWithinMs?: number;
+  /** After this long what is left is ended. Default 24000: with what the process still does, it exits within 25 s. */
+  readonly limitMs?: number;
+}
+
+/** The part of the limit that is kept for the listeners when the broker takes long. */
+const LISTENERS_SHARE = 0.2;
+
+/**
+ * Stops serving without losing anyone: health and readiness say no, watches get a goaway and end, refreshes in flight
+ * settle, connections are no longer accepted, calls in progress finish, and what is left at the limit is ended.
+ * Resolves with whether the broker's refreshes settled in time.
+ */
+export async function drain({ listeners, broker, clock, ...options }: Drained): Promise<boolean> {
+  const { reconnectWithinMs = 5_000, limitMs = 24_000 } = options;
+  const end = clock.monotonic() + limitMs;
+  for (const listener of listeners) listener.setServing(false);
+  const settled = await within(clock, limitMs * (1 - LISTENERS_SHARE), broker.drain(reconnectWithinMs));
+  await Promise.all(listeners.map((listener) => listener.drain(end - clock.monotonic())));
+  return settled;
+}

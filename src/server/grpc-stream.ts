@@ -1,0 +1,70 @@
+import { constants, type ServerHttp2Stream } from 'node:http2';
+import type { ContextValues } from '@connectrpc/connect';
+import type { ServerInterceptingCallInterface } from '@grpc/grpc-js';
+import type { Timer } from '../core/clock.ts';
+import { GrpcCall } from './grpc-call.ts';
+import type { StreamControl } from './mount.ts';
+
+/** How long the status of a call that was ended may wait for a reader before the stream is reset. */
+const RESET_AFTER_MS = 1_000;
+
+/** A server-streaming call. A response is asked for only when the one before has left: at most one is held here. */
+export class StreamCall extends GrpcCall implements StreamControl {
+  #responses: AsyncIterator<unknown> | undefined;
+  #releases: (() => void)[] = [];
+  #reset: Timer | undefined;
+
+  protected override handle(input: unknown): void {
+    const responses = this.rpc.impl(input, this) as AsyncIterable<unknown>;
+    this.#responses = responses[Symbol.asyncIterator]();
+    this.#pull();
+  }
+
+  override onCancel(): void {
+    this.#reset?.cancel();
+    super.onCancel();
+  }
+
+  onClose(release: () => void): void {
+    if (this.over) release();
+    else this.#releases.push(release);
+  }
+
+  end(error: unknown): void {
+    if (this.over) return;
+    this.fail(error);
+    // Behind data that nobody reads the status cannot leave; a reset can, and frees the data.
+    this.#reset = this.rpc.mount.clock.schedule(RESET_AFTER_MS, () => resetStream(this.call));
+  }
+
+  protected override newValues(): ContextValues {
+    return this.rpc.mount.streamValues(this);
+  }
+
+  protected override closed(): void {
+    super.closed();
+    for (const release of this.#releases.splice(0)) release();
+    this.#responses?.return?.().catch(() => {});
+  }
+
+  readonly #pull = (): void => {
+    if (!this.over) this.#responses?.next().then(this.#push).catch(this.#refuse);
+  };
+
+  readonly #push = (result: IteratorResult<unknown>): void => {
+    if (this.over) return;
+    if (result.done) this.succeed();
+    else this.send(result.value, this.#pull);
+  };
+
+  readonly #refuse = (error: unknown): void => this.fail(error);
+}
+
+/**
+ * Resets a call's HTTP/2 stream; gRPC clients see RESOURCE_EXHAUSTED. grpc-js has no call for it, and without it the data
+ * of a peer that does not read is held until the connection ends.
+ */
+function resetStream(call: ServerInterceptingCallInterface): void {
+  const { stream } = call as { stream?: ServerHttp2Stream };
+  stream?.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+}

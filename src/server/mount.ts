@@ -1,0 +1,55 @@
+import type { DescService } from '@bufbuild/protobuf';
+import type { ConnectError, ContextValues, ServiceImpl } from '@connectrpc/connect';
+import type { Clock } from '../core/clock.ts';
+
+/** A service and its implementation. */
+export interface Service<Desc extends DescService = DescService> {
+  readonly desc: Desc;
+  readonly impl: ServiceImpl<Desc>;
+}
+
+/** What a listener lets a streaming handler do to its call though it is suspended at a `yield`. */
+export interface StreamControl {
+  /** Has `release` called once when the call is over, however it ends, even if nobody reads it. */
+  onClose(release: () => void): void;
+  /** Ends the call with this error, as if it had been thrown, and frees what it holds even if the peer does not read. */
+  end(error: unknown): void;
+}
+
+/** What both listeners serve, and what they need for it. */
+export interface Mount {
+  readonly services: readonly Service[];
+  /** Translates whatever a handler throws into the status that its caller gets. */
+  readonly toError: (error: unknown) => ConnectError;
+  /** The context values of one streaming call. */
+  readonly streamValues: (control: StreamControl) => ContextValues;
+  /** Told of each finished call: `lingpai.v1.TokenService/Get`, `OK`, and its duration in milliseconds. */
+  readonly rpc: (method: string, code: string, durationMs: number) => void;
+  /** Told of a fault that no caller can be told of. */
+  readonly report: (error: unknown) => void;
+  readonly clock: Clock;
+}
+
+/** An address to listen on; port 0 has the system pick a free one. */
+export interface Listen {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A listener that serves. */
+export interface Listener {
+  /** Where it listens, as `host:port` with the real port. */
+  readonly address: string;
+  /** Says in health checks or readiness whether to send calls here. It begins with false, and serves calls regardless. */
+  setServing(serving: boolean): void;
+  /**
+   * Stops accepting connections, lets calls in progress finish for at most `limitMs`, and then ends what is left.
+   * Resolves when nothing is left.
+   */
+  drain(limitMs: number): Promise<void>;
+  /** Ends everything at once. Resolves when nothing is left. */
+  stop(): Promise<void>;
+}
+
+/** The largest message either way, in bytes. */
+export const MAX_MESSAGE_BYTES = 1024 * 1024;

@@ -1,0 +1,32 @@
+import { expect, it } from 'vitest';
+import { Place } from '../support/lingpai.ts';
+
+it('the demo needs nothing, serves two apps, and ends on Ctrl-C', async () => {
+  await using place = await Place.make();
+  const demo = place.lingpai('demo', '--grpc', '127.0.0.1:0', '--http', '127.0.0.1:0', '--sandbox', '127.0.0.1:0');
+  const ready = await demo.next('"ready"', (line) => line.msg === 'ready');
+  for (const app of ['wxdemoclassic', 'wxdemostable']) {
+    const { output } = await place.run('get', app, '--addr', String(ready['grpc']), '--json');
+    expect(JSON.parse(output)).toMatchObject({ state: { status: 'TOKEN_STATUS_FRESH' } });
+  }
+  demo.signal('SIGINT');
+  expect(await demo.ended()).toBe(0);
+  expect(demo.output).toContain('lingpai -- watch');
+});
+
+it('start serves lingpai.yaml where there is one', async () => {
+  await using place = await Place.make();
+  await place.configure();
+  const start = place.lingpai('start');
+  const ready = await start.next('"ready"', (line) => line.msg === 'ready');
+  expect(ready['apps']).toBe(2);
+});
+
+it('a taken port is named, with what to do', async () => {
+  await using place = await Place.make();
+  const address = new URL(place.wechat.url).host;
+  const { code, output } = await place.run('demo', '--sandbox', address);
+  expect(code).toBe(1);
+  expect(output).toContain(address);
+  expect(output).toContain('--sandbox 127.0.0.1:0');
+});

@@ -1,0 +1,165 @@
+import { rmSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Client, createClient } from '@connectrpc/connect';
+import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { TokenService, type TokenState } from '../../src/gen/lingpai/v1/token_pb.js';
+import { Child } from '../support/child.ts';
+import { type Language, root } from './languages.ts';
+
+/** The app that the services watch. */
+export const appId = 'wx00interop0000001';
+
+const secret = 'interop-app-secret';
+
+/** The longest that a call of the runner itself may take, in milliseconds. */
+const callTimeoutMs = 10_000;
+
+/** A simulated WeChat, a place for a broker that comes and goes, and the services that depend on it. */
+export class Lab implements AsyncDisposable {
+  readonly #address: string;
+  readonly #folder: string;
+  readonly #sandbox: Child;
+  readonly #sandboxUrl: string;
+  readonly #children: Child[] = [];
+  readonly #session: Http2SessionManager;
+  readonly #client: Client<typeof TokenService>;
+  readonly #secrets = new Set([secret]);
+
+  private constructor(address: string, folder: string, sandbox: Child, sandboxUrl: string) {
+    this.#address = address;
+    this.#folder = folder;
+    this.#sandbox = sandbox;
+    this.#sandboxUrl = sandboxUrl;
+    this.#session = new Http2SessionManager(`http://${address}`);
+    const transport = createGrpcTransport({ baseUrl: `http://${address}`, sessionManager: this.#session });
+    this.#client = createClient(TokenService, transport);
+  }
+
+  /** Starts the simulated WeChat; there is no broker yet. */
+  static async start(): Promise<Lab> {
+    const address = `127.0.0.1:${await freePort()}`;
+    const folder = await mkdtemp(join(tmpdir(), 'lingpai-interop-'));
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 })); // after a signal
+    const sandbox = new Child({
+      name: 'the sandbox',
+      command: lingpai('sandbox', '--listen', '127.0.0.1:0'),
+      cwd: folder,
+    });
+    try {
+      const ready = await sandbox.next('"ready"', (line) => line.msg === 'ready');
+      const lab = new Lab(address, folder, sandbox, String(ready.url));
+      await lab.#control('POST /sandbox/apps', { app_id: appId, secret });
+      await writeFile(lab.#config, JSON.stringify(config(address, lab.#sandboxUrl)));
+      return lab;
+    } catch (error) {
+      await sandbox[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true });
+      throw error;
+    }
+  }
+
+  get #config(): string {
+    return join(this.#folder, 'lingpai.yaml'); // JSON is YAML
+  }
+
+  /** Starts a broker, always at the same address and on the same store, and waits until it serves. */
+  async broker(): Promise<Child> {
+    const command = lingpai('serve', '--config', this.#config);
+    const broker = this.#keep(new Child({ name: 'the broker', command, cwd: this.#folder }));
+    await broker.next('"ready"', (line) => line.msg === 'ready');
+    return broker;
+  }
+
+  /** Starts a language's example. */
+  service(language: Language, ...args: string[]): Child {
+    const env = { ...language.env, LINGPAI_ADDR: this.#address };
+    const [file, ...rest] = language.start;
+    const name = `the ${language.name} service`;
+    return this.#keep(new Child({ name, command: [file, ...rest, ...args], cwd: this.#folder, env }));
+  }
+
+  /** Reads the app's state from the broker. */
+  async state(): Promise<TokenState> {
+    return this.#learn((await this.#client.get({ appId }, { timeoutMs: callTimeoutMs })).state);
+  }
+
+  /** Has the broker replace the token, as an operator would. */
+  async rotate(): Promise<TokenState> {
+    return this.#learn((await this.#client.forceRefresh({ appId }, { timeoutMs: callTimeoutMs })).state);
+  }
+
+  /** Has WeChat refuse the app's current token from now on. */
+  async killToken(): Promise<void> {
+    await this.#control(`POST /sandbox/apps/${appId}/kill`, { issuer: 'classic' });
+  }
+
+  /** Whether a text holds the AppSecret or a token that the broker has handed out. */
+  holdsSecret(text: string): boolean {
+    return [...this.#secrets].some((each) => text.includes(each));
+  }
+
+  /** An error as it is, and what is known of the processes that failed before it. */
+  explain(error: unknown): Error {
+    const failed = [this.#sandbox, ...this.#children].filter(({ exitCode = 0 }) => exitCode !== 0);
+    const message = error instanceof Error ? error.message : String(error);
+    const others = failed.filter(({ name }) => !message.startsWith(name));
+    return new Error(
+      [message, ...others.map((child) => `${child.name} ended with ${child.exitCode}; ${child.tail()}`)].join('\n'),
+      { cause: error },
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#session.abort();
+    for (const child of [...this.#children, this.#sandbox]) await child[Symbol.asyncDispose]();
+    await rm(this.#folder, { recursive: true });
+  }
+
+  #keep(child: Child): Child {
+    this.#children.push(child);
+    return child;
+  }
+
+  #learn(state: TokenState | undefined): TokenState {
+    if (!state?.current) throw new Error('the broker answered without a token');
+    this.#secrets.add(state.current.value);
+    if (state.previous) this.#secrets.add(state.previous.value);
+    return state;
+  }
+
+  async #control(call: string, body: object): Promise<void> {
+    const [method = '', path = ''] = call.split(' ');
+    const signal = AbortSignal.timeout(callTimeoutMs);
+    const response = await fetch(new URL(path, this.#sandboxUrl), { method, body: JSON.stringify(body), signal });
+    if (!response.ok) throw new Error(`the sandbox refused ${call}: ${await response.text()}`);
+  }
+}
+
+function lingpai(...args: string[]): [string, ...string[]] {
+  return [process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'src/main.ts'), ...args];
+}
+
+function config(address: string, sandboxUrl: string): object {
+  return {
+    grpc: { listen: address },
+    http: { listen: '127.0.0.1:0' },
+    store: { url: 'sqlite:lingpai.db' },
+    upstream: { base_url: sandboxUrl },
+    // The broker is to learn from the services that a token died, and the scenario rotates faster than anyone should.
+    refresh: { cooldown: '0s', probe_interval: '0s' },
+    watch: { heartbeat: '1s' },
+    apps: [{ app_id: appId, secret, issuer: 'classic' }],
+  };
+}
+
+/** A port that is free now; the broker needs one that it finds again after its restart. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === 'object' && address ? address.port : 0;
+}

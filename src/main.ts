@@ -23,8 +23,20 @@ function wholeNumber(text: string): number {
   return number;
 }
 
-const timeout = () =>
-  new Option('--timeout <SECONDS>', 'how long to wait for the answer').default(10).argParser(wholeNumber);
+function seconds(text: string): number {
+  const number = wholeNumber(text);
+  if (number < 1 || number > 86_400) throw new InvalidArgumentError('Write 1 to 86400.');
+  return number;
+}
+
+const timeout = (standard: number) =>
+  new Option('--timeout <SECONDS>', 'how long to wait for the answer').default(standard).argParser(seconds);
+
+// A reader that has had enough (`| head -1`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
 
 const program = new Command('lingpai')
   .description(
@@ -84,7 +96,7 @@ program.addCommand(
     .addOption(
       new Option('--min-generation <N>', 'wait for this generation or a newer one').default(0).argParser(wholeNumber),
     )
-    .addOption(timeout())
+    .addOption(timeout(10))
     .action(async (app, options) => (await import('./commands/get.ts')).get(app, options)),
 );
 
@@ -105,7 +117,7 @@ program.addCommand(
     .argument('<APP>', 'the WeChat app id')
     .addOption(new Option('--rejected-generation <N>', 'the generation that was refused').argParser(wholeNumber))
     .option('--rejected-token-stdin', 'read the value that was refused from standard input')
-    .addOption(timeout().default(30))
+    .addOption(timeout(30))
     .action(async (app, options) => (await import('./commands/refresh.ts')).refresh(app, options)),
 );
 

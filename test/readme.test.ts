@@ -63,14 +63,22 @@ it('its configuration table has every setting', () => {
   };
   collect(JSON.parse(read('lingpai.schema.json')), '');
   const section = README.slice(README.indexOf('## Configuration'), README.indexOf('## Errors'));
-  const listed = section.split('\n').flatMap((line) => [...(/^\| (`.*?) \|/.exec(line)?.[1] ?? '').matchAll(/`([^`]+)`/g)]);
+  const listed = section
+    .split('\n')
+    .flatMap((line) => [...(/^\| (`.*?) \|/.exec(line)?.[1] ?? '').matchAll(/`([^`]+)`/g)]);
   expect(new Set(listed.map((match) => match[1]))).toEqual(settings);
 });
 
 it('its error table has every reason', () => {
   const section = README.slice(README.indexOf('## Errors'), README.indexOf('## Operations'));
   const rows = section.split('\n').filter((line) => /^\| [A-Z_]+ \|/.test(line));
-  const listed = rows.flatMap((row) => row.split('|')[2]?.split(',').map((reason) => reason.trim()) ?? []);
+  const listed = rows.flatMap(
+    (row) =>
+      row
+        .split('|')[2]
+        ?.split(',')
+        .map((reason) => reason.trim()) ?? [],
+  );
   expect(new Set(listed)).toEqual(new Set(Object.keys(CODES)));
 });
 
@@ -87,7 +95,8 @@ it.each(['go', 'python', 'java'])('its %s snippets stand in the example', (langu
 it('npm runs every script that it names', () => {
   const { scripts } = JSON.parse(read('package.json'));
   const commands = blocks(README + read('CONTRIBUTING.md'), '(?:sh|console)').join('\n');
-  for (const [, script = ''] of commands.matchAll(/npm run (?:-s )?(\w+)/g)) expect(Object.keys(scripts)).toContain(script);
+  for (const [, script = ''] of commands.matchAll(/npm run (?:-s )?(\w+)/g))
+    expect(Object.keys(scripts)).toContain(script);
 });
 
 it.each([

@@ -40,9 +40,7 @@ export async function check(options: { config: string; online?: boolean; json?: 
   if (options.json) print(JSON.stringify({ ok: bad === 0, problems: [], apps: findings }));
   else {
     print(`${options.config} is well-formed: ${config.apps.length} app${config.apps.length === 1 ? '' : 's'}`);
-    for (const { app_id, ok, message, rid } of findings) {
-      print(`${ok ? 'ok  ' : 'FAIL'} ${app_id}: ${message}${rid ? ` (rid ${rid})` : ''}`);
-    }
+    for (const { app_id, ok, message } of findings) print(`${ok ? 'ok  ' : 'FAIL'} ${app_id}: ${message}`);
   }
   if (bad > 0) throw new Failure(`WeChat gives no token for ${bad} of ${findings.length} apps`);
 }

@@ -1,5 +1,6 @@
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
+import { parseListen } from '../config/listen.ts';
 import { ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_details_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { Failure } from './exit.ts';
@@ -13,7 +14,7 @@ export interface ClientOptions {
 
 /** A client of the broker at `addr`. */
 export function tokenClient(addr: string): Client<typeof TokenService> {
-  if (!/^[^/\s]+:\d+$/.test(addr)) throw new Failure(`--addr ${addr}: write HOST:PORT, such as 127.0.0.1:7600`, 2);
+  if (!parseListen(addr)) throw new Failure(`--addr ${addr}: write HOST:PORT, such as 127.0.0.1:7600`, 2);
   return createClient(TokenService, createGrpcTransport({ baseUrl: `http://${addr}` }));
 }
 
@@ -42,12 +43,14 @@ export function refusalOf(thrown: unknown): Refusal {
   };
 }
 
-/** An error of a call in one line. */
-export function refusalText({ code, reason, message, metadata, retryAfterMs }: Refusal): string {
-  const errcode = metadata['errcode'] ? `, errcode ${metadata['errcode']}` : '';
-  const rid = metadata['rid'] ? `, rid ${metadata['rid']}` : '';
+/** An error of a call in one line, with what to look at where the broker at `addr` did not answer itself. */
+export function refusalText({ code, reason, message, metadata, retryAfterMs }: Refusal, addr: string): string {
+  if (reason === '' && code === 'Unavailable') return `${message}. Is a broker running at ${addr}?`;
+  if (reason === '' && code === 'DeadlineExceeded') return 'no answer came in time (DeadlineExceeded); see --timeout';
+  if (reason === '' && code === 'Internal') return `${message} (Internal). Is ${addr} the gRPC port of a broker?`;
+  const rid = metadata['rid'] && !message.includes(metadata['rid']) ? `, rid ${metadata['rid']}` : '';
   const retry = retryAfterMs === null ? '' : `; try again in ${Math.ceil(retryAfterMs / 1000)} s`;
-  return `${message} (${reason || code}${errcode}${rid})${retry}`;
+  return `${message} (${reason || code}${rid})${retry}`;
 }
 
 /** Runs one call; its error is printed, as JSON where that was asked for, and fails the command. */
@@ -58,8 +61,6 @@ export async function calling<T>(options: ClientOptions, call: (client: Client<t
   } catch (error) {
     const refusal = refusalOf(error);
     if (options.json) process.stdout.write(`${JSON.stringify({ error: refusal })}\n`);
-    const hint =
-      refusal.reason === '' && refusal.code === 'Unavailable' ? ` Is a broker running at ${options.addr}?` : '';
-    throw new Failure(refusalText(refusal) + hint);
+    throw new Failure(refusalText(refusal, options.addr));
   }
 }

@@ -44,7 +44,10 @@ export async function demo(options: { grpc?: string; http?: string; sandbox?: st
   try {
     listenOf('--grpc', grpc);
     listenOf('--http', http);
-    const running = await runBroker(await demoConfig(grpc, http, wechat.url), logger);
+    const running = await runBroker(await demoConfig(grpc, http, wechat.url), logger).catch((error: unknown) => {
+      if (!(error instanceof Failure)) throw error;
+      throw new Failure(`${error.message} (here: --grpc HOST:PORT and --http HOST:PORT)`);
+    });
     const stopped = untilSignal(async () => {
       logger.info('draining');
       await running.stop();

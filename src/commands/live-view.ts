@@ -14,6 +14,46 @@ const COLOURS: Partial<Record<TokenStatus, string>> = {
 };
 const HEADER = ['APP', 'STATUS', 'GENERATION', 'TOKEN', 'LEFT', 'PREVIOUS', 'GRACE'];
 
+/** What a picture shows. */
+export interface Picture {
+  /** The line above the table. */
+  readonly title: string;
+  readonly states: readonly TokenState[];
+  /** The broker's time in milliseconds since 1970. */
+  readonly now: number;
+  /** Columns of the terminal; no row of the picture is wider. */
+  readonly width: number;
+  readonly showToken: boolean;
+}
+
+/** The rows of a picture. A row that the terminal would wrap would be two, and could not be drawn over. */
+export function render({ title, states, now, width, showToken }: Picture): string[] {
+  const left = (token: Token) => span(token.expireTime ? timestampMs(token.expireTime) - now : 0);
+  const cells = states.map(({ appId, status, generation, current, previous }) => [
+    appId,
+    `${COLOURS[status] ?? ''}${statusName(status)}${RESET}`,
+    String(generation),
+    ...(current ? [current.id, left(current)] : ['', '']),
+    ...(previous ? [previous.id, left(previous)] : ['', '']),
+  ]);
+  const widths = HEADER.map((name, i) => Math.max(name.length, ...cells.map((row) => visible(row[i] ?? '').length)));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - visible(cell).length))
+      .join('  ')
+      .trimEnd();
+  const notes = states.flatMap(({ appId, statusReason, current }) => [
+    ...(statusReason ? [`${appId}: ${statusReason}`] : []),
+    ...(showToken && current ? [`${appId}: ${current.value}`] : []),
+  ]);
+  return [
+    ...wrap(title, width).map(dim),
+    dim(cut(line(HEADER), width)),
+    ...cells.map((row) => cut(line(row), width)),
+    ...notes.flatMap((note) => wrap(note, width)),
+  ];
+}
+
 /** A table on a terminal, drawn again each second and at each event. */
 export class LiveView {
   readonly #out: WriteStream;
@@ -45,7 +85,7 @@ export class LiveView {
 
   /** Says that the stream ended, and keeps showing what is known. */
   reconnecting(refusal: Refusal): void {
-    this.#note = `reconnecting: ${refusalText(refusal)}`;
+    this.#note = `reconnecting: ${refusalText(refusal, this.#addr)}`;
     this.#draw();
   }
 
@@ -55,41 +95,31 @@ export class LiveView {
   }
 
   #draw(): void {
-    const now = Date.now() + this.#aheadMs;
-    const left = (token: Token | undefined) => (token?.expireTime ? span(timestampMs(token.expireTime) - now) : '');
-    const rows = [...this.#states.values()].map((state) => [
-      state.appId,
-      `${COLOURS[state.status] ?? ''}${statusName(state.status)}${RESET}`,
-      String(state.generation),
-      state.current?.id ?? '',
-      left(state.current),
-      left(state.previous) === '0:00' ? '' : (state.previous?.id ?? ''),
-      left(state.previous),
-    ]);
-    const widths = HEADER.map((title, i) => Math.max(title.length, ...rows.map((row) => visible(row[i] ?? '').length)));
-    const line = (cells: string[]) =>
-      cells.map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - visible(cell).length)).join('  ');
-    const lines = [
-      `${DIM}${this.#addr}: ${this.#note}${RESET}`,
-      `${DIM}${line(HEADER)}${RESET}`,
-      ...rows.map(line),
-      ...[...this.#states.values()].flatMap(({ appId, statusReason, current }) => [
-        ...(statusReason ? [`${appId}: ${statusReason}`] : []),
-        ...(this.#showToken && current ? [`${appId}: ${current.value}`] : []),
-      ]),
-    ].map((text) => this.#fit(text));
+    const rows = render({
+      title: `${this.#addr}: ${this.#note}`,
+      states: [...this.#states.values()],
+      now: Date.now() + this.#aheadMs,
+      width: this.#out.columns ?? 80,
+      showToken: this.#showToken,
+    });
     const home = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : '';
-    this.#out.write(`${home}${lines.map((text) => `\x1b[2K${text}\n`).join('')}\x1b[0J`);
-    this.#drawn = lines.length;
-  }
-
-  /** A line that wrapped would be two, and the picture could not be drawn over. */
-  #fit(text: string): string {
-    const width = this.#out.columns ?? 80;
-    return visible(text).length <= width || this.#showToken ? text : `${visible(text).slice(0, width - 1)}…`;
+    this.#out.write(`${home}${rows.map((row) => `\x1b[2K${row}\n`).join('')}\x1b[0J`);
+    this.#drawn = rows.length;
   }
 }
 
 function visible(text: string): string {
   return stripVTControlCharacters(text);
+}
+
+function dim(text: string): string {
+  return DIM + text + RESET;
+}
+
+function cut(text: string, width: number): string {
+  return visible(text).length <= width ? text : `${visible(text).slice(0, width - 1)}…`;
+}
+
+function wrap(text: string, width: number): string[] {
+  return text.match(new RegExp(`.{1,${width}}`, 'gu')) ?? [];
 }

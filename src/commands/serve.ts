@@ -45,9 +45,11 @@ function levelOf(text: string): LogLevel {
 /** Reloads on SIGHUP and when a file changes; a file that cannot be used changes nothing. */
 function reloadOnChange(path: string, first: Config, running: Running, logger: Logger): Disposable {
   let current = first;
+  let disposed = false;
   const reload = async () => {
     try {
       const next = await loadConfig(path, process.env);
+      if (disposed) return;
       running.reload(next);
       files.setPaths([next.path, ...next.secretFiles]);
       const ignored = needRestart(first, next);
@@ -68,6 +70,7 @@ function reloadOnChange(path: string, first: Config, running: Running, logger: L
   process.on('SIGHUP', onChange);
   return {
     [Symbol.dispose]() {
+      disposed = true;
       files[Symbol.dispose]();
       process.off('SIGHUP', onChange);
     },

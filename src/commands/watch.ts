@@ -43,6 +43,7 @@ export async function watch(appIds: string[], options: ClientOptions): Promise<v
         failures = 0;
         const { event } = response;
         if (event.case === 'state') known[event.value.appId] = event.value.generation;
+        if (event.case === 'removed') delete known[event.value.appId];
         if (event.case === 'goaway') pauseMs = event.value.reconnectAfter ? durationMs(event.value.reconnectAfter) : 0;
         display.event(response);
       }
@@ -55,7 +56,7 @@ export async function watch(appIds: string[], options: ClientOptions): Promise<v
     while (!ending.signal.aborted) {
       const refusal = await follow().then(() => refusalOf(new Error('the broker ended the stream')), refusalOf);
       if (ending.signal.aborted) break;
-      if (FINAL.has(refusal.code)) throw new Failure(refusalText(refusal));
+      if (FINAL.has(refusal.code)) throw new Failure(refusalText(refusal, options.addr));
       pauseMs ||= Math.min(LONGEST_PAUSE_MS, 500 * 2 ** failures++) * (0.5 + Math.random() / 2);
       display.reconnecting(refusal, pauseMs);
       await pause(pauseMs, ending.signal);
@@ -81,7 +82,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
 function displayFor({ json, showToken = false, addr }: ClientOptions): Display {
   if (json) return jsonLines(showToken);
   if (process.stdout.isTTY) return new LiveView(process.stdout, addr, showToken);
-  return textLines(showToken);
+  return textLines(showToken, addr);
 }
 
 function jsonLines(showToken: boolean): Display {
@@ -114,7 +115,7 @@ function jsonLines(showToken: boolean): Display {
 
 const noTime = { seconds: 0n, nanos: 0 } as Parameters<typeof durationMs>[0];
 
-function textLines(showToken: boolean): Display {
+function textLines(showToken: boolean, addr: string): Display {
   const print = (time: string, line: string) => process.stdout.write(`${time} ${line}\n`);
   return {
     event({ event, serverTime }) {
@@ -131,7 +132,7 @@ function textLines(showToken: boolean): Display {
       }
     },
     reconnecting: (error, pauseMs) =>
-      print(new Date().toISOString(), `${refusalText(error)}; reconnecting in ${(pauseMs / 1000).toFixed(1)} s`),
+      print(new Date().toISOString(), `${refusalText(error, addr)}; reconnecting in ${(pauseMs / 1000).toFixed(1)} s`),
     close: () => undefined,
   };
 }

@@ -148,8 +148,8 @@ export const configSchema = z.strictObject(
     watch: section('WatchToken streams.', {
       heartbeat: duration('10s', {
         min: '1s',
-        max: '60s',
-        about: 'The longest silence on a stream; clients take a longer one for a lost connection.',
+        max: '12s',
+        about: 'The longest silence on a stream; clients take 25 s without a message for a lost connection.',
       }),
       stall_timeout: duration('30s', {
         min: '1s',

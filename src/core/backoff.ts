@@ -21,7 +21,7 @@ export function backoffMs(failures: number, random: Random): number {
 /** A minute on WeChat's clock, plus the most by which ours may differ. */
 const MINUTE_MS = 60_000;
 
-/** When to try again after a failure, in monotonic milliseconds: never at once, whatever the error says. */
+/** When to try again after a failure, in elapsed milliseconds: never at once, whatever the error says. */
 export function nextAttemptAt(
   error: UpstreamError | LingpaiError,
   attempt: {
@@ -36,7 +36,9 @@ export function nextAttemptAt(
   const { now, startedAt, failures, random, wallNow, quotaResetHour } = attempt;
   if (error instanceof LingpaiError) return now + Math.max(FIRST_MS, error.retryAfterMs ?? 0);
   const delayMs = retryDelayMs(error.recovery, failures, random, wallNow, quotaResetHour);
-  return Math.max(now + FIRST_MS, startedAt + delayMs);
+  // Quotas reset by WeChat's clock, however long the attempt took.
+  const isQuota = error.recovery.kind === 'daily_quota' || error.recovery.kind === 'minute_quota';
+  return Math.max(now + FIRST_MS, (isQuota ? now : startedAt) + delayMs);
 }
 
 /** The time from the start of a failed attempt to the start of the next, by what its error says of recovery. */

@@ -1,6 +1,7 @@
 import { LingpaiError } from './errors.ts';
 import { type ForceResult, Keeper, type Rejected } from './keeper.ts';
 import type { App, Deps, Settings, StoredApp } from './ports.ts';
+import { Saver } from './saver.ts';
 import type { TokenState } from './state.ts';
 import { Timeline } from './timeline.ts';
 import { Watch } from './watch.ts';
@@ -15,8 +16,9 @@ export class Broker {
   readonly #deps: Deps;
   readonly #settings: Settings;
   readonly #timeline: Timeline;
-  readonly #apps = new Map<string, App>();
   readonly #keepers = new Map<string, Keeper>();
+  /** Each outlives its app's keeper, so that what is not durable yet becomes so, and no two write one record. */
+  readonly #savers = new Map<string, Saver>();
   /** What the store had at the start, and what given-up keepers left: should their apps come back. */
   readonly #stored = new Map<string, StoredApp>();
   /** Who watches which app; those who watch all are under `undefined`. */
@@ -39,19 +41,19 @@ export class Broker {
 
   /** Replaces the configured apps: those that are new are kept from now on, those that are missing are given up. */
   configure(apps: readonly App[]): void {
+    if (this.#draining) return;
+    this.#catchUp();
     const { observe, random } = this.#deps;
     const ids = new Set(apps.map((app) => app.appId));
     for (const appId of this.#keepers.keys()) if (!ids.has(appId)) this.#remove(appId);
     const spreadMs = apps.length / FIRST_CALLS_PER_MS;
     for (const app of apps) {
       const { appId } = app;
-      const before = this.#apps.get(appId);
-      this.#apps.set(appId, app);
       const keeper = this.#keepers.get(appId);
-      if (!before || !keeper) {
+      if (!keeper) {
         observe({ type: 'app_added', appId });
         this.#add(app, random() * spreadMs);
-      } else if (before.secret !== app.secret || before.issuer !== app.issuer) {
+      } else if (keeper.app.secret !== app.secret || keeper.app.issuer !== app.issuer) {
         observe({ type: 'app_changed', appId });
         keeper.update(app);
       }
@@ -67,7 +69,7 @@ export class Broker {
     appId: string,
     options: { minGeneration?: number; signal?: () => AbortSignal } = {},
   ): TokenState | Promise<TokenState> {
-    if (this.#timeline.jumped) this.sweep();
+    this.#catchUp();
     const keeper = this.#keeper(appId);
     const minGeneration = options.minGeneration ?? 0;
     return keeper.peek(minGeneration) ?? keeper.obtain(minGeneration, options.signal?.());
@@ -75,7 +77,7 @@ export class Broker {
 
   /** Compare-and-refresh; see ForceRefresh in the proto. Fails with LingpaiError, or with the signal's reason. */
   async forceRefresh(appId: string, rejected: Rejected | undefined, signal?: AbortSignal): Promise<ForceResult> {
-    if (this.#timeline.jumped) this.sweep();
+    this.#catchUp();
     const keeper = this.#keeper(appId);
     try {
       const result = await keeper.force(rejected, signal);
@@ -92,6 +94,7 @@ export class Broker {
    * has. Throws APP_NOT_FOUND, TOO_MANY_WATCHERS or DRAINING.
    */
   watch(options: { appIds: readonly string[]; known: ReadonlyMap<string, number> }): Watch {
+    this.#catchUp();
     const named = new Set(options.appIds);
     const keepers = named.size > 0 ? [...named].map((appId) => this.#keeper(appId)) : [...this.#keepers.values()];
     if (this.#draining) throw draining();
@@ -161,6 +164,11 @@ export class Broker {
     const reason = draining();
     await Promise.all([...this.#keepers.values()].map((keeper) => keeper.close(reason, inProgress)));
     await Promise.all(this.#closing);
+    await Promise.all([...this.#savers.values()].map((saver) => saver.stop()));
+  }
+
+  #catchUp(): void {
+    if (this.#timeline.jumped) this.sweep();
   }
 
   #keeper(appId: string): Keeper {
@@ -171,14 +179,20 @@ export class Broker {
 
   #add(app: App, startDelayMs: number): void {
     const { appId } = app;
+    const saver = this.#savers.get(appId) ?? new Saver(this.#deps, appId);
+    this.#savers.set(appId, saver);
     const keeper = new Keeper({
       deps: this.#deps,
       settings: this.#settings,
       timeline: this.#timeline,
       app,
+      saver,
       stored: this.#stored.get(appId),
       startDelayMs,
-      onState: (state) => this.#eachWatch(appId, (watch) => watch.offer(state)),
+      catchUp: () => this.#catchUp(),
+      onState: (state) => {
+        if (this.#keepers.get(appId) === keeper) this.#eachWatch(appId, (watch) => watch.offer(state));
+      },
     });
     this.#keepers.set(appId, keeper);
     keeper.tick();
@@ -189,11 +203,14 @@ export class Broker {
     const keeper = this.#keepers.get(appId);
     if (!keeper) return;
     this.#deps.observe({ type: 'app_removed', appId });
-    const closing = keeper.close(notFound(appId), 'abort').finally(() => this.#closing.delete(closing));
+    const closing = keeper.close(notFound(appId), 'abort').then(() => {
+      this.#closing.delete(closing);
+      // What the flight still brought.
+      if (!this.#keepers.has(appId)) this.#stored.set(appId, keeper.record);
+    });
     this.#closing.add(closing);
     this.#stored.set(appId, keeper.record);
     this.#keepers.delete(appId);
-    this.#apps.delete(appId);
     this.#eachWatch(appId, (watch) => watch.remove(appId));
   }
 

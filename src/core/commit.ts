@@ -1,6 +1,7 @@
 import type { Issued } from './issuing.ts';
 import type { Held, Kept } from './kept.ts';
 import type { IssuerKind } from './ports.ts';
+import type { Life } from './schedule.ts';
 
 /** Two estimates of one token's expiry that differ by less are the same: WeChat counts in whole seconds. */
 const EXPIRY_NOISE_MS = 2_000;
@@ -14,8 +15,8 @@ export interface CommitContext {
   readonly now: number;
   readonly wallNow: number;
   readonly overlapMs: number;
-  /** `dueAt` of a new token, and of one that a poll returned unchanged. */
-  readonly due: (life: { issuedAt: number; expiresAt: number }, fresh: boolean) => number;
+  /** `dueAt` of a token. */
+  readonly due: (life: Life) => number;
 }
 
 /** What is kept after WeChat's answer, and whether that is a new generation. The old one is not touched. */
@@ -25,12 +26,12 @@ export function commit(kept: Kept, issued: Issued, context: CommitContext): { ke
   if (current && issued.value === current.value) {
     const moved = Math.abs(life.expiresAt - current.expiresAt) >= EXPIRY_NOISE_MS;
     const expiresAt = moved ? life.expiresAt : current.expiresAt;
-    const same: Held = { ...current, expiresAt, dueAt: context.due({ ...life, expiresAt }, false) };
-    return { kept: { ...kept, current: same, openMints: 0 }, rotated: false };
+    const same: Held = { ...current, expiresAt, dueAt: context.due({ ...life, expiresAt }) };
+    return { kept: { ...kept, issuer: context.issuer, current: same, openMints: 0 }, rotated: false };
   }
-  if (current && previous && issued.value === previous.value) {
+  if (current && previous && issued.value === previous.value && kept.issuer === context.issuer) {
     // WeChat's own replicas may lag: an older answer never replaces a newer one.
-    const dueAt = context.due({ issuedAt: context.now, expiresAt: current.expiresAt }, false);
+    const dueAt = context.due({ issuedAt: context.now, expiresAt: current.expiresAt });
     return { kept: { ...kept, current: { ...current, dueAt } }, rotated: false };
   }
   return {
@@ -43,7 +44,7 @@ export function commit(kept: Kept, issued: Issued, context: CommitContext): { ke
         id: issued.id,
         ...life,
         answeredAt: issued.answeredAt,
-        dueAt: context.due(life, true),
+        dueAt: context.due(life),
       },
       previous: graced(kept, issued, context),
       openMints: 0,
@@ -56,10 +57,10 @@ export function commit(kept: Kept, issued: Issued, context: CommitContext): { ke
 function graced(kept: Kept, issued: Issued, context: CommitContext): Kept['previous'] {
   const { current, openMints } = kept;
   // Of the tokens that a mint replaces, WeChat honours only the one directly before it.
-  const lostBetween = openMints > (issued.minted ? 1 : 0);
+  const lostBetween = openMints > (issued.mintedAt === undefined ? 0 : 1);
   if (!current || !context.trusted || lostBetween) return null;
   const { dueAt: _, ...token } = current;
-  const replacedHere = issued.minted && kept.issuer === context.issuer;
-  const expiresAt = replacedHere ? Math.min(token.expiresAt, issued.sentAt + context.overlapMs) : token.expiresAt;
+  const replacedAt = kept.issuer === context.issuer ? issued.mintedAt : undefined;
+  const expiresAt = Math.min(token.expiresAt, replacedAt === undefined ? Infinity : replacedAt + context.overlapMs);
   return expiresAt > context.now ? { ...token, expiresAt } : null;
 }

@@ -1,12 +1,16 @@
 import type { Grant, IssuerKind, TokenCall } from './ports.ts';
 
-/** A grant and when it came about, in monotonic milliseconds. */
+/** A grant and when it came about. */
 export interface Issued extends Grant {
-  /** Just before the request left: the token's life is counted from here. */
+  /** Just before the request left, in elapsed milliseconds: the token's life is counted from here. */
   readonly sentAt: number;
+  /** In monotonic milliseconds. */
   readonly answeredAt: number;
-  /** Whether WeChat minted it at our call, so that the token before it lives only for the overlap. */
-  readonly minted: boolean;
+  /**
+   * Just before the request left at which WeChat minted it, in elapsed milliseconds: the token before it lives only for the
+   * overlap from here. Undefined: WeChat did not mint it at our call.
+   */
+  readonly mintedAt: number | undefined;
 }
 
 /** One call of a token endpoint; it checks budgets, spends them and rejects with UpstreamError or LingpaiError. */
@@ -31,6 +35,6 @@ export function replaceLive(issuer: IssuerKind, call: Call): Promise<Issued> {
 
 /** WeChat may answer a forced call with the old token; what a read returns after it is what everyone gets. */
 async function force(call: Call): Promise<Issued> {
-  await call('stable_force');
-  return { ...(await call('stable')), minted: true };
+  const { sentAt } = await call('stable_force');
+  return { ...(await call('stable')), mintedAt: sentAt };
 }

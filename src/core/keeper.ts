@@ -6,10 +6,12 @@ import { LingpaiError, UpstreamError } from './errors.ts';
 import type { RefreshCause } from './events.ts';
 import { type Flight, join, type Landing } from './flight.ts';
 import { type Call, type Issued, renew, replaceDead, replaceLive } from './issuing.ts';
-import { fromStored, type Held, type Kept, nothingKept, shorten, toStored } from './kept.ts';
+import { fromStored, type Held, type Kept, nothingKept, spared, toStored } from './kept.ts';
+import { cooldownRefusal, STABLE_FORCE_SPACING_MS } from './minting.ts';
+import { type Plan, planNext, retryAtLatest } from './plan.ts';
 import type { App, Deps, IssuerKind, Settings, StoredApp } from './ports.ts';
-import { Saver } from './saver.ts';
-import { dueAt, pollPauseMs } from './schedule.ts';
+import type { Saver } from './saver.ts';
+import { dueAt } from './schedule.ts';
 import type { ForceOutcome, TokenState } from './state.ts';
 import type { Timeline } from './timeline.ts';
 import { type Health, sameView, type Trust, viewOf } from './view.ts';
@@ -34,8 +36,6 @@ interface Opinion {
 }
 
 const OPINION_HOLDS_MS = 2_000;
-/** WeChat does not refresh again for a `force_refresh` that comes sooner after the last. */
-const STABLE_FORCE_SPACING_MS = 30_000;
 /** WeChat's word for a token whose own time is over, rather than one that was replaced. */
 const EXPIRED_ERRCODE = 42001;
 const OUTSIDE_MINT =
@@ -47,41 +47,56 @@ export class Keeper {
   readonly #settings: Settings;
   readonly #timeline: Timeline;
   readonly #saver: Saver;
+  readonly #save: (record: StoredApp) => Promise<void>;
   readonly #calls: Calls;
+  readonly #catchUp: () => void;
   readonly #onState: (state: TokenState) => void;
   readonly #waiting = new Set<() => void>();
   #app: App;
   #kept: Kept;
   #health: Health = { kind: 'well' };
   #trust: Trust = 'trusted';
+  /** The current token as it is if the clock that leapt beyond its life was only set. */
+  #doubt: Held | null = null;
   #warning = '';
   #opinion: Opinion | undefined;
   #flight: Flight | undefined;
-  /** A token that is missing is not asked for before this, unless somebody wants it. */
+  /** What is due is not begun before this (see Situation). */
   #startAt: number;
   #probeAt: number;
   #timer: Timer | undefined;
   #closed: LingpaiError | undefined;
   #state: TokenState;
 
-  /** `onState` gets each state that watchers should see. `startDelayMs` spreads the first calls of many apps. */
+  /**
+   * `onState` gets each state that watchers should see. `startDelayMs` spreads the first calls of many apps. `catchUp` has
+   * every keeper, this one too, take note of a clock that jumped.
+   */
   constructor(options: {
     deps: Deps;
     settings: Settings;
     timeline: Timeline;
     app: App;
+    saver: Saver;
     stored: StoredApp | undefined;
     startDelayMs: number;
+    catchUp: () => void;
     onState: (state: TokenState) => void;
   }) {
-    const { deps, settings, timeline, app, stored } = options;
+    const { deps, settings, timeline, app, stored, catchUp } = options;
     this.#deps = deps;
     this.#settings = settings;
     this.#timeline = timeline;
     this.#app = app;
     this.#onState = options.onState;
-    this.#saver = new Saver(deps, app.appId, () => this.#publish());
-    this.#calls = new Calls(deps, settings, { read: () => this.#kept, write: (kept) => this.#keep(kept) });
+    this.#catchUp = catchUp;
+    this.#saver = options.saver;
+    this.#save = options.saver.adopt(() => this.#publish());
+    const write = async (kept: Kept) => {
+      await this.#keep(kept);
+      this.#publish();
+    };
+    this.#calls = new Calls(deps, settings, timeline, { read: () => this.#kept, write });
     const now = this.#now();
     this.#kept = stored
       ? fromStored(stored, now, timeline, (life) => dueAt(life, stored.issuer, settings, deps.random()))
@@ -96,6 +111,11 @@ export class Keeper {
     return this.#state;
   }
 
+  /** The app as it is kept now. */
+  get app(): App {
+    return this.#app;
+  }
+
   /** What the store has, or will have, of the app. */
   get record(): StoredApp {
     return toStored(this.#app.appId, this.#kept, this.#timeline);
@@ -104,8 +124,8 @@ export class Keeper {
   /** The state if it has a usable token of at least this generation, else undefined. */
   peek(minGeneration = 0): TokenState | undefined {
     const { current } = this.#kept;
-    const usable = current !== null && current.expiresAt > this.#now() && this.#trust !== 'doubtful';
-    return usable && this.#state.current && this.#state.generation >= minGeneration ? this.#state : undefined;
+    const usable = current !== null && current.expiresAt > this.#now() && this.#state.current !== null;
+    return usable && this.#state.generation >= minGeneration ? this.#state : undefined;
   }
 
   /** Does what is due. To be called at the start and whenever a timer may have been lost; harmless at any time. */
@@ -113,7 +133,8 @@ export class Keeper {
     if (this.#closed) return;
     this.#publish();
     const now = this.#now();
-    if (!this.#flight && now >= this.#refreshAt()) this.#startOwed();
+    const plan = this.#plan(now);
+    if (!this.#flight && now >= plan.at) this.#startPlanned(plan.step);
     if (!this.#flight && now >= this.#probeAt) {
       this.#probeAt = now + this.#settings.probeIntervalMs;
       if (this.peek() && this.#trust === 'trusted' && this.#health.kind === 'well') this.#startVerdict('canary');
@@ -129,34 +150,24 @@ export class Keeper {
   }
 
   /**
-   * Takes note that the wall clock moved by `byMs` against monotonic time. Forward (more than 0), the machine may have
-   * slept, and the tokens be that much older than monotonic time knows.
+   * Takes note that the wall clock moved by `byMs` against monotonic time, which the timeline has adopted. More than 0 may
+   * have ended a life: all ages have grown by as much. It may also be that the clock was only set.
    */
   clockJumped(byMs: number): void {
-    const { current, previous, issuer } = this.#kept;
-    if (byMs > 0 && current) {
-      const now = this.#now();
-      const aged = shorten(current, byMs);
-      if (aged.expiresAt <= now && this.#trust === 'trusted') this.#trust = 'doubtful';
-      // A read of the stable endpoint costs nothing and tells what is left.
-      const dueAt = issuer === 'stable' ? now : aged.dueAt - byMs;
-      this.#kept = {
-        ...this.#kept,
-        current: this.#trust === 'doubtful' ? current : { ...aged, dueAt },
-        previous: previous && shorten(previous, byMs),
-      };
-    }
-    // By the new clock the stored times lie too far ahead: a restart would take the tokens for younger than they are.
-    if (byMs < 0 && !this.#flight) void this.#saver.save(this.record);
+    const now = this.#now();
+    const token = this.#doubt ?? this.#kept.current;
+    if (byMs > 0 && token && token.expiresAt <= now && token.expiresAt + byMs > now) this.#doubt = spared(token, byMs);
+    // By the wall clock that was set back, the stored times lie too far ahead.
+    if (byMs < 0 && !this.#flight) void this.#save(this.record);
     this.tick();
   }
 
   /** A state with a usable token of at least this generation: waits for the refresh, or for the generation. */
   async obtain(minGeneration: number, signal: AbortSignal | undefined): Promise<TokenState> {
     for (;;) {
-      this.#want();
       const state = this.peek(minGeneration);
       if (state) return state;
+      this.#want();
       if (this.peek()) await this.#change(signal);
       else await join(this.#inFlight().landing, signal);
     }
@@ -165,24 +176,26 @@ export class Keeper {
   /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
   async force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
     for (;;) {
-      const before = this.#flight;
-      this.#want();
-      const usable = this.peek() !== undefined;
-      if (rejected && usable) {
+      if (rejected && this.peek()) {
         if (this.#isOld(rejected)) return { state: this.#state, outcome: 'ALREADY_NEWER' };
         if (this.#isAccepted()) return { state: this.#state, outcome: 'STILL_VALID' };
       }
+      const before = this.#flight;
+      this.#want();
+      const usable = this.peek() !== undefined;
       if (!this.#flight && !rejected) this.#startOperator(usable);
       if (!this.#flight && usable && this.#trust === 'trusted') this.#startVerdict('report');
       const flight = this.#inFlight();
       const landing = await join(flight.landing, signal);
-      if (landing === 'rotated') return { state: this.#state, outcome: flight === before ? 'JOINED' : 'REFRESHED' };
+      if (landing === 'rotated' && this.peek()) {
+        return { state: this.#state, outcome: flight === before ? 'JOINED' : 'REFRESHED' };
+      }
     }
   }
 
   /**
-   * Begins nothing more and fails those who wait with `reason`. Resolves when all is stored, or has failed to be once
-   * more. A flight in progress is ended (`abort`) or awaited, so that what WeChat has minted is not lost.
+   * Begins nothing more and fails those who wait with `reason`. Resolves when no flight is left: one in progress is ended
+   * (`abort`) or awaited, so that what WeChat has minted is not lost.
    */
   async close(reason: LingpaiError, inProgress: 'abort' | 'await'): Promise<void> {
     this.#closed ??= reason;
@@ -190,7 +203,6 @@ export class Keeper {
     this.#notify();
     if (inProgress === 'abort') this.#flight?.abort(reason);
     await this.#flight?.landing.catch(() => undefined);
-    await this.#saver.stop();
   }
 
   /** Somebody needs the token now: what waits only to spread the load need not wait. */
@@ -229,48 +241,69 @@ export class Keeper {
     return holds && this.#trust === 'trusted';
   }
 
-  /** When the keeper itself will next ask for a token, if it is not doing so. */
-  #refreshAt(): number {
-    if (this.#health.kind === 'failing') return this.#health.retryAt;
-    if (this.#trust !== 'trusted') return Number.NEGATIVE_INFINITY;
-    const { current, issuer, openMints } = this.#kept;
-    if (!current || issuer !== this.#app.issuer || openMints > 0) return this.#startAt;
-    return Math.max(Math.min(current.dueAt, current.expiresAt), this.#startAt);
+  #plan(now: number): Plan {
+    const facts = { kept: this.#kept, health: this.#health, trust: this.#trust, doubt: this.#doubt };
+    return planNext({ ...facts, issuer: this.#app.issuer, startAt: this.#startAt }, now);
   }
 
   #arm(now: number): void {
     this.#timer?.cancel();
     const { current, previous } = this.#kept;
     const ends = [current, previous].map((token) => (token && token.expiresAt > now ? token.expiresAt : Infinity));
-    const next = Math.min(...ends, ...(this.#flight ? [] : [this.#refreshAt(), this.#probeAt]));
-    if (next < Infinity) this.#timer = this.#deps.clock.schedule(next - now, () => this.tick());
+    const next = Math.min(...ends, ...(this.#flight ? [] : [this.#plan(now).at, this.#probeAt]));
+    if (next < Infinity) this.#timer = this.#deps.clock.schedule(next - now, () => this.#wake());
   }
 
-  #startOwed(): void {
+  /** A timer may be the first to notice that the machine has slept. */
+  #wake(): void {
+    this.#catchUp();
+    this.tick();
+  }
+
+  #startPlanned(step: Plan['step']): void {
     const { current } = this.#kept;
     const { issuer } = this.#app;
-    if (current && this.#trust === 'dead') {
+    if (step === 'replace_dead' && current) {
       this.#fly('canary', async (call) =>
         this.#commit('canary', issuer, await replaceDead(issuer, current.value, call), current.value),
       );
-    } else if (current && this.#trust === 'doubtful' && issuer === 'classic') {
+    } else if (step === 'confirm' && this.#doubt) {
+      const { value } = this.#doubt;
       this.#fly('scheduled', async (call, signal) => {
-        if (!(await this.#calls.probe(current.value, signal)).accepted) {
-          return this.#commit('scheduled', issuer, await call('classic'), current.value);
-        }
-        this.#trust = 'trusted';
-        this.#health = { kind: 'well' };
-        return 'accepted';
+        if (await this.#confirmed(value, signal)) return 'accepted';
+        return this.#commit('scheduled', issuer, await renew(issuer, call), value);
       });
     } else {
       this.#fly('scheduled', async (call) => this.#commit('scheduled', issuer, await renew(issuer, call)));
     }
   }
 
+  /** Whether WeChat accepts a token whose life may be over; if so it has back what the clock took. */
+  async #confirmed(value: string, signal: AbortSignal): Promise<boolean> {
+    const { leaptMs } = this.#timeline;
+    const { accepted } = await this.#calls.probe(value, signal);
+    this.#catchUp();
+    const doubt = this.#doubt;
+    if (accepted && doubt && this.#timeline.leaptMs === leaptMs) {
+      this.#doubt = null;
+      this.#health = { kind: 'well' };
+      await this.#keep({ ...this.#kept, current: doubt });
+      this.#publish();
+      return true;
+    }
+    if (!accepted) this.#doubt = null;
+    return false;
+  }
+
   #startOperator(usable: boolean): void {
     const { issuer } = this.#app;
     if (usable || issuer === 'classic') {
       this.#calls.authorize(this.#app, issuer === 'classic' ? 'classic' : 'stable_force', 'operator');
+    } else {
+      const now = this.#now();
+      const refusal = cooldownRefusal(this.#kept, this.#app.appId, now, this.#settings.cooldownMs);
+      if (refusal) throw refusal;
+      this.#kept = { ...this.#kept, lastForcedAt: now };
     }
     const held = usable ? this.#kept.current?.value : undefined;
     this.#fly('operator', async (call) => {
@@ -341,14 +374,24 @@ export class Keeper {
       now,
       wallNow: clock.now(),
       overlapMs: this.#settings.overlapMs,
-      due: (life, fresh) =>
-        fresh ? dueAt(life, issuer, this.#settings, random()) : now + pollPauseMs(life.expiresAt - now, this.#settings),
+      due: (life) => dueAt(life, issuer, this.#settings, random()),
     });
-    if (rotated || kept.openMints !== before.openMints || kept.current?.expiresAt !== before.current?.expiresAt) {
-      await this.#keep(kept);
-    } else this.#kept = kept;
+    const alive = kept.current !== null && kept.current.expiresAt > now;
+    if (!rotated && (!alive || this.#trust === 'dead')) {
+      throw new UpstreamError('WeChat answered with a token that is older than the last', {
+        reason: 'UPSTREAM_ERROR',
+        recovery: { kind: 'backoff' },
+        effect: 'refused',
+      });
+    }
+    const moved = kept.openMints !== before.openMints || kept.current?.expiresAt !== before.current?.expiresAt;
+    if (rotated || moved) await this.#keep(kept);
+    else this.#kept = kept;
+    // Whatever is still owed, WeChat has just been asked in vain.
+    if (!rotated) this.#startAt = now + this.#settings.stablePollMs;
+    this.#doubt = null;
     this.#health = { kind: 'well' };
-    if (rotated || this.#trust === 'doubtful') this.#trust = 'trusted';
+    if (rotated) this.#trust = 'trusted';
     if (rotated && (cause === 'scheduled' || cause === 'operator')) this.#warning = '';
     const { appId } = this.#app;
     const durationMs = issued.answeredAt - issued.sentAt;
@@ -375,12 +418,14 @@ export class Keeper {
     await undefined; // so that `#flight` is set before the end below clears it
     const app = this.#app;
     const startedAt = this.#now();
+    const setBack = this.#timeline.wallOf(0);
     try {
       return await run((call) => this.#calls.issue(app, call, cause, signal), signal);
     } catch (error) {
       throw signal.aborted ? signal.reason : this.#failed(error, cause, app, startedAt);
     } finally {
       this.#flight = undefined;
+      if (this.#timeline.wallOf(0) < setBack) void this.#save(this.record);
       this.tick();
     }
   }
@@ -395,9 +440,11 @@ export class Keeper {
         : new LingpaiError('the refresh failed inside the broker', { reason: 'INTERNAL', cause: error });
     const owed = cause === 'scheduled' || !this.peek() || this.#trust !== 'trusted' || this.#kept.openMints > 0;
     const failures = this.#health.kind === 'failing' ? this.#health.failures + 1 : 1;
-    const { quotaResetHour } = this.#settings;
-    const planned = nextAttemptAt(known, { now, startedAt, failures, random, wallNow: clock.now(), quotaResetHour });
-    const retryAt = app === this.#app ? planned : now;
+    const { quotaResetHour, stablePollMs } = this.#settings;
+    const wallNow = clock.now();
+    const planned = nextAttemptAt(known, { now, startedAt, failures, random, wallNow, quotaResetHour });
+    const facts = { kept: this.#kept, trust: this.#trust, issuer: app.issuer };
+    const retryAt = app === this.#app ? retryAtLatest(facts, known, planned, now, stablePollMs) : now;
     if (owed) this.#health = { kind: 'failing', error: known, failures, retryAt };
     const retryInMs = owed ? retryAt - now : null;
     observe({ type: 'refresh_failed', appId: app.appId, cause, durationMs: now - startedAt, error: known, retryInMs });
@@ -412,7 +459,8 @@ export class Keeper {
 
   /** Stores and then takes into use. */
   async #keep(kept: Kept): Promise<void> {
-    await this.#saver.save(toStored(this.#app.appId, kept, this.#timeline));
+    await this.#save(toStored(this.#app.appId, kept, this.#timeline));
+    this.#catchUp(); // the machine may have slept meanwhile, and what is asked for now is younger
     this.#kept = kept;
   }
 
@@ -451,12 +499,12 @@ export class Keeper {
       trust: this.#trust,
       storeFailing: this.#saver.failing,
       warning: this.#warning,
-      nextRefreshAt: this.#refreshAt(),
+      nextRefreshAt: this.#plan(now).at,
     };
     return viewOf(facts, now, this.#timeline);
   }
 
   #now(): number {
-    return this.#deps.clock.monotonic();
+    return this.#timeline.elapsed();
   }
 }

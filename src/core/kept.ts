@@ -3,11 +3,11 @@ import type { Life } from './schedule.ts';
 import type { Token } from './state.ts';
 import type { Timeline } from './timeline.ts';
 
-/** A token in hand. Times are monotonic milliseconds. */
+/** A token in hand. Times are elapsed milliseconds (see Timeline). */
 export interface Held extends Life {
   readonly value: string;
   readonly id: string;
-  /** When WeChat's answer arrived. */
+  /** When WeChat's answer arrived, in monotonic milliseconds. */
   readonly answeredAt: number;
   /** When it should be replaced, or the successor of a stable token first looked for. */
   readonly dueAt: number;
@@ -16,7 +16,7 @@ export interface Held extends Life {
 /** The token before the current one, honoured until `expiresAt`. */
 export type Graced = Omit<Held, 'dueAt'>;
 
-/** What a keeper knows of its app and stores of it. Times are monotonic milliseconds. A change makes a new one. */
+/** What a keeper knows of its app and stores of it. Times are elapsed milliseconds. A change makes a new one. */
 export interface Kept {
   /** Where `current` comes from. */
   readonly issuer: IssuerKind;
@@ -62,11 +62,11 @@ export function toStored(appId: string, kept: Kept, timeline: Timeline): StoredA
 
 /** What a stored record says now; tokens whose time is over are left out. `due` gives a token's `dueAt`. */
 export function fromStored(stored: StoredApp, now: number, timeline: Timeline, due: (life: Life) => number): Kept {
-  const past = (wall: number) => (wall === 0 ? Number.NEGATIVE_INFINITY : Math.min(now, timeline.monotonicOf(wall)));
+  const past = (wall: number) => (wall === 0 ? Number.NEGATIVE_INFINITY : Math.min(now, timeline.momentOf(wall)));
   const revive = (token: StoredToken | null): Graced | null => {
     if (!token) return null;
     // A wall clock that was set back while nobody watched must not lengthen a life.
-    const expiresAt = Math.min(timeline.monotonicOf(token.expireTime), now + token.expireTime - token.issueTime);
+    const expiresAt = Math.min(timeline.momentOf(token.expireTime), now + token.expireTime - token.issueTime);
     const issuedAt = expiresAt - (token.expireTime - token.issueTime);
     return expiresAt > now ? { value: token.value, id: token.id, issuedAt, expiresAt, answeredAt: now } : null;
   };
@@ -93,7 +93,8 @@ export function toToken(token: Graced, timeline: Timeline): Token & StoredToken 
   });
 }
 
-/** The same, with `ms` fewer to live. */
-export function shorten<T extends Life>(token: T, ms: number): T {
-  return { ...token, issuedAt: token.issuedAt - ms, expiresAt: token.expiresAt - ms };
+/** The same token, if the last `ms` had not passed: what it is where the clock was only set. */
+export function spared(token: Held, ms: number): Held {
+  const { issuedAt, expiresAt, dueAt } = token;
+  return { ...token, issuedAt: issuedAt + ms, expiresAt: expiresAt + ms, dueAt: dueAt + ms };
 }

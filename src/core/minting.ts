@@ -4,6 +4,9 @@ import type { RefreshCause } from './events.ts';
 import type { Kept } from './kept.ts';
 import type { Settings, TokenCall } from './ports.ts';
 
+/** WeChat does not refresh again for a `force_refresh` that comes sooner after the last. */
+export const STABLE_FORCE_SPACING_MS = 30_000;
+
 /** A call that makes WeChat issue a new token. */
 export type MintCall = Exclude<TokenCall, 'stable'>;
 
@@ -29,16 +32,22 @@ export function mintRefusal(kept: Kept, wish: MintWish, settings: Settings): Lin
     const waitMs = call === 'classic' ? scheduledWaitMs(budget, now - kept.lastMintAt, wallNow, settings) : 0;
     return waitMs > 0 ? spent(waitMs) : undefined;
   }
-  const cooldownMs = kept.lastForcedAt + settings.cooldownMs - now;
-  if (cooldownMs > 0) {
-    return new LingpaiError('the last refresh was less than refresh.cooldown ago', {
-      reason: 'COOLDOWN',
-      appId,
-      retryAfterMs: cooldownMs,
-    });
-  }
+  const spacingMs = call === 'stable_force' ? STABLE_FORCE_SPACING_MS : 0;
+  const cooling = cooldownRefusal(kept, appId, now, Math.max(settings.cooldownMs, spacingMs));
+  if (cooling) return cooling;
   const allowed = allowsForcedMint(budget, call, settings);
   return allowed ? undefined : spent(msUntilReset(wallNow, settings.quotaResetHour));
+}
+
+/** Why something that a caller causes may not happen so soon after the last. */
+export function cooldownRefusal(kept: Kept, appId: string, now: number, cooldownMs: number): LingpaiError | undefined {
+  const retryAfterMs = kept.lastForcedAt + cooldownMs - now;
+  if (retryAfterMs <= 0) return undefined;
+  return new LingpaiError('the last refresh was too recent (refresh.cooldown; 30 s for a stable token)', {
+    reason: 'COOLDOWN',
+    appId,
+    retryAfterMs,
+  });
 }
 
 /** What is kept once a mint has begun: spent before the call, so that no crash can make it spend twice. */

@@ -9,18 +9,16 @@ import type { Deps, StoredApp } from './ports.ts';
 export class Saver {
   readonly #deps: Deps;
   readonly #appId: string;
-  readonly #onHealth: () => void;
   #newest: StoredApp | undefined;
   #writing: Promise<void> | undefined;
   #retry: Timer | undefined;
   #failures = 0;
   #stopped = false;
+  #onHealth: () => void = () => undefined;
 
-  /** `onHealth` is called when `failing` has changed. */
-  constructor(deps: Deps, appId: string, onHealth: () => void) {
+  constructor(deps: Deps, appId: string) {
     this.#deps = deps;
     this.#appId = appId;
-    this.#onHealth = onHealth;
   }
 
   /** Whether the newest record is in memory only, because the store refuses it. */
@@ -28,10 +26,18 @@ export class Saver {
     return this.#failures > 0;
   }
 
-  /** Resolves when the record, or a newer one, is durable, or when a write of it has failed and will be repeated. */
-  save(record: StoredApp): Promise<void> {
-    this.#newest = record;
-    return this.#write();
+  /**
+   * Gives the record to a keeper, whose own `save` this returns; one that had it before saves no more. `save` resolves when
+   * the record, or a newer one, is durable, or when a write of it has failed and will be repeated. `onHealth` is called
+   * when `failing` has changed.
+   */
+  adopt(onHealth: () => void): (record: StoredApp) => Promise<void> {
+    this.#onHealth = onHealth;
+    return async (record) => {
+      if (this.#onHealth !== onHealth) return;
+      this.#newest = record;
+      await this.#write();
+    };
   }
 
   /** Tries once more to write what is not durable yet, then stops repeating. */

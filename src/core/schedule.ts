@@ -1,6 +1,6 @@
 import type { IssuerKind, Settings } from './ports.ts';
 
-/** The span of a token's life, in monotonic milliseconds. */
+/** The span of a token's life, in elapsed milliseconds (see Timeline). */
 export interface Life {
   /** Just before the request for it left. */
   readonly issuedAt: number;
@@ -11,7 +11,7 @@ export interface Life {
 const LEAST_PAUSE_MS = 1_000;
 
 /**
- * When a token should be replaced, in monotonic milliseconds.
+ * When a token should be replaced, in elapsed milliseconds.
  *
  * Classic: at `classicAt` of its life, 10 % sooner or later. Stable: from `overlap` before its end, since WeChat shows
  * its successor only then. `draw` in [0, 1) spreads apps that were refreshed together; draw it once per generation, for
@@ -28,6 +28,6 @@ export function dueAt(life: Life, issuer: IssuerKind, settings: Settings, draw: 
 }
 
 /** The pause before a stable token is read again, when it lives `remainingMs` more and its successor has not come yet. */
-export function pollPauseMs(remainingMs: number, settings: Settings): number {
+function pollPauseMs(remainingMs: number, settings: Settings): number {
   return Math.max(LEAST_PAUSE_MS, Math.min(settings.stablePollMs, remainingMs / 4));
 }

@@ -4,25 +4,41 @@ import type { Clock } from './clock.ts';
 const JUMP_MS = 1_000;
 
 /**
- * Translates between monotonic time, by which tokens live, and wall time, by which they are stored and shown.
- * The difference is held still, so that a token's expiry does not flicker, until `resync` finds that a clock jumped.
+ * The time by which tokens age, and its place on the wall clock.
+ *
+ * `elapsed` is monotonic time plus every leap that the wall clock made ahead of it: a machine that slept is older by as
+ * much, and a clock that was merely set forward looks the same from here. Everything counted in `elapsed` (lives, pauses,
+ * cooldowns) ages by a leap without being touched. The wall times of its moments stay what they were, but for a clock that
+ * was set back.
  */
 export class Timeline {
   readonly #clock: Clock;
+  /** Wall time less elapsed time; held still, so that a token's expiry does not flicker. */
   #offset: number;
+  #leaptMs = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#offset = clock.now() - clock.monotonic();
   }
 
-  /** Wall time of a monotonic moment, in whole milliseconds since 1970. */
-  wallOf(monotonic: number): number {
-    return Math.round(monotonic + this.#offset);
+  /** Milliseconds that never run backwards; only differences mean anything. */
+  elapsed(): number {
+    return this.#clock.monotonic() + this.#leaptMs;
   }
 
-  /** Monotonic time of a moment on the wall clock. */
-  monotonicOf(wall: number): number {
+  /** All leaps so far, in milliseconds. */
+  get leaptMs(): number {
+    return this.#leaptMs;
+  }
+
+  /** Wall time of a moment, in whole milliseconds since 1970. */
+  wallOf(elapsed: number): number {
+    return Math.round(elapsed + this.#offset);
+  }
+
+  /** The moment of a wall time. */
+  momentOf(wall: number): number {
     return wall - this.#offset;
   }
 
@@ -33,16 +49,17 @@ export class Timeline {
 
   /**
    * Adopts the wall clock as it is now. Returns by how many milliseconds it had moved against monotonic time (0: it had
-   * not). More than 0: it was set forward, or the machine slept; the two look alike from here. Less: it was set back.
+   * not). More than 0 is a leap; less than 0: the clock was set back.
    */
   resync(): number {
     const byMs = this.#drift();
     if (Math.abs(byMs) < JUMP_MS) return 0;
-    this.#offset += byMs;
+    if (byMs > 0) this.#leaptMs += byMs;
+    else this.#offset += byMs;
     return byMs;
   }
 
   #drift(): number {
-    return this.#clock.now() - this.#clock.monotonic() - this.#offset;
+    return this.#clock.now() - this.elapsed() - this.#offset;
   }
 }

@@ -11,15 +11,12 @@ export type Health =
       readonly error: UpstreamError | LingpaiError;
       /** Failures in a row. */
       readonly failures: number;
-      /** When it is tried again, in monotonic milliseconds. */
+      /** When it is tried again, in elapsed milliseconds. */
       readonly retryAt: number;
     };
 
-/**
- * What is thought of the current token. `dead`: WeChat refuses it. `doubtful`: the clock cannot say whether its life is
- * over, and WeChat has not said either.
- */
-export type Trust = 'trusted' | 'dead' | 'doubtful';
+/** What is thought of the current token. `dead`: WeChat refuses it. */
+export type Trust = 'trusted' | 'dead';
 
 /** All that a state is made of. */
 export interface Facts {
@@ -33,12 +30,13 @@ export interface Facts {
   readonly nextRefreshAt: number;
 }
 
-/** What callers see at a monotonic moment. */
+/** What callers see at a moment of elapsed time. */
 export function viewOf(facts: Facts, now: number, timeline: Timeline): TokenState {
-  const { kept, health, trust } = facts;
-  const hidden = trust === 'doubtful' && health.kind === 'failing';
-  const current = kept.current && kept.current.expiresAt > now && !hidden ? kept.current : null;
-  const previous = current && kept.previous && kept.previous.expiresAt > now ? kept.previous : null;
+  const { kept } = facts;
+  const current = kept.current && kept.current.expiresAt > now ? kept.current : null;
+  // Whatever an open mint made has displaced it: WeChat honours only the token directly before its newest.
+  const graced = kept.openMints === 0 ? kept.previous : null;
+  const previous = current && graced && graced.expiresAt > now ? graced : null;
   const [status, statusReason] = statusOf(facts, current !== null);
   const next = Math.max(facts.nextRefreshAt, now);
   return Object.freeze({

@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts';
+import type { Clock, Timer } from './clock.ts';
 import { LingpaiError } from './errors.ts';
 import { Mailbox } from './mailbox.ts';
 import type { TokenState } from './state.ts';
@@ -18,10 +18,13 @@ export class Watch implements Disposable {
   readonly #clock: Clock;
   readonly #heartbeatMs: number;
   readonly #known: ReadonlyMap<string, number>;
-  readonly #mailbox = new Mailbox<string, WatchEvent>();
   readonly #onDispose: () => void;
-  #greeted = false;
-  #ended: 'no' | 'goaway' | 'disposed' = 'no';
+  readonly #mailbox = new Mailbox<string, WatchEvent>();
+  /** Takes the next event straight to a reader who waits. */
+  #reader: ((event: WatchEvent | undefined) => void) | undefined;
+  #waitingSince = 0;
+  #timer: Timer | undefined;
+  #stage: 'new' | 'open' | 'goaway' | 'disposed' = 'new';
 
   /** `known` are the generations that the watcher already has, by app id. `onDispose` is called once. */
   constructor(options: {
@@ -39,63 +42,80 @@ export class Watch implements Disposable {
   /** Leaves the first state of an app in the mailbox, unless the watcher has it. */
   begin(state: TokenState): void {
     const known = this.#known.get(state.appId);
-    if (known === undefined || known < state.generation) this.#mailbox.put(state.appId, { type: 'state', state });
+    if (known === undefined || known < state.generation) this.#tell(state.appId, { type: 'state', state });
   }
 
   /** Leaves a change in the mailbox, unless the watcher has seen something newer elsewhere. */
   offer(state: TokenState): void {
-    if ((this.#known.get(state.appId) ?? 0) <= state.generation) {
-      this.#mailbox.put(state.appId, { type: 'state', state });
-    }
+    if ((this.#known.get(state.appId) ?? 0) <= state.generation) this.#tell(state.appId, { type: 'state', state });
   }
 
   /** Says that an app is gone. */
   remove(appId: string): void {
-    this.#mailbox.put(appId, { type: 'removed', appId });
+    this.#tell(appId, { type: 'removed', appId });
   }
 
   /** Says goodbye; after it the watch has ended. */
   goaway(reconnectAfterMs: number): void {
-    this.#mailbox.put(GOAWAY, { type: 'goaway', reconnectAfterMs });
+    this.#tell(GOAWAY, { type: 'goaway', reconnectAfterMs });
   }
 
   /**
    * The next event: what is in the mailbox, or what comes, or a heartbeat after `heartbeatMs` without (the first time at
    * once). One call at a time. Undefined once the watch is disposed; rejects with DRAINING after a goaway.
    */
-  async next(): Promise<WatchEvent | undefined> {
-    if (this.#ended === 'goaway') throw new LingpaiError('the broker is shutting down', { reason: 'DRAINING' });
-    let event = this.#ended === 'disposed' ? undefined : this.#mailbox.take();
-    if (!event && this.#ended === 'no') {
-      if (this.#greeted) await this.#news();
-      event = this.#mailbox.take();
-      if (this.#disposed()) return undefined;
-      event ??= { type: 'heartbeat', asOf: this.#clock.now() };
+  next(): Promise<WatchEvent | undefined> {
+    if (this.#stage === 'disposed') return Promise.resolve(undefined);
+    if (this.#stage === 'goaway') {
+      return Promise.reject(
+        new LingpaiError('the broker is shutting down', { reason: 'DRAINING', retryAfterMs: 1_000 }),
+      );
     }
-    this.#greeted = true;
-    if (event?.type === 'goaway') this.#ended = 'goaway';
-    return event;
+    const event = this.#mailbox.take() ?? (this.#stage === 'new' ? this.#heartbeat() : undefined);
+    if (event) return Promise.resolve(this.#handOver(event));
+    return new Promise((resolve) => {
+      this.#reader = resolve;
+      this.#waitingSince = this.#clock.monotonic();
+      this.#timer ??= this.#clock.schedule(this.#heartbeatMs, this.#beat);
+    });
   }
 
   [Symbol.dispose](): void {
-    if (this.#disposed()) return;
-    this.#ended = 'disposed';
-    this.#mailbox.wake();
+    if (this.#stage === 'disposed') return;
+    this.#stage = 'disposed';
+    this.#timer?.cancel();
+    this.#reader?.(undefined);
     this.#onDispose();
   }
 
-  #disposed(): boolean {
-    return this.#ended === 'disposed';
+  #tell(key: string, event: WatchEvent): void {
+    const reader = this.#reader;
+    if (reader) {
+      this.#reader = undefined;
+      reader(this.#handOver(event));
+    } else this.#mailbox.put(key, event);
   }
 
-  /** Resolves when something is in the mailbox, the watch is disposed, or it is time for a heartbeat. */
-  #news(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#clock.schedule(this.#heartbeatMs, () => this.#mailbox.wake());
-      this.#mailbox.onNext(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
+  #handOver(event: WatchEvent): WatchEvent {
+    this.#stage = event.type === 'goaway' ? 'goaway' : 'open';
+    return event;
   }
+
+  #heartbeat(): WatchEvent {
+    return { type: 'heartbeat', asOf: this.#clock.now() };
+  }
+
+  /** The timer outlives what comes in between, and is set anew only when it fires: events are many, heartbeats few. */
+  readonly #beat = (): void => {
+    this.#timer = undefined;
+    const reader = this.#reader;
+    if (!reader) return;
+    const leftMs = this.#waitingSince + this.#heartbeatMs - this.#clock.monotonic();
+    if (leftMs > 0) {
+      this.#timer = this.#clock.schedule(leftMs, this.#beat);
+      return;
+    }
+    this.#reader = undefined;
+    reader(this.#handOver(this.#heartbeat()));
+  };
 }

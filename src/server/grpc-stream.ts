@@ -48,13 +48,17 @@ export class StreamCall extends GrpcCall implements StreamControl {
   }
 
   readonly #pull = (): void => {
-    if (!this.over) this.#responses?.next().then(this.#push).catch(this.#refuse);
+    if (!this.over) this.#responses?.next().then(this.#push, this.#refuse);
   };
 
   readonly #push = (result: IteratorResult<unknown>): void => {
     if (this.over) return;
-    if (result.done) this.succeed();
-    else this.send(result.value, this.#pull);
+    try {
+      if (result.done) this.succeed();
+      else this.send(result.value, this.#pull);
+    } catch (error) {
+      this.fail(error);
+    }
   };
 
   readonly #refuse = (error: unknown): void => this.fail(error);

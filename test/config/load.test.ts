@@ -44,7 +44,7 @@ http: { listen: "localhost:0" }
 store: { url: "memory:" }
 upstream: { base_url: "http://127.0.0.1:9/wx/", timeout: 10ms, overlap: 0s, proxy: "http://u:p@127.0.0.1:3128", quota_reset_hour: 23 }
 refresh: { classic_at: 0.9, stable_poll: 1s, cooldown: 0s, probe_interval: 0s, daily_budget: 1, force_daily_budget: 0 }
-watch: { heartbeat: 60s, stall_timeout: 10m, max_watchers: 2 }
+watch: { heartbeat: 12s, stall_timeout: 10m, max_watchers: 2 }
 cluster: { lease: 1s, poll: 100ms }
 apps:
   - { app_id: wx1, secret: { env: WX1 }, issuer: classic }
@@ -70,7 +70,7 @@ apps:
         probeIntervalMs: 0,
         dailyBudget: 1,
         forceDailyBudget: 0,
-        heartbeatMs: 60_000,
+        heartbeatMs: 12_000,
         maxWatchers: 2,
       },
       watch: { stallTimeoutMs: 600_000 },
@@ -199,7 +199,7 @@ sevrer: {}
     [`refresh: { daily_budget: 10001 }\n${APPS}`, '1 refresh.daily_budget', 'a whole number from 1 to 10000'],
     [`refresh: { daily_budget: 1.5 }\n${APPS}`, '1 refresh.daily_budget', 'a whole number from 1 to 10000'],
     [`refresh: { force_daily_budget: 21 }\n${APPS}`, '1 refresh.force_daily_budget', 'a whole number from 0 to 20'],
-    [`watch: { heartbeat: 999ms }\n${APPS}`, '1 watch.heartbeat', 'must be a duration of 1s to 60s'],
+    [`watch: { heartbeat: 999ms }\n${APPS}`, '1 watch.heartbeat', 'must be a duration of 1s to 12s'],
     [`watch: { stall_timeout: 0s }\n${APPS}`, '1 watch.stall_timeout', 'must be a duration of 1s to 10m'],
     [`watch: { max_watchers: 0 }\n${APPS}`, '1 watch.max_watchers', 'a whole number from 1 to 1000000'],
     [`refresh: { cool_down: 1s }\n${APPS}`, '1 refresh.cool_down', 'is not a setting; did you mean cooldown?'],

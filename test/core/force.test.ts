@@ -10,6 +10,7 @@ const byGeneration = (generation: number) => ({ kind: 'generation', generation }
 
 async function report(world: World, appId = 'wxc', token = world.token(appId)): Promise<ForceResult> {
   const result = world.broker.forceRefresh(appId, byToken(token));
+  result.catch(() => undefined); // whoever asked looks later
   await world.clock.advance(0);
   return result;
 }
@@ -60,6 +61,17 @@ describe('ForceRefresh of a named token', () => {
     const calls = world.wechat.calls.length;
     expect((await report(world, 'wxc', dead)).outcome).toBe('ALREADY_NEWER');
     expect((await world.broker.forceRefresh('wxc', byGeneration(generation))).outcome).toBe('ALREADY_NEWER');
+    expect(world.wechat.calls.length).toBe(calls);
+  });
+
+  it('a late report of an older token costs nothing, also when the cooldown is over', async () => {
+    const world = await World.started(quiet);
+    const old = world.token();
+    await world.broker.forceRefresh('wxc', undefined);
+    await world.clock.advance(MINUTE);
+    const state = world.state();
+    const calls = world.wechat.calls.length;
+    expect(await report(world, 'wxc', old)).toEqual({ state, outcome: 'ALREADY_NEWER' });
     expect(world.wechat.calls.length).toBe(calls);
   });
 
@@ -162,6 +174,16 @@ describe('ForceRefresh with nothing named', () => {
     expect(result).toMatchObject({ outcome: 'REFRESHED', state: { previous: { value: before } } });
     expect(world.counts()).toMatchObject({ classic: 2, probe: 0 });
     await expect(world.broker.forceRefresh('wxc', undefined)).rejects.toMatchObject({ reason: 'COOLDOWN' });
+  });
+
+  it('counts the cooldown from the attempt, also from one that WeChat refused', async () => {
+    const world = await World.started(quiet);
+    world.break({ kind: 'errcode', errcode: -1 });
+    await expect(world.broker.forceRefresh('wxc', undefined)).rejects.toMatchObject({ reason: 'UPSTREAM_BUSY' });
+    for (let i = 0; i < 10; i++) {
+      await expect(world.broker.forceRefresh('wxc', undefined)).rejects.toMatchObject({ reason: 'COOLDOWN' });
+    }
+    expect(world.counts().classic).toBe(2);
   });
 
   it('tries at once what waits for an operator', async () => {

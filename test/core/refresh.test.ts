@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Deps, Grant } from '../../src/core/ports.ts';
 import { HOUR, MINUTE, SECOND, World } from '../support/world.ts';
 
 describe('a classic app', () => {
@@ -62,6 +63,18 @@ describe('a classic app', () => {
   });
 });
 
+describe('the moment of a refresh', () => {
+  it.each(['classic', 'stable'] as const)('is drawn once per generation (%s)', async (issuer) => {
+    const world = await World.started({ apps: { wx: issuer }, settings: { probeIntervalMs: 0 } });
+    const planned = world.state('wx').nextRefreshTime;
+    for (let i = 0; i < 20; i++) {
+      await world.clock.advance(1 * MINUTE);
+      world.broker.sweep();
+      expect(world.state('wx').nextRefreshTime).toBe(planned);
+    }
+  });
+});
+
 describe('a stable app', () => {
   const apps = { wxs: 'stable' } as const;
 
@@ -87,6 +100,33 @@ describe('a stable app', () => {
     expect(world.state('wxs').status).toBe('FRESH');
     await world.clock.advance(2 * MINUTE);
     expect(world.state('wxs').generation).toBeGreaterThan(generation);
+  });
+
+  it('is not taken back by an older answer', async () => {
+    let lagging: Grant | undefined;
+    const tap = (deps: Deps): Deps => ({
+      ...deps,
+      wechat: {
+        probe: (token, signal) => deps.wechat.probe(token, signal),
+        fetchToken: async (app, call, signal) => lagging ?? (await deps.wechat.fetchToken(app, call, signal)),
+      },
+    });
+    const world = await World.started({ apps, tap });
+    const first = world.state('wxs').current;
+    await world.clock.advance(116 * MINUTE);
+    const before = world.state('wxs');
+    expect(before.previous?.value).toBe(first?.value);
+    lagging = { value: first?.value ?? '', id: first?.id ?? '', lifetimeMs: 4 * MINUTE };
+    // A report has the broker read once more.
+    world.wechat.kill('wxs', { issuer: 'stable', which: 'current', stuck: true });
+    const report = world.broker.forceRefresh('wxs', { kind: 'generation', generation: before.generation });
+    await expect(report).rejects.toMatchObject({ reason: 'UPSTREAM_ERROR' });
+    expect(world.state('wxs')).toMatchObject({ generation: before.generation, status: 'DEGRADED' });
+    expect(world.token('wxs')).toBe(before.current?.value);
+    lagging = undefined;
+    await world.clock.advance(MINUTE);
+    expect(world.state('wxs').generation).toBeGreaterThan(before.generation);
+    expect(world.good('wxs')).toBe(true);
   });
 
   it('shows the predecessor until its own end (P5)', async () => {
@@ -160,6 +200,23 @@ describe('failures', () => {
     expect(world.counts().classic).toBe(1);
     await expect(world.broker.get('wxc')).rejects.toMatchObject({ reason: 'UPSTREAM_TIMEOUT' });
     expect(world.counts().classic).toBe(1);
+  });
+
+  it('asks once for all who wait, though WeChat refuses at once', async () => {
+    const world = new World();
+    world.break({ kind: 'errcode', errcode: -1 });
+    await world.broker.start(world.apps);
+    const results = await Promise.allSettled(Array.from({ length: 20 }, () => world.broker.get('wxc')));
+    for (const result of results) expect(result).toMatchObject({ reason: { reason: 'UPSTREAM_BUSY' } });
+    expect(world.counts().classic).toBe(1);
+  });
+
+  it('gives up on a refresh that is never answered, and tries again', async () => {
+    const world = new World();
+    world.break({ kind: 'hang', takesEffect: false }, { count: 1 });
+    await world.broker.start(world.apps);
+    await world.clock.advance(10 * SECOND);
+    expect(world.state().status).toBe('FRESH');
   });
 
   it('lets one caller leave without ending the flight for the others', async () => {

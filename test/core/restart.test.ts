@@ -59,6 +59,17 @@ describe('a restart', () => {
     expect(world.counts('wxs').stable_force).toBe(2);
   });
 
+  it('P10: a crash loop in the middle of mints keeps within the budget', async () => {
+    const world = await World.started({ apps: { wxs: 'stable' }, settings: { forceDailyBudget: 2 } });
+    world.break({ kind: 'latency', ms: 2 * SECOND }, { calls: ['stable_force'] });
+    for (let i = 0; i < 4; i++) {
+      world.broker.forceRefresh('wxs', undefined).catch(() => undefined);
+      await world.clock.advance(SECOND);
+      await world.crash(31 * SECOND);
+    }
+    expect(world.counts('wxs').stable_force).toBe(2);
+  });
+
   it('P2: the generation never falls, not even when the store was lost or rolled back', async () => {
     const world = await World.started();
     const early = world.store.records.get('wxc');
@@ -169,6 +180,17 @@ describe('P13: clocks', () => {
     }
   });
 
+  it('a wall clock that is set back lengthens no life, though nobody probes', async () => {
+    const world = await World.started({ apps: { wxs: 'stable' }, settings: { probeIntervalMs: 0 } });
+    await world.clock.advance(30 * MINUTE);
+    world.clock.jump(-HOUR);
+    world.broker.sweep();
+    for (let i = 0; i < 2 * 60; i++) {
+      await world.clock.advance(MINUTE);
+      expect(world.good('wxs')).toBe(true);
+    }
+  });
+
   it('shows expiry by the new wall clock after it was set back', async () => {
     const world = await World.started();
     const before = world.state().current?.expireTime ?? 0;
@@ -213,6 +235,16 @@ describe('P13: clocks', () => {
     world.mend();
     await world.clock.advance(20 * SECOND);
     expect(world.token()).toBe(before);
+  });
+
+  it('Get hands out no expired token, though every timer was lost', async () => {
+    const world = await World.started();
+    const old = world.token();
+    world.clock.forgetTimers();
+    await world.clock.advance(3 * HOUR);
+    const got = await world.broker.get('wxc');
+    expect(got.current?.value).not.toBe(old);
+    expect(world.good()).toBe(true);
   });
 
   it('a sweep does what a lost timer left behind', async () => {

@@ -10,6 +10,7 @@ import { Code, ConnectError, createClient, type HandlerContext } from '@connectr
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { Client, credentials } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
+import { streamControlOf } from '../../src/rpc/stream-control.ts';
 import { startGrpc } from '../../src/server/grpc.ts';
 import type { Listener, Service } from '../../src/server/mount.ts';
 import { FakeClock } from '../support/clock.ts';
@@ -212,6 +213,23 @@ describe('a bidirectional call', () => {
 });
 
 describe('a handler', () => {
+  it('that waits for something of its own is told by onClose that its call is over, once', async () => {
+    const told: string[] = [];
+    await serve({
+      async *chat(_, context) {
+        streamControlOf(context).onClose(() => told.push('closed'));
+        await new Promise(() => told.push('waiting'));
+        yield {};
+      },
+    });
+    using client = new GrpcClient(listener.address);
+    const call = client.chat();
+    await until(() => told.includes('waiting'));
+    call.cancel();
+    await until(() => mounted.calls.length > 0);
+    expect(told).toEqual(['waiting', 'closed']);
+  });
+
   it('reads request headers and sets response headers and trailers', async () => {
     const client = await serve({
       say(request, context) {

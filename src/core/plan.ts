@@ -1,0 +1,66 @@
+import { LingpaiError, type UpstreamError } from './errors.ts';
+import type { Held, Kept } from './kept.ts';
+import type { IssuerKind } from './ports.ts';
+import type { Health, Trust } from './view.ts';
+
+/** What the keeper does next by itself. */
+export interface Plan {
+  /** When, in elapsed milliseconds; a moment that has passed: now. */
+  readonly at: number;
+  /**
+   * `renew`: ask for the token, or for its successor. `replace_dead`: the same for a token that WeChat refuses, beside the
+   * schedule. `confirm`: ask whether a token lives whose life a leap of the clock may have ended.
+   */
+  readonly step: 'renew' | 'replace_dead' | 'confirm';
+}
+
+/** All that the plan depends on. */
+export interface Situation {
+  readonly kept: Kept;
+  readonly health: Health;
+  readonly trust: Trust;
+  /** The current token, if the clock was only set: what `confirm` asks about. */
+  readonly doubt: Held | null;
+  /** Where the app's tokens are to come from now. */
+  readonly issuer: IssuerKind;
+  /** What is due is not begun before this: it spreads the first calls of many apps, and keeps calls in vain apart. */
+  readonly startAt: number;
+}
+
+/** Decides what the keeper does next, and when. */
+export function planNext({ kept, health, trust, doubt, issuer, startAt }: Situation, now: number): Plan {
+  const { current } = kept;
+  const alive = current !== null && current.expiresAt > now;
+  const isDue = alive && now >= current.dueAt;
+  return { at: whenNext(), step: whatNext() };
+
+  function whenNext(): number {
+    if (health.kind === 'failing') return health.retryAt;
+    const mustReplace = !alive || trust === 'dead' || kept.issuer !== issuer || kept.openMints > 0;
+    return mustReplace ? startAt : Math.max(startAt, Math.min(current.dueAt, current.expiresAt));
+  }
+
+  function whatNext(): Plan['step'] {
+    if (doubt && doubt.expiresAt > now && issuer === 'classic') return 'confirm';
+    // A classic token that is due anyway is replaced on the schedule, whose share of the budget reports cannot touch.
+    return alive && trust === 'dead' && !(isDue && issuer === 'classic') ? 'replace_dead' : 'renew';
+  }
+}
+
+/**
+ * When a refresh that failed is tried again, given when its error says (`plannedAt`). While a dead token cannot be replaced
+ * (cooldown, budget, quota of forced calls) its schedule goes on: classic at its time, stable by reads, which cost nothing.
+ */
+export function retryAtLatest(
+  { kept, trust, issuer }: Pick<Situation, 'kept' | 'trust' | 'issuer'>,
+  error: UpstreamError | LingpaiError,
+  plannedAt: number,
+  now: number,
+  stablePollMs: number,
+): number {
+  const { current } = kept;
+  const mintRefused = error instanceof LingpaiError || (issuer === 'stable' && error.recovery.kind.endsWith('_quota'));
+  if (!mintRefused || trust !== 'dead' || !current) return plannedAt;
+  if (issuer === 'stable') return Math.min(plannedAt, Math.max(current.dueAt, now + stablePollMs));
+  return now < current.dueAt ? Math.min(plannedAt, current.dueAt) : plannedAt;
+}

@@ -1,0 +1,16 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'A refusal that waits for a person is retried like an outage. Each call that WeChat answers with 89503 sends ' +
+    `another request to an administrator's phone: a few hundred an hour, until they refuse, which closes the app ` +
+    'for a day.',
+  edits: [
+    {
+      file: 'src/core/backoff.ts',
+      find: 'return recovery.ms;',
+      replace: 'return backoffMs(failures, random);',
+    },
+  ],
+  caughtBy: { file: 'test/core/refresh.test.ts', test: 'after 89503 waits 600000 ms before it asks again' },
+};

@@ -1,0 +1,15 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    `Shutting down aborts the refresh in progress. WeChat has minted, the answer is thrown away, and the broker's ` +
+    'successor starts with a token that dies within 5 minutes: at every deployment.',
+  edits: [
+    {
+      file: 'src/core/keeper.ts',
+      find: `if (inProgress === 'abort') this.#flight?.abort(reason);`,
+      replace: 'this.#flight?.abort(reason);',
+    },
+  ],
+  caughtBy: { file: 'test/core/restart.test.ts', test: 'draining waits for the mint in progress and stores it' },
+};

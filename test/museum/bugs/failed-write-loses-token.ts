@@ -1,0 +1,17 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'A token that cannot be stored is thrown away. WeChat has minted it and put its predecessor into its last 5 ' +
+    'minutes: with a full disk, or a cache server that restarts, the broker ends with no token at all and burns a ' +
+    'mint at every try.',
+  edits: [
+    {
+      file: 'src/core/keeper.ts',
+      find: 'if (rotated || moved)',
+      replace: `if (rotated) await this.#deps.store.save(toStored(this.#app.appId, kept, this.#timeline));
+    if (rotated || moved)`,
+    },
+  ],
+  caughtBy: { file: 'test/core/refresh.test.ts', test: 'does not lose a token that the store refuses' },
+};

@@ -1,0 +1,19 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'A mailbox that is full refuses what is newer. The slow reader gets the state that was the news when it fell ' +
+    'behind, takes it for the present one, and hears of the real one at the next rotation: an hour with a dead ' +
+    'token.',
+  edits: [
+    {
+      file: 'src/core/mailbox.ts',
+      find: 'this.#unread.set(key, message)',
+      replace: 'if (!this.#unread.has(key)) this.#unread.set(key, message)',
+    },
+  ],
+  caughtBy: {
+    file: 'test/core/watch.test.ts',
+    test: 'P3, P9: a slow reader finds one state per app, and it is the last',
+  },
+};

@@ -1,0 +1,15 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'A dead stable token is replaced by force without a look at what WeChat has. WeChat may hold a new token ' +
+    'already; the force kills that one for everybody else who reads it, and only 20 of them are allowed a day.',
+  edits: [
+    {
+      file: 'src/core/issuing.ts',
+      find: 'return read.value === dead ? force(call) : read;',
+      replace: 'return force(call);',
+    },
+  ],
+  caughtBy: { file: 'test/core/force.test.ts', test: 'takes what a read returns when that is another token' },
+};

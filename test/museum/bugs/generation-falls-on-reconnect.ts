@@ -1,0 +1,15 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'A watch begins with whatever the server has. A client that reconnects to a broker whose store was rolled ' +
+    'back goes from a newer token to an older one, and works until the older one dies.',
+  edits: [
+    {
+      file: 'src/core/watch.ts',
+      find: 'known < state.generation',
+      replace: 'known !== state.generation',
+    },
+  ],
+  caughtBy: { file: 'test/core/watch.test.ts', test: 'P2: sends nothing older than what the watcher has' },
+};

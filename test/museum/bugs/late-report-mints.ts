@@ -1,0 +1,19 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'A late report of an older token mints. After a rotation the last few callers still fail with the old token ' +
+    'and say so: each of their reports, taken for one of the current token, kills a fresh token, which makes more ' +
+    `callers fail, until the day's quota is gone.`,
+  edits: [
+    {
+      file: 'src/core/keeper.ts',
+      find: `if (this.#isOld(rejected)) return { state: this.#state, outcome: 'ALREADY_NEWER' };`,
+      replace: 'if (this.#isOld(rejected)) this.#startOperator(true);',
+    },
+  ],
+  caughtBy: {
+    file: 'test/core/force.test.ts',
+    test: 'a late report of an older token costs nothing, also when the cooldown is over',
+  },
+};

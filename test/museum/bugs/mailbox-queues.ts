@@ -1,0 +1,18 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    `States queue for a reader that does not read. A watcher that was paused for a day finds a day's rotations ` +
+    `before the one that counts, and the broker's memory grows with every slow client until it dies for all.`,
+  edits: [
+    {
+      file: 'src/core/mailbox.ts',
+      find: 'this.#unread.set(key, message)',
+      replace: 'this.#unread.set({ key } as K, message)',
+    },
+  ],
+  caughtBy: {
+    file: 'test/core/watch.test.ts',
+    test: 'P3, P9: a slow reader finds one state per app, and it is the last',
+  },
+};

@@ -1,0 +1,15 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'A token is published before it is stored. A crash in between leaves clients with a token and a generation of ' +
+    'which the broker knows nothing: it serves them the one before, and everyone goes back in time.',
+  edits: [
+    {
+      file: 'src/core/keeper.ts',
+      find: 'await this.#saver.save(toStored(',
+      replace: 'void this.#saver.save(toStored(',
+    },
+  ],
+  caughtBy: { file: 'test/core/restart.test.ts', test: 'P10: a token is durable before anyone sees it' },
+};

@@ -1,0 +1,16 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    `A caller's word is enough to replace a token. A client that maps every error to an expired token, or one ` +
+    `that has the wrong app's token, then burns the day's quota and puts everyone's good token into its last 5 ` +
+    'minutes.',
+  edits: [
+    {
+      file: 'src/core/keeper.ts',
+      find: `this.#startVerdict('report')`,
+      replace: 'this.#startOperator(usable)',
+    },
+  ],
+  caughtBy: { file: 'test/core/force.test.ts', test: 'asks WeChat first: a token that works stays' },
+};

@@ -1,0 +1,19 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'Messages are handed to the transport though the one before has not left. grpc-js queues them without bound ' +
+    'and never refuses, so the broker holds everything for every reader that hangs, and cannot tell that it ' +
+    'hangs.',
+  edits: [
+    {
+      file: 'src/server/grpc-stream.ts',
+      find: 'this.send(result.value, this.#pull)',
+      replace: `{
+        this.send(result.value, () => {});
+        this.#pull();
+      }`,
+    },
+  ],
+  caughtBy: { file: 'test/server/grpc.test.ts', test: 'gets the status if it wakes in time' },
+};

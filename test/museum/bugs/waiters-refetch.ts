@@ -1,0 +1,26 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'Each caller whose wait ends in a failure tries again for itself. Twenty cold callers have been seen to make ' +
+    `68 token calls: an outage is answered with a storm that eats the day's quota and lengthens the outage.`,
+  edits: [
+    {
+      file: 'src/core/keeper.ts',
+      find: 'else await join(this.#inFlight().landing, signal);',
+      replace: `else {
+        await join(this.#inFlight().landing, signal).catch((error: unknown) => {
+          if (++attempts >= 3) throw error;
+          this.#health = { kind: 'well' };
+        });
+      }`,
+    },
+    {
+      file: 'src/core/keeper.ts',
+      find: 'async obtain(minGeneration: number, signal: AbortSignal | undefined): Promise<TokenState> {',
+      replace: `async obtain(minGeneration: number, signal: AbortSignal | undefined): Promise<TokenState> {
+    let attempts = 0;`,
+    },
+  ],
+  caughtBy: { file: 'test/core/refresh.test.ts', test: 'asks once for all who wait, though WeChat refuses at once' },
+};

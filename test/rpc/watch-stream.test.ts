@@ -1,0 +1,24 @@
+import { expect, it } from 'vitest';
+import { Messages } from '../../src/rpc/messages.ts';
+import { WatchStream } from '../../src/rpc/watch-stream.ts';
+import { FakeClock } from '../support/clock.ts';
+
+it('sets no timer for an event that comes as the call ends', async () => {
+  const clock = new FakeClock();
+  const watch = {
+    next: () => Promise.resolve({ type: 'heartbeat', asOf: clock.now() } as const),
+    [Symbol.dispose]() {},
+  };
+  let release = () => {};
+  const control = {
+    onClose: (callback: () => void) => {
+      release = callback;
+    },
+    end() {},
+  };
+  const deps = { clock, messages: new Messages(clock), stallTimeoutMs: 30_000, propagation() {} };
+  const next = new WatchStream(watch, control, deps).next();
+  release();
+  expect((await next).done).toBe(true);
+  expect(clock.pending).toBe(0);
+});

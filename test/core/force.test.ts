@@ -211,22 +211,27 @@ describe('P8: a client that asks 100 times a second for an hour', () => {
   it.each([
     ['naming the current token', true],
     ['naming none', false],
-  ])('%s stays within budget and hurts no other app', async (_, named) => {
-    const world = await World.started({ apps: { wxc: 'classic', wxs: 'stable', other: 'classic' } });
-    const start = world.counts('other').classic;
-    for (let i = 0; i < 3600; i++) {
-      for (const appId of ['wxc', 'wxs']) {
-        const rejected = named ? byToken(world.token(appId)) : undefined;
-        for (let n = 0; n < 100; n++) world.broker.forceRefresh(appId, rejected).catch(() => undefined);
+  ])(
+    '%s stays within budget and hurts no other app',
+    async (_, named) => {
+      const world = await World.started({ apps: { wxc: 'classic', wxs: 'stable', other: 'classic' } });
+      const start = world.counts('other').classic;
+      for (let i = 0; i < 3600; i++) {
+        for (const appId of ['wxc', 'wxs']) {
+          const rejected = named ? byToken(world.token(appId)) : undefined;
+          for (let n = 0; n < 100; n++) world.broker.forceRefresh(appId, rejected).catch(() => undefined);
+        }
+        await world.clock.advance(SECOND);
       }
-      await world.clock.advance(SECOND);
-    }
-    for (const appId of ['wxc', 'wxs', 'other']) expect(world.good(appId)).toBe(true);
-    expect(world.counts('wxc').classic).toBeLessThanOrEqual(named ? 3 : 122);
-    expect(world.counts('wxs').stable_force).toBeLessThanOrEqual(named ? 0 : 18);
-    expect(world.counts('wxc').probe).toBeLessThanOrEqual(3600);
-    expect(world.counts('other').classic - start).toBeLessThanOrEqual(1);
-  });
+      for (const appId of ['wxc', 'wxs', 'other']) expect(world.good(appId)).toBe(true);
+      expect(world.counts('wxc').classic).toBeLessThanOrEqual(named ? 3 : 122);
+      expect(world.counts('wxs').stable_force).toBeLessThanOrEqual(named ? 0 : 18);
+      expect(world.counts('wxc').probe).toBeLessThanOrEqual(3600);
+      expect(world.counts('other').classic - start).toBeLessThanOrEqual(1);
+      // 720,000 calls: how long they take is the machine's affair.
+    },
+    300_000,
+  );
 });
 
 describe('the canary', () => {

@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/keeper.ts',
-      find: 'await this.#saver.save(toStored(',
-      replace: 'void this.#saver.save(toStored(',
+      find: 'await this.#save(toStored(',
+      replace: 'void this.#save(toStored(',
     },
   ],
   caughtBy: { file: 'test/core/restart.test.ts', test: 'P10: a token is durable before anyone sees it' },

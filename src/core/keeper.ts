@@ -338,6 +338,7 @@ export class Keeper {
     const hold = () => this.#now() + OPINION_HOLDS_MS;
     try {
       const verdict = await this.#calls.probe(current.value, signal);
+      this.#catchUp(); // a token whose life has ended meanwhile is none to have an opinion of
       if (verdict.accepted) {
         this.#opinion = { generation, until: hold(), failure: undefined };
         return observe('accepted');

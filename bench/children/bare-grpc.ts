@@ -1,0 +1,51 @@
+/** A grpc-js server that does nothing but send bytes: what any server on this stack costs. */
+import {
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Server,
+  ServerCredentials,
+  type ServerWritableStream,
+} from '@grpc/grpc-js';
+import { answer, sharedNow } from './report.ts';
+
+const asIs = (bytes: Buffer) => bytes;
+const method = {
+  requestStream: false,
+  requestSerialize: asIs,
+  requestDeserialize: asIs,
+  responseSerialize: asIs,
+  responseDeserialize: asIs,
+};
+const definition = {
+  get: { ...method, path: '/bare.Service/Get', responseStream: false },
+  watch: { ...method, path: '/bare.Service/Watch', responseStream: true },
+};
+
+const streams = new Set<ServerWritableStream<Buffer, Buffer>>();
+
+answer({
+  async start({ message, channelz }: { message: string; channelz: boolean }): Promise<string> {
+    const bytes = Buffer.from(message, 'base64');
+    const get: handleUnaryCall<Buffer, Buffer> = (_, callback) => callback(null, bytes);
+    const watch: handleServerStreamingCall<Buffer, Buffer> = (call) => {
+      streams.add(call);
+      call.write(bytes);
+    };
+    const server = new Server(channelz ? {} : { 'grpc.enable_channelz': 0 });
+    server.addService(definition, { get, watch });
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
+        error ? reject(error) : resolve(port),
+      );
+    });
+    return `127.0.0.1:${port}`;
+  },
+
+  rotate(message: string): number {
+    const bytes = Buffer.from(message, 'base64');
+    const startedAt = sharedNow();
+    for (const call of streams) call.write(bytes);
+    return startedAt;
+  },
+});
+process.on('SIGTERM', () => process.exit());

@@ -1,0 +1,127 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { tokenClient } from '../src/commands/client.ts';
+import { WatchTokenRequestSchema, WatchTokenResponseSchema } from '../src/gen/lingpai/v1/token_pb.js';
+import { Child, type Memory, serve, type Usage } from './child.ts';
+import { type Figure, round } from './figure.ts';
+import { type Benchmark, benchApps, temporaryFolder, writeConfig } from './setup.ts';
+import { median, ratios } from './stats.ts';
+
+const STREAMS = 100;
+/** Larger than any heartbeat, smaller than any state. */
+const LEAST_BYTES = 100;
+const NAMES = ['broker', 'grpc-js'] as const;
+type Name = (typeof NAMES)[number];
+
+interface Server {
+  readonly child: Child;
+  readonly address: string;
+  readonly path: string;
+  /** Has every stream sent something new. Resolves with the moment of WeChat's answer, or of the first write. */
+  readonly rotate: () => Promise<number>;
+}
+
+interface Round {
+  readonly ms: number;
+  readonly cpuMs: number;
+}
+
+/** A rotation to many watchers beside a server that does nothing but write the same bytes to as many streams. */
+export const watchers: Benchmark = async ({ quick, progress }) => {
+  const connections = quick ? 20 : 100;
+  const rounds = quick ? 7 : 31;
+  const count = connections * STREAMS;
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.use(await temporaryFolder());
+  const wechat = stack.use(Child.start('wechat.ts'));
+  const apps = benchApps(1, 'classic');
+  const config = await writeConfig(`${folder.path}/config.yaml`, {
+    store: `${folder.path}/db`,
+    upstream: await wechat.ask<string>('start', apps),
+    apps,
+    refresh: { cooldown: '0s' },
+  });
+  const broker = stack.use(await serve(config, { watched: true }));
+  const client = tokenClient(broker.grpc);
+  const appId = apps[0]?.appId ?? '';
+  const refresh = async () => {
+    await client.forceRefresh({ appId });
+    return await broker.child.ask<number>('tokenAnsweredAt');
+  };
+  // A rotation's message has the token before it as well: two refreshes make one to copy.
+  await client.get({ appId });
+  await refresh();
+  const message = Buffer.from(await firstEvent(client, appId)).toString('base64');
+
+  const grpc = stack.use(Child.start('bare-grpc.ts'));
+  const bare = await grpc.ask<string>('start', { message, channelz: false });
+  const servers: Record<Name, Server> = {
+    broker: { child: broker.child, address: broker.grpc, path: '/lingpai.v1.TokenService/WatchToken', rotate: refresh },
+    'grpc-js': { child: grpc, address: bare, path: '/bare.Service/Watch', rotate: () => grpc.ask('rotate', message) },
+  };
+  const load = stack.use(Child.start('load.ts'));
+  const request = toBinary(WatchTokenRequestSchema, create(WatchTokenRequestSchema, { appIds: [appId] }));
+  const before: Partial<Record<Name, Memory>> = {};
+  for (const name of NAMES) {
+    progress(`${count} watchers of ${name}`);
+    const { child, address, path } = servers[name];
+    const watch = { name, address, path, message: Buffer.from(request).toString('base64') };
+    // A first stream, so that what is made once is there before memory is looked at.
+    await load.ask('watch', { ...watch, name: `${name} before`, connections: 1, streams: 1 });
+    before[name] = await child.ask<Memory>('memory');
+    await load.ask('watch', { ...watch, connections, streams: STREAMS });
+  }
+
+  const measured: Record<Name, Round[]> = { broker: [], 'grpc-js': [] };
+  for (let i = -2; i < rounds; i++) {
+    progress(i < 0 ? 'warming up' : `rotation ${i + 1} of ${rounds}`);
+    for (const name of i % 2 === 0 ? NAMES : NAMES.toReversed()) {
+      const one = await measure(name, servers[name], load);
+      if (i >= 0) measured[name].push(one);
+    }
+  }
+  const perStream = async (name: Name): Promise<Memory> => {
+    const { held, rss } = await servers[name].child.ask<Memory>('memory');
+    return { held: (held - (before[name]?.held ?? 0)) / count, rss: (rss - (before[name]?.rss ?? 0)) / count };
+  };
+  const memory = { broker: await perStream('broker'), 'grpc-js': await perStream('grpc-js') };
+  return figures(measured, memory, count, Buffer.from(message, 'base64').length);
+};
+
+async function firstEvent(client: ReturnType<typeof tokenClient>, appId: string): Promise<Uint8Array> {
+  for await (const event of client.watchToken({ appIds: [appId] })) return toBinary(WatchTokenResponseSchema, event);
+  throw new Error('the watch ended without an event');
+}
+
+async function measure(name: Name, { child, rotate }: Server, load: Child): Promise<Round> {
+  const before = await child.ask<Usage>('usage');
+  await load.ask('expect', { name, leastBytes: LEAST_BYTES });
+  const from = await rotate();
+  const until = await load.ask<number>('heard', name);
+  const after = await child.ask<Usage>('usage');
+  return { ms: until - from, cpuMs: after.cpuMs - before.cpuMs };
+}
+
+function figures(
+  measured: Record<Name, Round[]>,
+  memory: Record<Name, Memory>,
+  count: number,
+  bytes: number,
+): Figure[] {
+  const beside = (key: keyof Round, name: string, of: string): Omit<Figure, 'limit'> => {
+    const [ours, theirs] = NAMES.map((name) => measured[name].map((one) => one[key])) as [number[], number[]];
+    const detail = `${round(median(ours))} / ${round(median(theirs))} ${of}; ${count} streams, ${bytes} bytes`;
+    return { name: `Watchers: ${name}, broker / grpc-js`, unit: 'x', rounds: ratios(ours, theirs), detail };
+  };
+  const held = (key: keyof Memory, name: string): Omit<Figure, 'limit'> => ({
+    name: `Watchers: ${name} per stream, broker / grpc-js`,
+    unit: 'x',
+    rounds: [memory.broker[key] / memory['grpc-js'][key]],
+    detail: `${round(memory.broker[key])} / ${round(memory['grpc-js'][key])} bytes; ${count} streams`,
+  });
+  return [
+    { ...beside('ms', 'rotation to the last', "ms from WeChat's answer / the first write"), limit: { atMost: 1.3 } },
+    beside('cpuMs', 'CPU of a rotation', 'ms of CPU'),
+    { ...held('held', 'memory'), limit: { atMost: 1.25 } },
+    held('rss', 'resident memory'),
+  ];
+}

@@ -129,7 +129,7 @@ program.addCommand(
   new Command('check')
     .summary('check a configuration')
     .description(
-      'Checks a configuration file and names every problem in it. With --online it also asks WeChat about each app, by a read of the stable endpoint that disturbs no token, and says in words what is wrong: the IP to add to the allow-list, a wrong secret, a confirmation that an administrator owes.',
+      'Checks a configuration file and names every problem in it. With --online it also asks WeChat about each app, by a read of the stable endpoint that disturbs no token (it may make a stable one where there is none), and says in words what is wrong: the IP to add to the allow-list, a wrong secret, a confirmation that an administrator owes.',
     )
     .option('--config <FILE>', 'the configuration file', DEFAULT_CONFIG)
     .option('--online', 'ask WeChat for each app')
@@ -138,10 +138,14 @@ program.addCommand(
 );
 
 program.addCommand(
-  new Command('start').action(async () => {
-    if (existsSync(DEFAULT_CONFIG)) await (await import('./commands/serve.ts')).serve({ config: DEFAULT_CONFIG });
-    else await (await import('./commands/demo.ts')).demo({});
-  }),
+  new Command('start')
+    .option('--grpc <HOST:PORT>')
+    .option('--http <HOST:PORT>')
+    .option('--sandbox <HOST:PORT>')
+    .action(async (options) => {
+      if (existsSync(DEFAULT_CONFIG)) await (await import('./commands/serve.ts')).serve({ config: DEFAULT_CONFIG });
+      else await (await import('./commands/demo.ts')).demo(options);
+    }),
   { hidden: true },
 );
 

@@ -162,7 +162,7 @@ export const configSchema = z.strictObject(
         about: 'How many streams may be open at once; each takes some memory.',
       }),
     }),
-    cluster: section('Several replicas on one store; used with redis:// only.', {
+    cluster: section('Several replicas on redis://, which are not built yet; nothing reads it.', {
       lease: duration('15s', {
         min: '1s',
         max: '5m',

@@ -39,7 +39,7 @@ const OPINION_HOLDS_MS = 2_000;
 /** WeChat's word for a token whose own time is over, rather than one that was replaced. */
 const EXPIRED_ERRCODE = 42001;
 const OUTSIDE_MINT =
-  'WeChat refused a token before its time and nobody here had replaced it: another program mints with the same AppSecret';
+  'WeChat refused a token before its time and nobody here had replaced it: most likely another program mints with the same AppSecret';
 
 /** Owns one app's token: one flight at a time, one timer, and the state that callers see. */
 export class Keeper {

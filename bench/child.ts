@@ -3,6 +3,9 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Question, Reply } from './children/report.ts';
 
+/** Longer than any answer takes on a slow machine: without it, one that never comes would hold up a build for ever. */
+const ANSWER_TIMEOUT_MS = 180_000;
+
 const REPORT = new URL('children/report.ts', import.meta.url);
 const MAIN = new URL('../src/main.ts', import.meta.url);
 
@@ -52,7 +55,13 @@ export class Child implements AsyncDisposable {
     this.#waiting.set(id, asked);
     const question: Question = { id, name, argument };
     this.process.send(question);
-    return (await asked.promise) as T;
+    const late = () => asked.reject(new Error(`${name} was not answered within ${ANSWER_TIMEOUT_MS / 1000} s`));
+    const timer = setTimeout(late, ANSWER_TIMEOUT_MS);
+    try {
+      return (await asked.promise) as T;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -42,10 +42,10 @@ export const get: Benchmark = async ({ quick, progress }) => {
     broker: { child: broker.child, address: broker.grpc, path: '/lingpai.v1.TokenService/Get' },
     'grpc-js': {
       child: grpc,
-      address: await grpc.ask('start', { message, channelz: false }),
+      address: await grpc.ask('start', message),
       path: '/bare.Service/Get',
     },
-    http2: { child: http2, address: await http2.ask('start', { message }), path: '/' },
+    http2: { child: http2, address: await http2.ask('start', message), path: '/' },
   };
   const load = stack.use(Child.start('load.ts'));
   for (const name of NAMES) {

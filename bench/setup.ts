@@ -43,15 +43,15 @@ export async function temporaryFolder(): Promise<AsyncDisposable & { readonly pa
 /** Writes a config file for `lingpai serve`, everything at its default but where it listens and what is given. */
 export async function writeConfig(
   path: string,
-  options: { store: string; upstream: string; apps: readonly BenchApp[]; refresh?: Record<string, unknown> },
+  options: { store: string; upstream: string; apps: readonly BenchApp[]; settings?: Partial<Record<string, object>> },
 ): Promise<string> {
-  const { store, upstream, apps, refresh = {} } = options;
+  const { store, upstream, apps, settings = {} } = options;
   const config = {
     grpc: { listen: '127.0.0.1:0' },
     http: { listen: '127.0.0.1:0' },
     store: { url: `sqlite:${store}` },
-    upstream: { base_url: upstream },
-    refresh,
+    ...settings,
+    upstream: { ...settings['upstream'], base_url: upstream },
     apps: apps.map(({ appId, secret, issuer }) => ({ app_id: appId, secret, issuer })),
   };
   await writeFile(path, JSON.stringify(config, null, 2));

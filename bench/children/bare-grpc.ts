@@ -24,14 +24,14 @@ const definition = {
 const streams = new Set<ServerWritableStream<Buffer, Buffer>>();
 
 answer({
-  async start({ message, channelz }: { message: string; channelz: boolean }): Promise<string> {
+  async start(message: string): Promise<string> {
     const bytes = Buffer.from(message, 'base64');
     const get: handleUnaryCall<Buffer, Buffer> = (_, callback) => callback(null, bytes);
     const watch: handleServerStreamingCall<Buffer, Buffer> = (call) => {
       streams.add(call);
       call.write(bytes);
     };
-    const server = new Server(channelz ? {} : { 'grpc.enable_channelz': 0 });
+    const server = new Server();
     server.addService(definition, { get, watch });
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>

@@ -6,7 +6,7 @@ import { answer } from './report.ts';
 const HEADERS = { [constants.HTTP2_HEADER_STATUS]: 200, [constants.HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc' };
 
 answer({
-  async start({ message }: { message: string }): Promise<string> {
+  async start(message: string): Promise<string> {
     const bytes = Buffer.from(message, 'base64');
     const framed = Buffer.alloc(5 + bytes.length);
     framed.writeUInt32BE(bytes.length, 1);

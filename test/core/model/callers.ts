@@ -39,6 +39,20 @@ export class Callers {
     }
   }
 
+  /** Whoever still asks a broker that has stopped gets what it has in memory, unless that is over. */
+  late(): void {
+    const { world } = this.#stage;
+    for (const appId of this.#stage.appIds) {
+      try {
+        const got = world.broker.get(appId);
+        if (got instanceof Promise) got.catch(() => undefined);
+        else this.#usable('Get after the end', got);
+      } catch {
+        // It has been taken out.
+      }
+    }
+  }
+
   /** The process died: nobody will answer. */
   cut(): void {
     this.#waiting = [];
@@ -79,6 +93,7 @@ export class Callers {
     const state = this.#stage.state(appId);
     const rejected = this.#rejected(what, by, appId, state);
     if (!rejected) return;
+    this.#stage.pauses.forgive(appId);
     const usable = state?.current && !this.#mustWait(appId);
     const calls = this.#callsSince(appId, 'classic', 'stable', 'stable_force', 'probe');
     const mints = this.#callsSince(appId, 'classic', 'stable_force');
@@ -106,7 +121,8 @@ export class Callers {
   }
 
   operator(appId: string, crowd: Crowd): void {
-    const { findings, world } = this.#stage;
+    const { findings, world, pauses } = this.#stage;
+    pauses.forgive(appId);
     const mints = this.#callsSince(appId, 'classic', 'stable_force');
     const { generation = 0 } = this.#stage.state(appId) ?? {};
     this.#call(crowd, {
@@ -132,7 +148,7 @@ export class Callers {
     },
   ): void {
     const { world, truth, upstream, findings } = this.#stage;
-    upstream.stimulus(one.appId, times);
+    upstream.of(one.appId).stimulus(times);
     let left = times;
     for (let i = 0; i < times; i++) {
       truth.see();
@@ -185,10 +201,11 @@ export class Callers {
    */
   #callsSince(appId: string, ...kinds: CallKind[]): () => number {
     const { upstream, truth } = this.#stage;
-    const before = upstream.count(appId, ...kinds);
+    const traffic = upstream.of(appId);
+    const before = traffic.count(...kinds);
     const epoch = () => `${this.#stage.leavings(appId)} ${truth.forwardMs} ${truth.asleepMs}`;
     const begun = epoch();
-    return () => (epoch() === begun ? upstream.count(appId, ...kinds) - before : 0);
+    return () => (epoch() === begun ? traffic.count(...kinds) - before : 0);
   }
 
   #mustWait(appId: string): boolean {

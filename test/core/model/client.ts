@@ -17,6 +17,8 @@ export class Client {
   #watch: Watch | undefined;
   #reading: Promise<void> | undefined;
   goodbyes = 0;
+  /** What a slow reader must get at least: a mailbox holds the newest state only. */
+  readonly #least = new Map<string, number>();
 
   constructor(options: {
     appIds: readonly string[];
@@ -37,6 +39,7 @@ export class Client {
 
   connect(broker: Broker): void {
     this.#states.clear();
+    this.#least.clear();
     this.#reading = undefined;
     this.#connected = new Map(this.#known);
     try {
@@ -62,9 +65,10 @@ export class Client {
   }
 
   /** Reads one event, if it is not reading already. */
-  read(): void {
+  read(states: Iterable<TokenState>): void {
     const watch = this.#watch;
     if (!watch || this.#reading) return;
+    for (const { appId, generation } of states) this.#least.set(appId, generation);
     const reading = this.#readOne(watch).then(() => {
       if (this.#reading === reading) this.#reading = undefined;
     });
@@ -113,6 +117,8 @@ export class Client {
     if (event.type !== 'state') return;
     const { appId, generation, statusReason } = event.state;
     this.#findings.law('no reason holds a secret or a token', !leaks(statusReason), () => appId);
+    const newest = generation >= (this.#least.get(appId) ?? 0);
+    this.#findings.law('a slow reader skips to the newest state', newest, () => `${appId} ${generation}`);
     const known = this.#known.get(appId) ?? 0;
     const falls = generation < known;
     this.#findings.law('generation never falls for a client', !falls, () => `${appId} ${known} to ${generation}`);

@@ -1,3 +1,4 @@
+import { LingpaiError } from '../../../src/core/errors.ts';
 import { settle } from '../../support/clock.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 import type { Callers } from './callers.ts';
@@ -10,8 +11,9 @@ const DISCOVERY_MS = 3 * MINUTE;
 
 /** Everything works again: all apps must become well, within the pause that WeChat's last word asks for. */
 export async function heal(stage: Stage): Promise<void> {
-  const { world, truth, findings, disk, pauses } = stage;
+  const { world, truth, findings, disk, pauses, upstream } = stage;
   world.mend();
+  upstream.lagging = undefined;
   disk.mode = 'works';
   for (const appId of stage.appIds) {
     if (!world.apps.some((app) => app.appId === appId)) stage.toggle(appId);
@@ -33,7 +35,7 @@ export async function heal(stage: Stage): Promise<void> {
       if (world.settings.probeIntervalMs > 0) continue;
       world.broker.forceRefresh(appId, { kind: 'token', token: value }).catch(() => undefined);
     }
-    const latest = Math.max(begun, ...found.values(), ...pauses.values()) + RECOVERY_MS;
+    const latest = Math.max(begun, ...found.values(), pauses.latest) + RECOVERY_MS;
     if (now > latest || now > begun + 72 * HOUR) {
       const describe = (appId: string) => `${appId} ${stage.state(appId)?.status} ${stage.state(appId)?.statusReason}`;
       return findings.broken('all is well once everything works', ill.map(describe).join(', '));
@@ -61,9 +63,12 @@ export async function end(stage: Stage, callers: Callers, how: 'drain' | 'stop')
   world.clock.onStep = undefined;
   if (how === 'drain') {
     const readers = clients.filter((client) => client.open && client.pace === 'fast');
+    const flying = stage.appIds.flatMap((appId) => upstream.of(appId).active);
     const drained = outcomeOf(world.broker.drain(5 * SECOND));
     await world.clock.advance(30 * SECOND);
     findings.law('a drain ends', drained.done, () => 'not within 30 s');
+    const aborted = flying.some(({ signal }) => signal.reason instanceof LingpaiError);
+    findings.law('a drain ends no call', !aborted, () => 'what WeChat minted is lost');
     for (const { open, goodbyes } of readers) {
       findings.law('a drain says one goodbye to every watch', !open && goodbyes === 1, () => `${goodbyes}`);
     }
@@ -79,6 +84,7 @@ export async function end(stage: Stage, callers: Callers, how: 'drain' | 'stop')
   const before = traces();
   await world.clock.advance(HOUR);
   findings.law('after stop nothing happens', before === traces(), () => 'a state, a call or a write');
+  callers.late();
 }
 
 function outcomeOf(promise: Promise<void>): { readonly done: boolean } {

@@ -44,7 +44,7 @@ export class Run {
   async #do(command: Command): Promise<void> {
     const stage = this.#stage;
     const { world, upstream, clients } = stage;
-    for (const appId of stage.appIds) upstream.stimulus(appId, 1);
+    for (const appId of stage.appIds) upstream.of(appId).stimulus(1);
     switch (command.do) {
       case 'pass':
         return await world.clock.advance(command.ms);
@@ -61,6 +61,9 @@ export class Run {
       case 'kill':
       case 'mint outside':
         return this.#meddle(command);
+      case 'lag':
+        upstream.lagging = stage.appId(command.app);
+        return;
       case 'store':
         stage.disk.mode = command.mode;
         return;
@@ -80,7 +83,7 @@ export class Run {
       case 'watch':
         return this.#watch(command);
       case 'read':
-        for (const client of clients) if (client.pace === 'slow') client.read();
+        for (const client of clients) if (client.pace === 'slow') client.read(world.broker.states());
         return;
       case 'leave':
         // The first client stays: it reads everything, so that no state goes unseen.

@@ -29,6 +29,8 @@ export type Command =
   | { readonly do: 'mend' }
   | { readonly do: 'kill'; readonly app: number; readonly which: 'current' | 'all'; readonly stuck: boolean }
   | { readonly do: 'mint outside'; readonly app: number }
+  /** The app's next stable read meets a replica of WeChat that lags behind. */
+  | { readonly do: 'lag'; readonly app: number }
   | { readonly do: 'store'; readonly mode: StoreMode }
   /** WeChat's secret is reset, or the configuration gets the right or a wrong one. */
   | { readonly do: 'secret'; readonly app: number; readonly change: 'reset' | 'right' | 'wrong' }
@@ -167,6 +169,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('mint outside' as const), app }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('lag' as const), app }) },
   {
     weight: 4,
     arbitrary: fc.record({

@@ -1,5 +1,6 @@
 import type { RefreshCause } from '../../../src/core/events.ts';
 import type { MintCall } from '../../../src/core/minting.ts';
+import type { TokenCall } from '../../../src/core/ports.ts';
 import { HOUR, SECOND, type World } from '../../support/world.ts';
 import type { Findings } from './findings.ts';
 import type { Truth } from './truth.ts';
@@ -7,11 +8,21 @@ import type { Truth } from './truth.ts';
 /** The cooldown counts from the decision; the store is written before the call. */
 const SAVE_MS = 2 * SECOND;
 
+interface FlightCall {
+  readonly call: TokenCall;
+  readonly at: number;
+  readonly stamp: string;
+  /** The current token's value when the call was made. */
+  readonly held: string | undefined;
+  /** The value that WeChat answered with. */
+  answer: string | undefined;
+}
+
 interface Account {
   day: number;
   readonly spent: Record<MintCall, number>;
   /** Calls of the flight in progress. */
-  flight: { readonly at: number; readonly stamp: string }[];
+  flight: FlightCall[];
   lastForced: { readonly at: number; readonly stamp: string } | undefined;
   /** How often a crash took the newest record away: each time the broker may spend its budget anew. */
   losses: number;
@@ -33,13 +44,19 @@ export class Spending {
     this.#findings = findings;
   }
 
-  begin(appId: string, call: MintCall): void {
+  begin(appId: string, call: TokenCall): void {
     const account = this.#of(appId);
+    const at = this.#world.clock.monotonic();
+    const held = this.#world.broker.states().find((state) => state.appId === appId)?.current?.value;
+    account.flight.push({ call, at, stamp: this.#stamp(account), held, answer: undefined });
+    if (call !== 'stable') this.#spend(appId, account, call);
+  }
+
+  #spend(appId: string, account: Account, call: MintCall): void {
     const day = Math.floor((this.#truth.now() + 8 * HOUR) / (24 * HOUR));
     if (day !== account.day) Object.assign(account.spent, { classic: 0, stable_force: 0 });
     account.day = day;
     account.spent[call]++;
-    account.flight.push({ at: this.#world.clock.monotonic(), stamp: this.#stamp(account) });
     const { dailyBudget, forceDailyBudget } = this.#world.settings;
     const budget = call === 'classic' ? dailyBudget : forceDailyBudget;
     // One that was written down before midnight may be made after it.
@@ -51,8 +68,15 @@ export class Spending {
     );
   }
 
+  /** WeChat answered the call that was begun last. */
+  answered(appId: string, value: string): void {
+    const call = this.#of(appId).flight.at(-1);
+    if (call) call.answer = value;
+  }
+
   /** WeChat is known not to have minted. */
-  refund(appId: string, call: MintCall): void {
+  refund(appId: string, call: TokenCall): void {
+    if (call === 'stable') return;
     const { spent } = this.#of(appId);
     spent[call] = Math.max(0, spent[call] - 1);
   }
@@ -63,8 +87,19 @@ export class Spending {
     const calls = account.flight;
     account.flight = [];
     if (cause === undefined || cause === 'scheduled') return;
+    for (const [i, { call }] of calls.entries()) {
+      const read = calls[i - 1];
+      const needed =
+        call !== 'stable_force' || cause === 'operator' || (read !== undefined && read.answer === read.held);
+      this.#findings.law(
+        'a token is forced only when a read returns the dead one',
+        needed,
+        () => `${cause} of ${appId}`,
+      );
+    }
     const { cooldownMs } = this.#world.settings;
     for (const call of calls) {
+      if (call.call === 'stable') continue;
       const last = account.lastForced;
       const spaced = !last || last.stamp !== call.stamp || call.at - last.at >= cooldownMs - SAVE_MS;
       this.#findings.law('mints that are not scheduled are a cooldown apart', spaced, () => `${cause} of ${appId}`);

@@ -7,7 +7,7 @@ import { SECOND, World } from '../../support/world.ts';
 import { Client } from './client.ts';
 import { Disk } from './disk.ts';
 import { Findings, leaks } from './findings.ts';
-import { longestPauseMs } from './pauses.ts';
+import { Pauses } from './pauses.ts';
 import { Published } from './published.ts';
 import type { Scenario } from './scenario.ts';
 import { Spending } from './spending.ts';
@@ -34,8 +34,7 @@ export class Stage {
   readonly upstream: Upstream;
   readonly published: Published;
   readonly clients: Client[] = [];
-  /** Until when, in monotonic time, the broker may pause each app. */
-  readonly pauses = new Map<string, number>();
+  readonly pauses: Pauses;
   /** How far ahead the clock was when an app was taken out of the configuration: its record stayed in memory. */
   readonly #leftOffsets = new Map<string, number>();
   readonly #removed = new Map<string, App>();
@@ -58,7 +57,9 @@ export class Stage {
     this.truth = new Truth(this.world);
     this.spending = new Spending(this.world, this.truth, this.findings);
     this.disk = new Disk(this.world, this.truth, this.findings);
-    this.upstream = new Upstream(this.world, this.truth, this.spending, this.findings);
+    this.pauses = new Pauses(this.world, this.findings);
+    const { world, truth, spending, pauses, findings } = this;
+    this.upstream = new Upstream({ world, truth, spending, pauses, findings });
     this.published = new Published(this.world, this.truth, this.disk, this.findings);
   }
 
@@ -85,6 +86,7 @@ export class Stage {
     this.truth.see();
     for (const appId of this.appIds) {
       const record = this.disk.record(appId);
+      this.pauses.forgive(appId);
       this.published.resumed(appId, record?.generation ?? 0, record?.current?.value);
       this.#leftOffsets.delete(appId);
       if (apps.some((app) => app.appId === appId)) this.#resume(appId);
@@ -128,6 +130,7 @@ export class Stage {
     this.sweep();
     await settle();
     this.truth.leap(how, ms);
+    for (const { appId } of apps) this.pauses.forgive(appId);
     if (how === 'sleep') return clock.sleep(ms);
     this.spending.jumps++;
     clock.jump(ms);
@@ -137,7 +140,7 @@ export class Stage {
     // What can be written is written by the new clock.
     if (this.disk.mode !== 'works') return;
     for (const { appId } of apps) {
-      if (!this.upstream.busy(appId)) this.disk.offsets.set(appId, this.truth.offset());
+      if (this.upstream.of(appId).active.length === 0) this.disk.offsets.set(appId, this.truth.offset());
     }
   }
 
@@ -186,6 +189,7 @@ export class Stage {
   }
 
   #configure(apps: App[]): void {
+    for (const appId of this.appIds) this.pauses.forgive(appId);
     this.world.apps = apps;
     this.world.broker.configure(apps);
     for (const client of this.clients) if (!client.open) client.connect(this.world.broker);
@@ -209,8 +213,8 @@ export class Stage {
     return {
       ...deps,
       wechat: {
-        fetchToken: (app, call, signal) => this.upstream.tap(deps.wechat).fetchToken(app, call, signal),
-        probe: (token, signal) => this.upstream.tap(deps.wechat).probe(token, signal),
+        fetchToken: (app, call, signal) => this.upstream.fetchToken(deps.wechat, app, call, signal),
+        probe: (token, signal) => this.upstream.probe(deps.wechat, token, signal),
       },
       store: {
         load: () => deps.store.load(),
@@ -226,8 +230,6 @@ export class Stage {
     this.findings.law('no event holds a secret or a token', !leaks(JSON.stringify(event) + error), () => event.type);
     if (event.type !== 'rotated' && event.type !== 'unchanged' && event.type !== 'refresh_failed') return;
     this.spending.landed(event.appId, event.cause);
-    if (event.type !== 'refresh_failed' || event.retryInMs === null) return;
-    const pauseMs = longestPauseMs(event.error, event.retryInMs);
-    this.pauses.set(event.appId, this.world.clock.monotonic() + pauseMs);
+    this.pauses.landed(event);
   }
 }

@@ -1,4 +1,4 @@
-import type { IssuerKind } from '../../../src/core/ports.ts';
+import type { Grant, IssuerKind } from '../../../src/core/ports.ts';
 import type { World } from '../../support/world.ts';
 
 /** What is really so of a token, whatever the broker believes. Times are WeChat's. */
@@ -89,6 +89,14 @@ export class Truth {
     // It may have been on its way then.
     const disturbed = issuedAt <= (this.#disturbedAt.get(appId + issuer) ?? Number.NEGATIVE_INFINITY);
     this.#facts.set(value, { appId, issuer, id, issuedAt, endsAt, forwardMs, asleepMs, flatteredMs: 0, disturbed });
+  }
+
+  /** A read's answer with this token, while WeChat honours it and for its whole seconds. */
+  grant(value: string): Grant | undefined {
+    const fact = this.#facts.get(value);
+    if (fact?.issuer !== 'stable' || !this.honoured(fact.appId, value)) return undefined;
+    const seconds = Math.floor((fact.endsAt - this.now()) / 1000);
+    return seconds > 0 ? { value, id: fact.id, lifetimeMs: seconds * 1000 } : undefined;
   }
 
   /** From now on nothing is expected of the app's tokens beyond their own end. */

@@ -27,7 +27,12 @@ export function commit(kept: Kept, issued: Issued, context: CommitContext): { ke
     const moved = Math.abs(life.expiresAt - current.expiresAt) >= EXPIRY_NOISE_MS;
     const expiresAt = moved ? life.expiresAt : current.expiresAt;
     const same: Held = { ...current, expiresAt, dueAt: context.due({ ...life, expiresAt }) };
-    return { kept: { ...kept, issuer: context.issuer, current: same, openMints: 0 }, rotated: false };
+    // An open mint may have been the other issuer's, and then it has displaced what the current token replaced.
+    const graceKnown = kept.openMints > 0 ? null : previous;
+    return {
+      kept: { ...kept, issuer: context.issuer, current: same, previous: graceKnown, openMints: 0 },
+      rotated: false,
+    };
   }
   if (current && previous && issued.value === previous.value && kept.issuer === context.issuer) {
     // WeChat's own replicas may lag: an older answer never replaces a newer one.

@@ -109,6 +109,22 @@ describe('the previous token', () => {
     expect(world.wechat.honours('wxs', first)).toBe(false);
     expect(world.state('wxs').previous).toBeNull();
   });
+  it('is not shown again after a lost mint of its issuer, though the other issuer knows of no change', async () => {
+    const world = await World.started(quiet);
+    const classic = world.token();
+    const as = (issuer: 'classic' | 'stable') => world.apps.map((app) => ({ ...app, issuer }));
+    world.broker.configure(as('stable'));
+    await settle();
+    expect(world.state().previous?.value).toBe(classic);
+    world.break({ kind: 'reset', takesEffect: true }, { count: 1 });
+    world.broker.configure(as('classic'));
+    await settle();
+    world.broker.configure(as('stable'));
+    await world.clock.advance(6 * MINUTE);
+    expect(world.state().status).toBe('FRESH');
+    expect(world.wechat.honours('wxc', classic)).toBe(false);
+    expect(world.state().previous).toBeNull();
+  });
 });
 
 describe('an app that is taken out and put back', () => {

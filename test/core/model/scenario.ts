@@ -29,7 +29,7 @@ export type Command =
   | { readonly do: 'mend' }
   | { readonly do: 'kill'; readonly app: number; readonly which: 'current' | 'all'; readonly stuck: boolean }
   | { readonly do: 'mint outside'; readonly app: number }
-  /** The app's next stable read meets a replica of WeChat that lags behind. */
+  /** The app's next stable read in a grace meets a replica of WeChat that lags behind. */
   | { readonly do: 'lag'; readonly app: number }
   | { readonly do: 'store'; readonly mode: StoreMode }
   /** WeChat's secret is reset, or the configuration gets the right or a wrong one. */

@@ -88,9 +88,10 @@ export class Spending {
     account.flight = [];
     if (cause === undefined || cause === 'scheduled') return;
     for (const [i, { call }] of calls.entries()) {
+      if (call !== 'stable_force' || cause === 'operator') continue;
       const read = calls[i - 1];
-      const needed =
-        call !== 'stable_force' || cause === 'operator' || (read !== undefined && read.answer === read.held);
+      // A leap may have ended its life since it was found dead.
+      const needed = read !== undefined && (read.held === undefined || read.answer === read.held);
       this.#findings.law(
         'a token is forced only when a read returns the dead one',
         needed,

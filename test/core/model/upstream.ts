@@ -17,7 +17,7 @@ export class Upstream {
   readonly #traffic = new Map<string, Traffic>();
   /** When WeChat last said that it accepts a token, in monotonic time, by value. */
   readonly accepted = new Map<string, number>();
-  /** The app whose next stable read meets a replica of WeChat that lags behind. */
+  /** The app that next meets, at a stable read in a grace, a replica of WeChat that lags behind. */
   lagging: string | undefined;
 
   constructor(options: { world: World; truth: Truth; spending: Spending; pauses: Pauses; findings: Findings }) {
@@ -96,8 +96,9 @@ export class Upstream {
   /** What a replica of WeChat that lags behind answers to a read: the token that the broker shows as previous. */
   #stale(appId: string, kind: TokenCall): Grant | undefined {
     if (this.lagging !== appId || kind !== 'stable') return undefined;
-    this.lagging = undefined;
     const state = this.#world.broker.states().find((each) => each.appId === appId);
-    return state?.previous ? this.#truth.grant(state.previous.value) : undefined;
+    const grant = state?.previous ? this.#truth.grant(state.previous.value) : undefined;
+    if (grant) this.lagging = undefined;
+    return grant;
   }
 }

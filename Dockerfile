@@ -13,5 +13,5 @@ RUN mkdir /data && chown node:node /data
 USER node
 VOLUME /data
 # /data holds lingpai.yaml and, beside it, the store.
-ENTRYPOINT ["node", "--disable-warning=ExperimentalWarning", "/app/src/main.ts"]
+ENTRYPOINT ["node", "--disable-warning=ExperimentalWarning", "/app/src/lingpai.js"]
 CMD ["serve", "--config", "/data/lingpai.yaml"]

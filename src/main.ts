@@ -1,11 +1,7 @@
 import { existsSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { exitWith, Failure } from './commands/exit.ts';
-
-// Commands are imported when they run: compiling them anew took more than half of the time to `ready`.
-enableCompileCache();
 
 /** The config file that `npm start` looks for. */
 const DEFAULT_CONFIG = 'lingpai.yaml';

@@ -1,3 +1,4 @@
+import { Delays } from './delays.ts';
 import { LingpaiError } from './errors.ts';
 import { type ForceResult, Keeper, type Rejected } from './keeper.ts';
 import type { App, Deps, Settings, StoredApp } from './ports.ts';
@@ -23,6 +24,7 @@ export class Broker {
   readonly #stored = new Map<string, StoredApp>();
   /** Who watches which app; those who watch all are under `undefined`. */
   readonly #watches = new Map<string | undefined, Set<Watch>>();
+  readonly #silences: Delays<Watch>;
   readonly #closing = new Set<Promise<void>>();
   #watchers = 0;
   #draining = false;
@@ -31,6 +33,7 @@ export class Broker {
     this.#deps = deps;
     this.#settings = settings;
     this.#timeline = new Timeline(deps.clock);
+    this.#silences = new Delays(deps.clock, settings.heartbeatMs, (watch) => watch.beat());
   }
 
   /** Loads the store and begins to keep the apps. Rejects when the store cannot be read. */
@@ -105,18 +108,18 @@ export class Broker {
     const keys: Iterable<string | undefined> = named.size > 0 ? named : [undefined];
     const watch = new Watch({
       clock: this.#deps.clock,
-      heartbeatMs: this.#settings.heartbeatMs,
+      silences: this.#silences,
       known: options.known,
-      onDispose: () => {
+      onDispose: (ended) => {
         this.#watchers--;
-        for (const key of keys) this.#unsubscribe(key, watch);
+        for (const key of keys) this.#unsubscribe(key, ended);
       },
     });
     for (const key of keys) {
       const set = this.#watches.get(key) ?? new Set();
       this.#watches.set(key, set.add(watch));
     }
-    for (const keeper of keepers) watch.begin(keeper.state);
+    for (const { state } of keepers) watch.begin({ type: 'state', state });
     return watch;
   }
 
@@ -191,12 +194,12 @@ export class Broker {
       startDelayMs,
       catchUp: () => this.#catchUp(),
       onState: (state) => {
-        if (this.#keepers.get(appId) === keeper) this.#eachWatch(appId, (watch) => watch.offer(state));
+        if (this.#keepers.get(appId) === keeper) this.#offer(state);
       },
     });
     this.#keepers.set(appId, keeper);
     keeper.tick();
-    this.#eachWatch(appId, (watch) => watch.offer(keeper.state));
+    this.#offer(keeper.state);
   }
 
   #remove(appId: string): void {
@@ -212,6 +215,11 @@ export class Broker {
     this.#stored.set(appId, keeper.record);
     this.#keepers.delete(appId);
     this.#eachWatch(appId, (watch) => watch.remove(appId));
+  }
+
+  #offer(state: TokenState): void {
+    const event = { type: 'state', state } as const;
+    this.#eachWatch(state.appId, (watch) => watch.offer(event));
   }
 
   #eachWatch(appId: string, tell: (watch: Watch) => void): void {

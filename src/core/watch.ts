@@ -1,11 +1,18 @@
-import type { Clock, Timer } from './clock.ts';
+import type { Clock } from './clock.ts';
+import type { Delays, Waiting } from './delays.ts';
 import { LingpaiError } from './errors.ts';
 import { Mailbox } from './mailbox.ts';
 import type { TokenState } from './state.ts';
 
+/** An app's whole state, as one object for all its watchers. */
+export interface StateEvent {
+  readonly type: 'state';
+  readonly state: TokenState;
+}
+
 /** What a watcher is told. Times are wall-clock milliseconds since 1970. */
 export type WatchEvent =
-  | { readonly type: 'state'; readonly state: TokenState }
+  | StateEvent
   | { readonly type: 'heartbeat'; readonly asOf: number }
   | { readonly type: 'removed'; readonly appId: string }
   | { readonly type: 'goaway'; readonly reconnectAfterMs: number };
@@ -13,41 +20,51 @@ export type WatchEvent =
 /** No app has this id: app ids are not empty. */
 const GOAWAY = '';
 
-/** One subscription: a mailbox of one per app, read at the reader's pace. Dispose it when the reader leaves. */
-export class Watch implements Disposable {
-  readonly #clock: Clock;
-  readonly #heartbeatMs: number;
-  readonly #known: ReadonlyMap<string, number>;
-  readonly #onDispose: () => void;
-  readonly #mailbox = new Mailbox<string, WatchEvent>();
-  /** Takes the next event straight to a reader who waits. */
-  #reader: ((event: WatchEvent | undefined) => void) | undefined;
-  #waitingSince = 0;
-  #timer: Timer | undefined;
-  #stage: 'new' | 'open' | 'goaway' | 'disposed' = 'new';
+/** Who reads a watch. */
+export interface WatchReader {
+  /** There may be something to take. Called within whatever brings it; it must not throw. */
+  wake(): void;
+}
 
-  /** `known` are the generations that the watcher already has, by app id. `onDispose` is called once. */
+/** One subscription: a mailbox of one per app, read at the reader's pace. Dispose it when the reader leaves. */
+export class Watch implements Disposable, Waiting {
+  batch: object | undefined;
+  readonly #clock: Clock;
+  readonly #silences: Delays<Watch>;
+  readonly #known: ReadonlyMap<string, number>;
+  readonly #onDispose: (watch: Watch) => void;
+  readonly #mailbox = new Mailbox<string, WatchEvent>();
+  #reader: WatchReader | undefined;
+  /** `silent`: it is time for a heartbeat, as it is at the start. */
+  #stage: 'silent' | 'open' | 'goaway' | 'disposed' = 'silent';
+
+  /**
+   * `known` are the generations that the watcher already has, by app id. `silences` is to call `beat` for a watch from
+   * which nothing was taken for as long as it may be silent. `onDispose` is called once.
+   */
   constructor(options: {
     clock: Clock;
-    heartbeatMs: number;
+    silences: Delays<Watch>;
     known: ReadonlyMap<string, number>;
-    onDispose: () => void;
+    onDispose: (watch: Watch) => void;
   }) {
     this.#clock = options.clock;
-    this.#heartbeatMs = options.heartbeatMs;
+    this.#silences = options.silences;
     this.#known = options.known;
     this.#onDispose = options.onDispose;
   }
 
   /** Leaves the first state of an app in the mailbox, unless the watcher has it. */
-  begin(state: TokenState): void {
-    const known = this.#known.get(state.appId);
-    if (known === undefined || known < state.generation) this.#tell(state.appId, { type: 'state', state });
+  begin(event: StateEvent): void {
+    const { appId, generation } = event.state;
+    const known = this.#known.get(appId);
+    if (known === undefined || known < generation) this.#tell(appId, event);
   }
 
   /** Leaves a change in the mailbox, unless the watcher has seen something newer elsewhere. */
-  offer(state: TokenState): void {
-    if ((this.#known.get(state.appId) ?? 0) <= state.generation) this.#tell(state.appId, { type: 'state', state });
+  offer(event: StateEvent): void {
+    const { appId, generation } = event.state;
+    if ((this.#known.get(appId) ?? 0) <= generation) this.#tell(appId, event);
   }
 
   /** Says that an app is gone. */
@@ -60,62 +77,61 @@ export class Watch implements Disposable {
     this.#tell(GOAWAY, { type: 'goaway', reconnectAfterMs });
   }
 
+  /** Says that there is nothing to say. */
+  beat(): void {
+    if (this.#stage === 'open') this.#stage = 'silent';
+    this.#reader?.wake();
+  }
+
+  /** Has `reader` woken, in place of the one before. */
+  onNews(reader: WatchReader): void {
+    this.#reader = reader;
+  }
+
   /**
-   * The next event: what is in the mailbox, or what comes, or a heartbeat after `heartbeatMs` without (the first time at
-   * once). One call at a time. Undefined once the watch is disposed; rejects with DRAINING after a goaway.
+   * The next event, if there is one: what is in the mailbox, or a heartbeat `heartbeatMs` after the last event (the first
+   * time at once). Throws DRAINING after a goaway.
    */
-  next(): Promise<WatchEvent | undefined> {
-    if (this.#stage === 'disposed') return Promise.resolve(undefined);
+  take(): WatchEvent | undefined {
+    if (this.#stage === 'disposed') return undefined;
     if (this.#stage === 'goaway') {
-      return Promise.reject(
-        new LingpaiError('the broker is shutting down', { reason: 'DRAINING', retryAfterMs: 1_000 }),
-      );
+      throw new LingpaiError('the broker is shutting down', { reason: 'DRAINING', retryAfterMs: 1_000 });
     }
-    const event = this.#mailbox.take() ?? (this.#stage === 'new' ? this.#heartbeat() : undefined);
-    if (event) return Promise.resolve(this.#handOver(event));
-    return new Promise((resolve) => {
-      this.#reader = resolve;
-      this.#waitingSince = this.#clock.monotonic();
-      this.#timer ??= this.#clock.schedule(this.#heartbeatMs, this.#beat);
-    });
+    const event = this.#mailbox.take() ?? (this.#stage === 'silent' ? this.#heartbeat() : undefined);
+    if (!event) return undefined;
+    this.#stage = event.type === 'goaway' ? 'goaway' : 'open';
+    if (this.#stage === 'open') this.#silences.start(this);
+    else this.#silences.stop(this);
+    return event;
+  }
+
+  /** The next event, as `take`, but waits for it. One call at a time. Undefined once the watch is disposed. */
+  async next(): Promise<WatchEvent | undefined> {
+    for (;;) {
+      const event = this.take();
+      if (event || this.#disposed()) return event;
+      await new Promise<void>((wake) => this.onNews({ wake }));
+    }
   }
 
   [Symbol.dispose](): void {
-    if (this.#stage === 'disposed') return;
+    if (this.#disposed()) return;
     this.#stage = 'disposed';
-    this.#timer?.cancel();
-    this.#reader?.(undefined);
-    this.#onDispose();
+    this.#silences.stop(this);
+    this.#reader?.wake();
+    this.#onDispose(this);
   }
 
   #tell(key: string, event: WatchEvent): void {
-    const reader = this.#reader;
-    if (reader) {
-      this.#reader = undefined;
-      reader(this.#handOver(event));
-    } else this.#mailbox.put(key, event);
-  }
-
-  #handOver(event: WatchEvent): WatchEvent {
-    this.#stage = event.type === 'goaway' ? 'goaway' : 'open';
-    return event;
+    this.#mailbox.put(key, event);
+    this.#reader?.wake();
   }
 
   #heartbeat(): WatchEvent {
     return { type: 'heartbeat', asOf: this.#clock.now() };
   }
 
-  /** The timer outlives what comes in between, and is set anew only when it fires: events are many, heartbeats few. */
-  readonly #beat = (): void => {
-    this.#timer = undefined;
-    const reader = this.#reader;
-    if (!reader) return;
-    const leftMs = this.#waitingSince + this.#heartbeatMs - this.#clock.monotonic();
-    if (leftMs > 0) {
-      this.#timer = this.#clock.schedule(leftMs, this.#beat);
-      return;
-    }
-    this.#reader = undefined;
-    reader(this.#handOver(this.#heartbeat()));
-  };
+  #disposed(): boolean {
+    return this.#stage === 'disposed';
+  }
 }

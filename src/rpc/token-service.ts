@@ -1,6 +1,7 @@
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
 import type { Rejected } from '../core/broker.ts';
 import type { Clock } from '../core/clock.ts';
+import { Delays } from '../core/delays.ts';
 import { LingpaiError } from '../core/errors.ts';
 import type { ForceOutcome, TokenState } from '../core/state.ts';
 import type { ForceRefreshRequest, TokenService } from '../gen/lingpai/v1/token_pb.js';
@@ -36,7 +37,9 @@ const GET_TIMEOUT_MS = 60_000;
 /** TokenService, written once for every listener. Its methods throw LingpaiErrors, which `toConnectError` translates. */
 export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): ServiceImpl<typeof TokenService> {
   const messages = new Messages(clock);
-  const streamDeps = { clock, messages, ...deps };
+  const { stallTimeoutMs, propagation } = deps;
+  const stalls = new Delays<WatchStream>(clock, stallTimeoutMs, (stream) => stream.stalled(stallTimeoutMs));
+  const streamDeps = { clock, messages, stalls, propagation };
   return {
     get(request, context) {
       validateGet(request);

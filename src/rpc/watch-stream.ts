@@ -1,13 +1,16 @@
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Delays, Waiting } from '../core/delays.ts';
 import { LingpaiError } from '../core/errors.ts';
 import type { TokenState } from '../core/state.ts';
-import type { WatchEvent } from '../core/watch.ts';
+import type { WatchEvent, WatchReader } from '../core/watch.ts';
 import type { WatchTokenResponse } from '../gen/lingpai/v1/token_pb.js';
 import type { Messages } from './messages.ts';
 import type { StreamControl } from './stream-control.ts';
 
 /** What a stream needs of a watch. */
 export interface TokenWatch extends Disposable {
+  onNews(reader: WatchReader): void;
+  take(): WatchEvent | undefined;
   next(): Promise<WatchEvent | undefined>;
 }
 
@@ -15,29 +18,27 @@ export interface TokenWatch extends Disposable {
 export interface WatchStreamDeps {
   readonly clock: Clock;
   readonly messages: Messages;
-  /** How long the stream may leave one message unread before it is ended. */
-  readonly stallTimeoutMs: number;
+  /** Is to call `stalled` for a stream that left one message unread for too long. */
+  readonly stalls: Delays<WatchStream>;
   /** Told how long a rotation took from WeChat's answer until the stream was done with writing it. */
   readonly propagation: (ms: number) => void;
 }
 
 /**
- * The responses of one WatchToken call, read one at a time: asking for the next one says that the last was written. The
- * watch is released when the stream ends, its reader returns, or the call is over, whichever comes first; a reader that
- * leaves a message lying for `stallTimeoutMs` has its call ended.
- *
- * It is written out, and not an async generator, because a rotation passes through 10,000 of these at once.
+ * The responses of one WatchToken call. A listener either asks for them one at a time, or is woken and takes them (`take`,
+ * `taken`): a rotation passes through 10,000 of these at once, and each promise on its way counts. The watch is released
+ * when the stream ends, its reader returns, or the call is over, whichever comes first.
  */
-export class WatchStream implements AsyncIterableIterator<WatchTokenResponse> {
+export class WatchStream implements AsyncIterableIterator<WatchTokenResponse>, Waiting {
+  batch: object | undefined;
   readonly #watch: TokenWatch;
   readonly #control: StreamControl;
   readonly #deps: WatchStreamDeps;
   readonly #openedAt: number;
   /** The generations whose states were written, of apps that rotated while the stream was open. */
   #rotated: Map<string, number> | undefined;
-  /** What the reader has and has not yet written, and since when. */
-  #unwritten: { readonly event: WatchEvent; readonly since: number } | undefined;
-  #stall: Timer | undefined;
+  /** What the reader has and has not yet written. */
+  #unwritten: WatchEvent | undefined;
   #released = false;
 
   constructor(watch: TokenWatch, control: StreamControl, deps: WatchStreamDeps) {
@@ -52,11 +53,35 @@ export class WatchStream implements AsyncIterableIterator<WatchTokenResponse> {
     return this;
   }
 
-  next(): Promise<IteratorResult<WatchTokenResponse>> {
-    const written = this.#unwritten?.event;
+  /** Has `reader` woken when there may be something to take. */
+  onNews(reader: WatchReader): void {
+    this.#watch.onNews(reader);
+  }
+
+  /** The next response, if there is one. Fails as WatchToken does. */
+  take(): WatchTokenResponse | undefined {
+    const event = this.#released ? undefined : this.#watch.take();
+    return event && this.#hand(event);
+  }
+
+  /** The response that was taken has been written. */
+  taken(): void {
+    this.#deps.stalls.stop(this);
+    const event = this.#unwritten;
     this.#unwritten = undefined;
-    if (written?.type === 'state') this.#measure(written.state);
-    return this.#watch.next().then(this.#hand, this.#fail);
+    if (event?.type === 'state') this.#measure(event.state);
+  }
+
+  async next(): Promise<IteratorResult<WatchTokenResponse>> {
+    this.taken();
+    try {
+      const event = await this.#watch.next();
+      if (event && !this.#released) return { done: false, value: this.#hand(event) };
+      return this.return();
+    } catch (error) {
+      this.#release();
+      throw error;
+    }
   }
 
   return(): Promise<IteratorResult<WatchTokenResponse>> {
@@ -64,34 +89,17 @@ export class WatchStream implements AsyncIterableIterator<WatchTokenResponse> {
     return Promise.resolve({ done: true, value: undefined });
   }
 
-  readonly #hand = (event: WatchEvent | undefined): IteratorResult<WatchTokenResponse> => {
-    if (!event || this.#released) {
-      this.#release();
-      return { done: true, value: undefined };
-    }
-    this.#unwritten = { event, since: this.#deps.clock.monotonic() };
-    this.#stall ??= this.#deps.clock.schedule(this.#deps.stallTimeoutMs, this.#checkStall);
-    return { done: false, value: toMessage(this.#deps.messages, event) };
-  };
-
-  readonly #fail = (error: unknown): never => {
+  /** Ends the call: the response that was taken is not being written. `timeoutMs` says for how long. */
+  stalled(timeoutMs: number): void {
     this.#release();
-    throw error;
-  };
+    this.#control.end(stalled(timeoutMs));
+  }
 
-  /** One timer serves many messages: it looks when it fires, and is set again only if there is something to look for. */
-  readonly #checkStall = (): void => {
-    this.#stall = undefined;
-    if (!this.#unwritten) return;
-    const { clock, stallTimeoutMs } = this.#deps;
-    const leftMs = this.#unwritten.since + stallTimeoutMs - clock.monotonic();
-    if (leftMs > 0) {
-      this.#stall = clock.schedule(leftMs, this.#checkStall);
-      return;
-    }
-    this.#release();
-    this.#control.end(stalled(stallTimeoutMs));
-  };
+  #hand(event: WatchEvent): WatchTokenResponse {
+    this.#unwritten = event;
+    this.#deps.stalls.start(this);
+    return toMessage(this.#deps.messages, event);
+  }
 
   /** What was there before the stream was opened is no rotation, nor is the second state of a generation. */
   #measure({ appId, generation, current, answeredAt }: TokenState): void {
@@ -104,7 +112,7 @@ export class WatchStream implements AsyncIterableIterator<WatchTokenResponse> {
   #release(): void {
     this.#released = true;
     this.#unwritten = undefined;
-    this.#stall?.cancel();
+    this.#deps.stalls.stop(this);
     this.#watch[Symbol.dispose]();
   }
 }

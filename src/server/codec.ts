@@ -1,16 +1,22 @@
 import { create, type DescMessage, fromBinary, isMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { LingpaiError } from '../core/errors.ts';
 
-const encoded = new WeakMap<object, Buffer>();
+/** gRPC's head of a message: a byte that says "not compressed", and its length in four. */
+const HEAD_BYTES = 5;
 
-/** The bytes of a response. A frozen message never changes, so its bytes are kept as long as it is. */
-export function encode(desc: DescMessage, message: unknown): Buffer {
-  if (!Object.isFrozen(message)) return toBuffer(desc, message as MessageInitShape<DescMessage>);
+const frames = new WeakMap<object, Buffer>();
+
+/**
+ * A response as gRPC puts it on the wire, head and bytes. A frozen message never changes, so its frame is kept as long as
+ * it is, and all who are sent it share it.
+ */
+export function frame(desc: DescMessage, message: unknown): Buffer {
+  if (!Object.isFrozen(message)) return toFrame(desc, message as MessageInitShape<DescMessage>);
   const shared = message as MessageInitShape<DescMessage>;
-  let bytes = encoded.get(shared);
+  let bytes = frames.get(shared);
   if (!bytes) {
-    bytes = toBuffer(desc, shared);
-    encoded.set(shared, bytes);
+    bytes = toFrame(desc, shared);
+    frames.set(shared, bytes);
   }
   return bytes;
 }
@@ -26,7 +32,10 @@ export function decode(desc: DescMessage, bytes: Uint8Array): unknown {
   }
 }
 
-function toBuffer(desc: DescMessage, message: MessageInitShape<DescMessage>): Buffer {
-  const { buffer, byteOffset, byteLength } = toBinary(desc, isMessage(message, desc) ? message : create(desc, message));
-  return Buffer.from(buffer, byteOffset, byteLength);
+function toFrame(desc: DescMessage, message: MessageInitShape<DescMessage>): Buffer {
+  const bytes = toBinary(desc, isMessage(message, desc) ? message : create(desc, message));
+  const frame = Buffer.alloc(HEAD_BYTES + bytes.length);
+  frame.writeUInt32BE(bytes.length, 1);
+  frame.set(bytes, HEAD_BYTES);
+  return frame;
 }

@@ -3,21 +3,42 @@ import type { ContextValues } from '@connectrpc/connect';
 import type { ServerInterceptingCallInterface } from '@grpc/grpc-js';
 import type { Timer } from '../core/clock.ts';
 import { GrpcCall } from './grpc-call.ts';
-import type { StreamControl } from './mount.ts';
+import type { Feed, StreamControl } from './mount.ts';
 
 /** How long the status of a call that was ended may wait for a reader before the stream is reset. */
 const RESET_AFTER_MS = 1_000;
 
 /** A server-streaming call. A response is asked for only when the one before has left: at most one is held here. */
 export class StreamCall extends GrpcCall implements StreamControl {
+  #feed: Feed | undefined;
+  #sending = false;
   #responses: AsyncIterator<unknown> | undefined;
   #releases: (() => void)[] = [];
   #reset: Timer | undefined;
 
   protected override handle(input: unknown): void {
-    const responses = this.rpc.impl(input, this) as AsyncIterable<unknown>;
-    this.#responses = responses[Symbol.asyncIterator]();
-    this.#pull();
+    const responses = this.rpc.impl(input, this) as AsyncIterable<unknown> | Feed;
+    if ('take' in responses) {
+      this.#feed = responses;
+      responses.onNews(this);
+      this.wake();
+    } else {
+      this.#responses = responses[Symbol.asyncIterator]();
+      this.#pull();
+    }
+  }
+
+  /** Sends what the feed has, if nothing is on its way. */
+  wake(): void {
+    if (this.over || this.#sending) return;
+    try {
+      const response = this.#feed?.take();
+      if (response === undefined) return;
+      this.#sending = true;
+      this.send(response, this.#sent);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   override onCancel(): void {
@@ -47,21 +68,30 @@ export class StreamCall extends GrpcCall implements StreamControl {
     this.#responses?.return?.().catch(() => {});
   }
 
-  readonly #pull = (): void => {
-    if (!this.over) this.#responses?.next().then(this.#push, this.#refuse);
+  readonly #sent = (): void => {
+    if (this.over) return;
+    this.#sending = false;
+    this.#feed?.taken();
+    this.wake();
   };
 
-  readonly #push = (result: IteratorResult<unknown>): void => {
+  #pull(): void {
+    if (this.over) return;
+    this.#responses?.next().then(
+      (result) => this.#push(result),
+      (error) => this.fail(error),
+    );
+  }
+
+  #push(result: IteratorResult<unknown>): void {
     if (this.over) return;
     try {
       if (result.done) this.succeed();
-      else this.send(result.value, this.#pull);
+      else this.send(result.value, () => this.#pull());
     } catch (error) {
       this.fail(error);
     }
-  };
-
-  readonly #refuse = (error: unknown): void => this.fail(error);
+  }
 }
 
 /**

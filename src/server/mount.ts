@@ -16,6 +16,19 @@ export interface StreamControl {
   end(error: unknown): void;
 }
 
+/**
+ * Responses that a streaming handler may return instead of a plain AsyncIterable: they can be taken without waiting, and
+ * their reader is woken when there may be one.
+ */
+export interface Feed extends AsyncIterable<unknown> {
+  /** Has `reader` woken, in place of the one before. */
+  onNews(reader: { wake(): void }): void;
+  /** The next response, or undefined when there is none now. Throws the error with which the call ends. */
+  take(): unknown;
+  /** To be called when the response that was taken has left, before another is taken. */
+  taken(): void;
+}
+
 /** What both listeners serve, and what they need for it. */
 export interface Mount {
   readonly services: readonly Service[];

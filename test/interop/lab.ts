@@ -139,7 +139,7 @@ export class Lab implements AsyncDisposable {
 }
 
 function lingpai(...args: string[]): [string, ...string[]] {
-  return [process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'src/main.ts'), ...args];
+  return [process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'src/lingpai.js'), ...args];
 }
 
 function config(address: string, sandboxUrl: string): object {

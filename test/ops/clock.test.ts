@@ -30,6 +30,25 @@ describe('systemClock', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  test('long waits that end within the same tenth of a second end together, 0.1 s late at most', () => {
+    const ends: number[] = [];
+    const start = systemClock.monotonic();
+    for (let i = 0; i < 200; i++) {
+      const due = systemClock.monotonic() + 60_000;
+      systemClock.schedule(60_000, () => {
+        const end = systemClock.monotonic();
+        ends.push(end);
+        expect(end).toBeGreaterThanOrEqual(due);
+        expect(end).toBeLessThan(due + 101);
+      });
+      vi.advanceTimersByTime(1);
+    }
+    expect(systemClock.monotonic()).toBe(start + 200);
+    vi.advanceTimersByTime(61_000);
+    expect(ends).toHaveLength(200);
+    expect(new Set(ends).size).toBeLessThanOrEqual(3);
+  });
+
   test('waits on when setTimeout fires early', () => {
     let fired = false;
     const real = globalThis.setTimeout;

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { Delays } from '../../src/core/delays.ts';
 import { Messages } from '../../src/rpc/messages.ts';
 import { WatchStream } from '../../src/rpc/watch-stream.ts';
 import { FakeClock } from '../support/clock.ts';
@@ -6,6 +7,8 @@ import { FakeClock } from '../support/clock.ts';
 it('sets no timer for an event that comes as the call ends', async () => {
   const clock = new FakeClock();
   const watch = {
+    onNews() {},
+    take: () => undefined,
     next: () => Promise.resolve({ type: 'heartbeat', asOf: clock.now() } as const),
     [Symbol.dispose]() {},
   };
@@ -16,7 +19,8 @@ it('sets no timer for an event that comes as the call ends', async () => {
     },
     end() {},
   };
-  const deps = { clock, messages: new Messages(clock), stallTimeoutMs: 30_000, propagation() {} };
+  const stalls = new Delays<WatchStream>(clock, 30_000, (stream) => stream.stalled(30_000));
+  const deps = { clock, messages: new Messages(clock), stalls, propagation() {} };
   const next = new WatchStream(watch, control, deps).next();
   release();
   expect((await next).done).toBe(true);

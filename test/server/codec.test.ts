@@ -1,23 +1,29 @@
 import { create, fromBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { GetRequestSchema } from '../../src/gen/lingpai/v1/token_pb.js';
-import { decode, encode } from '../../src/server/codec.ts';
+import { decode, frame } from '../../src/server/codec.ts';
 
-describe('encode', () => {
+/** The message in a frame. */
+function read(bytes: Buffer) {
+  expect([bytes.readUInt8(0), bytes.readUInt32BE(1)]).toEqual([0, bytes.length - 5]);
+  return fromBinary(GetRequestSchema, bytes.subarray(5));
+}
+
+describe('frame', () => {
   it('keeps the bytes of a frozen message, and only of one', () => {
     const shared = Object.freeze(create(GetRequestSchema, { appId: 'wx1' }));
-    const bytes = encode(GetRequestSchema, shared);
-    expect(encode(GetRequestSchema, shared)).toBe(bytes);
-    expect(fromBinary(GetRequestSchema, bytes)).toEqual(shared);
+    const bytes = frame(GetRequestSchema, shared);
+    expect(frame(GetRequestSchema, shared)).toBe(bytes);
+    expect(read(bytes)).toEqual(shared);
 
     const own = create(GetRequestSchema, { appId: 'wx1' });
-    encode(GetRequestSchema, own);
+    frame(GetRequestSchema, own);
     own.appId = 'wx2';
-    expect(fromBinary(GetRequestSchema, encode(GetRequestSchema, own))).toEqual(own);
+    expect(read(frame(GetRequestSchema, own))).toEqual(own);
   });
 
   it('takes the fields of a message too', () => {
-    expect(fromBinary(GetRequestSchema, encode(GetRequestSchema, { appId: 'wx1' })).appId).toBe('wx1');
+    expect(read(frame(GetRequestSchema, { appId: 'wx1' })).appId).toBe('wx1');
   });
 });
 

@@ -77,7 +77,7 @@ export class Place implements AsyncDisposable {
   }
 
   #spawn(args: string[], env: Record<string, string>): Child {
-    const main = join(ROOT, 'src/main.ts');
+    const main = join(ROOT, 'src/lingpai.js');
     const command: [string, ...string[]] = [process.execPath, '--disable-warning=ExperimentalWarning', main, ...args];
     const child = new Child({ name: `lingpai ${args[0]}`, command, cwd: this.folder, env });
     this.#children.push(child);

@@ -8,8 +8,9 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/mailbox.ts',
-      find: 'this.#unread.set(key, message)',
-      replace: 'if (!this.#unread.has(key)) this.#unread.set(key, message)',
+      find: 'if (this.#first === undefined || this.#key === key) {',
+      replace: `if (this.#first !== undefined && this.#key === key) return;
+    if (this.#first === undefined) {`,
     },
   ],
   caughtBy: {

@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/watch.ts',
-      find: 'known < state.generation',
-      replace: 'known !== state.generation',
+      find: 'known < generation',
+      replace: 'known !== generation',
     },
   ],
   caughtBy: { file: 'test/core/watch.test.ts', test: 'P2: sends nothing older than what the watcher has' },

@@ -7,8 +7,13 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/mailbox.ts',
-      find: 'this.#unread.set(key, message)',
-      replace: 'this.#unread.set({ key } as K, message)',
+      find: 'if (this.#first === undefined || this.#key === key) {',
+      replace: 'if (this.#first === undefined) {',
+    },
+    {
+      file: 'src/core/mailbox.ts',
+      find: 'this.#others.set(key, message)',
+      replace: 'this.#others.set({ key } as K, message)',
     },
   ],
   caughtBy: {

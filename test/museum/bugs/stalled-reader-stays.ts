@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/rpc/watch-stream.ts',
-      find: 'schedule(this.#deps.stallTimeoutMs, this.#checkStall)',
-      replace: 'schedule(Number.MAX_SAFE_INTEGER, this.#checkStall)',
+      find: 'this.#deps.stalls.start(this);',
+      replace: '',
     },
   ],
   caughtBy: {

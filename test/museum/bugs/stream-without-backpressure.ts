@@ -8,11 +8,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/server/grpc-stream.ts',
-      find: 'this.send(result.value, this.#pull)',
-      replace: `{
-        this.send(result.value, () => {});
-        this.#pull();
-      }`,
+      find: 'if (this.over || this.#sending) return;',
+      replace: 'if (this.over) return;',
     },
   ],
   caughtBy: { file: 'test/server/grpc.test.ts', test: 'gets the status if it wakes in time' },

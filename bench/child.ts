@@ -7,7 +7,8 @@ import type { Question, Reply } from './children/report.ts';
 const ANSWER_TIMEOUT_MS = 180_000;
 
 const REPORT = new URL('children/report.ts', import.meta.url);
-const MAIN = new URL('../src/lingpai.js', import.meta.url);
+/** The command line. */
+export const MAIN = new URL('../src/lingpai.js', import.meta.url);
 
 /** What a process has used of the CPU so far, all its threads together. */
 export interface Usage {

@@ -7,10 +7,19 @@ import { apps } from './apps.ts';
 import { coldStart } from './cold-start.ts';
 import { type Result, table, toResult } from './figure.ts';
 import { get } from './get.ts';
+import { send } from './send.ts';
+import { sendFile } from './send-file.ts';
 import type { Benchmark } from './setup.ts';
 import { watchers } from './watchers.ts';
 
-const BENCHMARKS: Readonly<Record<string, Benchmark>> = { get, watchers, apps, 'cold-start': coldStart };
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  get,
+  watchers,
+  apps,
+  'cold-start': coldStart,
+  send,
+  'send-file': sendFile,
+};
 
 const USAGE = `usage: npm run bench -- [NAME...] [--quick] [--json FILE]
 

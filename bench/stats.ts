@@ -7,6 +7,12 @@ export function median(values: readonly number[]): number {
   return (below + above) / 2;
 }
 
+/** The value below which this share of the values lies. NaN of none. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
 /** The quotients of values that were measured in the same round. */
 export function ratios(values: readonly number[], beside: readonly number[]): number[] {
   return values.map((value, round) => value / (beside[round] ?? Number.NaN));

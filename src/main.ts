@@ -17,6 +17,21 @@ function client(name: string, summary: string): Command {
     .option('--show-token', 'print token values, which are secrets, instead of masking them');
 }
 
+/** The flags of every command that sends messages or keeps the rights to. */
+function messages(name: string, summary: string): Command {
+  return new Command(name)
+    .summary(summary)
+    .addOption(
+      new Option('--addr <HOST:PORT>', "the broker's gRPC address").env('LINGPAI_ADDR').default('127.0.0.1:7600'),
+    )
+    .option('--json', 'print JSON instead of text');
+}
+
+/** The values of a flag that may stand several times. */
+function repeated(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
 function wholeNumber(text: string): number {
   const number = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(number)) throw new InvalidArgumentError('Write a whole number.');
@@ -131,6 +146,60 @@ program.addCommand(
     .option('--online', 'ask WeChat for each app')
     .option('--json', 'print JSON')
     .action(async (options) => (await import('./commands/check.ts')).check(options)),
+);
+
+program.addCommand(
+  messages('send', 'send a template message, or a file of them')
+    .description(
+      `Sends one message (--app, --to, --template, --channel, --data), or with --file every message of a file: one a line, as the proto3 JSON of SendTemplateRequest. What becomes of each line is added to FILE.results; the same command again goes on where it was interrupted, tries again what may succeed now, and sends nothing twice.`,
+    )
+    .option('--file <FILE>', 'send the messages of this file')
+    .option('--app <APP>', 'the WeChat app id')
+    .option('--to <OPENID>', 'the user')
+    .option('--template <ID>', 'the template')
+    .addOption(new Option('--channel <CHANNEL>', 'how').choices(['subscribe', 'official_account', 'mini_program']))
+    .option('--data <NAME=VALUE>', 'a keyword and its content; may stand several times', repeated)
+    .option('--data-json <JSON>', 'keywords as {"NAME": "VALUE"} or {"NAME": {"value": "...", "color": "#RRGGBB"}}')
+    .option('--key <KEY>', 'the idempotency key: with the same one the same message is sent once in 24 hours')
+    .option('--page <PAGE>', 'the page that it opens (mini_program, subscribe)')
+    .option('--form-id <ID>', 'the form_id or prepay_id; without it one that was deposited is used (mini_program)')
+    .option('--emphasis <NAME>', 'the keyword to enlarge (mini_program)')
+    .option('--state <STATE>', 'developer, trial or formal (subscribe)')
+    .option('--lang <LANG>', 'zh_CN, en_US, zh_HK or zh_TW (subscribe)')
+    .option('--url <URL>', 'the address that it opens (official_account)')
+    .option('--mini-program-app <APP>', 'the mini program that it opens instead (official_account)')
+    .option('--mini-program-page <PAGE>', 'the page of that mini program (official_account)')
+    .addOption(timeout(60))
+    .action(async ({ file, ...options }) => {
+      if (file === undefined) await (await import('./commands/send.ts')).send(options);
+      else await (await import('./commands/send-file.ts')).sendFile({ ...options, file });
+    }),
+);
+
+program.addCommand(
+  messages('permits', 'count the rights to send, or deposit some')
+    .description(
+      'Counts the messages that may still be sent by the permits of an app, or of one user, and says when they expire. With --deposit it adds those of a file: one a line, as the proto3 JSON of Permit. What is known already is not added twice.',
+    )
+    .argument('<APP>', 'the WeChat app id')
+    .option('--user <OPENID>', 'count those of this user')
+    .option('--deposit <FILE>', 'add the permits of this file')
+    .addOption(timeout(30))
+    .action(async (app, options) => (await import('./commands/permits.ts')).permits(app, options)),
+);
+
+program.addCommand(
+  new Command('review')
+    .summary("check a template against WeChat's review rules")
+    .description(
+      'Checks a title and keywords against the review rules 1.1 to 2.5 that a machine can check, before you submit them to WeChat. It calls nobody. Exit code 1: there is something to object to.',
+    )
+    .requiredOption('--title <TITLE>', 'the title')
+    .option('--keyword <NAME=EXAMPLE>', 'a keyword and an example of its content; may stand several times', repeated)
+    .option('--existing <FILE>', 'the titles that the library has already, one a line')
+    .option('--config <FILE>', 'a configuration file whose `review` section adds words')
+    .option('--json', 'print JSON')
+    .action(async (options) => (await import('./commands/review.ts')).review(options)),
 );
 
 program.addCommand(

@@ -76,8 +76,9 @@ export class Connection {
     });
   }
 
-  /** Makes this many calls at once, in one write. */
-  call(count: number): void {
+  /** Makes this many calls at once, in one write. Returns the number of the first. */
+  call(count: number): number {
+    const firstStream = this.#streams;
     const calls: Buffer[] = [];
     for (let i = 0; i < count; i++) {
       const frames = Buffer.from(this.#streams === 0 ? this.#first : this.#next);
@@ -87,6 +88,7 @@ export class Connection {
       calls.push(frames);
     }
     this.#socket.write(Buffer.concat(calls));
+    return firstStream;
   }
 
   #read(chunk: Buffer): void {

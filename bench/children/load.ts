@@ -9,10 +9,17 @@ export interface LoadTarget extends Omit<Target, 'message'> {
   readonly connections: number;
 }
 
+/** Calls that were made. */
+export interface Calls {
+  readonly calls: number;
+  readonly ms: number;
+  readonly tookMs: readonly number[];
+}
+
 interface Callers {
   readonly connections: Connection[];
   /** Told of each call that ended. */
-  onEnd: (connection: Connection) => void;
+  onEnd: (connection: Connection, stream: number) => void;
 }
 
 interface Watchers {
@@ -40,43 +47,57 @@ answer({
         message: (stream) => answered.add(stream),
         ended: (stream) => {
           if (!answered.delete(stream)) throw new Error(`a call of ${target.path} ended without an answer`);
-          group.onEnd(connection);
+          group.onEnd(connection, stream);
         },
       });
       group.connections.push(connection);
     }
   },
 
-  /** Keeps this many calls in flight on each connection for a time. Resolves when the last is answered. */
+  /**
+   * Keeps this many calls in flight on each connection for a time. Resolves when the last is answered; with `timed` also
+   * with how long each took, in milliseconds.
+   */
   calls({
     name,
     inFlight,
     durationMs,
+    timed = false,
   }: {
     name: string;
     inFlight: number;
     durationMs: number;
-  }): Promise<{ calls: number; ms: number }> {
+    timed?: boolean;
+  }): Promise<Calls> {
     const group = callers.get(name);
     if (!group) throw new RangeError(`${name} is not connected`);
-    const { promise, resolve } = Promise.withResolvers<{ calls: number; ms: number }>();
+    const { promise, resolve } = Promise.withResolvers<Calls>();
     const startedAt = sharedNow();
     const endsAt = startedAt + durationMs;
     let open = 0;
     let done = 0;
     const owed = new Map<Connection, number>();
+    const tookMs: number[] = [];
+    const starts = new Map<string, number>();
+    const nameOf = (connection: Connection, stream: number) => `${group.connections.indexOf(connection)} ${stream}`;
     const refill = () => {
       for (const [connection, count] of owed) {
         open += count;
-        connection.call(count);
+        const first = connection.call(count);
+        if (timed) for (let i = 0; i < count; i++) starts.set(nameOf(connection, first + i), sharedNow());
       }
       owed.clear();
     };
-    group.onEnd = (connection) => {
+    group.onEnd = (connection, stream) => {
       open--;
       done++;
+      if (timed) {
+        const name = nameOf(connection, stream);
+        tookMs.push(sharedNow() - (starts.get(name) ?? Number.NaN));
+        starts.delete(name);
+      }
       const over = sharedNow() >= endsAt;
-      if (over && open === 0 && owed.size === 0) resolve({ calls: done, ms: sharedNow() - startedAt });
+      if (over && open === 0 && owed.size === 0) resolve({ calls: done, ms: sharedNow() - startedAt, tookMs });
       if (over) return owed.clear();
       // What was answered in one go is replaced in one go.
       if (owed.size === 0) setImmediate(refill);

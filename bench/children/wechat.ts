@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { StoredApp } from '../../src/core/ports.ts';
 import { systemClock } from '../../src/ops/clock.ts';
 import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts';
-import { SqliteStore } from '../../src/store/sqlite.ts';
+import { openStore } from '../../src/store/open.ts';
 import { type BenchApp, LIFETIME_MS } from '../setup.ts';
 import { answer } from './report.ts';
 
@@ -39,7 +39,7 @@ answer({
   /** Makes a store in which each app has a token that the simulated WeChat honours. */
   async fill({ path, apps, ages }: { path: string; apps: readonly BenchApp[]; ages: Ages }): Promise<void> {
     const { wechat } = running();
-    const store = SqliteStore.open(path);
+    const { store } = await openStore({ kind: 'sqlite', path });
     const saves = apps.map((app, i) => {
       ageMs = ageOf(app, i / apps.length, ages);
       const { value, id, issuedAt, endsAt } = wechat.mintOutside(app.appId, app.issuer);

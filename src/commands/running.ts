@@ -1,13 +1,20 @@
+import { createHash, randomUUID } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import { formatListen, isLoopback } from '../config/listen.ts';
 import { Broker } from '../core/broker.ts';
+import { drainingError } from '../core/messages/failures.ts';
+import { Sender } from '../core/messages/sender.ts';
+import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { systemClock } from '../ops/clock.ts';
 import { errorFields, type Logger, logEvent } from '../ops/log.ts';
+import { logMessageEvent } from '../ops/message-log.ts';
 import { createMetrics } from '../ops/metrics.ts';
+import { startPurge } from '../ops/purge.ts';
 import { systemRandom } from '../ops/random.ts';
 import { startSweep } from '../ops/sweep.ts';
 import { toConnectError } from '../rpc/errors.ts';
+import { messageService } from '../rpc/message-service.ts';
 import { withStreamControl } from '../rpc/stream-control.ts';
 import { tokenService } from '../rpc/token-service.ts';
 import { drain } from '../server/drain.ts';
@@ -34,7 +41,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   const url = parseStoreUrl(config.store.url);
   if ('error' in url) throw new Failure(`store.url: ${url.error}`, 2);
   await using undo = new AsyncDisposableStack();
-  const store = await failing(openStore(url));
+  const { store, ledger } = await failing(openStore(url));
   undo.defer(() => store.close());
 
   const metrics = createMetrics({ states: () => broker.states(), watchers: () => broker.watchers, clock });
@@ -62,6 +69,27 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   await failing(broker.start(config.apps));
 
   const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
+  const toError = (error: unknown) => toConnectError(error, report);
+  const unknown = await failing(ledger.recover(clock.now()));
+  if (unknown > 0) logger.warn({ messages: unknown }, 'the process before left messages of unknown fate');
+  const sender = new Sender(
+    {
+      clock,
+      random: systemRandom,
+      api: wechat,
+      ledger,
+      tokens: broker,
+      digest: (text) => createHash('sha256').update(text).digest('base64url'),
+      newId: randomUUID,
+      observe: (event) => {
+        metrics.messages.observe(event);
+        logMessageEvent(logger, event);
+      },
+    },
+    config.messages,
+  );
+  const draining = new AbortController();
+  let served = new Set(config.apps.map(({ appId }) => appId));
   const mount = {
     services: [
       {
@@ -73,8 +101,23 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           propagation: (ms) => metrics.propagation(ms),
         }),
       },
+      {
+        desc: MessageService,
+        impl: messageService({
+          sender: { send: (message, signal) => metrics.messages.track(sender.send(message, signal)) },
+          ledger,
+          clock,
+          serves: (appId) => served.has(appId),
+          newId: randomUUID,
+          reviewWords: config.reviewWords,
+          streamLimit: config.messages.concurrency,
+          draining: draining.signal,
+          toError,
+          report,
+        }),
+      },
     ],
-    toError: (error: unknown) => toConnectError(error, report),
+    toError,
     streamValues: withStreamControl,
     rpc: (method: string, code: string, durationMs: number) => metrics.rpc(method, code, durationMs),
     report,
@@ -95,14 +138,28 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     }
   }
   const sweep = startSweep(() => broker.sweep(), report);
+  const purge = startPurge({
+    purge: () => ledger.purge(clock.now()),
+    onDone: (purged) => logger.info(purged, 'expired keys and permits forgotten'),
+    onError: report,
+  });
   const running = undo.move();
   return {
     grpc: grpc.address,
     http: http.address,
-    reload: ({ apps }) => broker.configure(apps),
+    reload({ apps }) {
+      served = new Set(apps.map(({ appId }) => appId));
+      broker.configure(apps);
+    },
     async stop() {
       sweep.stop();
-      await drain({ listeners, broker, clock });
+      purge.stop();
+      const drained = async (reconnectWithinMs: number) => {
+        draining.abort(drainingError());
+        // Messages under way may still need the broker to replace a token.
+        await Promise.all([sender.drain(), broker.drain(reconnectWithinMs)]);
+      };
+      await drain({ listeners, broker: { drain: drained }, clock });
       await running.disposeAsync();
     },
   };

@@ -79,6 +79,16 @@ function reloadOnChange(path: string, first: Config, running: Running, logger: L
 
 /** The sections that differ and that a running broker does not take up. */
 function needRestart(before: Config, after: Config): string[] {
-  const sections = ['grpc', 'http', 'store', 'upstream', 'settings', 'watch', 'cluster'] as const;
+  const sections = [
+    'grpc',
+    'http',
+    'store',
+    'upstream',
+    'settings',
+    'watch',
+    'messages',
+    'reviewWords',
+    'cluster',
+  ] as const;
   return sections.filter((section) => JSON.stringify(before[section]) !== JSON.stringify(after[section]));
 }

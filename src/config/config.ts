@@ -1,4 +1,6 @@
+import type { MessageSettings } from '../core/messages/ports.ts';
 import type { App, Settings } from '../core/ports.ts';
+import type { ReviewWords } from '../core/review/words.ts';
 import type { Listen } from './listen.ts';
 
 /** All that was configured: checked, with defaults filled in, deeply frozen. It holds AppSecrets: never log it whole. */
@@ -14,6 +16,9 @@ export interface Config {
   readonly settings: Settings;
   /** After how long a stream whose client does not read is ended. */
   readonly watch: { readonly stallTimeoutMs: number };
+  readonly messages: MessageSettings;
+  /** Those that are built in, and those that the file adds. */
+  readonly reviewWords: ReviewWords;
   readonly cluster: { readonly leaseMs: number; readonly pollMs: number };
   /** In the order of the file; at least one, each app id once. */
   readonly apps: readonly App[];

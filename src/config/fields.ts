@@ -89,3 +89,13 @@ export function proxyUrl(about: string) {
   const url = parsed(/^https?:\/\//, error, (text) => (URL.canParse(text) ? text : undefined));
   return z.union([z.null(), url], { error }).prefault(null).describe(`${about} null, or an http:// or https:// URL.`);
 }
+
+/** A list of words. */
+export function words(about: string) {
+  const error = says('a list of texts of 1 to 64 characters', 'for example ["双十一"]');
+  return z
+    .array(z.string({ error }).min(1, { error }).max(64, { error }), { error })
+    .max(10_000, { error: 'has more than 10000 words; write fewer' })
+    .prefault([])
+    .describe(`${about} A list of texts of 1 to 64 characters.`);
+}

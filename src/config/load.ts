@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { App } from '../core/ports.ts';
+import { extendWords } from '../core/review/words.ts';
 import type { Config } from './config.ts';
 import { type ConfigDocument, parseConfig } from './document.ts';
 import { ConfigError, type ConfigProblem, formatPath, isNameable, type Segments } from './problem.ts';
@@ -110,7 +111,7 @@ function secretProblems(secrets: readonly (ResolvedSecret | undefined)[], docume
 }
 
 function toConfig(file: ConfigFile, secrets: readonly (ResolvedSecret | undefined)[], path: string): Config {
-  const { upstream, refresh, watch, cluster } = file;
+  const { upstream, refresh, watch, messages, review, cluster } = file;
   const found = secrets.filter((secret) => secret?.ok === true);
   const apps = file.apps.map(
     (app, i): App => ({ appId: app.app_id, secret: found[i]?.text ?? '', issuer: app.issuer }),
@@ -135,6 +136,20 @@ function toConfig(file: ConfigFile, secrets: readonly (ResolvedSecret | undefine
       maxWatchers: watch.max_watchers,
     },
     watch: { stallTimeoutMs: watch.stall_timeout },
+    messages: {
+      dailyQuota: messages.daily_quota,
+      ratePerSecond: messages.rate,
+      concurrency: messages.concurrency,
+      maxWaiting: messages.max_waiting,
+      quotaResetHour: upstream.quota_reset_hour,
+      timeoutMs: upstream.timeout,
+    },
+    reviewWords: extendWords({
+      marketing: review.marketing_words,
+      general: review.general_titles,
+      own: review.own_words,
+      broad: review.broad_keywords,
+    }),
     cluster: { leaseMs: cluster.lease, pollMs: cluster.poll },
     apps,
     secretFiles: [...new Set(found.flatMap((secret) => secret.file ?? []))],

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { baseUrl, duration, integer, listen, proxyUrl, says, share } from './fields.ts';
+import { baseUrl, duration, integer, listen, proxyUrl, says, share, words } from './fields.ts';
 
 const REDIS = 'names Redis, which this version does not support yet; write "sqlite:lingpai.db" or "memory:"';
 const storeError = says('"memory:" or "sqlite:PATH"', 'for example "sqlite:lingpai.db"');
@@ -161,6 +161,30 @@ export const configSchema = z.strictObject(
         max: 1_000_000,
         about: 'How many streams may be open at once; each takes some memory.',
       }),
+    }),
+    messages: section('How many messages are sent at most; each limit is per app.', {
+      daily_quota: integer(1_000_000, {
+        min: 1,
+        max: 1_000_000_000,
+        about: 'Messages a day. It counts from upstream.quota_reset_hour, and goes on counting after a restart.',
+      }),
+      rate: integer(0, { min: 0, max: 100_000, about: 'Messages a second; 0 sets no limit.' }),
+      concurrency: integer(128, {
+        min: 1,
+        max: 10_000,
+        about: 'Messages under way at once; the next ones wait. A stream of messages is read only so far ahead.',
+      }),
+      max_waiting: integer(10_000, {
+        min: 0,
+        max: 1_000_000,
+        about: 'Messages that may wait for their turn; more are refused at once.',
+      }),
+    }),
+    review: section('Words that ReviewTemplate looks for besides those that it knows.', {
+      marketing_words: words('Words of marketing, which no title may have (rule 1.6).'),
+      general_titles: words('Titles, without 提醒 or 通知, that name no concrete service (rule 1.5).'),
+      own_words: words('Words of your own, such as brands and slogans, which no title may have (rule 1.4).'),
+      broad_keywords: words('Keywords that say too little (rule 2.5).'),
     }),
     cluster: section('Several replicas on redis://, which are not built yet; nothing reads it.', {
       lease: duration('15s', {

@@ -54,6 +54,8 @@ function retryDelayMs(
       return backoffMs(failures, random);
     case 'pause':
       return recovery.ms;
+    case 'never':
+      return Number.POSITIVE_INFINITY;
     case 'minute_quota':
       return MINUTE_MS - (wallNow % MINUTE_MS) + random() * 5_000;
     case 'daily_quota':

@@ -9,6 +9,12 @@ export type Reason =
   | 'TOO_MANY_WATCHERS'
   | 'DRAINING'
   | 'INTERNAL'
+  | 'PERMIT_MISSING'
+  | 'IDEMPOTENCY_KEY_REUSED'
+  | 'DELIVERY_UNKNOWN'
+  | 'SEND_QUOTA_EXHAUSTED'
+  | 'SEND_LIMIT_EXCEEDED'
+  | 'LEDGER_UNAVAILABLE'
   | UpstreamReason;
 
 /** The reasons that lie with WeChat or with the way to it. */
@@ -27,7 +33,23 @@ export type UpstreamReason =
   | 'CONFIRMATION_REQUIRED'
   | 'CONFIRMATION_REFUSED'
   | 'DAILY_QUOTA_EXHAUSTED'
-  | 'MINUTE_QUOTA_EXHAUSTED';
+  | 'MINUTE_QUOTA_EXHAUSTED'
+  | MessageReason;
+
+/** The reasons for which WeChat refuses a message. */
+export type MessageReason =
+  | 'TOKEN_REFUSED'
+  | 'OPENID_INVALID'
+  | 'TEMPLATE_ID_INVALID'
+  | 'PAGE_INVALID'
+  | 'DATA_INVALID'
+  | 'FORM_ID_INVALID'
+  | 'FORM_ID_USED'
+  | 'CONSENT_MISSING'
+  | 'TOO_FREQUENT'
+  | 'INTERFACE_RETIRED'
+  | 'INTERFACE_NOT_GRANTED'
+  | 'MESSAGE_REFUSED';
 
 /** What WeChat said, free of secrets. */
 export interface UpstreamAnswer {
@@ -46,7 +68,9 @@ export type Recovery =
   /** Try again when the daily quota resets. */
   | { readonly kind: 'daily_quota' }
   /** Try again in the next minute. */
-  | { readonly kind: 'minute_quota' };
+  | { readonly kind: 'minute_quota' }
+  /** The same call will fail for ever. */
+  | { readonly kind: 'never' };
 
 /**
  * What is known of the effect of a failed call.

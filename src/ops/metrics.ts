@@ -5,6 +5,7 @@ import type { BrokerEvent } from '../core/events.ts';
 import type { TokenState } from '../core/state.ts';
 import { registerEventCounters } from './event-counters.ts';
 import { Histogram } from './histogram.ts';
+import { type MessageMetrics, registerMessageMetrics } from './message-metrics.ts';
 import { formatTokenGauges } from './token-gauges.ts';
 
 /** Where the figures come from that are computed at each scrape. */
@@ -26,6 +27,7 @@ export interface UpstreamCall {
 
 /** What the broker counts, for Prometheus. No label ever holds a token, an openid or a secret. */
 export interface Metrics {
+  readonly messages: MessageMetrics;
   /** Counts an event of the broker. */
   observe(event: BrokerEvent): void;
   /** Counts a call to WeChat. */
@@ -92,11 +94,14 @@ export function createMetrics({ states, watchers, clock }: MetricsDeps): Metrics
     labelNames: ['endpoint', 'result'],
     registers,
   });
+  const messages = registerMessageMetrics(registry, () => clock.now());
   const results = new Set<string>();
   // It wakes the process at this interval, in milliseconds: at the default of 10 that costs an idle broker 1 % of a core.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
 
   return {
+    messages,
+
     observe: events.observe,
 
     upstream({ endpoint, durationMs, result }) {
@@ -110,7 +115,9 @@ export function createMetrics({ states, watchers, clock }: MetricsDeps): Metrics
     propagation: (durationMs) => propagation.observe(durationMs),
 
     async text() {
-      await events.keepOnly(new Set(Array.from(states(), ({ appId }) => appId)));
+      const appIds = new Set(Array.from(states(), ({ appId }) => appId));
+      await events.keepOnly(appIds);
+      await messages.keepOnly(appIds);
       // With thousands of apps the whole takes long enough to be felt: callers are answered in between.
       await setImmediate();
       const parts = [formatTokenGauges(states(), clock.now())];

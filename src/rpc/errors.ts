@@ -33,6 +33,24 @@ export const CODES: Readonly<Record<Reason, Code>> = {
   DAILY_QUOTA_EXHAUSTED: Code.ResourceExhausted,
   MINUTE_QUOTA_EXHAUSTED: Code.ResourceExhausted,
   INTERNAL: Code.Internal,
+  PERMIT_MISSING: Code.FailedPrecondition,
+  IDEMPOTENCY_KEY_REUSED: Code.InvalidArgument,
+  DELIVERY_UNKNOWN: Code.Unknown,
+  SEND_QUOTA_EXHAUSTED: Code.ResourceExhausted,
+  SEND_LIMIT_EXCEEDED: Code.ResourceExhausted,
+  TOKEN_REFUSED: Code.Unavailable,
+  LEDGER_UNAVAILABLE: Code.Unavailable,
+  OPENID_INVALID: Code.InvalidArgument,
+  TEMPLATE_ID_INVALID: Code.InvalidArgument,
+  PAGE_INVALID: Code.InvalidArgument,
+  DATA_INVALID: Code.InvalidArgument,
+  FORM_ID_INVALID: Code.FailedPrecondition,
+  FORM_ID_USED: Code.FailedPrecondition,
+  CONSENT_MISSING: Code.FailedPrecondition,
+  TOO_FREQUENT: Code.ResourceExhausted,
+  INTERFACE_RETIRED: Code.FailedPrecondition,
+  INTERFACE_NOT_GRANTED: Code.FailedPrecondition,
+  MESSAGE_REFUSED: Code.FailedPrecondition,
 };
 
 /**
@@ -62,7 +80,9 @@ function fromLingpaiError(error: LingpaiError): ConnectError {
     ...(retryAfterMs === undefined
       ? []
       : [detail(RetryInfoSchema, { retryDelay: durationFromMs(Math.max(0, Math.ceil(retryAfterMs))) })]),
-    ...(reason === 'INVALID_REQUEST' ? [detail(BadRequestSchema, { fieldViolations: [...error.violations] })] : []),
+    ...(CODES[reason] === Code.InvalidArgument
+      ? [detail(BadRequestSchema, { fieldViolations: [...error.violations] })]
+      : []),
   ]);
 }
 

@@ -4,6 +4,8 @@ import type { ForceRefreshRequest, GetRequest, WatchTokenRequest } from '../gen/
 const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const MAX_TOKEN_LENGTH = 2048;
 const MAX_APP_IDS = 10_000;
+/** A status travels in HTTP headers, of which clients take 8 KiB. */
+const MAX_VIOLATIONS = 50;
 const MAX_GENERATION = BigInt(Number.MAX_SAFE_INTEGER);
 
 /** Throws INVALID_REQUEST unless the request keeps the rules in the comments of GetRequest. */
@@ -43,7 +45,8 @@ function knownField(id: string): string {
   return APP_ID.test(id) ? `known_generations["${id}"]` : 'known_generations';
 }
 
-function appId(field: string, value: string): Violation[] {
+/** What is wrong with an app id. */
+export function appId(field: string, value: string): Violation[] {
   if (APP_ID.test(value)) return [];
   const description = value === '' ? 'is required' : 'must be 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_"';
   return [{ field, description }];
@@ -54,9 +57,13 @@ function generation(field: string, value: bigint): Violation[] {
   return [{ field, description: `must be at most ${MAX_GENERATION}: no generation is greater` }];
 }
 
-function reject(violations: readonly Violation[]): void {
+/** Throws INVALID_REQUEST unless there are no violations. It names as many as a status has room for. */
+export function reject(violations: readonly Violation[]): void {
   if (violations.length === 0) return;
   const named = violations.slice(0, 3).map(({ field, description }) => `${field} ${description}`);
   const more = violations.length > named.length ? ` (and ${violations.length - named.length} more)` : '';
-  throw new LingpaiError(`invalid request: ${named.join('; ')}${more}`, { reason: 'INVALID_REQUEST', violations });
+  throw new LingpaiError(`invalid request: ${named.join('; ')}${more}`, {
+    reason: 'INVALID_REQUEST',
+    violations: violations.slice(0, MAX_VIOLATIONS),
+  });
 }

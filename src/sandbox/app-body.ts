@@ -5,6 +5,15 @@ import type { Kill } from './wechat.ts';
 
 const quota = integer(0, 1_000_000_000).optional();
 
+/** A list of what exists, or null for all. */
+const known = (what: string) =>
+  z
+    .array(z.string({ error: `write a text` }).min(1, { error: 'write a text that is not empty' }), {
+      error: `write a list of ${what}, or null to take all`,
+    })
+    .nullable()
+    .optional();
+
 /** The body of `POST /sandbox/apps`. */
 export const appSchema = z.strictObject({
   app_id: appId,
@@ -34,11 +43,21 @@ export const appSchema = z.strictObject({
   wrong_secret: oneOf([40001, 40125]).optional(),
   force_spacing_s: seconds(0, 86_400).optional(),
   force_too_soon: oneOf(['current', 45009, 45011]).optional(),
+  account_kind: oneOf(['any', 'mini_program', 'official_account']).optional(),
+  retired: flag.optional(),
+  users: known('openids'),
+  templates: known('template ids'),
+  pages: known('pages'),
+  unlimited_consent: flag.optional(),
+  message_quotas: z
+    .strictObject({ per_day: quota, per_minute: quota }, { error: 'write an object of quotas' })
+    .optional(),
+  trailing_comma: flag.optional(),
 });
 
 /** What a valid body of `POST /sandbox/apps` asks for, on top of `base`, the app as it is or the defaults. */
 export function toApp(body: z.infer<typeof appSchema>, base: AppSettings & { secret: string | null }): SandboxApp {
-  const { quotas = {} } = body;
+  const { quotas = {}, message_quotas: messageQuotas = {} } = body;
   const merged: Record<keyof Quotas, number> = {
     classicPerDay: quotas.classic_per_day ?? base.quotas.classicPerDay,
     classicPerMinute: quotas.classic_per_minute ?? base.quotas.classicPerMinute,
@@ -58,6 +77,17 @@ export function toApp(body: z.infer<typeof appSchema>, base: AppSettings & { sec
     wrongSecret: body.wrong_secret ?? base.wrongSecret,
     forceSpacingMs: body.force_spacing_s === undefined ? base.forceSpacingMs : body.force_spacing_s * 1000,
     forceTooSoon: body.force_too_soon ?? base.forceTooSoon,
+    accountKind: body.account_kind ?? base.accountKind,
+    retired: body.retired ?? base.retired,
+    users: body.users === undefined ? base.users : body.users,
+    templates: body.templates === undefined ? base.templates : body.templates,
+    pages: body.pages === undefined ? base.pages : body.pages,
+    unlimitedConsent: body.unlimited_consent ?? base.unlimitedConsent,
+    messageQuotas: {
+      perDay: messageQuotas.per_day ?? base.messageQuotas.perDay,
+      perMinute: messageQuotas.per_minute ?? base.messageQuotas.perMinute,
+    },
+    trailingComma: body.trailing_comma ?? base.trailingComma,
   };
 }
 
@@ -81,6 +111,14 @@ export function fromApp(app: SandboxApp & AppSettings): object {
     wrong_secret: app.wrongSecret,
     force_spacing_s: app.forceSpacingMs / 1000,
     force_too_soon: app.forceTooSoon,
+    account_kind: app.accountKind,
+    retired: app.retired,
+    users: app.users,
+    templates: app.templates,
+    pages: app.pages,
+    unlimited_consent: app.unlimitedConsent,
+    message_quotas: { per_day: app.messageQuotas.perDay, per_minute: app.messageQuotas.perMinute },
+    trailing_comma: app.trailingComma,
   };
 }
 

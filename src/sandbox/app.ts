@@ -3,7 +3,7 @@ export type Condition =
   | 'normal'
   /** 40243. */
   | 'secret_frozen'
-  /** 50004, to the probe as well. */
+  /** 50004, to the probe and to messages as well. */
   | 'account_closed'
   /** 89503: an administrator must confirm. */
   | 'confirmation_required'
@@ -53,6 +53,22 @@ export interface AppSettings {
   readonly forceSpacingMs: number;
   /** What such a call gets instead: what a normal read would, or this errcode. WeChat's choice is not documented. */
   readonly forceTooSoon: 'current' | 45009 | 45011;
+  /** What kind of account it is: messages of the other kind are answered 48001. `any`: both at once. */
+  readonly accountKind: 'any' | 'mini_program' | 'official_account';
+  /** Whether the template messages of mini programs are retired (45103), as WeChat retired them on 2020-01-10. */
+  readonly retired: boolean;
+  /** The openids that exist, others are answered 40003; null: all. */
+  readonly users: readonly string[] | null;
+  /** The templates that exist, others are answered 40037; null: all. */
+  readonly templates: readonly string[] | null;
+  /** The mini program's pages, others are answered 41030; null: all that do not begin with a slash. */
+  readonly pages: readonly string[] | null;
+  /** Whether every user agrees to every subscription message; otherwise consents must be given first (43101). */
+  readonly unlimitedConsent: boolean;
+  /** How many messages may be sent by each of the three calls. */
+  readonly messageQuotas: { readonly perDay: number; readonly perMinute: number };
+  /** Whether the answer to a message that was taken has a comma too many, as in WeChat's example. */
+  readonly trailingComma: boolean;
 }
 
 /** An app of the simulated WeChat: its settings, where they are not the defaults. */
@@ -79,4 +95,12 @@ export const defaultSettings: AppSettings = {
   wrongSecret: 40125,
   forceSpacingMs: 30_000,
   forceTooSoon: 'current',
+  accountKind: 'any',
+  retired: true,
+  users: null,
+  templates: null,
+  pages: null,
+  unlimitedConsent: false,
+  messageQuotas: { perDay: 1_000_000, perMinute: 1_000_000 },
+  trailingComma: false,
 };

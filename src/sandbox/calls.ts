@@ -1,7 +1,8 @@
 import type { TokenCall } from '../core/ports.ts';
+import { type MessageCall, messageKinds } from './message-call.ts';
 
 /** The calls that the simulated WeChat knows. `classic` is `/cgi-bin/token`, the `stable` ones `/cgi-bin/stable_token`. */
-export const callKinds = ['classic', 'stable', 'stable_force', 'probe'] as const;
+export const callKinds = ['classic', 'stable', 'stable_force', 'probe', ...messageKinds] as const;
 
 /** A kind of call. */
 export type CallKind = (typeof callKinds)[number];
@@ -16,14 +17,15 @@ export type Call =
       /** The caller's address. */
       readonly ip: string;
     }
-  | { readonly kind: 'probe'; readonly token: string };
+  | { readonly kind: 'probe'; readonly token: string }
+  | MessageCall;
 
-/** One line of the call log: no secret and no token value. */
+/** One line of the call log: no secret, no token value and no openid. */
 export interface CallRecord {
   /** WeChat's wall-clock time in milliseconds since 1970. */
   readonly time: number;
   readonly kind: CallKind;
-  /** Empty where a probe's token is not known. */
+  /** Empty where the token of a probe or a message is not known. */
   readonly appId: string;
   /** The errcode of the answer, 0 for success; null when a fault took the place of handling the call. */
   readonly errcode: number | null;
@@ -41,9 +43,12 @@ export interface Counts extends Record<CallKind, number> {
   mints: number;
   /** Tokens made from outside. */
   outsideMints: number;
+  /** Messages that reached their users. */
+  delivered: number;
 }
 
 /** Nothing counted yet. */
 export function noCounts(): Counts {
-  return { classic: 0, stable: 0, stable_force: 0, probe: 0, mints: 0, outsideMints: 0 };
+  const calls = Object.fromEntries(callKinds.map((kind) => [kind, 0])) as Record<CallKind, number>;
+  return { ...calls, mints: 0, outsideMints: 0, delivered: 0 };
 }

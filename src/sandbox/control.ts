@@ -2,6 +2,8 @@ import type { z } from 'zod';
 import { defaultSettings } from './app.ts';
 import { appSchema, fromApp, killSchema, mintSchema, toApp } from './app-body.ts';
 import { faultSchema, fromFault, toFault } from './fault-body.ts';
+import { consentsSchema, formSchema, fromDelivered, inboxSchema } from './message-body.ts';
+import { received } from './received.ts';
 import type { Request } from './requests.ts';
 import type { SimulatedWeChat } from './wechat.ts';
 
@@ -15,12 +17,17 @@ export interface ControlAnswer {
 const shownCalls = 100;
 
 const routes = [
+  'GET /sandbox/',
   'GET /sandbox/state',
   'POST /sandbox/apps',
   'POST /sandbox/apps/{app_id}/kill',
   'POST /sandbox/apps/{app_id}/mint',
+  'POST /sandbox/apps/{app_id}/forms',
+  'POST /sandbox/apps/{app_id}/consents',
   'POST /sandbox/faults',
   'DELETE /sandbox/faults',
+  'GET /sandbox/inbox',
+  'DELETE /sandbox/inbox',
 ];
 
 class BadRequest extends Error {
@@ -45,7 +52,7 @@ export function control(wechat: SimulatedWeChat, request: Request): ControlAnswe
 function route(wechat: SimulatedWeChat, request: Request): object {
   const { method, body } = request;
   const path = request.url.pathname;
-  const [, appId = '', verb = ''] = /^\/sandbox\/apps\/([^/]*)\/(kill|mint)$/.exec(path) ?? [];
+  const [, appId = '', verb = ''] = /^\/sandbox\/apps\/([^/]*)\/(kill|mint|forms|consents)$/.exec(path) ?? [];
   const pattern = verb ? `/sandbox/apps/{app_id}/${verb}` : path;
   switch (`${method} ${pattern}`) {
     case 'GET /sandbox/state':
@@ -60,6 +67,27 @@ function route(wechat: SimulatedWeChat, request: Request): object {
     case 'POST /sandbox/apps/{app_id}/mint': {
       known(wechat, appId);
       return { token_id: wechat.mintOutside(appId, read(mintSchema, body).issuer).id };
+    }
+    case 'POST /sandbox/apps/{app_id}/forms': {
+      known(wechat, appId);
+      const { form_id: formId, to_user: toUser, kind, age_s: age } = read(formSchema, body);
+      wechat.messages(appId).permits.addForm({ formId, toUser, kind, collectTime: wechat.now() - age * 1000 });
+      return { form_id: formId, to_user: toUser, kind, age_s: age };
+    }
+    case 'POST /sandbox/apps/{app_id}/consents': {
+      known(wechat, appId);
+      const { to_user, template_id, count } = read(consentsSchema, body);
+      return { to_user, template_id, count: wechat.messages(appId).permits.addConsents(to_user, template_id, count) };
+    }
+    case 'GET /sandbox/inbox': {
+      const { count, messages } = received(wechat, inbox(wechat, request.url));
+      return { delivered: count, messages: messages.map(fromDelivered) };
+    }
+    case 'DELETE /sandbox/inbox': {
+      const { appId: only, toUser } = inbox(wechat, request.url);
+      if (toUser !== undefined) throw new BadRequest(400, 'to_user: an inbox is emptied for all users, leave it out');
+      for (const each of only === undefined ? wechat.appIds : [only]) wechat.messages(each).inbox.clear();
+      return { delivered: 0, messages: [] };
     }
     case 'POST /sandbox/faults': {
       wechat.faults.inject(toFault(read(faultSchema, body)));
@@ -125,6 +153,17 @@ function read<T extends z.ZodType>(schema: T, text: string): z.infer<T> {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new BadRequest(400, 'the body is not a JSON object: send {"name": value, ...}');
   }
+  return check(schema, body);
+}
+
+/** Which inbox a query asks for. */
+function inbox(wechat: SimulatedWeChat, url: URL): { appId: string | undefined; toUser: string | undefined } {
+  const { app_id: appId, to_user: toUser } = check(inboxSchema, Object.fromEntries(url.searchParams));
+  if (appId !== undefined) known(wechat, appId);
+  return { appId, toUser };
+}
+
+function check<T extends z.ZodType>(schema: T, body: object): z.infer<T> {
   const result = schema.safeParse(body);
   if (result.success) return result.data;
   throw new BadRequest(400, result.error.issues.map(explain).join('; '));

@@ -12,6 +12,15 @@ export class Quota {
 
   /** Counts one call, or returns the errcode of the limit that it would break: 45009 for the day's, 45011 for the minute's. */
   take(now: number, perDay: number, perMinute: number): 0 | 45009 | 45011 {
+    const full = this.full(now, perDay, perMinute);
+    if (full) return full;
+    this.#inDay++;
+    this.#inMinute++;
+    return 0;
+  }
+
+  /** What `take` would return. */
+  full(now: number, perDay: number, perMinute: number): 0 | 45009 | 45011 {
     const minute = Math.floor(now / minuteMs);
     const day = Math.floor((now + shanghaiMs) / dayMs);
     if (day !== this.#day) this.#inDay = 0;
@@ -19,9 +28,6 @@ export class Quota {
     this.#day = day;
     this.#minute = minute;
     if (this.#inDay >= perDay) return 45009;
-    if (this.#inMinute >= perMinute) return 45011;
-    this.#inDay++;
-    this.#inMinute++;
-    return 0;
+    return this.#inMinute >= perMinute ? 45011 : 0;
   }
 }

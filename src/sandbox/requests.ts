@@ -1,4 +1,5 @@
 import type { Call } from './calls.ts';
+import { messagePaths, toLetter } from './message-call.ts';
 
 /** The parts of an HTTP request that matter. */
 export interface Request {
@@ -21,17 +22,29 @@ export function toCall({ method, url, body, ip }: Request): Call | number {
     case '/cgi-bin/get_api_domain_ip':
       return method === 'GET' ? { kind: 'probe', token: query('access_token') } : 43001;
     default:
-      return 40066;
+      return toMessageCall(method, url.pathname, query('access_token'), body);
+  }
+}
+
+function toMessageCall(method: string, path: string, token: string, body: string): Call | number {
+  const kind = messagePaths.get(path);
+  if (!kind) return 40066;
+  if (method !== 'POST') return 43002;
+  const letter = toLetter(parse(body));
+  return letter ? { kind, token, letter } : 47001;
+}
+
+/** What a body holds; undefined when it is not JSON. */
+function parse(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
   }
 }
 
 function toStableCall(body: string, ip: string): Call | number {
-  let fields: unknown;
-  try {
-    fields = JSON.parse(body);
-  } catch {
-    return 47001;
-  }
+  const fields = parse(body);
   if (typeof fields !== 'object' || fields === null) return 47001;
   const {
     grant_type: grantType = '',

@@ -6,6 +6,7 @@ import type { SandboxApp } from './app.ts';
 import type { CallRecord } from './calls.ts';
 import { control } from './control.ts';
 import type { Delivery, Faults } from './faults.ts';
+import { page, pageHeaders } from './page.ts';
 import { type Request, toCall } from './requests.ts';
 import { SimulatedWeChat } from './wechat.ts';
 
@@ -86,6 +87,10 @@ async function serve(
     body: await read(incoming),
     ip: incoming.socket.remoteAddress ?? '',
   };
+  if (request.method === 'GET' && /^\/sandbox\/?$/.test(request.url.pathname)) {
+    response.writeHead(200, pageHeaders).end(page(wechat, request.url.searchParams));
+    return;
+  }
   if (request.url.pathname.startsWith('/sandbox/')) {
     const { status, body } = control(wechat, request);
     response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body, null, 2)}\n`);

@@ -1,12 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { Random } from '../core/clock.ts';
 import type { IssuerKind } from '../core/ports.ts';
-import { type AppSettings, conditionErrcodes, defaultSettings, type SandboxApp } from './app.ts';
+import { type Account, type AppView, newAccount } from './account.ts';
+import { type AppSettings, conditionErrcodes, type SandboxApp } from './app.ts';
 import { type Call, type CallRecord, type Counts, noCounts } from './calls.ts';
-import { Chain, type IssuedToken } from './chain.ts';
+import type { IssuedToken } from './chain.ts';
 import { errmsgOf, invalidIp, plainIp } from './errmsgs.ts';
 import { type Delivery, deliver, Faults, takesEffect } from './faults.ts';
-import { Quota } from './quota.ts';
+import { Fresh } from './fresh.ts';
+import type { MessageCall } from './message-call.ts';
+import type { Messages } from './messages.ts';
 
 /** How a simulated WeChat is made. */
 export interface SimulatedWeChatOptions {
@@ -19,9 +22,6 @@ export interface SimulatedWeChatOptions {
   /** Told of every call. */
   readonly log?: (record: CallRecord) => void;
 }
-
-/** An app as it stands. */
-export type AppView = Readonly<Required<SandboxApp>>;
 
 /** A token as it stands, without its value. */
 export interface TokenView extends Omit<IssuedToken, 'value'> {
@@ -38,27 +38,23 @@ export interface Kill {
   readonly stuck?: boolean;
 }
 
-interface Account {
-  app: AppView;
-  readonly chains: Readonly<Record<IssuerKind, Chain>>;
-  readonly quotas: Readonly<Record<IssuerKind | 'forced', Quota>>;
-  readonly counts: Counts;
-  lastForcedAt: number;
-}
-
 interface Answer {
   readonly errcode: number;
-  readonly body: object;
+  readonly text: string;
   readonly token?: IssuedToken;
   readonly minted?: boolean;
+  readonly delivered?: boolean;
 }
+
+const probed: Answer = {
+  errcode: 0,
+  text: JSON.stringify({ ip_list: ['101.226.62.77', '101.226.62.78', '140.207.54.73'] }),
+};
 
 /** Calls that the log keeps. */
 const logged = 10_000;
 
-const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
-
-/** WeChat's token endpoints without a network: what they answer, and which tokens are honoured. */
+/** WeChat's token and message endpoints without a network: what they answer, which tokens are honoured, what arrives. */
 export class SimulatedWeChat {
   readonly faults: Faults;
   readonly #options: SimulatedWeChatOptions;
@@ -68,10 +64,11 @@ export class SimulatedWeChat {
   /** Calls of apps that do not exist. */
   readonly #strays = noCounts();
   readonly #calls: CallRecord[] = [];
-  #serial = 0;
+  readonly #fresh: Fresh;
 
   constructor(options: SimulatedWeChatOptions) {
     this.#options = options;
+    this.#fresh = new Fresh(options.random);
     this.faults = new Faults(() => this.now());
     for (const app of options.apps ?? []) this.setApp(app);
   }
@@ -83,33 +80,25 @@ export class SimulatedWeChat {
 
   /** One call, with whatever fault it meets. */
   receive(call: Call): Delivery {
-    const appId = call.kind === 'probe' ? (this.#owners.get(call.token)?.app.appId ?? '') : call.appId;
+    const appId = 'token' in call ? (this.#owners.get(call.token)?.app.appId ?? '') : call.appId;
     const effect = this.faults.take(call.kind, appId);
     let answer: Answer | undefined;
     if (effect?.kind === 'errcode') answer = this.#refuse(effect.errcode, effect.errmsg);
     else if (!effect || takesEffect(effect)) answer = this.#handle(call);
     this.#record(call, appId, answer, effect?.kind ?? null);
-    return deliver(effect, answer ? JSON.stringify(answer.body) : '');
+    return deliver(effect, answer?.text ?? '');
   }
 
   /** The answer to a request that is no call: a wrong method, path or body. */
   refuse(errcode: number): Delivery {
-    return deliver(undefined, JSON.stringify(this.#refuse(errcode).body));
+    return deliver(undefined, this.#refuse(errcode).text);
   }
 
   /** Adds an app, or changes one: what is left out stays. Its tokens stay as they are. */
   setApp(app: SandboxApp): void {
     const account = this.#accounts.get(app.appId);
     if (account) account.app = { ...account.app, ...app };
-    else {
-      this.#accounts.set(app.appId, {
-        app: { ...defaultSettings, ...app },
-        chains: { classic: new Chain(), stable: new Chain() },
-        quotas: { classic: new Quota(), stable: new Quota(), forced: new Quota() },
-        counts: noCounts(),
-        lastForcedAt: Number.NEGATIVE_INFINITY,
-      });
-    }
+    else this.#accounts.set(app.appId, newAccount(app));
   }
 
   /** Changes settings of an app that exists. */
@@ -160,6 +149,11 @@ export class SimulatedWeChat {
     return sum;
   }
 
+  /** An app's messages: the rights to send them, and what arrived. */
+  messages(appId: string): Messages {
+    return this.#account(appId).messages;
+  }
+
   /** The last 10,000 calls, oldest first. */
   get calls(): readonly CallRecord[] {
     return this.#calls;
@@ -184,10 +178,13 @@ export class SimulatedWeChat {
   }
 
   #handle(call: Call): Answer {
-    return call.kind === 'probe' ? this.#probe(call.token) : this.#grant(call);
+    if (!('token' in call)) return this.#grant(call);
+    const account = this.#bearer(call.token);
+    if (typeof account === 'number') return this.#refuse(account);
+    return call.kind === 'probe' ? probed : this.#message(account, call);
   }
 
-  #grant(call: Exclude<Call, { kind: 'probe' }>): Answer {
+  #grant(call: Exclude<Call, { token: string }>): Answer {
     if (call.grantType !== 'client_credential') return this.#refuse(40002);
     if (call.appId === '') return this.#refuse(41002);
     if (call.secret === '') return this.#refuse(41004);
@@ -222,30 +219,37 @@ export class SimulatedWeChat {
     return this.#granted(this.#mint(account, 'stable'), true);
   }
 
-  #probe(value: string): Answer {
-    if (value === '') return this.#refuse(41001);
+  /** Whose token a call bears, or the errcode for which it is refused. */
+  #bearer(value: string): Account | number {
+    if (value === '') return 41001;
     const account = this.#owners.get(value);
-    if (!account) return this.#refuse(40014);
-    if (account.app.condition === 'account_closed') return this.#refuse(conditionErrcodes.account_closed);
-    const token = [...account.chains.classic.tokens, ...account.chains.stable.tokens].find(
-      (each) => each.value === value,
-    );
-    if (!token || this.now() >= token.endsAt) return this.#refuse(42001);
-    if (this.now() >= token.diesAt) return this.#refuse(40001);
-    return { errcode: 0, body: { ip_list: ['101.226.62.77', '101.226.62.78', '140.207.54.73'] } };
+    if (!account) return 40014;
+    if (account.app.condition === 'account_closed') return conditionErrcodes.account_closed;
+    const { classic, stable } = account.chains;
+    const token = [...classic.tokens, ...stable.tokens].find((each) => each.value === value);
+    if (!token || this.now() >= token.endsAt) return 42001;
+    return this.now() >= token.diesAt ? 40001 : account;
+  }
+
+  #message({ app, messages }: Account, call: MessageCall): Answer {
+    const taken = messages.take(call, app, this.now(), () => this.#fresh.messageId());
+    if (!('messageId' in taken)) return this.#refuse(taken.errcode, taken.errmsg);
+    // The id is more than a JavaScript number holds.
+    const text = `{"errcode":0,"errmsg":"ok","msgid":${taken.messageId}${app.trailingComma ? ',' : ''}}`;
+    return { errcode: 0, text, delivered: taken.delivered };
   }
 
   #granted(token: IssuedToken, minted: boolean): Answer {
     const body = { access_token: token.value, expires_in: Math.floor((token.endsAt - this.now()) / 1000) };
-    return { errcode: 0, body, token, minted };
+    return { errcode: 0, text: JSON.stringify(body), token, minted };
   }
 
   #refuse(errcode: number, errmsg = errmsgOf(errcode)): Answer {
-    return { errcode, body: { errcode, errmsg: `${errmsg} rid: ${this.#rid()}` } };
+    return { errcode, text: JSON.stringify({ errcode, errmsg: `${errmsg} rid: ${this.#fresh.rid(this.now())}` }) };
   }
 
   #mint(account: Account, issuer: IssuerKind): IssuedToken {
-    const value = this.#newValue(account.app.tokenLength);
+    const value = this.#fresh.token(account.app.tokenLength);
     const id = createHash('sha256').update(value).digest('hex').slice(0, 12);
     const issuedAt = this.now();
     const endsAt = issuedAt + account.app.lifetimeMs;
@@ -255,24 +259,12 @@ export class SimulatedWeChat {
     return account.chains[issuer].tokens[0] as IssuedToken;
   }
 
-  #newValue(length: number): string {
-    // The serial number keeps values apart even where a test's randomness repeats itself.
-    let value = `92_${(this.#serial++).toString(36)}_`;
-    while (value.length < length) value += alphabet[Math.floor(this.#options.random() * alphabet.length)];
-    return value;
-  }
-
-  #rid(): string {
-    const part = (n: number) => (n >>> 0).toString(16).padStart(8, '0');
-    const random = () => part(Math.floor(this.#options.random() * 2 ** 32));
-    return `${part(Math.floor(this.now() / 1000))}-${random()}-${random()}`;
-  }
-
   #record(call: Call, appId: string, answer: Answer | undefined, fault: string | null): void {
     const minted = answer?.minted ?? false;
     const counts = this.#accounts.get(appId)?.counts ?? this.#strays;
     counts[call.kind]++;
     if (minted) counts.mints++;
+    if (answer?.delivered) counts.delivered++;
     const record: CallRecord = {
       time: this.now(),
       kind: call.kind,

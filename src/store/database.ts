@@ -2,12 +2,10 @@ import { accessSync, chmodSync, closeSync, constants, openSync, statSync } from 
 import { dirname, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { explain, StoreError } from './errors.ts';
+import { MIGRATIONS } from './schema.ts';
 
 /** "Lpai": marks the file as Lingpai's, so that no other program's database is ever written to. */
 const APPLICATION_ID = 0x4c70_6169;
-
-/** Entry n takes a database from schema version n to n + 1. An entry that was released never changes. */
-const MIGRATIONS: readonly string[] = ['CREATE TABLE app (app_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT'];
 
 const BUSY_TIMEOUT_MS = 200;
 
@@ -24,7 +22,10 @@ export function openDatabase(path: string): DatabaseSync {
     prepareFile(file);
     db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
     // Exclusive before the first access: the lock is then held for good, and WAL needs no shared-memory file.
-    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL; BEGIN EXCLUSIVE');
+    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL');
+    // With that lock a savepoint's journal that was once too large for memory would stay a file in the temporary folder, and
+    // every operation would write what it is about to change there too.
+    db.exec('PRAGMA temp_store = MEMORY; BEGIN EXCLUSIVE');
     const version = identify(db, file);
     makePrivate(file);
     for (const migration of MIGRATIONS.slice(version)) db.exec(migration);
@@ -36,6 +37,13 @@ export function openDatabase(path: string): DatabaseSync {
     db?.close();
     throw explain(error, file);
   }
+}
+
+/** Opens an empty database that lasts until it is closed. */
+export function openMemory(): DatabaseSync {
+  const db = new DatabaseSync(':memory:');
+  for (const migration of MIGRATIONS) db.exec(migration);
+  return db;
 }
 
 /**

@@ -1,5 +1,11 @@
+import { resolve } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
+import type { Ledger } from '../core/messages/ports.ts';
 import type { Store } from '../core/ports.ts';
-import { MemoryStore } from './memory.ts';
+import { openDatabase, openMemory } from './database.ts';
+import { explain } from './errors.ts';
+import { GroupCommit } from './group-commit.ts';
+import { SqliteLedger } from './ledger.ts';
 import { SqliteStore } from './sqlite.ts';
 
 /** Where records are kept. `path` may be relative to the working directory. */
@@ -23,9 +29,26 @@ export function parseStoreUrl(url: string): StoreUrl | { readonly error: string 
   }
 }
 
+/** What is kept: the apps' records and the ledger of messages, in one database. `store.close()` closes both. */
+export interface Opened {
+  readonly store: Store;
+  readonly ledger: Ledger;
+}
+
 /** Opens a store. Rejects with a StoreError that names it, what is wrong and what to do. */
-export async function openStore(url: StoreUrl): Promise<Store> {
-  return url.kind === 'memory' ? new MemoryStore() : SqliteStore.open(url.path);
+export async function openStore(url: StoreUrl): Promise<Opened> {
+  return url.kind === 'memory' ? storeIn(openMemory(), 'memory:') : storeIn(openDatabase(url.path), resolve(url.path));
+}
+
+/** The store and ledger in a database at the newest schema version, which errors call `name`. It is closed with them. */
+export function storeIn(db: DatabaseSync, name: string): Opened {
+  try {
+    const commits = new GroupCommit(db, name);
+    return { store: new SqliteStore(commits), ledger: new SqliteLedger(commits) };
+  } catch (error) {
+    db.close();
+    throw explain(error, name);
+  }
 }
 
 function parseSqlite(path: string): StoreUrl | { readonly error: string } {

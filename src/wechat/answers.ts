@@ -2,64 +2,29 @@ import type { Grant, Verdict } from '../core/ports.ts';
 import { TOKEN_REFUSED, tokenError } from './errcodes.ts';
 import type { Answer } from './exchange.ts';
 import { malformed } from './exchange.ts';
+import { assertOk, readFields } from './fields.ts';
 import { tokenId } from './token-id.ts';
 
 /** WeChat says 7200 at most today. Thirty days leave room for change, not for nonsense. */
 const MAX_EXPIRES_IN = 30 * 24 * 3600;
 const MAX_TOKEN_LENGTH = 2048;
 
-/** The fields that the answers to token calls and to the probe may have; nothing is known of their types. */
-interface Fields {
-  readonly access_token?: unknown;
-  readonly expires_in?: unknown;
-  readonly ip_list?: unknown;
-  readonly errcode?: unknown;
-  readonly errmsg?: unknown;
-}
-
 /** The token in a token endpoint's answer. Throws the UpstreamError that says why there is none. */
 export function readGrant(answer: Answer, secret: string): Grant {
-  const fields = parse(answer);
-  assertOk(answer, fields, [secret]);
+  const fields = readFields(answer);
+  assertOk(answer, fields, (errcode, errmsg) => tokenError(errcode, errmsg, [secret]));
   const value = readToken(fields.access_token);
   return { value, id: tokenId(value), lifetimeMs: readExpiresIn(fields.expires_in) * 1000 };
 }
 
 /** WeChat's opinion of `token` in the probe's answer. Throws an UpstreamError when the answer gives none. */
 export function readVerdict(answer: Answer, token: string): Verdict {
-  const fields = parse(answer);
+  const fields = readFields(answer);
   const { errcode } = fields;
   if (typeof errcode === 'number' && TOKEN_REFUSED.has(errcode)) return { accepted: false, errcode };
-  assertOk(answer, fields, [token]);
+  assertOk(answer, fields, (code, errmsg) => tokenError(code, errmsg, [token]));
   if (!Array.isArray(fields.ip_list)) throw malformed('the probe without an ip_list');
   return { accepted: true };
-}
-
-function assertOk({ status }: Answer, { errcode = 0, errmsg }: Fields, secrets: readonly string[]): void {
-  if (typeof errcode !== 'number' || !Number.isSafeInteger(errcode))
-    throw malformed('with an errcode that is not a whole number');
-  if (errcode !== 0) throw tokenError(errcode, typeof errmsg === 'string' ? errmsg : '', secrets);
-  if (status !== 200) throw wrongStatus(status);
-}
-
-function parse({ status, body }: Answer): Fields {
-  let value: unknown;
-  try {
-    value = JSON.parse(body);
-  } catch {
-    if (status !== 200) throw wrongStatus(status);
-    if (body.trim() === '') throw malformed('nothing: an empty body');
-    if (/^\s*</.test(body)) throw malformed(`HTML. ${LOOK_BETWEEN}`);
-    throw malformed('text that is not whole JSON');
-  }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
-  throw status === 200 ? malformed('JSON that is not an object') : wrongStatus(status);
-}
-
-const LOOK_BETWEEN = 'If this lasts, look for a proxy or firewall that answers in its place';
-
-function wrongStatus(status: number): Error {
-  return malformed(`HTTP ${status}. ${LOOK_BETWEEN}`);
 }
 
 function readToken(value: unknown): string {

@@ -2,14 +2,17 @@ import type { Dispatcher } from 'undici';
 import { Pool, ProxyAgent } from 'undici';
 import type { Clock } from '../core/clock.ts';
 import { UpstreamError } from '../core/errors.ts';
+import type { Sent } from '../core/messages/message.ts';
+import type { Delivery, MessageApi } from '../core/messages/ports.ts';
 import type { App, Grant, TokenCall, Verdict, WeChat } from '../core/ports.ts';
 import { readGrant, readVerdict } from './answers.ts';
 import type { Answer } from './exchange.ts';
 import { exchange } from './exchange.ts';
+import { messageCall, readSent } from './messages.ts';
 
 /** A call to WeChat that has ended, for metrics. */
 export interface WeChatCall {
-  readonly endpoint: 'token' | 'stable_token' | 'probe';
+  readonly endpoint: 'token' | 'stable_token' | 'probe' | `message_${Delivery['message']['channel']['kind']}`;
   readonly durationMs: number;
   /** `ok`, WeChat's errcode in digits, or the UpstreamReason for which there was no errcode. */
   readonly result: string;
@@ -38,7 +41,7 @@ interface Request {
 }
 
 /** WeChat over HTTP, by a pool of connections that are kept alive. It holds no token and no secret. */
-export class WeChatClient implements WeChat {
+export class WeChatClient implements WeChat, MessageApi {
   readonly #options: WeChatClientOptions;
   readonly #dispatcher: Dispatcher;
   readonly #origin: string;
@@ -73,12 +76,23 @@ export class WeChatClient implements WeChat {
     return this.#call('probe', { method: 'GET', path }, (answer) => readVerdict(answer, token), signal);
   }
 
+  send(delivery: Delivery, token: string, signal: AbortSignal): Promise<Sent> {
+    const { path, body } = messageCall(delivery);
+    const request = {
+      method: 'POST',
+      path: `${path}?${new URLSearchParams({ access_token: token })}`,
+      body: JSON.stringify(body),
+    } as const;
+    const { kind } = delivery.message.channel;
+    return this.#call(`message_${kind}`, request, (answer) => readSent(answer, delivery, token), signal);
+  }
+
   /** Closes every connection. Calls in progress and later ones fail as unreachable. */
   close(): Promise<void> {
     return this.#dispatcher.destroy();
   }
 
-  async #call<T extends Grant | Verdict>(
+  async #call<T extends Grant | Verdict | Sent>(
     endpoint: WeChatCall['endpoint'],
     request: Request,
     read: (answer: Answer) => T,

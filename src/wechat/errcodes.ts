@@ -1,6 +1,7 @@
 import { isIPv6 } from 'node:net';
-import type { Recovery, UpstreamAnswer, UpstreamReason } from '../core/errors.ts';
+import type { Recovery, UpstreamReason } from '../core/errors.ts';
 import { UpstreamError } from '../core/errors.ts';
+import { upstreamAnswer } from './errmsg.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -8,19 +9,27 @@ const HOUR_MS = 60 * MINUTE_MS;
 const BACKOFF: Recovery = { kind: 'backoff' };
 /** Configuration and account faults: only a person can end them, and a reload ends the pause. */
 const OPERATOR: Recovery = { kind: 'pause', ms: 5 * MINUTE_MS };
+/** It lies in the message itself. */
+const NEVER: Recovery = { kind: 'never' };
 
 /** What a code means, and on which calls it means that. */
 interface Row {
   readonly codes: readonly number[];
-  /** `token`: only as the answer of a token endpoint. `any`: from every call. */
-  readonly from: 'token' | 'any';
+  /** `token`: as the answer of a token endpoint. `message`: of a message call. `any`: from every call. */
+  readonly from: 'token' | 'message' | 'any';
   readonly reason: UpstreamReason;
   readonly recovery: Recovery;
   /** What is wrong and what an operator should do, in one or two sentences. */
   readonly advice: string | ((errmsg: string) => string);
 }
 
-/** WeChat's errcodes. A code that is not here keeps WeChat's own words and counts as transient. */
+/** The codes by which a business call says that WeChat refuses the token it was made with. */
+export const TOKEN_REFUSED: ReadonlySet<number> = new Set([40001, 40014, 42001]);
+
+/**
+ * WeChat's errcodes. A code that is not here keeps WeChat's own words; it counts as transient from a token endpoint and as
+ * lasting from a message call.
+ */
 const ROWS: readonly Row[] = [
   {
     codes: [-1],
@@ -104,56 +113,161 @@ const ROWS: readonly Row[] = [
   },
   {
     codes: [45009],
-    from: 'any',
+    from: 'token',
     reason: 'DAILY_QUOTA_EXHAUSTED',
     recovery: { kind: 'daily_quota' },
     advice: "The app's daily quota of this call is spent. Look for other programs that fetch tokens of this app.",
   },
   {
     codes: [45011],
-    from: 'any',
+    from: 'token',
     reason: 'MINUTE_QUOTA_EXHAUSTED',
     recovery: { kind: 'minute_quota' },
     advice:
       "The app's quota of this call for this minute is spent. Look for other programs that fetch tokens of this app.",
   },
+  {
+    codes: [...TOKEN_REFUSED],
+    from: 'message',
+    reason: 'TOKEN_REFUSED',
+    recovery: BACKOFF,
+    advice: 'WeChat refuses the access_token that the message was sent with.',
+  },
+  {
+    codes: [40003],
+    from: 'message',
+    reason: 'OPENID_INVALID',
+    recovery: NEVER,
+    advice: 'WeChat does not know the openid in `to_user`. Use the one by which this very app knows the user.',
+  },
+  {
+    codes: [40037],
+    from: 'message',
+    reason: 'TEMPLATE_ID_INVALID',
+    recovery: NEVER,
+    advice: "WeChat does not know the `template_id`. Take it from this app's own templates in the WeChat console.",
+  },
+  {
+    codes: [41030],
+    from: 'message',
+    reason: 'PAGE_INVALID',
+    recovery: NEVER,
+    advice: 'WeChat does not accept the `page`. Name one that the released mini program has.',
+  },
+  {
+    codes: [47003],
+    from: 'message',
+    reason: 'DATA_INVALID',
+    recovery: NEVER,
+    advice: 'WeChat does not accept the `data`. Give each keyword of the template a value of its kind and length.',
+  },
+  {
+    codes: [41028],
+    from: 'message',
+    reason: 'FORM_ID_INVALID',
+    recovery: NEVER,
+    advice: "WeChat does not accept the form_id. It must be this user's and not older than 7 days.",
+  },
+  {
+    codes: [41029],
+    from: 'message',
+    reason: 'FORM_ID_USED',
+    recovery: NEVER,
+    advice: 'The form_id has been used: a form is good for 1 message, a payment for 3.',
+  },
+  {
+    codes: [43101],
+    from: 'message',
+    reason: 'CONSENT_MISSING',
+    recovery: NEVER,
+    advice:
+      'The user has not agreed to this message, or has had all that they agreed to. The mini program must ask them again.',
+  },
+  {
+    codes: [43117],
+    from: 'message',
+    reason: 'TOO_FREQUENT',
+    recovery: { kind: 'pause', ms: MINUTE_MS },
+    advice: 'WeChat finds that the user is sent messages too often. Send them fewer.',
+  },
+  {
+    codes: [45009],
+    from: 'message',
+    reason: 'DAILY_QUOTA_EXHAUSTED',
+    recovery: { kind: 'daily_quota' },
+    advice: "The app's daily quota of messages is spent.",
+  },
+  {
+    codes: [45011],
+    from: 'message',
+    reason: 'MINUTE_QUOTA_EXHAUSTED',
+    recovery: { kind: 'minute_quota' },
+    advice: "The app's quota of messages for this minute is spent.",
+  },
+  {
+    codes: [45103, 45109],
+    from: 'message',
+    reason: 'INTERFACE_RETIRED',
+    recovery: NEVER,
+    advice:
+      'WeChat has retired the interface: it ended template messages of mini programs on 2020-01-10. Use channel `subscribe` in place of `mini_program`.',
+  },
+  {
+    codes: [48001],
+    from: 'message',
+    reason: 'INTERFACE_NOT_GRANTED',
+    recovery: OPERATOR,
+    advice:
+      'The account may not call the interface, or is of the wrong kind for it: channels `mini_program` and `subscribe` are for mini programs, `official_account` is for official accounts.',
+  },
 ];
 
-const UNKNOWN: Omit<Row, 'codes' | 'from'> = {
+/** What of a row an error is made of. */
+type Meaning = Omit<Row, 'codes' | 'from'>;
+
+const UNKNOWN_TOKEN_CODE: Meaning = {
   reason: 'UPSTREAM_ERROR',
   recovery: BACKOFF,
   advice: 'WeChat refused the call.',
 };
 
-const TOKEN_ROWS = new Map(ROWS.flatMap((row) => row.codes.map((code) => [code, row])));
+const UNKNOWN_MESSAGE_CODE: Meaning = {
+  reason: 'MESSAGE_REFUSED',
+  recovery: NEVER,
+  advice: 'WeChat refused the message.',
+};
 
-/** The codes by which a business call says that WeChat refuses the token it was made with. */
-export const TOKEN_REFUSED: ReadonlySet<number> = new Set([40001, 40014, 42001]);
+const TOKEN_ROWS = rowsFrom('token');
+const MESSAGE_ROWS = rowsFrom('message');
 
 /**
  * The error for an errcode that a token endpoint answered. Its effect is `refused`: WeChat minted nothing.
  * `errmsg` is WeChat's text; it is kept free of control characters and of `secrets`, and to 300 characters.
  */
 export function tokenError(errcode: number, errmsg: string, secrets: readonly string[] = []): UpstreamError {
+  return upstreamError(TOKEN_ROWS.get(errcode) ?? UNKNOWN_TOKEN_CODE, errcode, errmsg, secrets);
+}
+
+/** The error for an errcode that a message call answered, as `tokenError`'s. Its effect is `refused`: WeChat sent nothing. */
+export function messageError(errcode: number, errmsg: string, secrets: readonly string[] = []): UpstreamError {
+  return upstreamError(MESSAGE_ROWS.get(errcode) ?? UNKNOWN_MESSAGE_CODE, errcode, errmsg, secrets);
+}
+
+function rowsFrom(call: 'token' | 'message'): ReadonlyMap<number, Meaning> {
+  const rows = ROWS.filter(({ from }) => from === call || from === 'any');
+  return new Map(rows.flatMap((row) => row.codes.map((code) => [code, row])));
+}
+
+function upstreamError(
+  { reason, recovery, advice }: Meaning,
+  errcode: number,
+  errmsg: string,
+  secrets: readonly string[],
+): UpstreamError {
   const answer = upstreamAnswer(errcode, errmsg, secrets);
-  const { reason, recovery, advice } = TOKEN_ROWS.get(errcode) ?? UNKNOWN;
   const words = typeof advice === 'string' ? advice : advice(answer.errmsg);
   const detail = [`errcode ${errcode}`, answer.errmsg, answer.rid && `rid ${answer.rid}`].filter(Boolean).join(', ');
   return new UpstreamError(`${words} (${detail})`, { reason, recovery, effect: 'refused', answer });
-}
-
-const MAX_ERRMSG = 300;
-const RID = /[\s,;]*\brid:\s*([0-9a-z-]{1,64})\s*$/i;
-
-function upstreamAnswer(errcode: number, raw: string, secrets: readonly string[]): UpstreamAnswer {
-  let text = raw.replace(/\p{C}+/gu, ' ');
-  for (const secret of secrets) {
-    if (secret !== '')
-      text = text.replaceAll(secret, '***').replaceAll(encodeURIComponent(secret.toWellFormed()), '***');
-  }
-  const rid = RID.exec(text);
-  const errmsg = (rid ? text.slice(0, rid.index) : text).trim().slice(0, MAX_ERRMSG);
-  return { errcode, errmsg, rid: rid?.[1] ?? '' };
 }
 
 function ipIn(errmsg: string): string | undefined {

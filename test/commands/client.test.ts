@@ -94,7 +94,18 @@ describe('the commands that call a broker', () => {
   it('--help explains each command', async () => {
     const { code, output } = await place.run('--help');
     expect(code).toBe(0);
-    for (const command of ['serve', 'sandbox', 'demo', 'get', 'watch', 'refresh', 'check']) {
+    for (const command of [
+      'serve',
+      'sandbox',
+      'demo',
+      'get',
+      'watch',
+      'refresh',
+      'send',
+      'permits',
+      'review',
+      'check',
+    ]) {
       expect(output).toContain(command);
       expect((await place.run(command, '--help')).code).toBe(0);
     }

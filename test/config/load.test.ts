@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
 import { ConfigError } from '../../src/config/problem.ts';
+import { REVIEW_WORDS } from '../../src/core/review/words.ts';
 import { FOLDER, load, places, refusal } from './fixture.ts';
 
 const APPS = 'apps: [{ app_id: wx1, secret: s1 }]';
@@ -30,6 +31,15 @@ describe('a config that is right', () => {
         maxWatchers: 50_000,
       },
       watch: { stallTimeoutMs: 30_000 },
+      messages: {
+        dailyQuota: 1_000_000,
+        ratePerSecond: 0,
+        concurrency: 128,
+        maxWaiting: 10_000,
+        quotaResetHour: 0,
+        timeoutMs: 5_000,
+      },
+      reviewWords: REVIEW_WORDS,
       cluster: { leaseMs: 15_000, pollMs: 2_000 },
       apps: [{ appId: 'wx1', secret: 's1', issuer: 'stable' }],
       secretFiles: [],
@@ -45,6 +55,8 @@ store: { url: "memory:" }
 upstream: { base_url: "http://127.0.0.1:9/wx/", timeout: 10ms, overlap: 0s, proxy: "http://u:p@127.0.0.1:3128", quota_reset_hour: 23 }
 refresh: { classic_at: 0.9, stable_poll: 1s, cooldown: 0s, probe_interval: 0s, daily_budget: 1, force_daily_budget: 0 }
 watch: { heartbeat: 12s, stall_timeout: 10m, max_watchers: 2 }
+messages: { daily_quota: 1, rate: 2, concurrency: 3, max_waiting: 4 }
+review: { marketing_words: [a], general_titles: [b], own_words: [c], broad_keywords: [d] }
 cluster: { lease: 1s, poll: 100ms }
 apps:
   - { app_id: wx1, secret: { env: WX1 }, issuer: classic }
@@ -74,6 +86,20 @@ apps:
         maxWatchers: 2,
       },
       watch: { stallTimeoutMs: 600_000 },
+      messages: {
+        dailyQuota: 1,
+        ratePerSecond: 2,
+        concurrency: 3,
+        maxWaiting: 4,
+        quotaResetHour: 23,
+        timeoutMs: 10,
+      },
+      reviewWords: {
+        marketing: [...REVIEW_WORDS.marketing, 'a'],
+        general: [...REVIEW_WORDS.general, 'b'],
+        own: ['c'],
+        broad: [...REVIEW_WORDS.broad, 'd'],
+      },
       cluster: { leaseMs: 1_000, pollMs: 100 },
       apps: [
         { appId: 'wx1', secret: 'one', issuer: 'classic' },

@@ -45,6 +45,14 @@ describe('the control endpoint', () => {
       wrong_secret: 40001,
       force_spacing_s: 1,
       force_too_soon: 45009,
+      account_kind: 'mini_program',
+      retired: false,
+      users: ['oUser1'],
+      templates: ['T1'],
+      pages: ['pages/a'],
+      unlimited_consent: true,
+      message_quotas: { per_day: 6, per_minute: 7 },
+      trailing_comma: true,
     };
     const added = await send('POST', '/sandbox/apps', { app_id: 'wxnew', secret: 'new', ...settings });
     expect(added).toEqual({ status: 200, body: { app_id: 'wxnew', any_secret: false, ...settings } });
@@ -60,15 +68,33 @@ describe('the control endpoint', () => {
       wrongSecret: 40001,
       forceSpacingMs: 1_000,
       forceTooSoon: 45009,
+      accountKind: 'mini_program',
+      retired: false,
+      users: ['oUser1'],
+      templates: ['T1'],
+      pages: ['pages/a'],
+      unlimitedConsent: true,
+      messageQuotas: { perDay: 6, perMinute: 7 },
+      trailingComma: true,
     });
     expect((await token('wxnew', 'new')).expires_in).toBe(60);
 
-    const change = { app_id: 'wxnew', condition: 'secret_frozen', quotas: { classic_per_day: 9 } };
+    const change = {
+      app_id: 'wxnew',
+      condition: 'secret_frozen',
+      quotas: { classic_per_day: 9 },
+      message_quotas: { per_minute: 8 },
+      users: null,
+      retired: true,
+    };
     const changed = await send('POST', '/sandbox/apps', change);
     expect(changed.body).toEqual({
       ...added.body,
       condition: 'secret_frozen',
       quotas: { ...settings.quotas, classic_per_day: 9 },
+      message_quotas: { per_day: 6, per_minute: 8 },
+      users: null,
+      retired: true,
     });
     expect((await token('wxnew', 'new')).errcode).toBe(40243);
 
@@ -132,6 +158,67 @@ describe('the control endpoint', () => {
     expect((await token()).access_token).toBeTruthy();
   });
 
+  it('takes forms and consents, and shows and empties the inbox', async () => {
+    const { send, token, wechat } = await start();
+    wechat.changeApp(appId, { retired: false });
+    wechat.setApp({ appId: 'wxother', secret: null, unlimitedConsent: true });
+    const post = async (path: string, bearer: string, body: object) =>
+      (await send('POST', `/cgi-bin/message/${path}?access_token=${bearer}`, body)).body.errcode;
+
+    const form = { to_user: 'o1', form_id: 'f1', kind: 'prepay_id', age_s: 60 };
+    expect((await send('POST', `/sandbox/apps/${appId}/forms`, form)).body).toEqual(form);
+    const old = { to_user: 'o1', form_id: 'f2', age_s: 7 * 86_400 };
+    expect((await send('POST', `/sandbox/apps/${appId}/forms`, old)).body).toEqual({ ...old, kind: 'form_id' });
+    const consent = { to_user: 'o1', template_id: 'T1' };
+    expect((await send('POST', `/sandbox/apps/${appId}/consents`, consent)).body).toEqual({ ...consent, count: 1 });
+    const three = await send('POST', `/sandbox/apps/${appId}/consents`, { ...consent, count: 2 });
+    expect(three.body).toEqual({ ...consent, count: 3 });
+
+    const { access_token: bearer = '' } = await token();
+    const body = { touser: 'o1', template_id: 'T1', data: { thing1: { value: 'Tea' } } };
+    expect(await post('wxopen/template/send', bearer, { ...body, form_id: 'f2' })).toBe(41028);
+    expect(await post('wxopen/template/send', bearer, { ...body, form_id: 'f1', page: 'pages/a' })).toBe(0);
+    expect(await post('subscribe/send', bearer, body)).toBe(0);
+    expect(wechat.messages(appId).permits.consents('o1', 'T1')).toBe(2);
+    const { access_token: other = '' } = await token('wxother');
+    const miniprogram = { appid: 'wx2', pagepath: 'p' };
+    expect(await post('template/send', other, { ...body, touser: 'o2', miniprogram, client_msg_id: 'c' })).toBe(0);
+
+    const base = { time: '2026-01-15T04:00:00.000Z', template_id: 'T1', data: { thing1: { value: 'Tea', color: '' } } };
+    const id = expect.stringMatching(/^\d{19}$/);
+    const all = [
+      {
+        ...base,
+        message_id: id,
+        app_id: 'wxother',
+        channel: 'official_account',
+        to_user: 'o2',
+        mini_program_app_id: 'wx2',
+        mini_program_page: 'p',
+        client_msg_id: 'c',
+      },
+      { ...base, message_id: id, app_id: appId, channel: 'subscribe', to_user: 'o1' },
+      {
+        ...base,
+        message_id: id,
+        app_id: appId,
+        channel: 'mini_program',
+        to_user: 'o1',
+        form_id: 'f1',
+        page: 'pages/a',
+      },
+    ];
+    expect((await send('GET', '/sandbox/inbox')).body).toEqual({ delivered: 3, messages: all });
+    expect((await send('GET', `/sandbox/inbox?app_id=${appId}`)).body.delivered).toBe(2);
+    expect((await send('GET', '/sandbox/inbox?to_user=o2')).body).toEqual({ delivered: 1, messages: all.slice(0, 1) });
+    const empty = { delivered: 0, messages: [] };
+    expect((await send('GET', `/sandbox/inbox?app_id=${appId}&to_user=o2`)).body).toEqual(empty);
+    expect((await send('DELETE', `/sandbox/inbox?app_id=${appId}`)).body).toEqual(empty);
+    expect((await send('GET', '/sandbox/inbox')).body.delivered).toBe(1);
+    expect((await send('DELETE', '/sandbox/inbox')).body).toEqual(empty);
+    expect((await send('GET', '/sandbox/inbox')).body).toEqual(empty);
+  });
+
   it('shows the state, without a secret or a token', async () => {
     const { send, token } = await start();
     const first = await token();
@@ -164,7 +251,51 @@ describe('the control endpoint', () => {
   });
 
   const bad: [string, string, unknown, number, RegExp][] = [
-    ['GET', '/sandbox/nothing', undefined, 404, /^there is no \/sandbox\/nothing: send GET \/sandbox\/state, /],
+    [
+      'GET',
+      '/sandbox/nothing',
+      undefined,
+      404,
+      /^there is no \/sandbox\/nothing: send GET \/sandbox\/, GET \/sandbox\/state, /,
+    ],
+    ['POST', '/sandbox/', {}, 405, /^POST does nothing here: send GET \/sandbox\/$/],
+    ['POST', '/sandbox/inbox', {}, 405, /send GET \/sandbox\/inbox or DELETE \/sandbox\/inbox$/],
+    ['GET', '/sandbox/inbox?app_id=wxnone', undefined, 404, /^there is no app "wxnone"/],
+    ['GET', '/sandbox/inbox?user=o1', undefined, 400, /^user: not known here, leave it out$/],
+    ['DELETE', '/sandbox/inbox?to_user=o1', undefined, 400, /^to_user: an inbox is emptied for all users/],
+    ['POST', '/sandbox/apps/wxnone/forms', {}, 404, /^there is no app "wxnone": add it with POST/],
+    ['POST', '/sandbox/apps/wxnone/consents', {}, 404, /^there is no app "wxnone": add it with POST/],
+    ['POST', `/sandbox/apps/${appId}/forms`, {}, 400, /^to_user: write the openid.*; form_id: write the form_id/],
+    [
+      'POST',
+      `/sandbox/apps/${appId}/forms`,
+      { to_user: 'o', form_id: 'f', kind: 'x' },
+      400,
+      /^kind: write one of "form_id", "prepay_id"$/,
+    ],
+    [
+      'POST',
+      `/sandbox/apps/${appId}/consents`,
+      { to_user: 'o', template_id: 'T', count: 0 },
+      400,
+      /^count: write an integer, 1 to/,
+    ],
+    [
+      'POST',
+      '/sandbox/apps',
+      { app_id: appId, users: 'o' },
+      400,
+      /^users: write a list of openids, or null to take all$/,
+    ],
+    [
+      'POST',
+      '/sandbox/apps',
+      { app_id: appId, templates: [''] },
+      400,
+      /^templates\.0: write a text that is not empty$/,
+    ],
+    ['POST', '/sandbox/apps', { app_id: appId, retired: 0 }, 400, /^retired: write true or false$/],
+    ['POST', '/sandbox/apps', { app_id: appId, account_kind: 'x' }, 400, /^account_kind: write one of "any", "mini/],
     ['GET', '/sandbox/apps', undefined, 405, /^GET does nothing here: send POST \/sandbox\/apps$/],
     ['PUT', '/sandbox/faults', {}, 405, /send POST \/sandbox\/faults or DELETE \/sandbox\/faults$/],
     ['GET', `/sandbox/apps/${appId}/kill`, undefined, 405, /send POST \/sandbox\/apps\/\{app_id\}\/kill$/],

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { conditionErrcodes } from '../../src/sandbox/app.ts';
+import { callKinds } from '../../src/sandbox/calls.ts';
 import { faultKinds } from '../../src/sandbox/fault-body.ts';
 import { startSandbox } from '../../src/sandbox/server.ts';
 import { FakeClock } from '../support/clock.ts';
@@ -37,7 +38,8 @@ it('every command of docs/sandbox.md does what a reader would expect', async () 
   }
 });
 
-it('docs/sandbox.md has every fault and condition', () => {
+it('docs/sandbox.md has every fault, call and condition', () => {
+  for (const kind of callKinds) expect(page).toContain(`\`${kind}\``);
   for (const condition of Object.keys(conditionErrcodes)) expect(page).toContain(`\`${condition}\``);
   for (const kind of faultKinds) expect(page).toContain(`{"kind": "${kind}"`);
 });

@@ -98,6 +98,43 @@ describe('over HTTP', () => {
     expect(wechat.counts().mints).toBe(0);
   });
 
+  it('takes a message by each call, and refuses wrong methods and bodies', async () => {
+    const { url, wechat, classic } = await start();
+    wechat.changeApp(appId, { retired: false, unlimitedConsent: true, trailingComma: true });
+    wechat.messages(appId).permits.addForm({ formId: 'f', toUser: 'o1', kind: 'form_id', collectTime: wechat.now() });
+    const { access_token: token = '' } = await said(classic());
+    const body = { touser: 'o1', template_id: 'T1', form_id: 'f', data: { k: { value: 'v', color: '#000000' } } };
+    for (const path of ['wxopen/template/send', 'subscribe/send', 'template/send']) {
+      const to = `${url}/cgi-bin/message/${path}?access_token=${token}`;
+      const post = (text: string) => fetch(to, { method: 'POST', body: text });
+      expect((await said(fetch(to))).errcode).toBe(43002);
+      for (const wrong of ['', '{', '[]', 'null', '{"touser":5}', '{"data":{"k":"v"}}', '{"data":[]}']) {
+        expect((await said(post(wrong))).errcode).toBe(47001);
+      }
+      expect(await (await post(JSON.stringify(body))).text()).toMatch(
+        /^\{"errcode":0,"errmsg":"ok","msgid":\d{19},\}$/,
+      );
+    }
+    expect(wechat.messages(appId).inbox.count('o1')).toBe(3);
+    expect((await said(fetch(`${url}/cgi-bin/message/template/send`, { method: 'POST', body: '{}' }))).errcode).toBe(
+      41001,
+    );
+  });
+
+  it.each(['/sandbox/', '/sandbox', '/sandbox/?app_id=x'])(
+    'shows a page at %s that may run no script',
+    async (path) => {
+      const { url } = await start();
+      const response = await fetch(url + path);
+      expect(response.status).toBe(200);
+      expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
+      expect(response.headers.get('content-security-policy')).toMatch(
+        /^default-src 'none'; style-src 'unsafe-inline'; /,
+      );
+      expect(await response.text()).toContain(appId);
+    },
+  );
+
   it('takes any app where it may', async () => {
     const { classic } = await start(true);
     expect((await said(classic({}, 'appid=wxany&secret=any'))).access_token).toBeTruthy();

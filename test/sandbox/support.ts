@@ -1,7 +1,9 @@
 import type { Random } from '../../src/core/clock.ts';
 import { UpstreamError } from '../../src/core/errors.ts';
+import type { TokenCall } from '../../src/core/ports.ts';
 import type { SandboxApp } from '../../src/sandbox/app.ts';
 import type { Call, CallKind } from '../../src/sandbox/calls.ts';
+import type { Letter, MessageKind } from '../../src/sandbox/message-call.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
 import { FakeClock } from '../support/clock.ts';
 
@@ -24,33 +26,51 @@ export interface Said {
   readonly access_token?: string;
   readonly expires_in?: number;
   readonly ip_list?: readonly string[];
+  readonly msgid?: number;
 }
+
+/** A message of no channel in particular. */
+export const LETTER: Letter = {
+  toUser: 'oUser1',
+  templateId: 'T1',
+  page: '',
+  data: { thing1: { value: 'Tea', color: '' } },
+  formId: '',
+  emphasisKeyword: '',
+  miniProgramState: '',
+  lang: '',
+  url: '',
+  miniProgramAppId: '',
+  miniProgramPage: '',
+  clientMsgId: '',
+};
 
 /** A simulated WeChat with one app on a driven clock, and short ways to call it. */
 export function rig(settings: Partial<SandboxApp> = {}) {
   const clock = new FakeClock();
   const wechat = new SimulatedWeChat({ clock, random: seeded(), apps: [{ appId, secret, ...settings }] });
 
-  function say(call: Call): Said {
+  function text(call: Call): string {
     const delivery = wechat.receive(call);
     if (delivery.kind !== 'answer') throw new Error(`no answer: ${delivery.kind}`);
-    return JSON.parse(delivery.text) as Said;
+    return delivery.text;
   }
-  function ask(
-    kind: Exclude<CallKind, 'probe'>,
-    change: { [K in 'appId' | 'secret' | 'grantType' | 'ip']?: string } = {},
-  ) {
+  const say = (call: Call) => JSON.parse(text(call)) as Said;
+  function ask(kind: TokenCall, change: { [K in 'appId' | 'secret' | 'grantType' | 'ip']?: string } = {}) {
     return say({ kind, grantType: 'client_credential', appId, secret, ip: '127.0.0.1', ...change });
   }
   /** A token that must come. */
-  function token(kind: Exclude<CallKind, 'probe'>): string {
+  function token(kind: TokenCall): string {
     const { access_token: value, errcode } = ask(kind);
     if (!value) throw new Error(`no token but errcode ${errcode}`);
     return value;
   }
   const probe = (value: string) => say({ kind: 'probe', token: value });
+  /** Sends a message with `bearer`, by default with a good token, and returns the errcode. */
+  const send = (kind: MessageKind, change: Partial<Letter> = {}, bearer = token('stable')) =>
+    say({ kind, token: bearer, letter: { ...LETTER, ...change } }).errcode;
   const honours = (...values: string[]) => values.map((value) => wechat.honours(appId, value));
-  return { clock, wechat, ask, token, probe, honours };
+  return { clock, wechat, text, ask, token, probe, send, honours };
 }
 
 /** A rough table, enough to see which errcode arrived where. */

@@ -1,8 +1,7 @@
+import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { MemoryStore } from '../../src/store/memory.ts';
 import { openStore, parseStoreUrl } from '../../src/store/open.ts';
-import { SqliteStore } from '../../src/store/sqlite.ts';
-import { expectStoreError, newPath } from './support.ts';
+import { expectStoreError, newPath, record } from './support.ts';
 
 describe('parseStoreUrl', () => {
   test.each([
@@ -35,11 +34,13 @@ describe('parseStoreUrl', () => {
   });
 });
 
-test('openStore opens what the address says', async () => {
-  expect(await openStore({ kind: 'memory' })).toBeInstanceOf(MemoryStore);
-  const store = await openStore({ kind: 'sqlite', path: newPath() });
-  expect(store).toBeInstanceOf(SqliteStore);
+test.each(['memory', 'sqlite'] as const)('openStore opens what the address says: %s', async (kind) => {
+  const path = newPath();
+  const { store, ledger } = await openStore(kind === 'memory' ? { kind } : { kind, path });
+  await store.save(record());
+  await ledger.deposit('wx0001', []);
   await store.close();
+  expect(existsSync(path)).toBe(kind === 'sqlite');
 });
 
 test('openStore rejects, and never throws', async () => {

@@ -6,12 +6,13 @@ import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import type { StoredApp } from '../../src/core/ports.ts';
-import { openDatabase } from '../../src/store/database.ts';
-import { SqliteStore } from '../../src/store/sqlite.ts';
+import { openDatabase, openMemory } from '../../src/store/database.ts';
+import { storeIn } from '../../src/store/open.ts';
 import { storeContract } from './contract.ts';
-import { expectStoreError, newPath, record, TOKEN, token } from './support.ts';
+import { expectStoreError, newPath, openAt, record, TOKEN, token } from './support.ts';
 
-storeContract('sqlite', async () => SqliteStore.open(newPath()));
+storeContract('memory', async () => storeIn(openMemory(), 'memory:').store);
+storeContract('sqlite', async () => openAt(newPath()));
 
 const modeOf = (path: string): number => statSync(path).mode & 0o777;
 
@@ -24,7 +25,7 @@ function handmade(path: string, sql: string): void {
 
 /** A store in which one app was saved, closed. */
 async function savedAt(path: string, app: StoredApp = record()): Promise<void> {
-  const store = SqliteStore.open(path);
+  const store = openAt(path);
   await store.save(app);
   await store.close();
 }
@@ -34,7 +35,7 @@ describe('a file', () => {
     const path = newPath();
     const before = process.umask(0);
     try {
-      const store = SqliteStore.open(path);
+      const store = openAt(path);
       await store.save(record());
       expect(modeOf(path)).toBe(0o600);
       expect(modeOf(`${path}-wal`)).toBe(0o600);
@@ -49,7 +50,7 @@ describe('a file', () => {
     const path = newPath();
     await savedAt(path);
     chmodSync(path, 0o644);
-    const store = SqliteStore.open(path);
+    const store = openAt(path);
     expect(modeOf(path)).toBe(0o600);
     expect(modeOf(`${path}-wal`)).toBe(0o600);
     await store.close();
@@ -66,29 +67,29 @@ describe('a file', () => {
     const path = newPath();
     await savedAt(path, record({ appId: 'wx1' }));
     await savedAt(path, record({ appId: 'wx2' }));
-    const store = SqliteStore.open(path);
+    const store = openAt(path);
     expect(await store.load()).toEqual([record({ appId: 'wx1' }), record({ appId: 'wx2' })]);
     await store.close();
   });
 
   test('has a save that was under way when the store was closed', async () => {
     const path = newPath();
-    const store = SqliteStore.open(path);
+    const store = openAt(path);
     const saving = store.save(record());
     await store.close();
     await saving;
-    const again = SqliteStore.open(path);
+    const again = openAt(path);
     expect(await again.load()).toEqual([record()]);
     await again.close();
   });
 
-  test('that is empty becomes a store of schema version 1', async () => {
+  test('that is empty becomes a store of schema version 2', async () => {
     const path = newPath();
     writeFileSync(path, '', { mode: 0o644 });
     await savedAt(path);
     expect(modeOf(path)).toBe(0o600);
     const db = new DatabaseSync(path);
-    expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: 1 });
+    expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: 2 });
     expect(db.prepare('PRAGMA application_id').get()).toEqual({ application_id: 0x4c706169 });
     db.close();
   });
@@ -103,7 +104,7 @@ describe('a file', () => {
          "issueTime":1,"expireTime":2},"previous":null,"budget":{"day":1,"mints":2,"forced":3},"lastMintTime":4,
          "lastForcedTime":5,"openMints":6}')`,
     );
-    const store = SqliteStore.open(path);
+    const store = openAt(path);
     expect(await store.load()).toEqual([
       {
         appId: 'wx0001',
@@ -132,7 +133,7 @@ describe('a file that cannot be the store is refused and left as it is', () => {
   async function expectRefused(path: string, words: RegExp): Promise<void> {
     const before = readFileSync(path);
     const mode = modeOf(path);
-    await expectStoreError(() => SqliteStore.open(path), path, words);
+    await expectStoreError(() => openAt(path), path, words);
     expect(readFileSync(path).equals(before)).toBe(true);
     expect(modeOf(path)).toBe(mode);
   }
@@ -163,11 +164,11 @@ describe('a file that cannot be the store is refused and left as it is', () => {
   test('a newer schema', async () => {
     const path = newPath();
     await savedAt(path);
-    handmade(path, 'PRAGMA user_version = 2');
-    await expectRefused(path, /newer Lingpai \(schema 2; this one knows 1\)/);
+    handmade(path, 'PRAGMA user_version = 3');
+    await expectRefused(path, /newer Lingpai \(schema 3; this one knows 2\)/);
     // What was refused is let go of.
-    handmade(path, 'PRAGMA user_version = 1');
-    await SqliteStore.open(path).close();
+    handmade(path, 'PRAGMA user_version = 2');
+    await openAt(path).close();
   });
 
   test.each([
@@ -185,33 +186,33 @@ describe('a file that cannot be the store is refused and left as it is', () => {
     const path = newPath();
     await savedAt(path);
     handmade(path, 'DROP TABLE app');
-    await expectStoreError(() => SqliteStore.open(path), path, /is damaged/);
+    await expectStoreError(() => openAt(path), path, /is damaged/);
   });
 });
 
 describe('a place where no store can be', () => {
   test('a folder that does not exist', async () => {
     const path = newPath('no-such-folder/lingpai.db');
-    await expectStoreError(() => SqliteStore.open(path), path, /folder does not exist/);
+    await expectStoreError(() => openAt(path), path, /folder does not exist/);
     expect(existsSync(dirname(path))).toBe(false);
   });
 
   test('a file as folder', async () => {
     const path = newPath();
     writeFileSync(path, '');
-    await expectStoreError(() => SqliteStore.open(join(path, 'x.db')), path, /is a file and not a folder/);
+    await expectStoreError(() => openAt(join(path, 'x.db')), path, /is a file and not a folder/);
   });
 
   test('a folder as file', async () => {
     const path = newPath();
     mkdirSync(path);
-    await expectStoreError(() => SqliteStore.open(path), path, /is not a file/);
+    await expectStoreError(() => openAt(path), path, /is not a file/);
   });
 
   // No permission bits hold root back, but nobody can make a file in /sys.
   test.runIf(process.platform === 'linux')('a read-only folder', async () => {
     const path = '/sys/lingpai-test.db';
-    await expectStoreError(() => SqliteStore.open(path), path, /cannot be written/);
+    await expectStoreError(() => openAt(path), path, /cannot be written/);
   });
 
   test('a read-only file, a read-only folder with a file', async () => {
@@ -219,10 +220,10 @@ describe('a place where no store can be', () => {
     await savedAt(path);
     await asOrdinaryUser([dirname(path), path], async () => {
       chmodSync(path, 0o400);
-      await expectStoreError(() => SqliteStore.open(path), path, /cannot be (read or )?written/);
+      await expectStoreError(() => openAt(path), path, /cannot be (read or )?written/);
       chmodSync(path, 0o600);
       chmodSync(dirname(path), 0o500);
-      await expectStoreError(() => SqliteStore.open(path), path, /cannot be (read or )?written/);
+      await expectStoreError(() => openAt(path), path, /cannot be (read or )?written/);
       chmodSync(dirname(path), 0o700);
     });
   });
@@ -264,18 +265,44 @@ describe('a damaged record', () => {
     const db = new DatabaseSync(path);
     db.prepare('UPDATE app SET record = ?').run(text);
     db.close();
-    const store = SqliteStore.open(path);
+    const store = openAt(path);
     await expectStoreError(() => store.load(), path, words);
     await expectStoreError(() => store.load(), path, /app wx0001 is damaged/);
     await store.close();
   });
 });
 
+describe('a commit that fails', () => {
+  test('fails all that share it, and leaves nothing of them', async () => {
+    const path = newPath();
+    const db = openDatabase(path);
+    const { store } = storeIn(db, path);
+    // A reference that is checked at the commit and not before.
+    db.exec('CREATE TABLE child (id REFERENCES app (app_id) DEFERRABLE INITIALLY DEFERRED)');
+    db.exec("CREATE TEMP TRIGGER orphan AFTER INSERT ON app BEGIN INSERT INTO child VALUES ('nobody'); END");
+    const saves = ['wx1', 'wx2'].map((appId) => store.save(record({ appId })));
+    for (const save of saves) await expectStoreError(() => save, path, /cannot be used/);
+    expect(await store.load()).toEqual([]);
+    db.exec('DROP TRIGGER orphan');
+    await store.save(record());
+    expect(await store.load()).toEqual([record()]);
+    await store.close();
+  });
+});
+
+test('what comes after the store was closed is rejected', async () => {
+  const path = newPath();
+  const { store, ledger } = storeIn(openDatabase(path), path);
+  await store.close();
+  await expectStoreError(() => store.save(record()), path, /cannot be used/);
+  await expectStoreError(() => ledger.count('wx1', undefined, 0), path, /cannot be used/);
+});
+
 describe('a disk that is full while the broker runs', () => {
   test('the save rejects, the old records are intact, and later saves succeed once there is room', async () => {
     const path = newPath();
     const db = openDatabase(path);
-    const store = new SqliteStore(db, path);
+    const store = storeIn(db, path).store;
     await store.save(record());
     // SQLite reports a file that may not grow just as it reports a disk that is full.
     db.exec('PRAGMA max_page_count = 1');
@@ -286,37 +313,35 @@ describe('a disk that is full while the broker runs', () => {
     db.exec('PRAGMA max_page_count = 10000');
     await store.save(large);
     await store.close();
-    const again = SqliteStore.open(path);
+    const again = openAt(path);
     expect(await again.load()).toEqual([large]);
     await again.close();
   });
 });
 
-test('a commit that fails half-way leaves nothing of it, and the next one is whole', async () => {
+test('a save that fails leaves nothing of it, and does not harm those that share its commit', async () => {
   const path = newPath();
   const db = openDatabase(path);
-  const store = new SqliteStore(db, path);
+  const store = storeIn(db, path).store;
   db.exec(
     "CREATE TEMP TRIGGER refuse BEFORE INSERT ON app WHEN new.app_id = 'wx2' BEGIN SELECT RAISE(FAIL, 'no'); END",
   );
   const saves = ['wx1', 'wx2', 'wx3'].map((appId) => store.save(record({ appId })));
-  for (const save of saves) await expectStoreError(() => save, path, /cannot be used/);
-  expect(await store.load()).toEqual([]);
-  db.exec('DROP TRIGGER refuse');
-  await store.save(record());
-  expect(await store.load()).toEqual([record()]);
+  await expectStoreError(() => saves[1], path, /cannot be used/);
+  await Promise.all([saves[0], saves[2]]);
+  expect(await store.load()).toEqual([record({ appId: 'wx1' }), record({ appId: 'wx3' })]);
   await store.close();
 });
 
 describe('two brokers and one file', () => {
   test('the second one in the same process is refused, and the first goes on', async () => {
     const path = newPath();
-    const first = SqliteStore.open(path);
-    for (let i = 0; i < 2; i++) await expectStoreError(() => SqliteStore.open(path), path, /in use by another process/);
+    const first = openAt(path);
+    for (let i = 0; i < 2; i++) await expectStoreError(() => openAt(path), path, /in use by another process/);
     await first.save(record());
     expect(await first.load()).toEqual([record()]);
     await first.close();
-    await SqliteStore.open(path).close();
+    await openAt(path).close();
   });
 
   test('a process that is killed between and during saves loses nothing that was durable, and its lock', async () => {
@@ -328,13 +353,13 @@ describe('two brokers and one file', () => {
       for await (const line of lines) {
         acknowledged.push(Number(line));
         if (acknowledged.length === saves) {
-          await expectStoreError(() => SqliteStore.open(path), path, /in use by another process/);
+          await expectStoreError(() => openAt(path), path, /in use by another process/);
           kill();
         }
       }
       const last = acknowledged.at(-1) ?? 0;
       expect(last).toBeGreaterThanOrEqual(before + saves);
-      const store = SqliteStore.open(path);
+      const store = openAt(path);
       const [app, ...others] = await store.load();
       await store.close();
       // The save after the last acknowledged one may have been durable already.

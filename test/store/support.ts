@@ -1,9 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
-import type { StoredApp, StoredToken } from '../../src/core/ports.ts';
+import type { Store, StoredApp, StoredToken } from '../../src/core/ports.ts';
+import { openDatabase } from '../../src/store/database.ts';
 import { StoreError } from '../../src/store/errors.ts';
+import { storeIn } from '../../src/store/open.ts';
 
 /** What no error may show. */
 export const TOKEN = '77_the-token-value-itself';
@@ -34,6 +36,11 @@ export function newPath(name = 'lingpai.db'): string {
   const folder = mkdtempSync(join(tmpdir(), 'lingpai-store-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   return join(folder, name);
+}
+
+/** The store in this file, which is made where there is none. */
+export function openAt(path: string): Store {
+  return storeIn(openDatabase(path), resolve(path)).store;
 }
 
 /** The StoreError with which this fails: it names `file`, says `words` and shows no token. */

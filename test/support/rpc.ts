@@ -5,6 +5,7 @@ import { type DescMessage, fromBinary, type MessageShape } from '@bufbuild/proto
 import { anyUnpack } from '@bufbuild/protobuf/wkt';
 import {
   type Client,
+  type ClientDuplexStream,
   type ClientReadableStream,
   credentials,
   loadPackageDefinition,
@@ -124,6 +125,11 @@ export class ForeignClient {
 
   stream(method: string, request: object): Reader {
     return new Reader((this.#client as Answer)[method](request));
+  }
+
+  /** An open bidirectional call. */
+  duplex(method: string): ClientDuplexStream<object, Answer> {
+    return (this.#client as Answer)[method]();
   }
 
   [Symbol.dispose](): void {

@@ -5,16 +5,21 @@ import { createServer as createTcpServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import type { TokenCall } from '../../src/core/ports.ts';
 import type { WeChatCall } from '../../src/wechat/client.ts';
+import { messageCall } from '../../src/wechat/messages.ts';
 import { tokenId } from '../../src/wechat/token-id.ts';
 import { FakeClock } from '../support/clock.ts';
 import {
   APP,
   bodyOf,
+  CHANNELS,
   clientOf,
+  deliveryOf,
+  FORM_ID,
   failureOf,
   listen,
   never,
   nobody,
+  OPENID,
   PROXY_PASSWORD,
   SECRET,
   serveBytes,
@@ -355,4 +360,88 @@ test('many calls at once each get their own answer', async () => {
   const ids = Array.from({ length: 300 }, (_, i) => `wx${i}`);
   const grants = await Promise.all(ids.map((appId) => client.fetchToken({ ...APP, appId }, call, never())));
   expect(grants.map((grant) => grant.value)).toEqual(ids.map((id) => `token-of-${id}`));
+});
+
+describe('messages', () => {
+  const SENT = '{"errcode":0,"errmsg":"ok","msgid":3456789012345678901}';
+
+  test.each([
+    ['mini_program', '/cgi-bin/message/wxopen/template/send'],
+    ['subscribe', '/cgi-bin/message/subscribe/send'],
+    ['official_account', '/cgi-bin/message/template/send'],
+  ] as const)('%s is a POST with the token in the query', async (kind, path) => {
+    let seen: { request: IncomingMessage; url: URL; body: unknown } | undefined;
+    const url = await serveHttp(async (request, response) => {
+      const body = JSON.parse(await bodyOf(request));
+      seen = { request, url: new URL(request.url ?? '', 'http://wechat'), body };
+      response.end(SENT);
+    });
+    const delivery = deliveryOf(CHANNELS[kind]);
+    const sent = await clientOf(`${url}/wechat`).send(delivery, 'a+b&c', never());
+    expect(sent).toEqual({ messageId: '3456789012345678901', rid: '' });
+    expect(seen?.request.method).toBe('POST');
+    expect(seen?.request.headers['content-type']).toBe('application/json');
+    expect(seen?.url.pathname).toBe(`/wechat${path}`);
+    expect([...(seen?.url.searchParams ?? [])]).toEqual([['access_token', 'a+b&c']]);
+    expect(seen?.body).toEqual(messageCall(delivery).body);
+  });
+
+  test('nobody listens: unsent', async () => {
+    const call = clientOf(await nobody()).send(deliveryOf(CHANNELS.subscribe), TOKEN, never());
+    expect(await failureOf(call)).toMatchObject({ reason: 'UPSTREAM_UNREACHABLE', effect: 'unsent' });
+  });
+
+  test('a signal that is aborted already: unsent', async () => {
+    const call = clientOf(await nobody()).send(deliveryOf(CHANNELS.subscribe), TOKEN, AbortSignal.abort());
+    expect(await failureOf(call)).toMatchObject({ reason: 'UPSTREAM_TIMEOUT', effect: 'unsent' });
+  });
+
+  test.each(Object.values(CHANNELS))('a reset after $kind was sent: unknown, and sent once', async (channel) => {
+    let requests = 0;
+    const url = await serveHttp(async (request) => {
+      requests++;
+      await bodyOf(request);
+      request.socket.resetAndDestroy();
+    });
+    const error = await failureOf(clientOf(url).send(deliveryOf(channel), TOKEN, never()));
+    expect(error).toMatchObject({ reason: 'UPSTREAM_UNREACHABLE', effect: 'unknown' });
+    expect(requests).toBe(1);
+  });
+
+  test('a message whose answer never comes ends with its signal: unknown', async () => {
+    const { url, arrived } = await hanging();
+    const caller = new AbortController();
+    const failure = failureOf(clientOf(url).send(deliveryOf(CHANNELS.subscribe), TOKEN, caller.signal));
+    await arrived;
+    caller.abort();
+    expect(await failure).toMatchObject({ reason: 'UPSTREAM_TIMEOUT', effect: 'unknown' });
+  });
+
+  test('a cut answer: unknown; an errcode: refused, and no error shows the token, the openid or the form_id', async () => {
+    const answers = [SENT.slice(0, -4), JSON.stringify({ errcode: 41029, errmsg: `used ${FORM_ID} of ${OPENID}` })];
+    const url = await serveHttp((_, response) => response.end(answers.shift()));
+    const client = clientOf(url);
+    const send = () => failureOf(client.send(deliveryOf(CHANNELS.mini_program), TOKEN, never()));
+    expect(await send()).toMatchObject({ reason: 'UPSTREAM_MALFORMED', effect: 'unknown' });
+    expect(await send()).toMatchObject({
+      reason: 'FORM_ID_USED',
+      effect: 'refused',
+      answer: { errmsg: 'used *** of ***' },
+    });
+  });
+
+  test('observe is told of each channel', async () => {
+    const calls: WeChatCall[] = [];
+    const answers = [SENT, '{"errcode":43101,"errmsg":"no"}', '<html>'];
+    const url = await serveHttp((_, response) => response.end(answers.shift()));
+    const client = clientOf(url, { observe: (call) => calls.push(call) });
+    await client.send(deliveryOf(CHANNELS.official_account), TOKEN, never());
+    await failureOf(client.send(deliveryOf(CHANNELS.subscribe), TOKEN, never()));
+    await failureOf(client.send(deliveryOf(CHANNELS.mini_program), TOKEN, never()));
+    expect(calls.map(({ endpoint, result }) => [endpoint, result])).toEqual([
+      ['message_official_account', 'ok'],
+      ['message_subscribe', '43101'],
+      ['message_mini_program', 'UPSTREAM_MALFORMED'],
+    ]);
+  });
 });

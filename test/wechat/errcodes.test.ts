@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Recovery, UpstreamReason } from '../../src/core/errors.ts';
-import { TOKEN_REFUSED, tokenError } from '../../src/wechat/errcodes.ts';
+import { messageError, TOKEN_REFUSED, tokenError } from '../../src/wechat/errcodes.ts';
 
 const BACKOFF: Recovery = { kind: 'backoff' };
 const minutes = (count: number): Recovery => ({ kind: 'pause', ms: count * 60_000 });
@@ -70,6 +70,77 @@ describe('tokenError', () => {
     const near = 'x'.repeat(297);
     expect(tokenError(40125, 'secret a/b c or a%2Fb%20c', [secret, '']).answer?.errmsg).toBe('secret *** or ***');
     expect(tokenError(40125, near + secret, [secret]).message).not.toContain('a/b');
+  });
+});
+
+const NEVER: Recovery = { kind: 'never' };
+
+const MESSAGE_TABLE: readonly (readonly [number, UpstreamReason, Recovery, RegExp])[] = [
+  [-1, 'UPSTREAM_BUSY', BACKOFF, /busy/],
+  [40001, 'TOKEN_REFUSED', BACKOFF, /access_token/],
+  [40014, 'TOKEN_REFUSED', BACKOFF, /access_token/],
+  [42001, 'TOKEN_REFUSED', BACKOFF, /access_token/],
+  [40003, 'OPENID_INVALID', NEVER, /openid in `to_user`/],
+  [40037, 'TEMPLATE_ID_INVALID', NEVER, /`template_id`.*console/],
+  [41030, 'PAGE_INVALID', NEVER, /`page`/],
+  [47003, 'DATA_INVALID', NEVER, /`data`.*kind and length/],
+  [41028, 'FORM_ID_INVALID', NEVER, /form_id.*7 days/],
+  [41029, 'FORM_ID_USED', NEVER, /form_id has been used/],
+  [43101, 'CONSENT_MISSING', NEVER, /not agreed/],
+  [43117, 'TOO_FREQUENT', minutes(1), /too often/],
+  [45009, 'DAILY_QUOTA_EXHAUSTED', { kind: 'daily_quota' }, /daily quota of messages/],
+  [45011, 'MINUTE_QUOTA_EXHAUSTED', { kind: 'minute_quota' }, /messages for this minute/],
+  [45103, 'INTERFACE_RETIRED', NEVER, /retired.*2020-01-10.*channel `subscribe`/],
+  [45109, 'INTERFACE_RETIRED', NEVER, /retired.*2020-01-10.*channel `subscribe`/],
+  [48001, 'INTERFACE_NOT_GRANTED', minutes(5), /may not call.*wrong kind/],
+  [48004, 'ACCOUNT_CLOSED', minutes(5), /closed/],
+  [50002, 'ACCOUNT_CLOSED', minutes(5), /closed/],
+  [50004, 'ACCOUNT_CLOSED', minutes(5), /closed/],
+  [50007, 'ACCOUNT_CLOSED', minutes(5), /closed/],
+  [40164, 'IP_NOT_ALLOWED', minutes(5), /allow-list/],
+  [61004, 'IP_NOT_ALLOWED', minutes(5), /allow-list/],
+  // What a token call knows and a message call does not.
+  [40013, 'MESSAGE_REFUSED', NEVER, /WeChat refused the message/],
+  [40125, 'MESSAGE_REFUSED', NEVER, /WeChat refused the message/],
+  [43002, 'MESSAGE_REFUSED', NEVER, /WeChat refused the message/],
+  [99999, 'MESSAGE_REFUSED', NEVER, /WeChat refused the message/],
+];
+
+describe('messageError', () => {
+  test.each(MESSAGE_TABLE)('%i is %s', (errcode, reason, recovery, words) => {
+    const error = messageError(errcode, 'as it is rid: 5f0e1a2b-3c4d5e6f-708192a3');
+    expect(error).toMatchObject({
+      reason,
+      recovery,
+      effect: 'refused',
+      answer: { errcode, errmsg: 'as it is', rid: '5f0e1a2b-3c4d5e6f-708192a3' },
+    });
+    expect(error.message).toMatch(words);
+    expect(error.message).toContain(`(errcode ${errcode}, as it is, rid 5f0e1a2b-3c4d5e6f-708192a3)`);
+  });
+
+  test('names the IP address that WeChat refuses', () => {
+    const errmsg = 'invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 1-2-3';
+    expect(messageError(40164, errmsg).message).toContain('Add 203.0.113.7 in the WeChat console');
+  });
+
+  test('takes secrets out, the longest first, the shortest where they stand alone, and no part of the rid', () => {
+    expect(messageError(40003, 'invalid openid oABC-1, form oABC', ['oABC', 'oABC-1']).answer?.errmsg).toBe(
+      'invalid openid ***, form ***',
+    );
+    expect(messageError(45103, 'invalid form id f, openid o1', ['f', 'o1']).answer?.errmsg).toBe(
+      'invalid form id ***, openid ***',
+    );
+    expect(messageError(41028, 'b-1: no user cafe rid: 1-cafe-3', ['b', 'cafe']).answer).toEqual({
+      errcode: 41028,
+      errmsg: 'b-1: no user ***',
+      rid: '1-cafe-3',
+    });
+    expect(messageError(40003, 'invalid openid o\u0001A rid: 1-2-3', ['o\u0001A']).answer).toEqual({
+      errcode: 40003,
+      errmsg: 'invalid openid ***',
+      rid: '1-2-3',
+    });
   });
 });
 

@@ -5,6 +5,8 @@ import { createServer as createTcpServer } from 'node:net';
 import { inspect } from 'node:util';
 import { expect, onTestFinished } from 'vitest';
 import { UpstreamError } from '../../src/core/errors.ts';
+import type { Channel, Message } from '../../src/core/messages/message.ts';
+import type { Delivery } from '../../src/core/messages/ports.ts';
 import type { App } from '../../src/core/ports.ts';
 import type { WeChatClientOptions } from '../../src/wechat/client.ts';
 import { WeChatClient } from '../../src/wechat/client.ts';
@@ -14,11 +16,48 @@ import { FakeClock } from '../support/clock.ts';
 export const SECRET = 's3cret/+of the app';
 export const TOKEN = '77_the-token-value-itself';
 export const PROXY_PASSWORD = 'hunter2';
+export const OPENID = 'oOPENID/+of a user';
+export const FORM_ID = 'form-id-of-a-user';
 
 export const APP: App = { appId: 'wx0001', secret: SECRET, issuer: 'stable' };
 
 /** A signal that never aborts. */
 export const never = (): AbortSignal => new AbortController().signal;
+
+/** A message by each channel, with all that the channel has. */
+export const CHANNELS: { readonly [K in Channel['kind']]: Channel & { kind: K } } = {
+  mini_program: { kind: 'mini_program', formId: '', emphasisKeyword: 'keyword1' },
+  subscribe: { kind: 'subscribe', miniProgramState: 'trial', lang: 'en_US' },
+  official_account: {
+    kind: 'official_account',
+    url: 'https://lingpai.test/a?b=c',
+    miniProgramAppId: 'wx0002',
+    miniProgramPage: 'pages/order?id=1',
+  },
+};
+
+/** A message with its permit, as the broker hands it over. */
+export function deliveryOf(
+  channel: Channel,
+  change: Partial<Message> = {},
+  permit: Partial<Omit<Delivery, 'message'>> = {},
+): Delivery {
+  return {
+    message: {
+      appId: APP.appId,
+      toUser: OPENID,
+      templateId: 'T1',
+      page: 'pages/index?a=b',
+      data: { keyword1: { value: '订单"1"', color: '#173177' }, keyword2: { value: 'two', color: '' } },
+      idempotencyKey: 'key',
+      channel,
+      ...change,
+    },
+    formId: channel.kind === 'mini_program' ? FORM_ID : '',
+    clientMsgId: channel.kind === 'official_account' ? 'send-1' : '',
+    ...permit,
+  };
+}
 
 /** A client that is closed when the test ends. */
 export function clientOf(baseUrl: string, options: Partial<WeChatClientOptions> = {}): WeChatClient {
@@ -82,6 +121,10 @@ export async function failureOf(call: Promise<unknown>): Promise<UpstreamError> 
 export function expectNoSecret(error: unknown): void {
   const { stack, cause } = error as Error;
   const text = [inspect(error, { depth: null, showHidden: true }), JSON.stringify(error), stack, inspect(cause)].join();
-  const forms = [SECRET, encodeURIComponent(SECRET), new URLSearchParams({ s: SECRET }).toString().slice(2)];
-  for (const secret of [...forms, TOKEN, PROXY_PASSWORD]) expect(text.includes(secret)).toBe(false);
+  const forms = [SECRET, OPENID].flatMap((secret) => [
+    secret,
+    encodeURIComponent(secret),
+    new URLSearchParams({ s: secret }).toString().slice(2),
+  ]);
+  for (const secret of [...forms, TOKEN, PROXY_PASSWORD, FORM_ID]) expect(text.includes(secret)).toBe(false);
 }

@@ -69,6 +69,7 @@ function longestPauseMs(error: UpstreamError | LingpaiError, plannedMs: number):
   const { recovery } = error;
   switch (recovery.kind) {
     case 'backoff':
+    case 'never':
       return 0;
     case 'pause':
       return recovery.ms;

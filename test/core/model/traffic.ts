@@ -1,4 +1,4 @@
-import { type CallKind, callKinds } from '../../../src/sandbox/calls.ts';
+import { type CallKind, callKinds, noCounts } from '../../../src/sandbox/calls.ts';
 import { HOUR, SECOND, type World } from '../../support/world.ts';
 import type { Findings } from './findings.ts';
 
@@ -23,7 +23,7 @@ export class Traffic {
   readonly #world: World;
   readonly #findings: Findings;
   readonly #appId: string;
-  readonly #counts: Record<CallKind, number> = { classic: 0, stable: 0, stable_force: 0, probe: 0 };
+  readonly #counts: Record<CallKind, number> = noCounts();
   #active: Active[] = [];
   /** When calls were made and when something happened that may cause some, in monotonic time, within an hour. */
   readonly #calls: number[] = [];

@@ -6,7 +6,7 @@ export const bug: Bug = {
     'a whole company is in the log, in the error tracker, and in the status that every watcher sees.',
   edits: [
     {
-      file: 'src/wechat/answers.ts',
+      file: 'src/wechat/fields.ts',
       find: `throw malformed('text that is not whole JSON')`,
       replace: "throw malformed('text that is not whole JSON: '.concat(body))",
     },

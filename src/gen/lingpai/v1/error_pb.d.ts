@@ -195,6 +195,132 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_INTERNAL = 24;
    */
   INTERNAL = 24,
+
+  /**
+   * FAILED_PRECONDITION. The request has no form_id, and no usable permit of the user is in the ledger.
+   *
+   * @generated from enum value: ERROR_REASON_PERMIT_MISSING = 25;
+   */
+  PERMIT_MISSING = 25,
+
+  /**
+   * INVALID_ARGUMENT. The idempotency_key was used for a message with other content.
+   *
+   * @generated from enum value: ERROR_REASON_IDEMPOTENCY_KEY_REUSED = 26;
+   */
+  IDEMPOTENCY_KEY_REUSED = 26,
+
+  /**
+   * UNKNOWN. The request was written and no answer came: the message may have been sent. It is not sent again.
+   *
+   * @generated from enum value: ERROR_REASON_DELIVERY_UNKNOWN = 27;
+   */
+  DELIVERY_UNKNOWN = 27,
+
+  /**
+   * RESOURCE_EXHAUSTED. The app's own daily quota of messages (`messages.daily_quota`) is spent. RetryInfo says when it resets.
+   *
+   * @generated from enum value: ERROR_REASON_SEND_QUOTA_EXHAUSTED = 28;
+   */
+  SEND_QUOTA_EXHAUSTED = 28,
+
+  /**
+   * RESOURCE_EXHAUSTED. More messages of the app are waiting than may wait (`messages.rate`, `messages.concurrency`).
+   *
+   * @generated from enum value: ERROR_REASON_SEND_LIMIT_EXCEEDED = 29;
+   */
+  SEND_LIMIT_EXCEEDED = 29,
+
+  /**
+   * UNAVAILABLE. WeChat refused the token (40001, 40014, 42001), also the one that replaced it.
+   *
+   * @generated from enum value: ERROR_REASON_TOKEN_REFUSED = 30;
+   */
+  TOKEN_REFUSED = 30,
+
+  /**
+   * UNAVAILABLE. The ledger cannot be written, and without its record nothing is sent.
+   *
+   * @generated from enum value: ERROR_REASON_LEDGER_UNAVAILABLE = 31;
+   */
+  LEDGER_UNAVAILABLE = 31,
+
+  /**
+   * INVALID_ARGUMENT. WeChat does not know the openid (40003).
+   *
+   * @generated from enum value: ERROR_REASON_OPENID_INVALID = 32;
+   */
+  OPENID_INVALID = 32,
+
+  /**
+   * INVALID_ARGUMENT. WeChat does not know the template_id (40037).
+   *
+   * @generated from enum value: ERROR_REASON_TEMPLATE_ID_INVALID = 33;
+   */
+  TEMPLATE_ID_INVALID = 33,
+
+  /**
+   * INVALID_ARGUMENT. WeChat does not accept the page (41030).
+   *
+   * @generated from enum value: ERROR_REASON_PAGE_INVALID = 34;
+   */
+  PAGE_INVALID = 34,
+
+  /**
+   * INVALID_ARGUMENT. WeChat does not accept the data (47003).
+   *
+   * @generated from enum value: ERROR_REASON_DATA_INVALID = 35;
+   */
+  DATA_INVALID = 35,
+
+  /**
+   * FAILED_PRECONDITION. The form_id is wrong or has expired (41028).
+   *
+   * @generated from enum value: ERROR_REASON_FORM_ID_INVALID = 36;
+   */
+  FORM_ID_INVALID = 36,
+
+  /**
+   * FAILED_PRECONDITION. The form_id has been used (41029).
+   *
+   * @generated from enum value: ERROR_REASON_FORM_ID_USED = 37;
+   */
+  FORM_ID_USED = 37,
+
+  /**
+   * FAILED_PRECONDITION. The user's consent to this subscription message is missing or used up (43101).
+   *
+   * @generated from enum value: ERROR_REASON_CONSENT_MISSING = 38;
+   */
+  CONSENT_MISSING = 38,
+
+  /**
+   * RESOURCE_EXHAUSTED. The user is sent messages too often (43117).
+   *
+   * @generated from enum value: ERROR_REASON_TOO_FREQUENT = 39;
+   */
+  TOO_FREQUENT = 39,
+
+  /**
+   * FAILED_PRECONDITION. WeChat has retired the interface (45103, 45109). Use channel `subscribe` in place of `mini_program`.
+   *
+   * @generated from enum value: ERROR_REASON_INTERFACE_RETIRED = 40;
+   */
+  INTERFACE_RETIRED = 40,
+
+  /**
+   * FAILED_PRECONDITION. The account may not call the interface, or it is of the wrong kind for the channel (48001).
+   *
+   * @generated from enum value: ERROR_REASON_INTERFACE_NOT_GRANTED = 41;
+   */
+  INTERFACE_NOT_GRANTED = 41,
+
+  /**
+   * FAILED_PRECONDITION. WeChat refused the message with an errcode that has no reason of its own.
+   *
+   * @generated from enum value: ERROR_REASON_MESSAGE_REFUSED = 42;
+   */
+  MESSAGE_REFUSED = 42,
 }
 
 /**

@@ -1,0 +1,37 @@
+import { readFile } from 'node:fs/promises';
+import { review as findings } from '../core/review/review.ts';
+import { REVIEW_WORDS } from '../core/review/words.ts';
+import { Failure } from './exit.ts';
+import { readConfig } from './serve.ts';
+
+/** `lingpai review`: WeChat's review rules, without a broker. Exit code 1: there is something to object to. */
+export async function review(options: {
+  title: string;
+  keyword?: readonly string[];
+  existing?: string;
+  config?: string;
+  json?: boolean;
+}): Promise<void> {
+  const { title, keyword = [], existing, config, json = false } = options;
+  const words = config === undefined ? REVIEW_WORDS : (await readConfig(config)).reviewWords;
+  const existingTitles = existing === undefined ? [] : await readTitles(existing);
+  const found = findings({ title, keywords: keyword.map(toKeyword), existingTitles }, words);
+  if (json) process.stdout.write(`${JSON.stringify({ findings: found })}\n`);
+  else {
+    for (const { rule, message } of found) process.stdout.write(`${rule}  ${message}\n`);
+    if (found.length === 0) process.stdout.write('nothing to object to\n');
+  }
+  if (found.length > 0) throw new Failure(`${found.length} finding${found.length === 1 ? '' : 's'}`);
+}
+
+function toKeyword(text: string): { name: string; example: string } {
+  const at = text.indexOf('=');
+  return at < 0 ? { name: text, example: '' } : { name: text.slice(0, at), example: text.slice(at + 1) };
+}
+
+async function readTitles(path: string): Promise<string[]> {
+  const text = await readFile(path, 'utf8').catch((error: Error) => {
+    throw new Failure(`--existing ${path} cannot be read: ${error.message}`, 2);
+  });
+  return text.split(/\r?\n/).flatMap((line) => line.trim() || []);
+}

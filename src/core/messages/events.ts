@@ -1,0 +1,43 @@
+import type { Reason, UpstreamReason } from '../errors.ts';
+import type { Channel } from './message.ts';
+
+/** What happens to messages, for logs and metrics. It never holds an openid, a form_id, a key, a token or content. */
+export type MessageEvent =
+  /** `arrived`: a repeated attempt was told that the message had arrived before. */
+  | { type: 'message_sent'; appId: string; channel: Channel['kind']; arrived: boolean; durationMs: number }
+  /** It was certainly not sent. `errcode`: WeChat's, where it answered. `kept`: for those who repeat its key. */
+  | {
+      type: 'message_refused';
+      appId: string;
+      channel: Channel['kind'];
+      reason: Reason;
+      errcode: number | null;
+      kept: boolean;
+      durationMs: number;
+    }
+  | { type: 'message_unknown'; appId: string; channel: Channel['kind']; durationMs: number }
+  /** The outcome of an earlier call was answered again. */
+  | { type: 'message_replayed'; appId: string; channel: Channel['kind']; outcome: 'sent' | 'refused' | 'unknown' }
+  /** An attempt failed and another follows. */
+  | {
+      type: 'message_retried';
+      appId: string;
+      channel: Channel['kind'];
+      /** Why: WeChat was busy, it refused the token or the permit, or nobody knows whether the message arrived. */
+      step: 'retry' | 'refresh' | 'redraw' | 'repeat';
+      reason: Reason;
+    }
+  /** Messages of this app and channel are refused at once for so long. */
+  | { type: 'channel_closed'; appId: string; channel: Channel['kind']; reason: UpstreamReason; forMs: number }
+  /** WeChat took a message again. */
+  | { type: 'channel_opened'; appId: string; channel: Channel['kind'] }
+  /** `retryInMs` null: not by itself. */
+  | {
+      type: 'ledger_failed';
+      appId: string;
+      operation: 'begin' | 'redraw' | 'settle';
+      error: unknown;
+      retryInMs: number | null;
+    }
+  /** A settlement that had failed is durable. */
+  | { type: 'ledger_recovered'; appId: string };

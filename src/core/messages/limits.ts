@@ -1,0 +1,185 @@
+import type { Clock, Timer } from '../clock.ts';
+import { LingpaiError, type UpstreamError } from '../errors.ts';
+import type { MessageEvent } from './events.ts';
+import { freedError } from './failures.ts';
+import { afterFailure, afterProbe, type Gate, OPEN, passage } from './gate.ts';
+import type { Channel } from './message.ts';
+import { afterMessage, givenBack, type Pace, RESTED, waitMs } from './pace.ts';
+import type { MessageSettings } from './ports.ts';
+
+/** The right to send one message now. It must be disposed of when the message has ended. */
+export interface Turn extends Disposable {
+  /**
+   * Tells what came of an attempt. `failure` undefined: WeChat took it. `startedAt` is its wall-clock time. Returns for how
+   * many milliseconds the channel is shut now; undefined: it is not.
+   */
+  learn(failure: UpstreamError | undefined, startedAt: number): number | undefined;
+  /** No attempt was made: the rate is not used up. */
+  giveBack(): void;
+}
+
+interface Waiter {
+  readonly channel: Channel['kind'];
+  readonly grant: (turn: Turn) => void;
+  readonly refuse: (error: LingpaiError) => void;
+}
+
+/** The least that those are told to wait for whom there was no room. */
+const NO_ROOM_MS = 1_000;
+
+/** One app's limits: how many messages are under way, how fast they follow, how many wait, and which channels are shut. */
+export class Limits {
+  readonly #clock: Clock;
+  readonly #appId: string;
+  readonly #settings: MessageSettings;
+  readonly #observe: (event: MessageEvent) => void;
+  readonly #gates = new Map<Channel['kind'], Gate>();
+  /** In the order of their coming. */
+  readonly #waiting = new Set<Waiter>();
+  #underWay = 0;
+  #pace: Pace = RESTED;
+  #timer: Timer | undefined;
+
+  constructor(options: {
+    clock: Clock;
+    appId: string;
+    settings: MessageSettings;
+    observe: (event: MessageEvent) => void;
+  }) {
+    this.#clock = options.clock;
+    this.#appId = options.appId;
+    this.#settings = options.settings;
+    this.#observe = options.observe;
+  }
+
+  /**
+   * Resolves when it is the message's turn. Rejects with LingpaiError when its channel is shut, or is while it waits, and
+   * when as many wait as may; with the signal's reason when the caller leaves.
+   */
+  enter(channel: Channel['kind'], signal: AbortSignal): Promise<Turn> {
+    const refusal = this.#refusal(channel);
+    if (refusal) return Promise.reject(refusal);
+    if (this.#waiting.size === 0 && this.#roomInMs() === 0) return Promise.resolve(this.#grant(channel));
+    if (this.#waiting.size >= this.#settings.maxWaiting) return Promise.reject(this.#noRoom());
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        this.#waiting.delete(waiter);
+        this.#pump();
+        reject(signal.reason);
+      };
+      const end = () => {
+        this.#waiting.delete(waiter);
+        signal.removeEventListener('abort', leave);
+      };
+      const waiter: Waiter = {
+        channel,
+        grant: (turn) => {
+          end();
+          resolve(turn);
+        },
+        refuse: (error) => {
+          end();
+          reject(error);
+        },
+      };
+      signal.addEventListener('abort', leave, { once: true });
+      this.#waiting.add(waiter);
+      this.#pump();
+    });
+  }
+
+  /** Lets in whoever may go, and sees to it that the next are let in when they may. */
+  #pump(): void {
+    this.#timer?.cancel();
+    for (const waiter of this.#waiting) {
+      const refusal = this.#refusal(waiter.channel);
+      if (refusal) {
+        waiter.refuse(refusal);
+        continue;
+      }
+      const delayMs = this.#roomInMs();
+      if (delayMs > 0) {
+        if (delayMs < Infinity) this.#timer = this.#clock.schedule(delayMs, () => this.#pump());
+        return;
+      }
+      waiter.grant(this.#grant(waiter.channel));
+    }
+  }
+
+  /** In how many milliseconds one more may go; Infinity: when one ends. */
+  #roomInMs(): number {
+    if (this.#underWay >= this.#settings.concurrency) return Infinity;
+    return waitMs(this.#pace, this.#clock.monotonic(), this.#settings.ratePerSecond);
+  }
+
+  #grant(channel: Channel['kind']): Turn {
+    const { ratePerSecond } = this.#settings;
+    const before = this.#gate(channel);
+    const probes = passage(before, this.#clock.now()).kind === 'probe';
+    if (probes && before.kind === 'shut') this.#gates.set(channel, { kind: 'probing', failure: before.failure });
+    this.#underWay++;
+    this.#pace = afterMessage(this.#pace, this.#clock.monotonic(), ratePerSecond);
+    let judged = false;
+    let over = false;
+    return {
+      learn: (failure, startedAt) => {
+        judged ||= failure === undefined || (failure.effect === 'refused' && failure.recovery.kind === 'never');
+        if (failure) this.#failed(channel, failure, startedAt);
+        return this.#refusal(channel)?.retryAfterMs;
+      },
+      giveBack: () => {
+        this.#pace = givenBack(this.#pace, ratePerSecond);
+      },
+      [Symbol.dispose]: () => {
+        if (over) return;
+        over = true;
+        this.#underWay--;
+        if (probes) this.#probed(channel, judged);
+        this.#pump();
+      },
+    };
+  }
+
+  #failed(channel: Channel['kind'], failure: UpstreamError, startedAt: number): void {
+    const { quotaResetHour } = this.#settings;
+    const before = this.#gate(channel);
+    const wallNow = this.#clock.now();
+    const gate = afterFailure(before, failure, { startedAt, wallNow, quotaResetHour });
+    if (gate === before || gate.kind !== 'shut') return;
+    this.#gates.set(channel, gate);
+    const forMs = gate.until - wallNow;
+    this.#observe({ type: 'channel_closed', appId: this.#appId, channel, reason: failure.reason, forMs });
+    for (const waiter of this.#waiting) {
+      const refusal = waiter.channel === channel && this.#refusal(channel);
+      if (refusal) waiter.refuse(refusal);
+    }
+  }
+
+  #probed(channel: Channel['kind'], judged: boolean): void {
+    const before = this.#gate(channel);
+    const gate = afterProbe(before, judged, this.#clock.now());
+    this.#gates.set(channel, gate);
+    if (gate !== before && gate.kind === 'open') {
+      this.#observe({ type: 'channel_opened', appId: this.#appId, channel });
+    }
+  }
+
+  #gate(channel: Channel['kind']): Gate {
+    return this.#gates.get(channel) ?? OPEN;
+  }
+
+  #refusal(channel: Channel['kind']): LingpaiError | undefined {
+    const answer = passage(this.#gate(channel), this.#clock.now());
+    return answer.kind === 'refused' ? freedError(this.#appId, answer.failure, answer.retryAfterMs) : undefined;
+  }
+
+  #noRoom(): LingpaiError {
+    const { ratePerSecond, maxWaiting } = this.#settings;
+    const queueMs = ratePerSecond > 0 ? (this.#waiting.size / ratePerSecond) * 1_000 : 0;
+    return new LingpaiError(`${maxWaiting} messages of the app are waiting for their turn: send more slowly`, {
+      reason: 'SEND_LIMIT_EXCEEDED',
+      appId: this.#appId,
+      retryAfterMs: Math.max(NO_ROOM_MS, queueMs),
+    });
+  }
+}

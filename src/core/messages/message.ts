@@ -1,0 +1,36 @@
+/** The content of one keyword. `color` is `#RRGGBB` or empty. */
+export interface TemplateValue {
+  readonly value: string;
+  readonly color: string;
+}
+
+/** How a message reaches its user, with what is the channel's own. Empty strings: not given. */
+export type Channel =
+  | { readonly kind: 'mini_program'; readonly formId: string; readonly emphasisKeyword: string }
+  | { readonly kind: 'subscribe'; readonly miniProgramState: string; readonly lang: string }
+  | {
+      readonly kind: 'official_account';
+      readonly url: string;
+      readonly miniProgramAppId: string;
+      readonly miniProgramPage: string;
+    };
+
+/** One message to one user. It was checked where it came in. */
+export interface Message {
+  readonly appId: string;
+  /** The openid: personal data, never logged. */
+  readonly toUser: string;
+  readonly templateId: string;
+  readonly page: string;
+  readonly data: Readonly<Record<string, TemplateValue>>;
+  /** Empty: none. */
+  readonly idempotencyKey: string;
+  readonly channel: Channel;
+}
+
+/** WeChat took a message. */
+export interface Sent {
+  /** Decimal digits; exceeds 2^53. Empty where only the fact of its arrival is known. */
+  readonly messageId: string;
+  readonly rid: string;
+}

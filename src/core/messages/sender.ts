@@ -1,0 +1,130 @@
+import { LingpaiError } from '../errors.ts';
+import { join } from '../flight.ts';
+import type { AttemptDeps } from './attempts.ts';
+import { canonicalText } from './digest.ts';
+import { drainingError, keyReusedError } from './failures.ts';
+import { Limits } from './limits.ts';
+import type { Message } from './message.ts';
+import type { MessageSettings } from './ports.ts';
+import { KEY_MS, Sending, type SendingDeps, type SendResult } from './sending.ts';
+import { Settlements } from './settlements.ts';
+
+export type { Tokens } from './attempts.ts';
+export type { SendResult } from './sending.ts';
+
+/** What a Sender needs of the world. */
+export interface SenderDeps extends AttemptDeps {
+  /** A short text that differs where texts differ. */
+  readonly digest: (text: string) => string;
+  /** A name that no other message has or had: it becomes a client_msg_id. */
+  readonly newId: () => string;
+}
+
+/** One message on its way, shared by all who call with its key. */
+interface Call {
+  readonly digest: string;
+  readonly startedAt: number;
+  readonly sending: Sending;
+  /** Ends it for all, as long as it is not begun. */
+  readonly leave: AbortController;
+  readonly result: Promise<SendResult | LingpaiError>;
+  callers: number;
+}
+
+/** Sends messages: each recorded before it leaves, within its app's limits, and never by accident twice. */
+export class Sender {
+  readonly #deps: SenderDeps;
+  readonly #sending: SendingDeps;
+  readonly #settlements: Settlements;
+  readonly #limits = new Map<string, Limits>();
+  /** By app and key, until what became of them is durable. */
+  readonly #keyed = new Map<string, Call>();
+  readonly #calls = new Set<Call>();
+  /** The most by which the wall clock has been ahead of monotonic time. */
+  #ahead = Number.NEGATIVE_INFINITY;
+  #draining = false;
+
+  /** The ledger must have recovered from the process before. */
+  constructor(deps: SenderDeps, settings: MessageSettings) {
+    const { clock, observe } = deps;
+    this.#deps = deps;
+    this.#settlements = new Settlements(deps);
+    this.#sending = {
+      ...deps,
+      settings,
+      settlements: this.#settlements,
+      limits: (appId) => {
+        const limits = this.#limits.get(appId) ?? new Limits({ clock, appId, settings, observe });
+        this.#limits.set(appId, limits);
+        return limits;
+      },
+      latestNow: () => {
+        this.#ahead = Math.max(this.#ahead, clock.now() - clock.monotonic());
+        return clock.monotonic() + this.#ahead;
+      },
+    };
+  }
+
+  /**
+   * Sends one message; resolves when WeChat took it and that is durable, or its first record has failed and is repeated.
+   * Rejects with LingpaiError: DELIVERY_UNKNOWN when it may have been sent; else this call has not sent it, and of an
+   * earlier call with the same key only LEDGER_UNAVAILABLE, DRAINING and APP_NOT_FOUND say nothing. When `signal` aborts
+   * the caller leaves, with the signal's reason: what is begun goes on; what is not, and nobody else waits for, is not sent.
+   */
+  async send(message: Message, signal: AbortSignal): Promise<SendResult> {
+    signal.throwIfAborted();
+    if (this.#draining) throw drainingError();
+    const { appId, idempotencyKey } = message;
+    if (idempotencyKey === '') return await this.#wait(this.#start(message, '', undefined), signal);
+    const digest = this.#deps.digest(canonicalText(message));
+    const name = JSON.stringify([appId, idempotencyKey]);
+    const shared = this.#keyed.get(name);
+    if (!shared || shared.startedAt + KEY_MS <= this.#deps.clock.monotonic())
+      return await this.#wait(this.#start(message, digest, name), signal);
+    if (shared.digest !== digest) throw keyReusedError(appId);
+    return { ...(await this.#wait(shared, signal)), replayed: true };
+  }
+
+  /**
+   * Begins nothing more: messages that are not begun fail with DRAINING. Resolves when those under way have ended and are
+   * settled, or could not be, once more: the next process finds those to be of unknown fate.
+   */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    const calls = [...this.#calls];
+    for (const { sending, leave } of calls) if (!sending.begun) leave.abort(drainingError());
+    await Promise.allSettled(calls.map((call) => call.result));
+    await this.#settlements.stop();
+  }
+
+  async #wait(call: Call, signal: AbortSignal): Promise<SendResult> {
+    call.callers++;
+    try {
+      const result = await join(call.result, signal);
+      if (result instanceof LingpaiError) throw result;
+      return result;
+    } finally {
+      call.callers--;
+      if (call.callers === 0 && !call.sending.begun) call.leave.abort(signal.reason);
+    }
+  }
+
+  #start(message: Message, digest: string, name: string | undefined): Call {
+    const leave = new AbortController();
+    const sending = new Sending(this.#sending, message, digest, leave.signal);
+    const done = sending.run();
+    const startedAt = this.#deps.clock.monotonic();
+    const call: Call = { digest, startedAt, sending, leave, callers: 0, result: done.then(({ result }) => result) };
+    this.#calls.add(call);
+    call.result.catch(() => undefined).finally(() => this.#calls.delete(call));
+    if (name === undefined) return call;
+    const forget = () => {
+      if (this.#keyed.get(name) === call) this.#keyed.delete(name);
+    };
+    this.#keyed.set(name, call);
+    // Whoever comes after the last caller has left begins anew.
+    leave.signal.addEventListener('abort', forget, { once: true });
+    done.then(({ over }) => over).then(forget, forget);
+    return call;
+  }
+}

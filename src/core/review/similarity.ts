@@ -1,0 +1,30 @@
+/** From here on two texts are too similar. */
+export const TOO_SIMILAR = 0.75;
+
+/**
+ * How similar two texts are, 0 to 1: one less the share of the longer one's characters that must be inserted, left out or
+ * replaced to make the other of it (Levenshtein distance). Case and the width of letters and digits do not count.
+ */
+export function similarity(a: string, b: string): number {
+  const [from, to] = [[...fold(a)], [...fold(b)]];
+  const longest = Math.max(from.length, to.length);
+  return longest === 0 ? 1 : 1 - distance(from, to) / longest;
+}
+
+/** A text without what no reader would tell apart. */
+export function fold(text: string): string {
+  return text.normalize('NFKC').trim().toLowerCase();
+}
+
+function distance(from: readonly string[], to: readonly string[]): number {
+  let row = Array.from({ length: to.length + 1 }, (_, j) => j);
+  from.forEach((character, i) => {
+    const next = [i + 1];
+    to.forEach((other, j) => {
+      const replaced = (row[j] ?? 0) + (character === other ? 0 : 1);
+      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    });
+    row = next;
+  });
+  return row.at(-1) ?? 0;
+}

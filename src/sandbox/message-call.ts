@@ -1,0 +1,88 @@
+import { z } from 'zod';
+import type { Channel } from '../core/messages/message.ts';
+
+/** The three message calls, by the channel that each serves. */
+export const messageKinds = ['message_mini_program', 'message_subscribe', 'message_official_account'] as const;
+
+/** A kind of message call. */
+export type MessageKind = (typeof messageKinds)[number];
+
+/** The path of each message call. */
+export const messagePaths: ReadonlyMap<string, MessageKind> = new Map([
+  ['/cgi-bin/message/wxopen/template/send', 'message_mini_program'],
+  ['/cgi-bin/message/subscribe/send', 'message_subscribe'],
+  ['/cgi-bin/message/template/send', 'message_official_account'],
+]);
+
+/** The channel that a message call serves. */
+export function channelOf(kind: MessageKind): Channel['kind'] {
+  return kind.slice('message_'.length) as Channel['kind'];
+}
+
+/** The message call of a channel. */
+export function kindOf(channel: Channel['kind']): MessageKind {
+  return `message_${channel}`;
+}
+
+/** What a message says and to whom. Empty: not given. Fields that another call has than the one it came by mean nothing. */
+export interface Letter {
+  readonly toUser: string;
+  readonly templateId: string;
+  readonly page: string;
+  readonly data: Readonly<Record<string, { readonly value: string; readonly color: string }>>;
+  /** mini_program: a form_id or prepay_id. */
+  readonly formId: string;
+  readonly emphasisKeyword: string;
+  /** subscribe. */
+  readonly miniProgramState: string;
+  readonly lang: string;
+  /** official_account. */
+  readonly url: string;
+  readonly miniProgramAppId: string;
+  readonly miniProgramPage: string;
+  readonly clientMsgId: string;
+}
+
+/** A message as it reached WeChat. */
+export interface MessageCall {
+  readonly kind: MessageKind;
+  readonly token: string;
+  readonly letter: Letter;
+}
+
+const text = z.string().default('');
+
+const bodySchema = z.object({
+  touser: text,
+  template_id: text,
+  page: text,
+  data: z.record(z.string(), z.object({ value: text, color: text })).default({}),
+  form_id: text,
+  emphasis_keyword: text,
+  miniprogram_state: text,
+  lang: text,
+  url: text,
+  miniprogram: z.object({ appid: text, pagepath: text }).default({ appid: '', pagepath: '' }),
+  client_msg_id: text,
+});
+
+/** The message in a body; undefined when it is not of WeChat's form. */
+export function toLetter(body: unknown): Letter | undefined {
+  const { data: fields } = bodySchema.safeParse(body);
+  return (
+    fields && {
+      toUser: fields.touser,
+      templateId: fields.template_id,
+      page: fields.page,
+      data: fields.data,
+      formId: fields.form_id,
+      emphasisKeyword: fields.emphasis_keyword,
+      miniProgramState: fields.miniprogram_state,
+      lang: fields.lang,
+      url: fields.url,
+      miniProgramAppId: fields.miniprogram.appid,
+      miniProgramPage: fields.miniprogram.pagepath,
+      clientMsgId: fields.client_msg_id,
+    }
+  );
+}

@@ -1,0 +1,34 @@
+import { z } from 'zod';
+import type { Outcome } from '../core/messages/ports.ts';
+import { StoreError } from './errors.ts';
+
+const outcome = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('sent'), sent: z.object({ messageId: z.string(), rid: z.string() }) }),
+  z.object({
+    kind: z.literal('refused'),
+    reason: z.string(),
+    message: z.string(),
+    answer: z.object({ errcode: z.number(), errmsg: z.string(), rid: z.string() }).nullable(),
+  }),
+  z.object({ kind: z.literal('unknown') }),
+]);
+
+/** The one text of an unknown fate, by which it is told from those that are final. */
+export const UNKNOWN = '{"kind":"unknown"}';
+
+/** An outcome as the text that the ledger keeps. */
+export function encodeOutcome(value: Outcome): string {
+  return value.kind === 'unknown' ? UNKNOWN : JSON.stringify(value);
+}
+
+/** The outcome in a stored text. Throws a StoreError that names the store when it is none. */
+export function decodeOutcome(text: string, store: string): Outcome {
+  try {
+    return outcome.parse(JSON.parse(text)) as Outcome;
+  } catch {
+    // The text, and what parsers say of it, may quote what WeChat answered.
+    throw new StoreError(
+      `${store}: the outcome of a message is damaged. Restore the store from a backup; the message's idempotency key cannot be answered until it expires.`,
+    );
+  }
+}

@@ -1,0 +1,152 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type {
+  DrawnPermit,
+  NewPermit,
+  PermitKind,
+  PermitTally,
+  PermitWish,
+  Settlement,
+} from '../core/messages/ports.ts';
+
+/** How long a used-up permit without expiry is remembered, so that a second deposit of it is known as one. */
+const MEMORY_MS = 7 * 86_400_000;
+
+const UNEXPIRED = '(expire_time IS NULL OR expire_time > ?)';
+const USABLE = `uses > reserved AND ${UNEXPIRED}`;
+
+/** What becomes of a reservation that ends. `doubted`: returned by a message of unknown fate. */
+export type Release = Exclude<Settlement['permit'], 'held'> | 'doubted';
+
+/** A permit in the table. */
+export interface FoundPermit extends Omit<DrawnPermit, 'doubtful'> {
+  readonly id: number;
+  readonly doubtful: number;
+}
+
+/** A permit as the ledger's callers see it. */
+export function drawn(permit: FoundPermit | undefined): DrawnPermit | null {
+  if (!permit) return null;
+  const { kind, value, doubtful } = permit;
+  return doubtful === 1 ? { kind, value, doubtful: true } : { kind, value };
+}
+
+/** The permits' table. Each method is part of its caller's transaction; times are wall-clock milliseconds. */
+export class Permits {
+  readonly #insert: StatementSync;
+  readonly #byId: StatementSync;
+  readonly #byValue: StatementSync;
+  readonly #oldest: StatementSync;
+  readonly #reserve: StatementSync;
+  readonly #release: StatementSync;
+  readonly #doubt: StatementSync;
+  readonly #spend: StatementSync;
+  readonly #void: StatementSync;
+  readonly #tallyUser: StatementSync;
+  readonly #tallyApp: StatementSync;
+  readonly #purge: StatementSync;
+
+  constructor(db: DatabaseSync) {
+    this.#insert = db.prepare(
+      `INSERT INTO permits (app_id, kind, value, to_user, template_id, collect_time, expire_time, uses, reserved)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (app_id, value, kind) DO NOTHING`,
+    );
+    this.#byId = db.prepare('SELECT id, kind, value, doubtful FROM permits WHERE id = ?');
+    this.#byValue = db.prepare(
+      `SELECT id, kind, value, doubtful, uses > reserved AS free FROM permits
+       WHERE app_id = ? AND value = ? AND kind <> 'consent' AND uses > 0 AND ${UNEXPIRED}
+       ORDER BY free DESC LIMIT 1`,
+    );
+    // `uses > 0` is what makes SQLite take the index; those without template are forms and payments.
+    this.#oldest = db.prepare(
+      `SELECT id, kind, value, doubtful FROM permits
+       WHERE app_id = ? AND to_user = ? AND template_id = ? AND uses > 0 AND ${USABLE}
+       ORDER BY collect_time LIMIT 1`,
+    );
+    this.#reserve = db.prepare('UPDATE permits SET reserved = reserved + 1 WHERE id = ?');
+    this.#release = db.prepare('UPDATE permits SET reserved = reserved - 1 WHERE id = ?');
+    this.#doubt = db.prepare('UPDATE permits SET doubtful = 1 WHERE id = ?');
+    this.#spend = db.prepare(
+      `UPDATE permits SET reserved = reserved - 1, uses = max(uses - 1, 0),
+         expire_time = iif(uses > 1, expire_time, coalesce(expire_time, ?))
+       WHERE id = ?`,
+    );
+    this.#void = db.prepare(
+      `UPDATE permits SET uses = 0, expire_time = coalesce(permits.expire_time, ?)
+       FROM (SELECT id, app_id, to_user, template_id FROM permits WHERE id = ?) AS one
+       WHERE permits.app_id = one.app_id AND permits.to_user = one.to_user AND permits.template_id = one.template_id
+         AND permits.uses > 0
+         AND (permits.id = one.id OR (permits.kind = 'consent' AND permits.collect_time <= ?))`,
+    );
+    const tally = (where: string) =>
+      db.prepare(
+        `SELECT kind, CAST((expire_time + 28800000) / 86400000 AS INTEGER) AS expireDay, count(*) AS permits,
+           sum(uses - reserved) AS messages
+         FROM permits WHERE ${where} AND uses > 0 AND ${USABLE}
+         GROUP BY kind, expireDay ORDER BY kind, expireDay`,
+      );
+    this.#tallyApp = tally('app_id = ?');
+    this.#tallyUser = tally('app_id = ? AND to_user = ?');
+    // Reserved ones wait for their sends.
+    this.#purge = db.prepare(
+      'DELETE FROM permits WHERE id IN (SELECT id FROM permits WHERE expire_time <= ? AND reserved = 0 LIMIT ?)',
+    );
+  }
+
+  /** Adds a permit; false when the app has one of this kind and value already. */
+  add(appId: string, { kind, value, toUser, templateId, collectTime, expireTime, uses }: NewPermit): boolean {
+    return this.#insert.run(appId, kind, value, toUser, templateId, collectTime, expireTime, uses).changes === 1;
+  }
+
+  /** The permit with this id, usable or not. */
+  get(id: number): FoundPermit | undefined {
+    return this.#byId.get(id) as FoundPermit | undefined;
+  }
+
+  /** The usable permit that fits the wish best. `taken`: others have reserved all uses of the one that it names. */
+  find(appId: string, wish: PermitWish, now: number): FoundPermit | 'taken' | undefined {
+    switch (wish.kind) {
+      case 'none':
+        return undefined;
+      case 'named': {
+        const named = this.#byValue.get(appId, wish.value, now) as (FoundPermit & { free: number }) | undefined;
+        return named?.free === 0 ? 'taken' : named;
+      }
+      case 'form':
+        return this.#oldest.get(appId, wish.toUser, '', now) as FoundPermit | undefined;
+      case 'consent':
+        return this.#oldest.get(appId, wish.toUser, wish.templateId, now) as FoundPermit | undefined;
+    }
+  }
+
+  /** Keeps one use of it for a message. */
+  reserve(id: number): void {
+    this.#reserve.run(id);
+  }
+
+  /** Ends one reservation, of a send that began at `startTime`. */
+  release(id: number, how: Release, { startTime, now }: { startTime: number; now: number }): void {
+    if (how === 'spent') {
+      this.#spend.run(now + MEMORY_MS, id);
+      return;
+    }
+    this.#release.run(id);
+    if (how === 'doubted') this.#doubt.run(id);
+    if (how === 'void') this.#void.run(now + MEMORY_MS, id, startTime);
+  }
+
+  /** Counts usable permits of one user, or of all (undefined). */
+  tally(appId: string, toUser: string | undefined, now: number): PermitTally[] {
+    const rows = toUser === undefined ? this.#tallyApp.all(appId, now) : this.#tallyUser.all(appId, toUser, now);
+    return rows.map(({ kind, expireDay, permits, messages }) => ({
+      kind: kind as PermitKind,
+      expireDay: expireDay as number | null,
+      permits: Number(permits),
+      messages: Number(messages),
+    }));
+  }
+
+  /** Forgets expired permits, at most `limit`; says how many. */
+  purge(now: number, limit: number): number {
+    return Number(this.#purge.run(now, limit).changes);
+  }
+}

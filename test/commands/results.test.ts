@@ -1,0 +1,182 @@
+import { mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Failure } from '../../src/commands/exit.ts';
+import { readLines, survey } from '../../src/commands/lines.ts';
+import { parseLine } from '../../src/commands/message-line.ts';
+import { isFinal, type Result, ResultsFile, readResults } from '../../src/commands/results.ts';
+import { failureOf } from '../../src/commands/send-file.ts';
+import { SendFailureSchema, SendTemplateRequestSchema } from '../../src/gen/lingpai/v1/message_pb.js';
+
+let folder: string;
+let path: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'lingpai-results-'));
+  path = join(folder, 'file');
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+describe('the lines of a file', () => {
+  async function lines(content: string | Buffer) {
+    await writeFile(path, content);
+    const found = [];
+    for await (const { number, text } of readLines(path)) found.push([number, text]);
+    return found;
+  }
+
+  it.each<[string, [number, string][]]>([
+    ['', []],
+    ['a', [[1, 'a']]],
+    ['a\n', [[1, 'a']]],
+    [
+      'a\n\nb',
+      [
+        [1, 'a'],
+        [2, ''],
+        [3, 'b'],
+      ],
+    ],
+    ['\uFEFFa\n', [[1, 'a']]],
+  ])('of %j', async (content, expected) => {
+    expect(await lines(content)).toEqual(expected);
+  });
+
+  it('may lie across what is read at once, within a character too', async () => {
+    const long = '令'.repeat(100_000);
+    expect(await lines(`${long}\nx${long}\n`)).toEqual([
+      [1, long],
+      [2, `x${long}`],
+    ]);
+  });
+
+  it('that are longer than any message are not kept', async () => {
+    const found = await lines(`a\n${'x'.repeat(1024 * 1024 + 1)}\nb`);
+    expect(found).toEqual([
+      [1, 'a'],
+      [2, undefined],
+      [3, 'b'],
+    ]);
+  });
+
+  it('a survey counts those with something on them, and changes with the content', async () => {
+    await writeFile(path, 'a\n \r\nb\n\n');
+    const before = await survey(path);
+    expect(before).toEqual({ id: expect.stringMatching(/^[0-9a-f]{16}$/), lines: 2, last: 4 });
+    await writeFile(path, 'a\n \r\nc\n\n');
+    expect((await survey(path)).id).not.toBe(before.id);
+  });
+});
+
+describe('a line', () => {
+  const problem = (text: string | undefined) => {
+    const parsed = parseLine(SendTemplateRequestSchema, { number: 1, text });
+    return 'problem' in parsed ? parsed.problem : parsed.message;
+  };
+
+  it('is a message in proto3 JSON, in either style of names', () => {
+    expect(problem('{"appId":"wxa","to_user":"o","subscribe":{}}')).toMatchObject({ appId: 'wxa', toUser: 'o' });
+  });
+
+  it.each([
+    [undefined, 'is longer than 1 MiB'],
+    ['{', 'is not JSON'],
+    ['[]', 'is not the proto3 JSON of a SendTemplateRequest'],
+    [
+      '{"toUser":{"openid-hush":1}}',
+      'is not the proto3 JSON of a SendTemplateRequest: the value of to_user is of a wrong kind',
+    ],
+    ['{"touser":"openid-hush"}', 'is not the proto3 JSON of a SendTemplateRequest: it has no field touser'],
+    ['{"openid-hush":1}', 'is not the proto3 JSON of a SendTemplateRequest'],
+    ['{"data":{"k":"openid-hush"}}', 'is not the proto3 JSON of a SendTemplateRequest'],
+  ])('%s is refused in words that do not repeat it', (text, words) => {
+    expect(problem(text)).toMatch(new RegExp(`^${words}`));
+    expect(JSON.stringify(problem(text))).not.toContain('hush');
+  });
+});
+
+describe('results', () => {
+  const NOW = Date.now();
+  const HOUR = 3_600_000;
+  const file = { id: 'f', lines: 9, last: 9 };
+  const result = (line: number, more: Partial<Result> = {}): Result => ({
+    line,
+    correlation_id: String(line),
+    file: 'f',
+    outcome: 'sent',
+    ...more,
+  });
+
+  it('are taken up where a killed run left them, torn last line and all', async () => {
+    {
+      using results = new ResultsFile(path);
+      results.add(result(1, { message_id: '1' }));
+      results.add(result(3, { outcome: 'refused', reason: 'DATA_INVALID', message: 'why' }));
+      results.add(result(4, { outcome: 'retry', reason: 'UPSTREAM_BUSY' }));
+      results.add(result(5, { outcome: 'unknown', reason: 'DELIVERY_UNKNOWN' }));
+      results.add(result(6, { outcome: 'unknown', reason: 'DELIVERY_UNKNOWN', retry_after_s: 5 }));
+    }
+    await writeFile(path, `${await readFile(path, 'utf8')}{"line":7,"fi`);
+    {
+      using results = new ResultsFile(path);
+      results.add(result(8));
+    }
+    const earlier = await readResults(path, file, NOW);
+    expect([...earlier.done].flatMap((done, line) => (done ? [line] : []))).toEqual([1, 3, 5, 8]);
+    expect(earlier).toMatchObject({ sent: 2, refused: 1, unknown: 1 });
+    expect([...earlier.failures]).toEqual([
+      ['DATA_INVALID', { count: 1, lines: [3], message: 'why' }],
+      ['DELIVERY_UNKNOWN', { count: 1, lines: [5], message: '' }],
+    ]);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+  });
+
+  it('there are none before the first run', async () => {
+    expect(await readResults(path, file, NOW)).toMatchObject({ sent: 0, done: new Uint8Array(10) });
+  });
+
+  it('of another content are not gone on from', async () => {
+    await writeFile(path, JSON.stringify(result(1, { file: 'g' })));
+    await expect(readResults(path, file, NOW)).rejects.toThrow(/has changed since/);
+    await expect(readResults(path, file, NOW)).rejects.toBeInstanceOf(Failure);
+  });
+
+  it('of yesterday are not gone on from, unless nothing is left to be done', async () => {
+    await writeFile(path, JSON.stringify(result(1)));
+    await utimes(path, new Date(NOW - 24 * HOUR), new Date(NOW - 24 * HOUR));
+    await expect(readResults(path, file, NOW)).rejects.toThrow(/remembers for 24 hours/);
+    expect((await readResults(path, { ...file, lines: 1 }, NOW)).sent).toBe(1);
+    await utimes(path, new Date(NOW - 22 * HOUR), new Date(NOW - 22 * HOUR));
+    expect((await readResults(path, file, NOW)).sent).toBe(1);
+  });
+
+  it.each<[object, Partial<Result>, boolean]>([
+    [{ code: 3, reason: 'INVALID_REQUEST' }, { outcome: 'refused', code: 'INVALID_ARGUMENT' }, true],
+    [{ code: 3, reason: 'IDEMPOTENCY_KEY_REUSED' }, { outcome: 'refused' }, true],
+    [
+      { code: 9, reason: 'CONSENT_MISSING', metadata: { errcode: '43101' } },
+      { outcome: 'refused', errcode: '43101' },
+      true,
+    ],
+    [
+      { code: 9, reason: 'INTERFACE_NOT_GRANTED', metadata: { errcode: '48001' }, retryAfter: { seconds: 300n } },
+      { outcome: 'retry', retry_after_s: 300 },
+      false,
+    ],
+    [{ code: 9, reason: 'PERMIT_MISSING' }, { outcome: 'retry' }, false],
+    [{ code: 5, reason: 'APP_NOT_FOUND' }, { outcome: 'retry' }, false],
+    [{ code: 14, reason: 'DRAINING', retryAfter: { seconds: 1n } }, { outcome: 'retry' }, false],
+    [{ code: 13, reason: 'INTERNAL' }, { outcome: 'retry' }, false],
+    [{ code: 2, reason: 'DELIVERY_UNKNOWN' }, { outcome: 'unknown', code: 'UNKNOWN' }, true],
+    [
+      { code: 2, reason: 'DELIVERY_UNKNOWN', retryAfter: { seconds: 5n } },
+      { outcome: 'unknown', retry_after_s: 5 },
+      false,
+    ],
+  ])('a failure of case %#', (init, expected, final) => {
+    const known = failureOf(create(SendFailureSchema, init));
+    expect(known).toMatchObject(expected);
+    expect(isFinal({ ...known, line: 1, correlation_id: '1', file: 'f' })).toBe(final);
+  });
+});

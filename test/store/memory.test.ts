@@ -1,4 +1,0 @@
-import { MemoryStore } from '../../src/store/memory.ts';
-import { storeContract } from './contract.ts';
-
-storeContract('memory', async () => new MemoryStore());

@@ -54,17 +54,13 @@ export function viewOf(facts: Facts, now: number, timeline: Timeline): TokenStat
 function statusOf({ kept, health, trust, storeFailing, warning }: Facts, usable: boolean): [Status, string] {
   const reasons = [
     usable && trust === 'dead' ? 'WeChat refuses the current token' : '',
-    health.kind === 'failing' ? describe(health.error) : '',
+    health.kind === 'failing' ? health.error.message : '',
     storeFailing ? 'the store cannot be written; the token is served from memory and the write is repeated' : '',
     warning,
   ].filter((reason) => reason !== '');
   const reason = reasons.join('; ');
   if (!usable) return [kept.generation === 0 ? 'PENDING' : 'EXPIRED', reason];
   return [reasons.length > (warning === '' ? 0 : 1) ? 'DEGRADED' : 'FRESH', reason];
-}
-
-function describe(error: UpstreamError | LingpaiError): string {
-  return error.answer ? `${error.message} (errcode ${error.answer.errcode})` : error.message;
 }
 
 /** Whether watchers would see no difference. */

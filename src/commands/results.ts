@@ -25,8 +25,17 @@ export interface Result {
   readonly retry_after_s?: number;
 }
 
-/** After this long a resume could send twice: the broker remembers keys for 24 hours. */
+/** When a run began. Each begins its results with one of these. */
+interface Start {
+  readonly run: string;
+  readonly file: string;
+}
+
+/** After this long a resume could send twice: the broker remembers keys for 24 hours from a message's first attempt. */
 const RESUMABLE_MS = 23 * 3_600_000;
+
+/** Where these are the answer, nothing is known of what an earlier run did with the line. */
+const SILENT_REASONS = new Set(['LEDGER_UNAVAILABLE', 'DRAINING', 'APP_NOT_FOUND', 'INTERNAL', '']);
 
 /** Whether nothing is left to be done about a line. */
 export function isFinal({ outcome, retry_after_s }: Result): boolean {
@@ -75,42 +84,58 @@ export async function readResults(path: string, file: Survey, now: number): Prom
   const done = new Uint8Array(file.last + 1);
   const failures = new Map<string, Failed>();
   const counts = { sent: 0, refused: 0, unknown: 0 };
-  let finished = 0;
-  const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
+  const exists = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw new Failure(`the results file ${path} cannot be read: ${error.message}`);
   });
-  if (!info) return { done, ...counts, failures };
+  if (!exists) return { done, ...counts, failures };
+  /** When each run began. */
+  const runs: number[] = [];
+  /** For each line, the number of runs that cannot have sent it: after the last of them the broker said that it was not sent. */
+  const unsent = new Uint32Array(file.last + 1);
   for await (const line of readLines(path)) {
     if (isBlank(line)) continue;
-    const result = parse(line.text);
+    const row = parse(line.text);
     // What a killed run wrote last may be torn; its line is asked for again, with its key.
-    if (!result) continue;
-    if (result.file !== file.id) {
+    if (!row) continue;
+    if (row.file !== file.id) {
       throw new Failure(
         `${path} has the results of another content: the messages file has changed since. Undo the change; or write what is still to be sent to a new file and send that.`,
         2,
       );
     }
+    if ('run' in row) {
+      runs.push(Date.parse(row.run));
+      continue;
+    }
+    const result = row;
+    if (result.outcome === 'retry' && !SILENT_REASONS.has(result.reason ?? '')) unsent[result.line] = runs.length;
     if (!isFinal(result) || done[result.line]) continue;
     done[result.line] = 1;
-    finished++;
     if (result.outcome !== 'retry') counts[result.outcome]++;
     if (result.outcome !== 'sent') addFailure(failures, result);
   }
-  if (finished < file.lines && now - info.mtimeMs > RESUMABLE_MS) {
+  const isOld = (run: number) => now - (runs[run] ?? now) > RESUMABLE_MS;
+  const open = file.lines - done.reduce((sum, one) => sum + one, 0);
+  const known = [...unsent].filter((run, line) => run > 0 && !done[line]).length;
+  // Blank lines have no result either, but are no lines of which there is something left.
+  const doubtful = done.findIndex(
+    (isDone, line) => line > 0 && !isDone && (unsent[line] ? isOld(unsent[line]) : open > known && isOld(0)),
+  );
+  if (doubtful > 0) {
     throw new Failure(
-      `${path} was written more than 23 hours ago, and the broker remembers for 24 hours what was sent: lines without a result may have been sent. Write what is still to be sent to a new file and send that.`,
+      `a run that may have sent line ${doubtful} began more than 23 hours ago, and the broker remembers for 24 hours what was sent. See in ${path} which lines have no result; write what is still to be sent to a new file and send that.`,
       2,
     );
   }
   return { done, ...counts, failures };
 }
 
-function parse(text: string | undefined): Result | undefined {
+function parse(text: string | undefined): Result | Start | undefined {
   try {
-    const result = JSON.parse(text ?? '');
-    return Number.isSafeInteger(result?.line) && typeof result.file === 'string' ? result : undefined;
+    const row = JSON.parse(text ?? '');
+    const isRow = Number.isSafeInteger(row?.line) || Number.isFinite(Date.parse(row?.run));
+    return isRow && typeof row.file === 'string' ? row : undefined;
   } catch {
     return undefined;
   }
@@ -134,7 +159,16 @@ export class ResultsFile implements Disposable {
     }
   }
 
+  /** Says that a run over the file with this id begins at `now`. */
+  start(file: string, now: number): void {
+    this.#write({ run: new Date(now).toISOString(), file });
+  }
+
   add(result: Result): void {
+    this.#write(result);
+  }
+
+  #write(result: Result | Start): void {
     writeSync(this.#fd, `${JSON.stringify(result)}\n`);
   }
 

@@ -32,6 +32,7 @@ export async function sendFile(options: MessageOptions & { file: string }): Prom
   const path = `${file}.results`;
   const earlier = await readResults(path, found, Date.now());
   using results = new ResultsFile(path);
+  results.start(found.id, Date.now());
   const run = new Run(file, found, earlier, results);
   const view = new ProgressView(process.stderr, () => run.progress());
   const ended = Promise.withResolvers<void>();

@@ -9,7 +9,7 @@ export interface Waiting {
 /** Those that began to wait at about the same time. */
 interface Batch<T> {
   readonly beganAt: number;
-  readonly items: T[];
+  readonly items: Set<T>;
   readonly timer: Timer;
 }
 
@@ -38,14 +38,16 @@ export class Delays<T extends Waiting> {
   start(item: T): void {
     const batch = this.#current();
     if (item.batch === batch) return;
-    if (!item.batch) this.#waiting++;
+    if (item.batch) (item.batch as Batch<T>).items.delete(item);
+    else this.#waiting++;
     item.batch = batch;
-    batch.items.push(item);
+    batch.items.add(item);
   }
 
   /** The item no longer waits. When none does, no timer is left. */
   stop(item: T): void {
     if (!item.batch) return;
+    (item.batch as Batch<T>).items.delete(item);
     item.batch = undefined;
     if (--this.#waiting > 0) return;
     for (const { timer } of this.#batches) timer.cancel();
@@ -57,7 +59,7 @@ export class Delays<T extends Waiting> {
     const now = this.#clock.monotonic();
     if (this.#newest && now - this.#newest.beganAt <= this.#delayMs * TOGETHER) return this.#newest;
     const timer = this.#clock.schedule(this.#delayMs, () => this.#due(batch));
-    const batch: Batch<T> = { beganAt: now, items: [], timer };
+    const batch: Batch<T> = { beganAt: now, items: new Set(), timer };
     this.#batches.add(batch);
     this.#newest = batch;
     return batch;
@@ -67,8 +69,6 @@ export class Delays<T extends Waiting> {
     this.#batches.delete(batch);
     if (this.#newest === batch) this.#newest = undefined;
     for (const item of batch.items) {
-      // It may have stopped, or begun anew, and then it is in another batch.
-      if (item.batch !== batch) continue;
       this.stop(item);
       this.#onDue(item);
     }

@@ -35,6 +35,11 @@ const NAMEABLE = /^[A-Za-z0-9_]{1,64}$/;
 /** With what WeChat may want a keyword to end that is to be emphasized. */
 const SUFFIX = '.DATA';
 
+const NO_PAGE = {
+  field: 'page',
+  description: 'is allowed only with mini_program and subscribe: set official_account.url or mini_program_page',
+};
+
 /** Throws INVALID_REQUEST unless the message keeps the rules in the comments of SendTemplateRequest. */
 export function validateSendTemplate(request: SendTemplateRequest): void {
   reject(sendTemplate(request));
@@ -73,6 +78,9 @@ export function validateReviewTemplate({ title, keywords, existingTitles }: Revi
     ...text('title', title, { min: 1, max: MAX_NAME_LENGTH }),
     ...count('keywords', keywords.length, { max: MAX_KEYWORDS }),
     ...count('existing_titles', existingTitles.length, { max: MAX_TITLES }),
+    ...existingTitles
+      .slice(0, MAX_TITLES)
+      .flatMap((each, index) => text(`existing_titles[${index}]`, each, { max: MAX_NAME_LENGTH })),
     ...keywords
       .slice(0, MAX_KEYWORDS)
       .flatMap(({ name, example }, index) => [
@@ -89,15 +97,15 @@ function sendTemplate(request: SendTemplateRequest): Violation[] {
     ...text('to_user', toUser, { min: 1, max: MAX_ID_LENGTH }),
     ...text('template_id', templateId, { min: 1, max: MAX_ID_LENGTH }),
     ...text('page', page, { max: MAX_PAGE_LENGTH }),
-    ...keywords(data),
+    ...keywords(data, request.channel.case === 'miniProgram' ? 0 : 1),
     ...text('idempotency_key', idempotencyKey, { max: MAX_ID_LENGTH }),
     ...channel(request),
   ];
 }
 
-function keywords(data: SendTemplateRequest['data']): Violation[] {
+function keywords(data: SendTemplateRequest['data'], min: number): Violation[] {
   const entries = Object.entries(data);
-  const wrongCount = count('data', entries.length, { min: 1, max: MAX_KEYWORDS });
+  const wrongCount = count('data', entries.length, { min, max: MAX_KEYWORDS });
   return [...wrongCount, ...entries.slice(0, MAX_KEYWORDS).flatMap(([name, value]) => keyword(name, value))];
 }
 
@@ -116,14 +124,17 @@ function keyword(name: string, { value, color }: TemplateValue): Violation[] {
   ];
 }
 
-function channel({ channel, data }: SendTemplateRequest): Violation[] {
+function channel({ channel, data, page }: SendTemplateRequest): Violation[] {
   switch (channel.case) {
     case 'miniProgram':
       return miniProgram(channel.value, data).map((wrong) => within('mini_program', wrong));
     case 'subscribe':
       return subscribe(channel.value).map((wrong) => within('subscribe', wrong));
     case 'officialAccount':
-      return officialAccount(channel.value).map((wrong) => within('official_account', wrong));
+      return [
+        ...(page === '' ? [] : [NO_PAGE]),
+        ...officialAccount(channel.value).map((wrong) => within('official_account', wrong)),
+      ];
     case undefined:
       return [{ field: 'channel', description: 'is required: set mini_program, subscribe or official_account' }];
   }

@@ -4,8 +4,10 @@ import type { ForceRefreshRequest, GetRequest, WatchTokenRequest } from '../gen/
 const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const MAX_TOKEN_LENGTH = 2048;
 const MAX_APP_IDS = 10_000;
-/** A status travels in HTTP headers, of which clients take 8 KiB. */
-const MAX_VIOLATIONS = 50;
+/** A status travels in HTTP headers, of which clients take 8 KiB, and its details in base64. */
+const MAX_DETAIL_LENGTH = 4_000;
+/** What a violation takes besides its words. */
+const VIOLATION_OVERHEAD = 8;
 const MAX_GENERATION = BigInt(Number.MAX_SAFE_INTEGER);
 
 /** Throws INVALID_REQUEST unless the request keeps the rules in the comments of GetRequest. */
@@ -64,6 +66,14 @@ export function reject(violations: readonly Violation[]): void {
   const more = violations.length > named.length ? ` (and ${violations.length - named.length} more)` : '';
   throw new LingpaiError(`invalid request: ${named.join('; ')}${more}`, {
     reason: 'INVALID_REQUEST',
-    violations: violations.slice(0, MAX_VIOLATIONS),
+    violations: leading(violations),
+  });
+}
+
+function leading(violations: readonly Violation[]): Violation[] {
+  let left = MAX_DETAIL_LENGTH;
+  return violations.filter(({ field, description }) => {
+    left -= field.length + description.length + VIOLATION_OVERHEAD;
+    return left >= 0;
   });
 }

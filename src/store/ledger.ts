@@ -73,6 +73,7 @@ export class SqliteLedger implements Ledger {
       const permit = this.#permits.find(appId, send.permit, now);
       if (permit === 'taken' || (!permit && send.permit.kind === 'form')) return { kind: 'no_permit' };
       if (permit) this.#permits.reserve(permit.id);
+      else if (send.permit.kind === 'named') this.#permits.note(appId, send.permit.value, now);
       this.#quota.spend(appId, quota.day);
       const [keptKey, keptUntil] = key === '' ? [null, null] : [key, send.keyExpireTime];
       this.#insert.run(sendId, appId, digest, now, quota.day, permit?.id ?? null, keptKey, keptUntil);

@@ -33,6 +33,7 @@ export function drawn(permit: FoundPermit | undefined): DrawnPermit | null {
 /** The permits' table. Each method is part of its caller's transaction; times are wall-clock milliseconds. */
 export class Permits {
   readonly #insert: StatementSync;
+  readonly #note: StatementSync;
   readonly #byId: StatementSync;
   readonly #byValue: StatementSync;
   readonly #oldest: StatementSync;
@@ -48,7 +49,14 @@ export class Permits {
   constructor(db: DatabaseSync) {
     this.#insert = db.prepare(
       `INSERT INTO permits (app_id, kind, value, to_user, template_id, collect_time, expire_time, uses, reserved)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (app_id, value, kind) DO NOTHING`,
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (app_id, value, kind) DO UPDATE SET
+         to_user = excluded.to_user, collect_time = excluded.collect_time, expire_time = excluded.expire_time,
+         uses = excluded.uses
+       WHERE permits.to_user = ''`,
+    );
+    this.#note = db.prepare(
+      `INSERT INTO permits (app_id, kind, value, to_user, template_id, collect_time, expire_time, uses, reserved, doubtful)
+       VALUES (?, 'form_id', ?, '', '', ?, ?, 0, 0, 1) ON CONFLICT (app_id, value, kind) DO NOTHING`,
     );
     this.#byId = db.prepare('SELECT id, kind, value, doubtful FROM permits WHERE id = ?');
     this.#byValue = db.prepare(
@@ -95,6 +103,14 @@ export class Permits {
   /** Adds a permit; false when the app has one of this kind and value already. */
   add(appId: string, { kind, value, toUser, templateId, collectTime, expireTime, uses }: NewPermit): boolean {
     return this.#insert.run(appId, kind, value, toUser, templateId, collectTime, expireTime, uses).changes === 1;
+  }
+
+  /**
+   * Remembers that a message uses a form that nobody deposited. Should it be deposited later it is doubtful; until then it
+   * has no user, and no uses.
+   */
+  note(appId: string, value: string, now: number): void {
+    this.#note.run(appId, value, now, now + MEMORY_MS);
   }
 
   /** The permit with this id, usable or not. */

@@ -31,8 +31,8 @@ export interface WeChatClientOptions {
   readonly observe?: (call: WeChatCall) => void;
 }
 
-/** The most connections that are open to WeChat at once; further calls wait for one. */
-const MAX_CONNECTIONS = 256;
+/** The most connections for tokens that are open to WeChat at once; further calls wait for one. */
+const MAX_TOKEN_CONNECTIONS = 256;
 
 interface Request {
   readonly method: 'GET' | 'POST';
@@ -43,7 +43,9 @@ interface Request {
 /** WeChat over HTTP, by a pool of connections that are kept alive. It holds no token and no secret. */
 export class WeChatClient implements WeChat, MessageApi {
   readonly #options: WeChatClientOptions;
-  readonly #dispatcher: Dispatcher;
+  readonly #tokens: Dispatcher;
+  /** Apart from tokens, and without a limit of its own: each app's messages are limited, and none may hold up another's. */
+  readonly #messages: Dispatcher;
   readonly #origin: string;
   readonly #prefix: string;
   /** The other end as messages name it: never with the proxy's password. */
@@ -56,8 +58,12 @@ export class WeChatClient implements WeChat, MessageApi {
     this.#origin = base.origin;
     this.#prefix = base.pathname.replace(/\/+$/, '');
     this.#place = proxy === null ? base.host : `${base.host} through the proxy ${new URL(proxy).host}`;
-    const shared = { connections: MAX_CONNECTIONS, connectTimeout: timeoutMs, allowH2: false };
-    this.#dispatcher = proxy === null ? new Pool(base.origin, shared) : new ProxyAgent({ ...shared, uri: proxy });
+    const dispatcher = (connections: number | null) => {
+      const shared = { connections, connectTimeout: timeoutMs, allowH2: false };
+      return proxy === null ? new Pool(base.origin, shared) : new ProxyAgent({ ...shared, uri: proxy });
+    };
+    this.#tokens = dispatcher(MAX_TOKEN_CONNECTIONS);
+    this.#messages = dispatcher(null);
   }
 
   fetchToken(app: App, call: TokenCall, signal: AbortSignal): Promise<Grant> {
@@ -88,8 +94,8 @@ export class WeChatClient implements WeChat, MessageApi {
   }
 
   /** Closes every connection. Calls in progress and later ones fail as unreachable. */
-  close(): Promise<void> {
-    return this.#dispatcher.destroy();
+  async close(): Promise<void> {
+    await Promise.all([this.#tokens.destroy(), this.#messages.destroy()]);
   }
 
   async #call<T extends Grant | Verdict | Sent>(
@@ -102,7 +108,7 @@ export class WeChatClient implements WeChat, MessageApi {
     const start = clock.monotonic();
     let result = 'ok';
     try {
-      const value = read(await exchange(this.#dispatcher, this.#toDispatch(request), this.#place, signal));
+      const value = read(await exchange(this.#dispatcherOf(endpoint), this.#toDispatch(request), this.#place, signal));
       if ('errcode' in value) result = String(value.errcode);
       return value;
     } catch (error) {
@@ -111,6 +117,10 @@ export class WeChatClient implements WeChat, MessageApi {
     } finally {
       observe?.({ endpoint, durationMs: clock.monotonic() - start, result });
     }
+  }
+
+  #dispatcherOf(endpoint: WeChatCall['endpoint']): Dispatcher {
+    return endpoint.startsWith('message_') ? this.#messages : this.#tokens;
   }
 
   #toDispatch(request: Request): Dispatcher.DispatchOptions {

@@ -209,8 +209,7 @@ const ROWS: readonly Row[] = [
     from: 'message',
     reason: 'INTERFACE_RETIRED',
     recovery: NEVER,
-    advice:
-      'WeChat has retired the interface: it ended template messages of mini programs on 2020-01-10. Use channel `subscribe` in place of `mini_program`.',
+    advice: 'WeChat has retired the interface: for channel `mini_program`, which ended on 2020-01-10, use `subscribe`.',
   },
   {
     codes: [48001],

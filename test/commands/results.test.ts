@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
@@ -142,13 +142,43 @@ describe('results', () => {
     await expect(readResults(path, file, NOW)).rejects.toBeInstanceOf(Failure);
   });
 
-  it('of yesterday are not gone on from, unless nothing is left to be done', async () => {
-    await writeFile(path, JSON.stringify(result(1)));
-    await utimes(path, new Date(NOW - 24 * HOUR), new Date(NOW - 24 * HOUR));
-    await expect(readResults(path, file, NOW)).rejects.toThrow(/remembers for 24 hours/);
-    expect((await readResults(path, { ...file, lines: 1 }, NOW)).sent).toBe(1);
-    await utimes(path, new Date(NOW - 22 * HOUR), new Date(NOW - 22 * HOUR));
-    expect((await readResults(path, file, NOW)).sent).toBe(1);
+  describe('may only be gone on from while the broker knows what was sent', () => {
+    const refused = { outcome: 'retry', reason: 'PERMIT_MISSING' } as const;
+    const silent = { outcome: 'retry', reason: 'LEDGER_UNAVAILABLE' } as const;
+    const inDoubt = { outcome: 'unknown', reason: 'DELIVERY_UNKNOWN', retry_after_s: 5 } as const;
+    const write = (...rows: (number | Result)[]) => {
+      using results = new ResultsFile(path);
+      for (const row of rows) {
+        if (typeof row === 'number') results.start('f', NOW - row * HOUR);
+        else results.add(row);
+      }
+    };
+    const two = { ...file, lines: 2, last: 3 };
+
+    it.each<[string, (number | Result)[]]>([
+      ['a line without a result, of a run that was killed', [24, result(1)]],
+      ['one of a run that was killed, whose file was written to since', [24, result(1), 1]],
+      ['one of which it was not known', [24, result(1), result(3, inDoubt), 1]],
+      ['one that a later run learned nothing of', [42, result(1), 20, result(3, silent)]],
+      [
+        'one that was not sent, and then may have been by a run that was killed',
+        [50, result(1), result(3, refused), 24],
+      ],
+    ])('not: %s', async (_, rows) => {
+      write(...rows);
+      await expect(readResults(path, two, NOW)).rejects.toThrow(/remembers for 24 hours/);
+      await expect(readResults(path, two, NOW)).rejects.toBeInstanceOf(Failure);
+    });
+
+    it.each<[string, (number | Result)[]]>([
+      ['within its time', [22, result(1)]],
+      ['nothing is left', [50, result(1), result(3)]],
+      ['what is left was not sent, and a blank line has no result', [50, result(1), result(3, refused)]],
+      ['what is left was not sent until a run within its time', [50, result(1), result(3, refused), 22]],
+    ])('yes: %s', async (_, rows) => {
+      write(...rows);
+      expect((await readResults(path, two, NOW)).done[1]).toBe(1);
+    });
   });
 
   it.each<[object, Partial<Result>, boolean]>([

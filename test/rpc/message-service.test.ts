@@ -141,7 +141,6 @@ describe('SendTemplate', () => {
     expect(bad?.fieldViolations.map(({ field }) => field)).toEqual([
       'to_user',
       'template_id',
-      'data',
       'mini_program.emphasis_keyword',
     ]);
     expect(sender.messages).toEqual([]);

@@ -325,6 +325,24 @@ export function ledgerContract(name: string, create: () => Promise<TestLedger>):
     );
 
     test(
+      'a form that nobody had deposited when a message named it is doubtful when it is deposited later',
+      withLedger(async (ledger) => {
+        const named = send({ permit: { kind: 'named', value: 'f1' } });
+        expect(permitOf(await ledger.begin(named))).toBeNull();
+        expect(await usable(ledger)).toBe(0);
+        expect(await ledger.deposit('wx1', [f('f1')])).toEqual({ deposited: 1, duplicates: 0 });
+        expect(await ledger.deposit('wx1', [f('f1')])).toEqual({ deposited: 0, duplicates: 1 });
+        await ledger.settle(named.sendId, settlement(SENT));
+        expect(await usable(ledger)).toBe(1);
+        const drawn = permitOf(await ledger.begin(send({ permit: FORM })));
+        expect(drawn).toEqual({ kind: 'form_id', value: 'f1', doubtful: true });
+        // And is forgotten when it can be of no use any more.
+        await ledger.begin(send({ permit: { kind: 'named', value: 'f2' } }));
+        expect((await ledger.purge(NOW + 7 * DAY)).permits).toBe(1);
+      }),
+    );
+
+    test(
       'but not while other messages have reserved all its uses',
       withLedger(async (ledger) => {
         await ledger.deposit('wx1', [f('f1'), payment('p1')]);

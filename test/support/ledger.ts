@@ -53,6 +53,7 @@ export class FakeLedger implements Ledger {
       const permit = this.#find(send.appId, send.permit, send.now);
       if (permit === 'taken' || (permit === null && send.permit.kind === 'form')) return { kind: 'no_permit' };
       if (permit) permit.reserved++;
+      else if (send.permit.kind === 'named') this.#note(send.appId, send.permit.value, send.now);
       this.#spend(send, 1);
       this.journal.push(send);
       this.sends.set(send.sendId, { send, permit, outcome: { kind: 'begun' } });
@@ -89,8 +90,10 @@ export class FakeLedger implements Ledger {
     let deposited = 0;
     for (const permit of permits) {
       const { kind, value } = permit;
-      if (this.permits.some((one) => one.appId === appId && one.kind === kind && one.value === value)) continue;
-      this.permits.push({ ...permit, appId, reserved: 0, doubtful: false });
+      const known = this.permits.find((one) => one.appId === appId && one.kind === kind && one.value === value);
+      if (known && known.toUser !== '') continue;
+      if (known) this.permits.splice(this.permits.indexOf(known), 1);
+      this.permits.push({ ...permit, appId, reserved: 0, doubtful: known !== undefined });
       deposited++;
     }
     return { deposited, duplicates: permits.length - deposited };
@@ -195,6 +198,14 @@ export class FakeLedger implements Ledger {
       const same = appId === permit.appId && toUser === permit.toUser && templateId === permit.templateId;
       if (kind === 'consent' && same && collectTime <= send.now) other.uses = 0;
     }
+  }
+
+  /** A form that nobody deposited is in use: should it be deposited later it is doubtful. */
+  #note(appId: string, value: string, now: number): void {
+    if (this.permits.some((one) => one.appId === appId && one.kind === 'form_id' && one.value === value)) return;
+    const times = { collectTime: now, expireTime: now + 7 * DAY_MS };
+    const nobody = { toUser: '', templateId: '', uses: 0, reserved: 0, doubtful: true };
+    this.permits.push({ appId, kind: 'form_id', value, ...nobody, ...times });
   }
 
   #forget(held: HeldSend): void {

@@ -23,13 +23,14 @@ export async function writeMessages(place: Place, messages: readonly (object | s
   return path;
 }
 
-/** The results file's records. */
+/** The results file's records, without those that say when a run began. */
 export async function results(place: Place): Promise<Record<string, unknown>[]> {
   const text = await readFile(join(place.folder, 'messages.ndjson.results'), 'utf8');
   return text
     .trim()
     .split('\n')
-    .map((line) => JSON.parse(line));
+    .map((line) => JSON.parse(line))
+    .filter((record) => !('run' in record));
 }
 
 /** How many messages each user of "wxa" received, where that is not one. */

@@ -91,6 +91,22 @@ describe('what is sent', () => {
     expect(new Set(seen.map(({ request }) => request.socket)).size).toBeLessThan(5);
     expect(seen[0]?.request.headers['accept-encoding']).toBeUndefined();
   });
+
+  test('messages that hang hold up no token', async () => {
+    const hanging: ServerResponse[] = [];
+    const url = await serveHttp((request, response) => {
+      if (request.url?.includes('/message/')) hanging.push(response);
+      else response.end(GRANTED);
+    });
+    const client = clientOf(url);
+    const leave = new AbortController();
+    const delivery = deliveryOf(CHANNELS.official_account);
+    const sends = Array.from({ length: 300 }, () => client.send(delivery, TOKEN, leave.signal));
+    const left = Promise.allSettled(sends);
+    expect(await client.fetchToken(APP, 'stable', never())).toEqual(GRANT);
+    leave.abort(new Error('left'));
+    expect((await left).every(({ status }) => status === 'rejected')).toBe(true);
+  });
 });
 
 describe('answers that are not what WeChat documents', () => {

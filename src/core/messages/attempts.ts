@@ -126,6 +126,8 @@ export class Attempts {
     }
     // Waiting may have taken longer than a repeat is safe.
     if (this.#maybeSent && !isRepeatable(this.#standing())) return { happening: { kind: 'unknown' } };
+    const shut = turn.refusal();
+    if (shut) return { happening: { kind: 'unsent' }, error: shut };
     const token = this.#state.current?.value ?? '';
     const delivery = { message, formId: formIdOf(message, this.#permit), clientMsgId: sendId };
     const startedAt = clock.now();

@@ -14,6 +14,8 @@ export interface Turn extends Disposable {
    * many milliseconds the channel is shut now; undefined: it is not.
    */
   learn(failure: UpstreamError | undefined, startedAt: number): number | undefined;
+  /** Why no attempt may be made now: the channel was shut meanwhile. */
+  refusal(): LingpaiError | undefined;
   /** No attempt was made: the rate is not used up. */
   giveBack(): void;
 }
@@ -127,6 +129,7 @@ export class Limits {
         if (failure) this.#failed(channel, failure, startedAt);
         return this.#refusal(channel)?.retryAfterMs;
       },
+      refusal: () => (probes && this.#gate(channel).kind === 'probing' ? undefined : this.#refusal(channel)),
       giveBack: () => {
         this.#pace = givenBack(this.#pace, ratePerSecond);
       },

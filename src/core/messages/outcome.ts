@@ -109,8 +109,9 @@ function refused({ reason, recovery }: Refused, { channel, permit, named, tried 
     case 'FORM_ID_INVALID':
     case 'FORM_ID_USED':
       if (channel !== 'mini_program') break;
-      if (permit && !named && tried.redraw < MOST.redraw) return { do: 'redraw' };
-      return { do: 'settle', as: 'refused', permit: 'void' };
+      if (!permit || named) return { do: 'settle', as: 'refused', permit: 'void' };
+      // The broker chose the permits, and not the caller: there may be a better one for the next attempt.
+      return tried.redraw < MOST.redraw ? { do: 'redraw' } : { do: 'settle', as: 'freed', permit: 'void' };
     case 'CONSENT_MISSING':
       if (channel === 'subscribe') return { do: 'settle', as: 'refused', permit: 'void' };
   }

@@ -83,7 +83,8 @@ export class Sending {
       return await this.#run();
     } catch (error) {
       if (!(error instanceof LingpaiError)) throw error;
-      this.#observeRefusal(error, false);
+      // Callers can invent any number of app ids: none becomes a metric's label.
+      if (error.reason !== 'APP_NOT_FOUND') this.#observeRefusal(error, false);
       return { result: error, over: OVER };
     }
   }

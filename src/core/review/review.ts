@@ -1,4 +1,4 @@
-import { fold, similarity, TOO_SIMILAR } from './similarity.ts';
+import { fold, isTooSimilar } from './similarity.ts';
 import type { ReviewWords } from './words.ts';
 
 /** A template as it is to be submitted to WeChat. */
@@ -66,7 +66,7 @@ function* reviewTitle({ title, existingTitles }: Template, words: ReviewWords): 
       `The title exists already: use that template.`,
     );
   } else {
-    const similar = existingTitles.find((other) => similarity(core, fold(other).replace(ENDING, '')) >= TOO_SIMILAR);
+    const similar = existingTitles.find((other) => isTooSimilar(core, fold(other).replace(ENDING, '')));
     if (similar !== undefined) {
       yield finding(
         '1.2',
@@ -120,7 +120,7 @@ function* reviewKeywords({ keywords }: Template, words: ReviewWords): Generator<
       `The keyword "${name}" stands twice: keep one.`,
     );
   }
-  for (const [a, b] of pairs.filter((pair) => !isSame(pair) && similarity(...pair) >= TOO_SIMILAR)) {
+  for (const [a, b] of pairs.filter((pair) => !isSame(pair) && isTooSimilar(...pair))) {
     yield finding(
       '2.2',
       `关键词“${a}”与“${b}”过于相似,请保留一个。`,

@@ -75,7 +75,7 @@ const ROWS: readonly Row[] = [
     row('no', tried, refusal(43101), consents, 'refused/void'),
     row('no', tried, refusal(43101), except(...consents), 'refused/returned'),
     ...[41028, 41029].flatMap((errcode) => [
-      row('no', tried, refusal(errcode), drawnForms, tried === 'nothing' ? 'redraw' : 'refused/void'),
+      row('no', tried, refusal(errcode), drawnForms, tried === 'nothing' ? 'redraw' : 'freed/void'),
       row('no', tried, refusal(errcode), namedForms, 'refused/void'),
       row('no', tried, refusal(errcode), except(...drawnForms, ...namedForms), 'refused/returned'),
     ]),

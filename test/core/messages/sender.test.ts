@@ -369,6 +369,16 @@ it('what an error says of waiting', async () => {
   }
 });
 
+it('a message whose turn has come is not sent, and one that failed not sent again, once the channel is shut', async () => {
+  const world = new MessageWorld();
+  world.api.faults.push(errcode(-1), errcode(45009));
+  const [busy, refused] = [world.tell(message('official_account')), world.tell(message('official_account'))];
+  await world.clock.advance(MINUTE);
+  expect(await refused).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+  expect(await busy).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+  expect(world.api.attempts).toHaveLength(2);
+});
+
 it('no event holds an openid, a form_id, a key, content or a token', async () => {
   const world = await supplied('mini_program');
   const secret = { idempotencyKey: 'secret-key', text: 'secret-text', toUser: 'openid-1' };

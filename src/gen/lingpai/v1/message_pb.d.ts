@@ -42,14 +42,15 @@ export declare type SendTemplateRequest = Message<"lingpai.v1.SendTemplateReques
 
   /**
    * The page of the mini program that the message opens, with parameters: at most 1024 characters. Channels mini_program
-   * and subscribe. Empty: it opens nothing.
+   * and subscribe only. Empty: it opens nothing.
    *
    * @generated from field: string page = 4;
    */
   page: string;
 
   /**
-   * The template's keywords: by name ("keyword1", "thing2") their content. 1 to 64 keywords, of 1 to 64 characters each.
+   * The template's keywords: by name ("keyword1", "thing2") their content. 1 to 64 keywords (with mini_program 0 to 64), of 1 to 64 characters
+   * each.
    *
    * @generated from field: map<string, lingpai.v1.TemplateValue> data = 5;
    */
@@ -618,7 +619,7 @@ export declare type ReviewTemplateRequest = Message<"lingpai.v1.ReviewTemplateRe
   keywords: TemplateKeyword[];
 
   /**
-   * The titles that exist already in the library, at most 10000.
+   * The titles that exist already in the library: at most 10000, of at most 64 characters each.
    *
    * @generated from field: repeated string existing_titles = 3;
    */

@@ -6,25 +6,25 @@ import { exitWith, Failure } from './commands/exit.ts';
 /** The config file that `npm start` looks for. */
 const DEFAULT_CONFIG = 'lingpai.yaml';
 
-/** The flags of every command that calls a broker. */
-function client(name: string, summary: string): Command {
+/** A command that calls a broker. */
+function caller(name: string, summary: string): Command {
   return new Command(name)
     .summary(summary)
     .addOption(
       new Option('--addr <HOST:PORT>', "the broker's gRPC address").env('LINGPAI_ADDR').default('127.0.0.1:7600'),
-    )
+    );
+}
+
+/** The flags of every command that shows tokens. */
+function client(name: string, summary: string): Command {
+  return caller(name, summary)
     .option('--json', 'print JSON (proto3 JSON of the answer) instead of text')
     .option('--show-token', 'print token values, which are secrets, instead of masking them');
 }
 
 /** The flags of every command that sends messages or keeps the rights to. */
 function messages(name: string, summary: string): Command {
-  return new Command(name)
-    .summary(summary)
-    .addOption(
-      new Option('--addr <HOST:PORT>', "the broker's gRPC address").env('LINGPAI_ADDR').default('127.0.0.1:7600'),
-    )
-    .option('--json', 'print JSON instead of text');
+  return caller(name, summary).option('--json', 'print JSON instead of text');
 }
 
 /** The values of a flag that may stand several times. */

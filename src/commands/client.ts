@@ -1,21 +1,37 @@
+import type { DescService } from '@bufbuild/protobuf';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { parseListen } from '../config/listen.ts';
 import { ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_details_pb.js';
+import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { Failure } from './exit.ts';
 
-/** The flags that every client command has. */
-export interface ClientOptions {
+/** The flags of every command that calls a broker. */
+export interface CallOptions {
   readonly addr: string;
   readonly json?: boolean;
+}
+
+/** The flags of every command that shows tokens. */
+export interface ClientOptions extends CallOptions {
   readonly showToken?: boolean;
 }
 
-/** A client of the broker at `addr`. */
-export function tokenClient(addr: string): Client<typeof TokenService> {
+/** A client of one service of the broker at `addr`. */
+export function clientOf<Desc extends DescService>(service: Desc, addr: string): Client<Desc> {
   if (!parseListen(addr)) throw new Failure(`--addr ${addr}: write HOST:PORT, such as 127.0.0.1:7600`, 2);
-  return createClient(TokenService, createGrpcTransport({ baseUrl: `http://${addr}` }));
+  return createClient(service, createGrpcTransport({ baseUrl: `http://${addr}` }));
+}
+
+/** A client of TokenService. */
+export function tokenClient(addr: string): Client<typeof TokenService> {
+  return clientOf(TokenService, addr);
+}
+
+/** A client of MessageService. */
+export function messageClient(addr: string): Client<typeof MessageService> {
+  return clientOf(MessageService, addr);
 }
 
 /** What a broker's error says, taken out of its status and details. */
@@ -53,9 +69,13 @@ export function refusalText({ code, reason, message, metadata, retryAfterMs }: R
   return `${message} (${reason || code}${rid})${retry}`;
 }
 
-/** Runs one call; its error is printed, as JSON where that was asked for, and fails the command. */
-export async function calling<T>(options: ClientOptions, call: (client: Client<typeof TokenService>) => Promise<T>) {
-  const client = tokenClient(options.addr);
+/** Calls a service; an error is printed, as JSON where that was asked for, and fails the command. */
+export async function calling<Desc extends DescService, T>(
+  service: Desc,
+  options: CallOptions,
+  call: (client: Client<Desc>) => Promise<T>,
+): Promise<T> {
+  const client = clientOf(service, options.addr);
   try {
     return await call(client);
   } catch (error) {

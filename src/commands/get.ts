@@ -1,4 +1,5 @@
 import { timestampDate } from '@bufbuild/protobuf/wkt';
+import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { type ClientOptions, calling } from './client.ts';
 import { stateJson, stateText } from './show.ts';
 
@@ -8,7 +9,7 @@ export async function get(
   options: ClientOptions & { minGeneration: number; timeout: number },
 ): Promise<void> {
   const { minGeneration, timeout, json = false, showToken = false } = options;
-  const { state, serverTime } = await calling(options, (client) =>
+  const { state, serverTime } = await calling(TokenService, options, (client) =>
     client.get({ appId, minGeneration: BigInt(minGeneration) }, { timeoutMs: timeout * 1000 }),
   );
   if (!state) return;

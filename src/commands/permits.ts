@@ -4,14 +4,14 @@ import { BadRequestSchema } from '../gen/google/rpc/error_details_pb.js';
 import {
   type CountPermitsResponse,
   CountPermitsResponseSchema,
-  type MessageService,
+  MessageService,
   type Permit,
   PermitKind,
   PermitSchema,
 } from '../gen/lingpai/v1/message_pb.js';
+import { type CallOptions, calling } from './client.ts';
 import { Failure } from './exit.ts';
 import { isBlank, readLines, type Survey, survey } from './lines.ts';
-import { callingMessages, type MessageOptions } from './message-client.ts';
 import { parseLine } from './message-line.ts';
 
 /** The most permits that one call takes. */
@@ -23,14 +23,14 @@ const SHOWN_PROBLEMS = 20;
 /** `lingpai permits APP`: counts what may be sent; with `deposit`, adds the permits of a file first. */
 export async function permits(
   appId: string,
-  options: MessageOptions & { user?: string; deposit?: string; timeout: number },
+  options: CallOptions & { user?: string; deposit?: string; timeout: number },
 ): Promise<void> {
   const { deposit, user = '', json = false } = options;
   if (deposit !== undefined) {
     if (user !== '') throw new Failure('--user goes without --deposit: each line of the file names its user', 2);
     return await depositFile(appId, deposit, options);
   }
-  const counted = await callingMessages(options, (client) =>
+  const counted = await calling(MessageService, options, (client) =>
     client.countPermits({ appId, toUser: user }, { timeoutMs: options.timeout * 1000 }),
   );
   const text = json ? `${JSON.stringify(toJson(CountPermitsResponseSchema, counted))}\n` : countText(counted);
@@ -51,7 +51,7 @@ interface Numbered {
   readonly permit: Permit;
 }
 
-async function depositFile(appId: string, path: string, options: MessageOptions & { timeout: number }): Promise<void> {
+async function depositFile(appId: string, path: string, options: CallOptions & { timeout: number }): Promise<void> {
   const found: Survey = await survey(path).catch((error: Error) => {
     throw new Failure(`--deposit ${path} cannot be read: ${error.message}`, 2);
   });
@@ -76,7 +76,7 @@ async function depositFile(appId: string, path: string, options: MessageOptions 
       }
     }
   };
-  await callingMessages(options, async (client) => {
+  await calling(MessageService, options, async (client) => {
     let batch: Numbered[] = [];
     let bytes = 0;
     for await (const line of readLines(path)) {

@@ -1,5 +1,5 @@
 import { text } from 'node:stream/consumers';
-import { ForceRefreshOutcome, type ForceRefreshRequest } from '../gen/lingpai/v1/token_pb.js';
+import { ForceRefreshOutcome, type ForceRefreshRequest, TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { type ClientOptions, calling } from './client.ts';
 import { Failure } from './exit.ts';
 import { stateJson, stateText } from './show.ts';
@@ -19,7 +19,7 @@ export async function refresh(
 ): Promise<void> {
   const { json = false, showToken = false, timeout } = options;
   const rejected = await rejectedOf(options);
-  const { state, outcome, serverTime } = await calling(options, (client) =>
+  const { state, outcome, serverTime } = await calling(TokenService, options, (client) =>
     client.forceRefresh({ appId, rejected }, { timeoutMs: timeout * 1000 }),
   );
   if (!state) return;

@@ -108,12 +108,11 @@ export async function readResults(path: string, file: Survey, now: number): Prom
       runs.push(Date.parse(row.run));
       continue;
     }
-    const result = row;
-    if (result.outcome === 'retry' && !SILENT_REASONS.has(result.reason ?? '')) unsent[result.line] = runs.length;
-    if (!isFinal(result) || done[result.line]) continue;
-    done[result.line] = 1;
-    if (result.outcome !== 'retry') counts[result.outcome]++;
-    if (result.outcome !== 'sent') addFailure(failures, result);
+    if (row.outcome === 'retry' && !SILENT_REASONS.has(row.reason ?? '')) unsent[row.line] = runs.length;
+    if (!isFinal(row) || done[row.line]) continue;
+    done[row.line] = 1;
+    if (row.outcome !== 'retry') counts[row.outcome]++;
+    if (row.outcome !== 'sent') addFailure(failures, row);
   }
   const isOld = (run: number) => now - (runs[run] ?? now) > RESUMABLE_MS;
   const open = file.lines - done.reduce((sum, one) => sum + one, 0);

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import { formatListen, isLoopback } from '../config/listen.ts';
 import { Broker } from '../core/broker.ts';
-import { drainingError } from '../core/messages/failures.ts';
+import { drainingError } from '../core/errors.ts';
 import { Sender } from '../core/messages/sender.ts';
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
@@ -89,7 +89,6 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     config.messages,
   );
   const draining = new AbortController();
-  let served = new Set(config.apps.map(({ appId }) => appId));
   const mount = {
     services: [
       {
@@ -107,7 +106,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           sender: { send: (message, signal) => metrics.messages.track(sender.send(message, signal)) },
           ledger,
           clock,
-          serves: (appId) => served.has(appId),
+          requireApp: (appId) => broker.requireApp(appId),
           newId: randomUUID,
           reviewWords: config.reviewWords,
           streamLimit: config.messages.concurrency,
@@ -147,10 +146,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   return {
     grpc: grpc.address,
     http: http.address,
-    reload({ apps }) {
-      served = new Set(apps.map(({ appId }) => appId));
-      broker.configure(apps);
-    },
+    reload: ({ apps }) => broker.configure(apps),
     async stop() {
       sweep.stop();
       purge.stop();

@@ -5,11 +5,10 @@ import {
   type SendTemplatesResponse,
 } from '../gen/lingpai/v1/message_pb.js';
 import { codeName } from '../server/code-name.ts';
-import { refusalOf, refusalText } from './client.ts';
+import { type CallOptions, messageClient, refusalOf, refusalText } from './client.ts';
 import { collectGarbage } from './collect.ts';
 import { Failure, untilSignal } from './exit.ts';
 import { isBlank, readLines, type Survey, survey } from './lines.ts';
-import { type MessageOptions, messageClient } from './message-client.ts';
 import { parseLine } from './message-line.ts';
 import { type Progress, ProgressView } from './progress.ts';
 import { addFailure, type Earlier, type Failed, type Result, ResultsFile, readResults } from './results.ts';
@@ -20,7 +19,7 @@ const WINDOW = 256;
 const COLLECT_EVERY = 5_000;
 
 /** `lingpai send --file`: every message of a file that has not been sent yet. */
-export async function sendFile(options: MessageOptions & { file: string }): Promise<void> {
+export async function sendFile(options: CallOptions & { file: string }): Promise<void> {
   const { file, addr } = options;
   const client = messageClient(addr);
   const found = await survey(file).catch((error: NodeJS.ErrnoException) => {

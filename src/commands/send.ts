@@ -1,17 +1,18 @@
 import { create, type MessageInitShape, toJson } from '@bufbuild/protobuf';
 import {
+  MessageService,
   type SendTemplateRequest,
   SendTemplateRequestSchema,
   SendTemplateResponseSchema,
 } from '../gen/lingpai/v1/message_pb.js';
+import { type CallOptions, calling } from './client.ts';
 import { Failure } from './exit.ts';
-import { callingMessages, type MessageOptions } from './message-client.ts';
 
 /** The channels as the command line names them. */
 export const CHANNELS = ['subscribe', 'official_account', 'mini_program'] as const;
 
 /** The flags of `lingpai send` for one message. */
-export interface SendOptions extends MessageOptions {
+export interface SendOptions extends CallOptions {
   readonly timeout: number;
   readonly app?: string;
   readonly to?: string;
@@ -46,7 +47,7 @@ const CHANNEL_FLAGS = {
 /** `lingpai send`: one message, and what became of it. */
 export async function send(options: SendOptions): Promise<void> {
   const request = requestOf(options);
-  const answer = await callingMessages(options, (client) =>
+  const answer = await calling(MessageService, options, (client) =>
     client.sendTemplate(request, { timeoutMs: options.timeout * 1000 }),
   );
   const { messageId, replayed } = answer;

@@ -1,5 +1,5 @@
 import { Delays } from './delays.ts';
-import { LingpaiError } from './errors.ts';
+import { appNotFoundError, drainingError, LingpaiError } from './errors.ts';
 import { type ForceResult, Keeper, type Rejected } from './keeper.ts';
 import type { App, Deps, Settings, StoredApp } from './ports.ts';
 import { Saver } from './saver.ts';
@@ -100,7 +100,7 @@ export class Broker {
     this.#catchUp();
     const named = new Set(options.appIds);
     const keepers = named.size > 0 ? [...named].map((appId) => this.#keeper(appId)) : [...this.#keepers.values()];
-    if (this.#draining) throw draining();
+    if (this.#draining) throw drainingError();
     if (this.#watchers >= this.#settings.maxWatchers) {
       throw new LingpaiError('watch.max_watchers streams are open', { reason: 'TOO_MANY_WATCHERS' });
     }
@@ -121,6 +121,11 @@ export class Broker {
     }
     for (const { state } of keepers) watch.begin({ type: 'state', state });
     return watch;
+  }
+
+  /** Throws APP_NOT_FOUND unless the app is configured. */
+  requireApp(appId: string): void {
+    this.#keeper(appId);
   }
 
   /** How many watches are open. */
@@ -164,7 +169,7 @@ export class Broker {
   }
 
   async #close(inProgress: 'abort' | 'await'): Promise<void> {
-    const reason = draining();
+    const reason = drainingError();
     await Promise.all([...this.#keepers.values()].map((keeper) => keeper.close(reason, inProgress)));
     await Promise.all(this.#closing);
     await Promise.all([...this.#savers.values()].map((saver) => saver.stop()));
@@ -177,7 +182,7 @@ export class Broker {
   #keeper(appId: string): Keeper {
     const keeper = this.#keepers.get(appId);
     if (keeper) return keeper;
-    throw notFound(appId);
+    throw appNotFoundError(appId);
   }
 
   #add(app: App, startDelayMs: number): void {
@@ -206,7 +211,7 @@ export class Broker {
     const keeper = this.#keepers.get(appId);
     if (!keeper) return;
     this.#deps.observe({ type: 'app_removed', appId });
-    const closing = keeper.close(notFound(appId), 'abort').then(() => {
+    const closing = keeper.close(appNotFoundError(appId), 'abort').then(() => {
       this.#closing.delete(closing);
       // What the flight still brought.
       if (!this.#keepers.has(appId)) this.#stored.set(appId, keeper.record);
@@ -232,12 +237,4 @@ export class Broker {
     watches?.delete(watch);
     if (watches?.size === 0) this.#watches.delete(key);
   }
-}
-
-function notFound(appId: string): LingpaiError {
-  return new LingpaiError(`no app "${appId}" is configured`, { reason: 'APP_NOT_FOUND', appId });
-}
-
-function draining(): LingpaiError {
-  return new LingpaiError('the broker is shutting down', { reason: 'DRAINING', retryAfterMs: 1_000 });
 }

@@ -12,9 +12,14 @@ function shifted(wallNow: number, quotaResetHour: number): number {
   return wallNow + SHANGHAI_MS - quotaResetHour * HOUR_MS;
 }
 
+/** WeChat's day of a wall-clock moment, by which tokens and messages are counted: `Budget.day`. */
+export function quotaDay(wallNow: number, quotaResetHour: number): number {
+  return Math.floor(shifted(wallNow, quotaResetHour) / DAY_MS);
+}
+
 /** The budget as of now: the same, or a new one when WeChat's day has changed since. */
 export function budgetNow(budget: Budget, wallNow: number, settings: Settings): Budget {
-  const day = Math.floor(shifted(wallNow, settings.quotaResetHour) / DAY_MS);
+  const day = quotaDay(wallNow, settings.quotaResetHour);
   // A clock that was a little ahead must not give the day's budget twice; one that was far ahead must not withhold it.
   if (day <= budget.day && budget.day <= day + 1) return budget;
   return { day, mints: 0, forced: 0 };

@@ -38,7 +38,7 @@ export class Delays<T extends Waiting> {
   start(item: T): void {
     const batch = this.#current();
     if (item.batch === batch) return;
-    if (item.batch) (item.batch as Batch<T>).items.delete(item);
+    if (item.batch) this.#leave(item);
     else this.#waiting++;
     item.batch = batch;
     batch.items.add(item);
@@ -47,12 +47,16 @@ export class Delays<T extends Waiting> {
   /** The item no longer waits. When none does, no timer is left. */
   stop(item: T): void {
     if (!item.batch) return;
-    (item.batch as Batch<T>).items.delete(item);
+    this.#leave(item);
     item.batch = undefined;
     if (--this.#waiting > 0) return;
     for (const { timer } of this.#batches) timer.cancel();
     this.#batches.clear();
     this.#newest = undefined;
+  }
+
+  #leave(item: T): void {
+    (item.batch as Batch<T>).items.delete(item);
   }
 
   #current(): Batch<T> {

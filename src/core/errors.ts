@@ -135,3 +135,13 @@ export class LingpaiError extends Error {
     this.violations = options.violations ?? [];
   }
 }
+
+/** Nobody keeps this app. */
+export function appNotFoundError(appId: string): LingpaiError {
+  return new LingpaiError(`no app "${appId}" is configured`, { reason: 'APP_NOT_FOUND', appId });
+}
+
+/** Nothing more is begun. */
+export function drainingError(): LingpaiError {
+  return new LingpaiError('the broker is shutting down', { reason: 'DRAINING', retryAfterMs: 1_000 });
+}

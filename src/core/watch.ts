@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts';
 import type { Delays, Waiting } from './delays.ts';
-import { LingpaiError } from './errors.ts';
+import { drainingError } from './errors.ts';
 import { Mailbox } from './mailbox.ts';
 import type { TokenState } from './state.ts';
 
@@ -95,7 +95,7 @@ export class Watch implements Disposable, Waiting {
   take(): WatchEvent | undefined {
     if (this.#stage === 'disposed') return undefined;
     if (this.#stage === 'goaway') {
-      throw new LingpaiError('the broker is shutting down', { reason: 'DRAINING', retryAfterMs: 1_000 });
+      throw drainingError();
     }
     const event = this.#mailbox.take() ?? (this.#stage === 'silent' ? this.#heartbeat() : undefined);
     if (!event) return undefined;

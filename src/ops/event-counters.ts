@@ -1,5 +1,6 @@
 import { Counter, type Registry } from 'prom-client';
 import type { BrokerEvent } from '../core/events.ts';
+import { keepOnlyApps } from './per-app.ts';
 
 /** Counters of what happens in the broker. */
 export interface EventCounters {
@@ -77,12 +78,6 @@ export function registerEventCounters(registry: Registry): EventCounters {
       }
     },
 
-    async keepOnly(appIds) {
-      for (const counter of perApp)
-        for (const { labels } of (await counter.get()).values) {
-          const { app_id: appId } = labels;
-          if (!appIds.has(String(appId))) counter.remove(labels);
-        }
-    },
+    keepOnly: (appIds) => keepOnlyApps(perApp, appIds),
   };
 }

@@ -1,3 +1,15 @@
+import type { Registry } from 'prom-client';
+
+/** What a histogram is made of. */
+export interface HistogramOptions {
+  readonly name: string;
+  readonly help: string;
+  /** None, one or two. */
+  readonly labelNames: readonly string[];
+  /** Upper bounds in seconds, rising. */
+  readonly bounds: readonly number[];
+}
+
 /**
  * A Prometheus histogram of durations for hot paths, which prom-client's registry can collect.
  * prom-client hashes the labels at each observation; here they lead to plain numbers by two map lookups.
@@ -12,8 +24,7 @@ export class Histogram {
   readonly #boundsMs: Float64Array;
   readonly #series = new Map<string, Map<string, Series>>();
 
-  /** `labelNames`: none, one or two. `bounds`: upper bounds in seconds, rising. */
-  constructor(options: { name: string; help: string; labelNames: readonly string[]; bounds: readonly number[] }) {
+  constructor(options: HistogramOptions) {
     this.name = options.name;
     this.help = options.help;
     this.#labelNames = options.labelNames;
@@ -41,6 +52,14 @@ export class Histogram {
     this.#series.set(first, inner.set(second, series));
     return series;
   }
+}
+
+/** A new histogram, in a registry. */
+export function registerHistogram(registry: Registry, options: HistogramOptions): Histogram {
+  const histogram = new Histogram(options);
+  // The registry asks no more of a metric than its name and `get`; its types name prom-client's own classes.
+  registry.registerMetric(histogram as never);
+  return histogram;
 }
 
 /** The observations of one set of label values. */

@@ -1,6 +1,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { MessageEvent } from '../core/messages/events.ts';
-import { Histogram } from './histogram.ts';
+import { registerHistogram } from './histogram.ts';
+import { keepOnlyApps } from './per-app.ts';
 
 /** What is counted of messages. No label ever holds an openid, a template, a key or content. */
 export interface MessageMetrics {
@@ -36,13 +37,12 @@ export function registerMessageMetrics(registry: Registry, now: () => number): M
     labelNames: ['app_id', 'operation'],
     registers,
   });
-  const durations = new Histogram({
+  const durations = registerHistogram(registry, {
     name: 'lingpai_send_duration_seconds',
     help: 'From when a message came until its outcome was durable, waiting for its turn included.',
     labelNames: ['channel', 'outcome'],
     bounds: SEND_BOUNDS,
   });
-  registry.registerMetric(durations as never);
   let inProgress = 0;
   new Gauge({
     name: 'lingpai_messages_in_progress',
@@ -111,9 +111,7 @@ export function registerMessageMetrics(registry: Registry, now: () => number): M
 
     async keepOnly(appIds) {
       for (const [name, { appId }] of closed) if (!appIds.has(appId)) closed.delete(name);
-      for (const counter of perApp)
-        for (const { labels } of (await counter.get()).values)
-          if (!appIds.has(String(labels['app_id']))) counter.remove(labels);
+      await keepOnlyApps(perApp, appIds);
     },
   };
 }

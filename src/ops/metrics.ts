@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.ts';
 import type { BrokerEvent } from '../core/events.ts';
 import type { TokenState } from '../core/state.ts';
 import { registerEventCounters } from './event-counters.ts';
-import { Histogram } from './histogram.ts';
+import { registerHistogram } from './histogram.ts';
 import { type MessageMetrics, registerMessageMetrics } from './message-metrics.ts';
 import { formatTokenGauges } from './token-gauges.ts';
 
@@ -54,12 +54,8 @@ const MAX_RESULTS = 100;
 export function createMetrics({ states, watchers, clock }: MetricsDeps): Metrics {
   const registry = new Registry();
   const registers = [registry];
-  const histogram = (name: string, help: string, labelNames: readonly string[], bounds: readonly number[]) => {
-    const made = new Histogram({ name, help, labelNames, bounds });
-    // The registry asks no more of a metric than its name and `get`; its types name prom-client's own classes.
-    registry.registerMetric(made as never);
-    return made;
-  };
+  const histogram = (name: string, help: string, labelNames: readonly string[], bounds: readonly number[]) =>
+    registerHistogram(registry, { name, help, labelNames, bounds });
 
   const events = registerEventCounters(registry);
   new Gauge({

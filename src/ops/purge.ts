@@ -1,5 +1,4 @@
-import { schedule } from 'node-cron';
-import type { Sweep } from './sweep.ts';
+import { startTask, type Task } from './task.ts';
 
 /** What a purge has forgotten. */
 export interface Purged {
@@ -15,15 +14,8 @@ export function startPurge(options: {
   readonly purge: () => Promise<Purged>;
   readonly onDone: (purged: Purged) => void;
   readonly onError: (error: unknown) => void;
-}): Sweep {
+}): Task {
   const { purge, onDone, onError } = options;
   const run = () => purge().then(onDone, onError);
-  const task = schedule('30 3 * * *', run, {
-    timezone: 'Asia/Shanghai',
-    noOverlap: true,
-    unref: true,
-    // The library writes coloured text to the console, where our logs are.
-    logger: { info() {}, warn() {}, debug() {}, error: (message, error) => onError(error ?? message) },
-  });
-  return { stop: () => void task.destroy() };
+  return startTask('30 3 * * *', run, onError, 'Asia/Shanghai');
 }

@@ -1,7 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { ConnectError, ServiceImpl } from '@connectrpc/connect';
 import type { Clock } from '../core/clock.ts';
-import { LingpaiError } from '../core/errors.ts';
 import { ledgerError } from '../core/messages/failures.ts';
 import type { Message } from '../core/messages/message.ts';
 import type { Ledger } from '../core/messages/ports.ts';
@@ -38,8 +37,8 @@ export interface MessageServiceDeps {
   readonly sender: { send(message: Message, signal: AbortSignal): Promise<SendResult> };
   readonly ledger: Pick<Ledger, 'deposit' | 'count'>;
   readonly clock: Clock;
-  /** Whether an app is configured. */
-  readonly serves: (appId: string) => boolean;
+  /** Throws APP_NOT_FOUND unless the app is configured. */
+  readonly requireApp: (appId: string) => void;
   /** A name that no other consent has or had. */
   readonly newId: () => string;
   readonly reviewWords: ReviewWords;
@@ -73,8 +72,7 @@ export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof Mes
 
   /** The ledger's answer about a configured app. */
   async function askLedger<T>(appId: string, ask: (ledger: MessageServiceDeps['ledger']) => Promise<T>): Promise<T> {
-    if (!deps.serves(appId))
-      throw new LingpaiError(`no app "${appId}" is configured`, { reason: 'APP_NOT_FOUND', appId });
+    deps.requireApp(appId);
     try {
       return await ask(deps.ledger);
     } catch (error) {

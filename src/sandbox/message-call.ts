@@ -43,6 +43,22 @@ export interface Letter {
   readonly clientMsgId: string;
 }
 
+/** Nothing given. */
+export const BLANK: Letter = {
+  toUser: '',
+  templateId: '',
+  page: '',
+  data: {},
+  formId: '',
+  emphasisKeyword: '',
+  miniProgramState: '',
+  lang: '',
+  url: '',
+  miniProgramAppId: '',
+  miniProgramPage: '',
+  clientMsgId: '',
+};
+
 /** A message as it reached WeChat. */
 export interface MessageCall {
   readonly kind: MessageKind;

@@ -2,7 +2,7 @@ import type { UpstreamError } from '../core/errors.ts';
 import type { Sent } from '../core/messages/message.ts';
 import type { Delivery, MessageApi } from '../core/messages/ports.ts';
 import { ask, type Line, malformed, parse } from './line.ts';
-import { kindOf, type Letter, type MessageCall, type MessageKind } from './message-call.ts';
+import { BLANK, kindOf, type Letter, type MessageCall, type MessageKind } from './message-call.ts';
 
 /** What a SandboxMessageApi needs. */
 export interface SandboxMessageApiOptions extends Line {
@@ -30,20 +30,7 @@ export class SandboxMessageApi implements MessageApi {
 
 function toLetter({ message, formId, clientMsgId }: Delivery): Letter {
   const { toUser, templateId, page, data, channel } = message;
-  const letter: Letter = {
-    toUser,
-    templateId,
-    page: '',
-    data,
-    formId: '',
-    emphasisKeyword: '',
-    miniProgramState: '',
-    lang: '',
-    url: '',
-    miniProgramAppId: '',
-    miniProgramPage: '',
-    clientMsgId: '',
-  };
+  const letter: Letter = { ...BLANK, toUser, templateId, data };
   switch (channel.kind) {
     case 'mini_program':
       return { ...letter, page, formId, emphasisKeyword: channel.emphasisKeyword };

@@ -1,6 +1,5 @@
-import { constants, type ServerHttp2Stream } from 'node:http2';
+import { constants } from 'node:http2';
 import type { ContextValues } from '@connectrpc/connect';
-import type { ServerInterceptingCallInterface } from '@grpc/grpc-js';
 import type { Timer } from '../core/clock.ts';
 import { GrpcCall } from './grpc-call.ts';
 import type { Feed, StreamControl } from './mount.ts';
@@ -54,8 +53,10 @@ export class StreamCall extends GrpcCall implements StreamControl {
   end(error: unknown): void {
     if (this.over) return;
     this.fail(error);
-    // Behind data that nobody reads the status cannot leave; a reset can, and frees the data.
-    this.#reset = this.rpc.mount.clock.schedule(RESET_AFTER_MS, () => resetStream(this.call));
+    // Behind data that nobody reads the status cannot leave; a reset can, and frees the data, which would otherwise be held
+    // until the connection ends. gRPC clients see RESOURCE_EXHAUSTED.
+    const reset = () => this.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    this.#reset = this.rpc.mount.clock.schedule(RESET_AFTER_MS, reset);
   }
 
   protected override newValues(): ContextValues {
@@ -92,13 +93,4 @@ export class StreamCall extends GrpcCall implements StreamControl {
       this.fail(error);
     }
   }
-}
-
-/**
- * Resets a call's HTTP/2 stream; gRPC clients see RESOURCE_EXHAUSTED. grpc-js has no call for it, and without it the data
- * of a peer that does not read is held until the connection ends.
- */
-function resetStream(call: ServerInterceptingCallInterface): void {
-  const { stream } = call as { stream?: ServerHttp2Stream };
-  stream?.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
 }

@@ -1,10 +1,8 @@
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
-import { refusalOf } from '../../src/commands/client.ts';
-import { messageClient } from '../../src/commands/message-client.ts';
+import { messageClient, refusalOf } from '../../src/commands/client.ts';
 import {
   PermitKind,
   type SendTemplateRequest,
@@ -12,6 +10,7 @@ import {
 } from '../../src/gen/lingpai/v1/message_pb.js';
 import type { Child } from '../support/child.ts';
 import type { Place } from '../support/lingpai.ts';
+import { until } from '../support/rpc.ts';
 import { sendingPlace } from '../support/sending.ts';
 
 /** Every kind of message that the outcome table tells apart; each to a user of its own, who gave what it takes. */
@@ -112,7 +111,7 @@ class Story {
   /** Waits until WeChat has met so many message calls; the test's time limit is its end. */
   async met(count: number): Promise<void> {
     const calls = () => this.place.wechat.wechat.calls.filter(({ kind }) => kind.startsWith('message_')).length;
-    while (calls() < count) await sleep(5);
+    await until(() => calls() >= count);
   }
 
   async kill(): Promise<void> {

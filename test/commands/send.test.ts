@@ -1,8 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Place } from '../support/lingpai.ts';
+import { until } from '../support/rpc.ts';
 import { messageTo, notOnce, results, sendingPlace, writeMessages } from '../support/sending.ts';
 
 const users = (count: number) => Array.from({ length: count }, (_, i) => `openid-${i + 1}`);
@@ -253,5 +253,6 @@ describe('send --file', () => {
 
 /** Waits until so many messages have arrived; the test's time limit is its end. */
 async function arrived(place: Place, count: number): Promise<void> {
-  while (place.wechat.wechat.messages('wxa').inbox.count() < count) await sleep(5);
+  const { inbox } = place.wechat.wechat.messages('wxa');
+  await until(() => inbox.count() >= count);
 }

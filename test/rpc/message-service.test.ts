@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { type ClientDuplexStream, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { LingpaiError } from '../../src/core/errors.ts';
-import { drainingError, refusedError, unknownError } from '../../src/core/messages/failures.ts';
+import { appNotFoundError, drainingError, LingpaiError } from '../../src/core/errors.ts';
+import { refusedError, unknownError } from '../../src/core/messages/failures.ts';
 import type { Message } from '../../src/core/messages/message.ts';
 import type { SendResult } from '../../src/core/messages/sender.ts';
 import { extendWords } from '../../src/core/review/words.ts';
@@ -58,7 +58,9 @@ beforeEach(async () => {
     sender,
     ledger,
     clock,
-    serves: (appId) => appId === 'wxa',
+    requireApp: (appId) => {
+      if (appId !== 'wxa') throw appNotFoundError(appId);
+    },
     newId: () => `id-${++ids}`,
     reviewWords: extendWords({ own: ['令牌'] }),
     streamLimit: LIMIT,

@@ -1,11 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { UpstreamError } from '../../src/core/errors.ts';
 import type { Channel } from '../../src/core/messages/message.ts';
 import type { Delivery } from '../../src/core/messages/ports.ts';
 import type { FaultEffect } from '../../src/sandbox/faults.ts';
 import { SandboxMessageApi } from '../../src/sandbox/message-port.ts';
 import { settle } from '../support/clock.ts';
-import { appId, LETTER, rig, toError } from './support.ts';
+import { appId, failure, LETTER, rig, toError } from './support.ts';
 
 const channels: Record<Channel['kind'], Channel> = {
   mini_program: { kind: 'mini_program', formId: '', emphasisKeyword: 'thing1' },
@@ -37,15 +36,6 @@ function portRig() {
     return api.send(delivery, given, abort.signal);
   };
   return { ...base, inbox, abort, send, inject: (effect: FaultEffect) => base.wechat.faults.inject({ effect }) };
-}
-
-async function failure(promise: Promise<unknown>): Promise<string> {
-  const error = await promise.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof UpstreamError)) throw new Error(`not an UpstreamError: ${error}`);
-  return `${error.reason} ${error.effect}`;
 }
 
 describe('SandboxMessageApi', () => {

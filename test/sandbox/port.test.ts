@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { UpstreamError } from '../../src/core/errors.ts';
 import type { TokenCall } from '../../src/core/ports.ts';
 import type { FaultEffect } from '../../src/sandbox/faults.ts';
 import { SandboxWeChat } from '../../src/sandbox/port.ts';
 import { settle } from '../support/clock.ts';
-import { appId, rig, secret, toError } from './support.ts';
+import { appId, failure, rig, secret, toError } from './support.ts';
 
 function portRig() {
   const base = rig();
@@ -13,15 +12,6 @@ function portRig() {
   const fetch = (call: TokenCall = 'classic', given = secret) =>
     port.fetchToken({ appId, secret: given, issuer: 'classic' }, call, abort.signal);
   return { ...base, port, abort, fetch, inject: (effect: FaultEffect) => base.wechat.faults.inject({ effect }) };
-}
-
-async function failure(promise: Promise<unknown>): Promise<string> {
-  const error = await promise.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof UpstreamError)) throw new Error(`not an UpstreamError: ${error}`);
-  return `${error.reason} ${error.effect}`;
 }
 
 describe('SandboxWeChat', () => {

@@ -3,7 +3,7 @@ import { UpstreamError } from '../../src/core/errors.ts';
 import type { TokenCall } from '../../src/core/ports.ts';
 import type { SandboxApp } from '../../src/sandbox/app.ts';
 import type { Call, CallKind } from '../../src/sandbox/calls.ts';
-import type { Letter, MessageKind } from '../../src/sandbox/message-call.ts';
+import { BLANK, type Letter, type MessageKind } from '../../src/sandbox/message-call.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
 import { FakeClock } from '../support/clock.ts';
 
@@ -31,18 +31,10 @@ export interface Said {
 
 /** A message of no channel in particular. */
 export const LETTER: Letter = {
+  ...BLANK,
   toUser: 'oUser1',
   templateId: 'T1',
-  page: '',
   data: { thing1: { value: 'Tea', color: '' } },
-  formId: '',
-  emphasisKeyword: '',
-  miniProgramState: '',
-  lang: '',
-  url: '',
-  miniProgramAppId: '',
-  miniProgramPage: '',
-  clientMsgId: '',
 };
 
 /** A simulated WeChat with one app on a driven clock, and short ways to call it. */
@@ -81,4 +73,14 @@ export function toError(errcode: number, errmsg: string, call: CallKind): Upstre
     effect: 'refused',
     answer: { errcode, errmsg, rid: '' },
   });
+}
+
+/** The reason and effect of the UpstreamError with which a call fails. */
+export async function failure(promise: Promise<unknown>): Promise<string> {
+  const error = await promise.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof UpstreamError)) throw new Error(`not an UpstreamError: ${error}`);
+  return `${error.reason} ${error.effect}`;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Recovery, UpstreamReason } from '../../src/core/errors.ts';
+import type { Recovery, UpstreamError, UpstreamReason } from '../../src/core/errors.ts';
 import { messageError, TOKEN_REFUSED, tokenError } from '../../src/wechat/errcodes.ts';
 
 const BACKOFF: Recovery = { kind: 'backoff' };
@@ -32,9 +32,10 @@ const TABLE: readonly (readonly [number, UpstreamReason, Recovery, RegExp])[] = 
   [99999, 'UPSTREAM_ERROR', BACKOFF, /refused/],
 ];
 
-describe('tokenError', () => {
-  test.each(TABLE)('%i is %s', (errcode, reason, recovery, words) => {
-    const error = tokenError(errcode, 'as it is rid: 5f0e1a2b-3c4d5e6f-708192a3');
+/** That an errcode gives the error of its row. */
+function expectRow(toError: (errcode: number, errmsg: string) => UpstreamError) {
+  return (errcode: number, reason: UpstreamReason, recovery: Recovery, words: RegExp) => {
+    const error = toError(errcode, 'as it is rid: 5f0e1a2b-3c4d5e6f-708192a3');
     expect(error).toMatchObject({
       reason,
       recovery,
@@ -43,7 +44,11 @@ describe('tokenError', () => {
     });
     expect(error.message).toMatch(words);
     expect(error.message).toContain(`(errcode ${errcode}, as it is, rid 5f0e1a2b-3c4d5e6f-708192a3)`);
-  });
+  };
+}
+
+describe('tokenError', () => {
+  test.each(TABLE)('%i is %s', expectRow(tokenError));
 
   test.each([
     ['invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 1-2-3', '203.0.113.7'],
@@ -107,17 +112,7 @@ const MESSAGE_TABLE: readonly (readonly [number, UpstreamReason, Recovery, RegEx
 ];
 
 describe('messageError', () => {
-  test.each(MESSAGE_TABLE)('%i is %s', (errcode, reason, recovery, words) => {
-    const error = messageError(errcode, 'as it is rid: 5f0e1a2b-3c4d5e6f-708192a3');
-    expect(error).toMatchObject({
-      reason,
-      recovery,
-      effect: 'refused',
-      answer: { errcode, errmsg: 'as it is', rid: '5f0e1a2b-3c4d5e6f-708192a3' },
-    });
-    expect(error.message).toMatch(words);
-    expect(error.message).toContain(`(errcode ${errcode}, as it is, rid 5f0e1a2b-3c4d5e6f-708192a3)`);
-  });
+  test.each(MESSAGE_TABLE)('%i is %s', expectRow(messageError));
 
   test('names the IP address that WeChat refuses', () => {
     const errmsg = 'invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 1-2-3';

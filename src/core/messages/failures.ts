@@ -101,8 +101,3 @@ export function ledgerError(appId: string, cause: unknown): LingpaiError {
     cause,
   });
 }
-
-/** Nothing more is begun. */
-export function drainingError(): LingpaiError {
-  return new LingpaiError('the broker is shutting down', { reason: 'DRAINING', retryAfterMs: SOON_MS });
-}

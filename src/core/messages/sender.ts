@@ -1,8 +1,8 @@
-import { LingpaiError } from '../errors.ts';
+import { drainingError, LingpaiError } from '../errors.ts';
 import { join } from '../flight.ts';
 import type { AttemptDeps } from './attempts.ts';
 import { canonicalText } from './digest.ts';
-import { drainingError, keyReusedError } from './failures.ts';
+import { keyReusedError } from './failures.ts';
 import { Limits } from './limits.ts';
 import type { Message } from './message.ts';
 import type { MessageSettings } from './ports.ts';

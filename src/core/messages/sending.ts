@@ -1,4 +1,4 @@
-import { msUntilReset } from '../budget.ts';
+import { msUntilReset, quotaDay } from '../budget.ts';
 import { LingpaiError } from '../errors.ts';
 import type { TokenState } from '../state.ts';
 import { type AttemptDeps, Attempts, type Ending } from './attempts.ts';
@@ -16,7 +16,6 @@ import type { Message, Sent } from './message.ts';
 import { isRepeatable } from './outcome.ts';
 import { wishOf } from './permits.ts';
 import type { Begun, MessageSettings, NewSend, Outcome } from './ports.ts';
-import { quotaDay } from './quota-day.ts';
 import type { Settlements } from './settlements.ts';
 
 /** What sending one message needs. */

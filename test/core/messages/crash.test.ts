@@ -218,6 +218,15 @@ describe('a caller that leaves', () => {
     return { caller, told };
   };
 
+  /** A world in which a message is on its way and the next ones wait. */
+  const busy = async () => {
+    const world = new MessageWorld({ settings: { concurrency: 1 } });
+    world.api.fault = { kind: 'slow', ms: SECOND };
+    void world.tell(base);
+    await settle();
+    return world;
+  };
+
   it('before it calls is told so, and nothing happens', async () => {
     const world = new MessageWorld();
     await expect(world.sender.send(base, AbortSignal.abort(left))).rejects.toBe(left);
@@ -225,10 +234,7 @@ describe('a caller that leaves', () => {
   });
 
   it('before its message is begun: it is not sent', async () => {
-    const world = new MessageWorld({ settings: { concurrency: 1 } });
-    world.api.fault = { kind: 'slow', ms: SECOND };
-    void world.tell(base);
-    await settle();
+    const world = await busy();
     const { caller, told } = telling(world, keyed);
     await settle();
     caller.abort(left);
@@ -262,10 +268,7 @@ describe('a caller that leaves', () => {
   });
 
   it('does not take those along who come after', async () => {
-    const world = new MessageWorld({ settings: { concurrency: 1 } });
-    world.api.fault = { kind: 'slow', ms: SECOND };
-    void world.tell(base);
-    await settle();
+    const world = await busy();
     const { caller, told } = telling(world, keyed);
     await settle();
     caller.abort(left);
@@ -288,10 +291,7 @@ describe('a caller that leaves', () => {
   });
 
   it('does not take the message from others who wait for it', async () => {
-    const world = new MessageWorld({ settings: { concurrency: 1 } });
-    world.api.fault = { kind: 'slow', ms: SECOND };
-    void world.tell(base);
-    await settle();
+    const world = await busy();
     const one = telling(world, keyed);
     const other = telling(world, keyed);
     await settle();

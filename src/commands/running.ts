@@ -70,7 +70,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
 
   const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
   const toError = (error: unknown) => toConnectError(error, report);
-  const unknown = await failing(ledger.recover(clock.now()));
+  const unknown = await failing(ledger.recover(clock.now(), ''));
   if (unknown > 0) logger.warn({ messages: unknown }, 'the process before left messages of unknown fate');
   const sender = new Sender(
     {
@@ -79,6 +79,8 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
       api: wechat,
       ledger,
       tokens: broker,
+      owner: '',
+      isOther: () => false,
       digest: (text) => createHash('sha256').update(text).digest('base64url'),
       newId: randomUUID,
       observe: (event) => {

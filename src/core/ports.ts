@@ -1,4 +1,5 @@
 import type { Clock, Random } from './clock.ts';
+import type { Reason, UpstreamAnswer } from './errors.ts';
 import type { BrokerEvent } from './events.ts';
 
 /** WeChat's two token endpoints: `/cgi-bin/token` mints at each call, `/cgi-bin/stable_token` reads. */
@@ -62,6 +63,52 @@ export interface StoredApp {
   readonly lastForcedTime: number;
   /** How many mints were begun since `current` came whose outcome is not known: each may have replaced it. */
   readonly openMints: number;
+  /** What replicas share beside it; absent where one process owns the store. */
+  readonly shared?: SharedPart;
+}
+
+/** What replicas that share a store tell one another of an app. Times are milliseconds since 1970 by the store's clock. */
+export interface SharedPart {
+  /** How many mints were ever begun. The term of a mint is the epoch that it began, and is its name. */
+  readonly epoch: number;
+  /** Mints that were begun and of which no outcome is recorded, oldest first. `openMints` is their number. */
+  readonly intents: readonly Intent[];
+  /** The confirming mint that is owed since tokens were minted in an order that nobody knows; null: none. */
+  readonly debt: Debt | null;
+  /** Whether WeChat refuses `current`. */
+  readonly dead: boolean;
+  /** Something that an operator should know although the token is good; empty: nothing. */
+  readonly warning: string;
+  /** Why the last refresh failed; null: it did not. */
+  readonly trouble: Trouble | null;
+}
+
+/** A mint that a replica is about to make, or has made: written before the call, removed with its outcome. */
+export interface Intent {
+  readonly epoch: number;
+  readonly replica: string;
+  readonly time: number;
+  /** Its replica has given up waiting for WeChat's answer: the request may still arrive there. */
+  readonly lost: boolean;
+}
+
+/** A confirming mint that is owed. */
+export interface Debt {
+  /** The epoch in which it was last incurred: only a mint of a later term, alone, pays it. */
+  readonly epoch: number;
+  /** When it is to be paid. */
+  readonly time: number;
+}
+
+/** A refresh that failed, as other replicas show it. */
+export interface Trouble {
+  /** Failures in a row. */
+  readonly failures: number;
+  /** When it is tried again. */
+  readonly retryTime: number;
+  readonly reason: Reason;
+  readonly message: string;
+  readonly answer: UpstreamAnswer | null;
 }
 
 /** What an app has spent of its daily budgets. */

@@ -155,7 +155,7 @@ export class SqliteLedger implements Ledger {
     const outcome = this.#outcome(send);
     if (outcome && outcome.kind !== 'unknown') return { kind: 'settled', outcome };
     const permit = send.permit_id === null ? undefined : this.#permits.get(send.permit_id);
-    return { kind: 'unsettled', sendId: send.send_id, startTime: send.start_time, permit: drawn(permit) };
+    return { kind: 'unsettled', sendId: send.send_id, owner: '', startTime: send.start_time, permit: drawn(permit) };
   }
 
   /** A send that may still be settled: a settlement that is written again changes nothing. */

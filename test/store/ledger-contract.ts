@@ -83,6 +83,7 @@ export function ledgerContract(name: string, create: () => Promise<TestLedger>):
         const unsettled = {
           kind: 'unsettled',
           sendId: first.sendId,
+          owner: '',
           startTime: NOW + 5.25,
           permit: { kind: 'form_id', value: 'f1' },
         };
@@ -371,7 +372,7 @@ export function ledgerContract(name: string, create: () => Promise<TestLedger>):
           send({ permit: FORM }),
           (ledger, { sendId }) => ledger.settle(sendId, settlement(UNKNOWN, 'held')),
         ],
-        ['left by a process that died', send({ permit: FORM }), (ledger) => ledger.recover(NOW)],
+        ['left by a process that died', send({ permit: FORM }), (ledger) => ledger.recover(NOW, '')],
         ['whose key was purged', send({ key: KEY, permit: FORM }), (ledger) => ledger.purge(NOW + DAY)],
         [
           'whose key was used again after its time',
@@ -406,7 +407,7 @@ export function ledgerContract(name: string, create: () => Promise<TestLedger>):
           await ledger.deposit('wx1', [f('f1')]);
           const lost = send({ permit: FORM });
           await ledger.begin(lost);
-          await ledger.recover(NOW);
+          await ledger.recover(NOW, '');
           await ledger.begin(send({ key: KEY, permit: FORM }));
           expect(await ledger.begin(send({ key: KEY, permit: FORM }))).toMatchObject({
             kind: 'unsettled',
@@ -615,12 +616,13 @@ export function ledgerContract(name: string, create: () => Promise<TestLedger>):
         for (const one of [keyed, keyless, done, unknown]) await ledger.begin(one);
         await ledger.settle(done.sendId, settlement(SENT));
         await ledger.settle(unknown.sendId, settlement(UNKNOWN));
-        expect(await ledger.recover(NOW + 1)).toBe(2);
-        expect(await ledger.recover(NOW + 1)).toBe(0);
+        expect(await ledger.recover(NOW + 1, '')).toBe(2);
+        expect(await ledger.recover(NOW + 1, '')).toBe(0);
         expect(await drawAll(ledger)).toEqual(['keyless']);
         expect(await ledger.begin(send({ key: KEY }))).toEqual({
           kind: 'unsettled',
           sendId: keyed.sendId,
+          owner: '',
           startTime: NOW,
           permit: { kind: 'form_id', value: 'keyed' },
         });

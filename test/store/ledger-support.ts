@@ -26,6 +26,7 @@ let sends = 0;
 export function send(change: Partial<NewSend> = {}): NewSend {
   return {
     sendId: `send-${++sends}`,
+    owner: '',
     appId: 'wx1',
     channel: 'mini_program',
     key: '',

@@ -67,7 +67,13 @@ async function runSender(path: string, point: string, onLine = (_: string, __: (
 
 describe('a process that is killed', () => {
   const nothing = { kind: 'begun', permit: { kind: 'form_id', value: 'f1' } };
-  const begun = { kind: 'unsettled', sendId: 'first', startTime: NOW, permit: { kind: 'form_id', value: 'f1' } };
+  const begun = {
+    kind: 'unsettled',
+    sendId: 'first',
+    owner: '',
+    startTime: NOW,
+    permit: { kind: 'form_id', value: 'f1' },
+  };
   const settled = { kind: 'settled', outcome: SENT };
 
   test.each([
@@ -86,7 +92,7 @@ describe('a process that is killed', () => {
     expect(await runSender(path, point)).toEqual(acknowledged);
     for (const isRecovered of [false, true]) {
       const { ledger, store } = storeIn(openDatabase(path), path);
-      if (isRecovered && found !== nothing) await ledger.recover(NOW);
+      if (isRecovered && found !== nothing) await ledger.recover(NOW, '');
       expect(await ledger.begin(send({ key: 'first', permit: FORM }))).toEqual(
         isRecovered && found === nothing ? { ...begun, sendId: expect.any(String) } : found,
       );

@@ -159,7 +159,7 @@ export class FakeLedger implements Ledger {
   #repeated({ send, outcome, permit }: HeldSend, digest: string): Begun {
     if (send.digest !== digest) return { kind: 'key_reused' };
     if (outcome.kind === 'sent' || outcome.kind === 'refused') return { kind: 'settled', outcome };
-    return { kind: 'unsettled', sendId: send.sendId, startTime: send.now, permit: drawn(permit) };
+    return { kind: 'unsettled', sendId: send.sendId, owner: '', startTime: send.now, permit: drawn(permit) };
   }
 
   #unfinished(sendId: string): HeldSend | undefined {

@@ -248,6 +248,8 @@ export class MessageWorld {
         },
         tokens,
         digest: (text) => text,
+        owner: '',
+        isOther: () => false,
         newId: () => `send-${++this.#ids}`,
         observe: (event) => life.alive && this.events.push(event),
       },

@@ -77,6 +77,8 @@ export type Outcome =
 export interface NewSend {
   /** Unique; the message's client_msg_id. */
   readonly sendId: string;
+  /** The replica that sends it; empty where one process owns the store. */
+  readonly owner: string;
   readonly appId: string;
   readonly channel: Channel['kind'];
   /** The idempotency key; empty: none, and nothing is kept once it is settled. */
@@ -99,11 +101,13 @@ export type Begun =
   | { readonly kind: 'settled'; readonly outcome: Outcome }
   /**
    * The key was used for the same message, which was begun and whose fate is unknown (its process died, or no answer
-   * came). The permit, where it had one, is still reserved for it.
+   * came), or is under way at its owner. The permit, where it had one, is still reserved for it.
    */
   | {
       readonly kind: 'unsettled';
       readonly sendId: string;
+      /** The replica that began it; empty where it is known to be over, or where one process owns the store. */
+      readonly owner: string;
       readonly startTime: number;
       readonly permit: DrawnPermit | null;
     }
@@ -159,11 +163,11 @@ export interface Ledger {
   /** Counts usable permits of one user, or of all (undefined). */
   count(appId: string, toUser: string | undefined, now: number): Promise<readonly PermitTally[]>;
   /**
-   * To be called once before the first `begin`: sends that a dead process left begun are now of unknown fate. Those with a
-   * key stay, their permits held; of the others nothing is kept and their permits are returned, since WeChat itself refuses
+   * Sends that a dead process (`owner`) left begun are now of unknown fate. Where one process owns the store it is to be
+   * called once before the first `begin`, with whatever owner. Those with a key stay, their permits held; of the others nothing is kept and their permits are returned, since WeChat itself refuses
    * one that was used. Returns how many there were.
    */
-  recover(now: number): Promise<number>;
+  recover(now: number, owner: string): Promise<number>;
   /** Forgets expired keys (their held permits are returned) and expired permits. Returns how many of each. */
   purge(now: number): Promise<{ readonly keys: number; readonly permits: number }>;
 }

@@ -13,7 +13,7 @@ export type { Tokens } from './attempts.ts';
 export type { SendResult } from './sending.ts';
 
 /** What a Sender needs of the world. */
-export interface SenderDeps extends AttemptDeps {
+export interface SenderDeps extends AttemptDeps, Pick<SendingDeps, 'owner' | 'isOther'> {
   /** A short text that differs where texts differ. */
   readonly digest: (text: string) => string;
   /** A name that no other message has or had: it becomes a client_msg_id. */

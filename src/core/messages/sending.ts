@@ -1,4 +1,5 @@
 import { msUntilReset, quotaDay } from '../budget.ts';
+import type { Clock } from '../clock.ts';
 import { LingpaiError } from '../errors.ts';
 import type { TokenState } from '../state.ts';
 import { type AttemptDeps, Attempts, type Ending } from './attempts.ts';
@@ -25,6 +26,10 @@ export interface SendingDeps extends AttemptDeps {
   readonly newId: () => string;
   /** The limits of a configured app. */
   readonly limits: (appId: string) => Limits;
+  /** The replica that this is; empty where one process owns the store. */
+  readonly owner: string;
+  /** Whether this is the name of another replica, which lives. */
+  readonly isOther: (owner: string) => boolean;
   /** Wall-clock time that never runs backwards. */
   readonly latestNow: () => number;
 }
@@ -50,6 +55,10 @@ export const KEY_MS = 24 * 3_600_000;
 const MAX_UNSETTLED = 1_000;
 /** When it is worth asking again what became of a message. */
 const ASK_AGAIN_MS = 5_000;
+
+/** How often it is asked what became of a message that another replica is sending, and for how long. */
+const ELSEWHERE_POLL_MS = 250;
+const ELSEWHERE_POLLS = 240;
 
 const OVER = Promise.resolve();
 
@@ -120,6 +129,10 @@ export class Sending {
     let begun: Begun;
     try {
       begun = await ledger.begin(send);
+      for (let polls = 0; polls < ELSEWHERE_POLLS && this.#isElsewhere(begun); polls++) {
+        await pause(clock, ELSEWHERE_POLL_MS);
+        begun = await ledger.begin(send);
+      }
     } catch (error) {
       turn.giveBack();
       this.#deps.observe({ type: 'ledger_failed', appId, operation: 'begin', error, retryInMs: null });
@@ -128,6 +141,10 @@ export class Sending {
     if (begun.kind === 'begun') {
       const ageMs = () => latestNow() - startedAt;
       return await this.#deliver({ turn, state, ageMs, resumed: false, sendId: send.sendId, permit: begun.permit });
+    }
+    if (this.#isElsewhere(begun)) {
+      turn.giveBack();
+      return this.#replay({ kind: 'unknown' }, ASK_AGAIN_MS);
     }
     if (begun.kind === 'unsettled' && this.#isRepeatable(begun)) {
       const { sendId, permit, startTime } = begun;
@@ -195,16 +212,18 @@ export class Sending {
     if (begun.kind === 'key_reused') throw keyReusedError(appId);
     if (begun.kind === 'settled') return this.#replay(begun.outcome);
     if (begun.kind !== 'unsettled') return undefined;
-    const retryAfterMs = this.#isRepeatable(begun) ? (error.retryAfterMs ?? ASK_AGAIN_MS) : undefined;
+    const isOpen = this.#isElsewhere(begun) || this.#isRepeatable(begun);
+    const retryAfterMs = isOpen ? (error.retryAfterMs ?? ASK_AGAIN_MS) : undefined;
     return this.#replay({ kind: 'unknown' }, retryAfterMs);
   }
 
   #newSend(limit: number): NewSend {
-    const { clock, newId, settings } = this.#deps;
+    const { clock, newId, owner, settings } = this.#deps;
     const { appId, channel, idempotencyKey } = this.#message;
     const now = clock.now();
     return {
       sendId: newId(),
+      owner,
       appId,
       channel: channel.kind,
       key: idempotencyKey,
@@ -214,6 +233,11 @@ export class Sending {
       quota: { day: quotaDay(now, settings.quotaResetHour), limit },
       permit: wishOf(this.#message),
     };
+  }
+
+  /** Whether another replica is at it: it alone may send, and settle what becomes of it. */
+  #isElsewhere(begun: Begun): boolean {
+    return begun.kind === 'unsettled' && this.#deps.isOther(begun.owner);
   }
 
   #isRepeatable({ permit, startTime }: Unsettled): boolean {
@@ -255,4 +279,8 @@ export class Sending {
     const errcode = answer?.errcode ?? null;
     observe({ type: 'message_refused', appId, channel: channel.kind, reason, errcode, kept, durationMs });
   }
+}
+
+function pause(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => clock.schedule(ms, resolve));
 }

@@ -1,17 +1,15 @@
 import * as z from 'zod';
 import { baseUrl, duration, integer, listen, proxyUrl, says, share, words } from './fields.ts';
 
-const REDIS = 'names Redis, which this version does not support yet; write "sqlite:lingpai.db" or "memory:"';
-const storeError = says('"memory:" or "sqlite:PATH"', 'for example "sqlite:lingpai.db"');
+const storeError = says('"sqlite:PATH", "redis://HOST" or "memory:"', 'for example "sqlite:lingpai.db"');
 
 const storeUrl = z
   .string({ error: storeError })
   // A `sqlite://` URL reads as a relative path to some and as an absolute one to others.
   .regex(/^(memory:|sqlite:(?!\/\/|:).+|rediss?:\/\/.*)$/, { error: storeError })
-  .refine((url) => !url.startsWith('redis'), { error: REDIS })
   .prefault('sqlite:lingpai.db')
   .describe(
-    'Where tokens and budgets survive a restart. "sqlite:PATH" keeps them in one file (a relative PATH starts at the folder of this file). "memory:" keeps nothing: each start asks WeChat again.',
+    'Where tokens and budgets survive a restart. "sqlite:PATH" keeps them in one file (a relative PATH starts at the folder of this file). "redis://[USER:PASSWORD@]HOST[:PORT][/DB][?prefix=NAME]", or "rediss://" for TLS, keeps them in a Redis that several replicas share. "memory:" keeps nothing: each start asks WeChat again.',
   );
 
 const secretError = says(
@@ -186,7 +184,7 @@ export const configSchema = z.strictObject(
       own_words: words('Words of your own, such as brands and slogans, which no title may have (rule 1.4).'),
       broad_keywords: words('Keywords that say too little (rule 2.5).'),
     }),
-    cluster: section('Several replicas on redis://, which are not built yet; nothing reads it.', {
+    cluster: section('Several replicas that share a store on redis://.', {
       lease: duration('15s', {
         min: '1s',
         max: '5m',

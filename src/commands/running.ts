@@ -4,6 +4,7 @@ import { formatListen, isLoopback } from '../config/listen.ts';
 import { Broker } from '../core/broker.ts';
 import { drainingError } from '../core/errors.ts';
 import { Sender } from '../core/messages/sender.ts';
+import { AdminService } from '../gen/lingpai/v1/admin_pb.js';
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { systemClock } from '../ops/clock.ts';
@@ -13,6 +14,7 @@ import { createMetrics } from '../ops/metrics.ts';
 import { startPurge } from '../ops/purge.ts';
 import { systemRandom } from '../ops/random.ts';
 import { startSweep } from '../ops/sweep.ts';
+import { adminService } from '../rpc/admin-service.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
 import { withStreamControl } from '../rpc/stream-control.ts';
@@ -117,6 +119,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           report,
         }),
       },
+      { desc: AdminService, impl: adminService({ broker, clock: broker.clock }) },
     ],
     toError,
     streamValues: withStreamControl,

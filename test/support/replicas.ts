@@ -1,95 +1,105 @@
 import { Broker } from '../../src/core/broker.ts';
-import type { Member, Replaced, SharedRecord, SharedStore, StoreListener } from '../../src/core/cluster/ports.ts';
+import { UpstreamError } from '../../src/core/errors.ts';
 import type { BrokerEvent } from '../../src/core/events.ts';
-import type { App, IssuerKind, StoredApp } from '../../src/core/ports.ts';
+import type { App, IssuerKind, Settings, Store, WeChat } from '../../src/core/ports.ts';
 import type { TokenState } from '../../src/core/state.ts';
 import { SandboxWeChat } from '../../src/sandbox/port.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
 import { tokenError } from '../../src/wechat/errcodes.ts';
-import { FakeClock } from './clock.ts';
+import { FakeClock, settle } from './clock.ts';
 import { seeded } from './random.ts';
-import { FakeStore } from './store.ts';
+import { Life } from './replica.ts';
+import { type FakeConnection, FakeSharedStore } from './shared-store.ts';
 import { SECOND, SETTINGS } from './world.ts';
 
-/** Records in memory that several brokers share, each by a connection of its own. */
-export class SharedRecords {
-  readonly #clock: FakeClock;
-  readonly #records = new Map<string, SharedRecord & { readonly at: number }>();
-  readonly #members = new Map<string, Member>();
-  readonly #listeners = new Set<StoreListener>();
-  #position = 0;
-  /** Whether the store tells of changes by itself. */
-  hints = true;
+export const LEASE = 15 * SECOND;
+export const POLL = 2 * SECOND;
 
-  constructor(clock: FakeClock) {
-    this.#clock = clock;
-  }
+/** Where replicas share a store, nothing else is asked. */
+const NO_STORE: Store = {
+  load: () => Promise.reject(new Error('not asked')),
+  save: () => Promise.reject(new Error('not asked')),
+  close: () => Promise.resolve(),
+};
 
-  /** A connection; while its `away` is set, every call of it rejects. */
-  connect(): SharedStore & { away: boolean } {
-    let own: StoreListener | undefined;
-    const reached = () => {
-      if (connection.away) throw new Error('the store is away');
-    };
-    const connection = {
-      away: false,
-      poll: async (self: Member, position: number) => {
-        await undefined;
-        reached();
-        this.#members.set(self.replica, self);
-        const from = position > this.#position ? 0 : position;
-        const changed = [...this.#records.values()].filter(({ at }) => at > from);
-        return { position: this.#position, changed, members: [...this.#members.values()], time: this.#clock.now() };
-      },
-      read: async (appIds: readonly string[]) => {
-        await undefined;
-        reached();
-        return appIds.flatMap((appId) => this.#records.get(appId) ?? []);
-      },
-      replace: async (app: StoredApp, expected: string | null, etag: string): Promise<Replaced> => {
-        await undefined;
-        reached();
-        const found = this.#records.get(app.appId) ?? null;
-        if ((found?.etag ?? null) !== expected) return { stored: false, found };
-        this.#records.set(app.appId, { app: structuredClone(app), etag, at: ++this.#position });
-        if (this.hints)
-          for (const listener of this.#listeners) if (listener !== own) setImmediate(() => listener.changed(app.appId));
-        return { stored: true };
-      },
-      remove: async (replica: string) => {
-        await undefined;
-        reached();
-        this.#members.delete(replica);
-      },
-      listen: (listener: StoreListener) => {
-        own = listener;
-        this.#listeners.add(listener);
-      },
-      close: async () => undefined,
-    };
-    return connection;
-  }
-}
-
-/** One of several brokers. */
+/** One replica. */
 export interface Replica {
   readonly name: string;
+  readonly life: Life;
+  readonly connection: FakeConnection;
   readonly broker: Broker;
-  readonly store: SharedStore & { away: boolean };
   readonly events: BrokerEvent[];
+  /** Between it and WeChat; `held` calls wait until they are let go, whatever becomes of the replica. */
+  readonly line: Line;
 }
 
-/** Brokers that share a store before one simulated WeChat, on one driven clock. */
+/** One replica's way to WeChat. */
+export class Line implements WeChat {
+  readonly #wechat: WeChat;
+  /** `before`: requests wait on their way there. `after`: answers wait on their way back. `lost`: answers never come. */
+  hold: 'none' | 'before' | 'after' | 'lost' = 'none';
+  #held: (() => void)[] = [];
+
+  constructor(wechat: WeChat) {
+    this.#wechat = wechat;
+  }
+
+  /** How many calls are held. */
+  get waiting(): number {
+    return this.#held.length;
+  }
+
+  /** Lets go what is held. */
+  release(): void {
+    this.hold = 'none';
+    const held = this.#held;
+    this.#held = [];
+    for (const go of held) go();
+  }
+
+  async fetchToken(...[app, call, signal]: Parameters<WeChat['fetchToken']>) {
+    const { hold } = this;
+    const arrived = () => this.#wechat.fetchToken(app, call, new AbortController().signal);
+    const gate = () => new Promise<void>((go) => this.#held.push(go));
+    const given = new Promise<never>((_, reject) =>
+      signal.addEventListener('abort', () => reject(tokenLost()), { once: true }),
+    );
+    if (hold === 'before') {
+      const answer = gate().then(arrived);
+      answer.catch(() => undefined);
+      return await Promise.race([answer, given]);
+    }
+    const answer = arrived();
+    answer.catch(() => undefined);
+    if (hold === 'after') return await Promise.race([gate().then(() => answer), given]);
+    if (hold === 'lost') return await given;
+    return await Promise.race([answer, given]);
+  }
+
+  probe(token: string, signal: AbortSignal) {
+    return this.#wechat.probe(token, signal);
+  }
+}
+
+/** Several brokers on one shared store, before a simulated WeChat, on one driven clock. */
 export class Replicas {
   readonly clock = new FakeClock();
-  readonly records = new SharedRecords(this.clock);
-  readonly apps: readonly App[];
+  readonly store = new FakeSharedStore(() => this.clock.outside.now());
   readonly wechat: SimulatedWeChat;
+  readonly settings: Settings;
+  readonly apps: readonly App[];
   readonly all: Replica[] = [];
-  readonly #random = seeded(3);
+  readonly #random;
+  #started = 0;
 
-  constructor(issuers: Record<string, IssuerKind>) {
-    this.apps = Object.entries(issuers).map(([appId, issuer]) => ({ appId, issuer, secret: `secret of ${appId}` }));
+  constructor(options: { apps?: Record<string, IssuerKind>; settings?: Partial<Settings>; seed?: number } = {}) {
+    this.#random = seeded(options.seed ?? 1);
+    this.settings = { ...SETTINGS, ...options.settings };
+    this.apps = Object.entries(options.apps ?? { wxc: 'classic' as const }).map(([appId, issuer]) => ({
+      appId,
+      issuer,
+      secret: `secret of ${appId}`,
+    }));
     this.wechat = new SimulatedWeChat({
       clock: this.clock.outside,
       random: this.#random,
@@ -97,51 +107,101 @@ export class Replicas {
     });
   }
 
-  /** So many replicas, named r1 and on, that have started and have had time for their first calls. */
-  static async started(count: number, issuers: Record<string, IssuerKind> = { wxc: 'classic' }): Promise<Replicas> {
-    const replicas = new Replicas(issuers);
-    for (let i = 1; i <= count; i++) await replicas.start(`r${i}`);
-    await replicas.clock.advance(10 * SECOND);
+  /** So many replicas that have started and have had time for their first calls. */
+  static async started(count: number, options?: ConstructorParameters<typeof Replicas>[0]): Promise<Replicas> {
+    const replicas = new Replicas(options);
+    for (let i = 0; i < count; i++) await replicas.add();
+    await replicas.clock.advance(60 * SECOND);
     return replicas;
   }
 
-  /** One more. */
-  async start(name: string): Promise<Replica> {
-    const events: BrokerEvent[] = [];
-    const store = this.records.connect();
+  /** Starts one more. */
+  async add(): Promise<Replica> {
+    const name = `r${++this.#started}`;
+    const life = new Life();
+    const connection = this.store.connect();
     const toError = (errcode: number, errmsg: string) => tokenError(errcode, errmsg);
-    const wechat = new SandboxWeChat({ wechat: this.wechat, clock: this.clock, toError });
+    const line = new Line(new SandboxWeChat({ wechat: this.wechat, clock: this.clock, toError }));
+    const events: BrokerEvent[] = [];
     const broker = new Broker(
       {
-        clock: this.clock,
+        clock: life.clock(this.clock),
         random: this.#random,
-        wechat,
-        store: new FakeStore(),
+        wechat: life.wechat(line),
+        store: NO_STORE,
         observe: (event) => events.push(event),
-        cluster: { store, replica: name, address: `${name}:7600`, leaseMs: 15 * SECOND, pollMs: 2 * SECOND },
+        cluster: { store: life.store(connection), replica: name, address: '', leaseMs: LEASE, pollMs: POLL },
       },
-      SETTINGS,
+      this.settings,
     );
-    const replica = { name, broker, store, events };
+    const replica = { name, life, connection, broker, events, line };
     this.all.push(replica);
     await broker.start(this.apps);
+    await settle();
     return replica;
   }
 
-  /** The replica with this number, from 1. */
-  of(number: number): Replica {
-    const replica = this.all[number - 1];
-    if (!replica) throw new Error(`no replica ${number}`);
-    return replica;
+  /** Those that run and are not stopped. */
+  get running(): Replica[] {
+    return this.all.filter(({ life }) => life.alive);
   }
 
-  /** How a replica sees an app. */
-  state(number: number, appId = 'wxc'): TokenState {
-    for (const state of this.of(number).broker.states()) if (state.appId === appId) return state;
+  /** The replica that refreshes the app on schedule. */
+  owner(appId = 'wxc'): Replica {
+    const owner = this.running[0]?.broker.cluster()?.apps.find((app) => app.appId === appId)?.owner;
+    return this.get(owner ?? '');
+  }
+
+  /** The replicas that do not. */
+  others(appId = 'wxc'): Replica[] {
+    const owner = this.owner(appId);
+    return this.running.filter((replica) => replica !== owner);
+  }
+
+  get(name: string): Replica {
+    const found = this.all.find((replica) => replica.name === name);
+    if (!found) throw new Error(`no replica ${name}`);
+    return found;
+  }
+
+  state(replica: Replica, appId = 'wxc'): TokenState {
+    for (const state of replica.broker.states()) if (state.appId === appId) return state;
     throw new Error(`no ${appId}`);
   }
 
-  async stop(): Promise<void> {
-    await Promise.all(this.all.map(({ broker }) => broker.stop()));
+  /** The current token's value at each running replica. */
+  tokens(appId = 'wxc'): string[] {
+    return this.running.map((replica) => this.state(replica, appId).current?.value ?? '');
   }
+
+  /** Whether all running replicas have one and the same token, which WeChat honours. */
+  agreed(appId = 'wxc'): boolean {
+    const [first = '', ...rest] = this.tokens(appId);
+    return this.wechat.honours(appId, first) && rest.every((token) => token === first);
+  }
+
+  /** Mints of WeChat's at all. */
+  mints(appId = 'wxc'): number {
+    return this.wechat.counts(appId).mints;
+  }
+
+  async kill(replica: Replica): Promise<void> {
+    replica.life.kill();
+    await replica.connection.close();
+  }
+
+  /** Passes time until the condition holds, at most `ms`; says how long it took. */
+  async until(condition: () => boolean, ms: number): Promise<number> {
+    const begin = this.clock.monotonic();
+    while (!condition()) {
+      if (this.clock.monotonic() - begin > ms) throw new Error('it never came true');
+      await this.clock.advance(SECOND / 4);
+    }
+    return this.clock.monotonic() - begin;
+  }
+}
+
+function tokenLost(): UpstreamError {
+  const fate = { reason: 'UPSTREAM_TIMEOUT', recovery: { kind: 'backoff' }, effect: 'unknown' } as const;
+  return new UpstreamError('WeChat did not answer in time', fate);
 }

@@ -39,24 +39,28 @@ export interface Running {
 
 /** Puts a broker together and starts it. Rejects with a Failure that says what stands in the way. */
 export async function runBroker(config: Config, logger: Logger): Promise<Running> {
-  const clock = systemClock;
   const url = parseStoreUrl(config.store.url);
   if ('error' in url) throw new Failure(`store.url: ${url.error}`, 2);
   await using undo = new AsyncDisposableStack();
   const { store, ledger } = await failing(openStore(url));
   undo.defer(() => store.close());
 
-  const metrics = createMetrics({ states: () => broker.states(), watchers: () => broker.watchers, clock });
+  const metrics = createMetrics({
+    states: () => broker.states(),
+    watchers: () => broker.watchers,
+    cluster: () => broker.cluster(),
+    now: () => broker.clock.now(),
+  });
   const wechat = new WeChatClient({
     ...config.upstream,
     timeoutMs: config.settings.timeoutMs,
-    clock,
+    clock: systemClock,
     observe: (call) => metrics.upstream(call),
   });
   undo.defer(() => wechat.close());
   const broker = new Broker(
     {
-      clock,
+      clock: systemClock,
       random: systemRandom,
       wechat,
       store,
@@ -69,6 +73,8 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   );
   undo.defer(() => broker.stop());
   await failing(broker.start(config.apps));
+  // What tokens age by, messages do too: where replicas share a store, not the clock of this machine.
+  const { clock } = broker;
 
   const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
   const toError = (error: unknown) => toConnectError(error, report);
@@ -119,7 +125,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           report,
         }),
       },
-      { desc: AdminService, impl: adminService({ broker, clock: broker.clock }) },
+      { desc: AdminService, impl: adminService({ broker, clock }) },
     ],
     toError,
     streamValues: withStreamControl,

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { ClusterStatus } from '../../src/core/cluster/status.ts';
 import { UpstreamError } from '../../src/core/errors.ts';
@@ -180,6 +181,16 @@ describe('the cluster', () => {
     const lines = await gauges({ ...cluster, apps: [], storeAvailable: false });
     expect(lines).toContain('lingpai_cluster_store_up 0');
     expect(lines).toContain('lingpai_cluster_lease_age_seconds 0');
+  });
+
+  test('has what docs/cluster.md names, and docs/cluster.md all that it has', async () => {
+    const docs = readFileSync(new URL('../../docs/cluster.md', import.meta.url), 'utf8');
+    const { metrics, live } = setup();
+    live.cluster = cluster;
+    const typed = [...(await metrics.text()).matchAll(/^# TYPE (lingpai_\w+)/gm)].map((match) => match[1]);
+    const named = [...docs.matchAll(/lingpai_\w+/g)].map(([name]) => name);
+    expect(typed).toEqual(expect.arrayContaining(named));
+    expect(named).toEqual(expect.arrayContaining(typed.filter((name) => name?.startsWith('lingpai_cluster_'))));
   });
 
   test('is nothing where one process owns the store', async () => {

@@ -1,4 +1,5 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import type { Config } from '../config/config.ts';
 import { formatListen, isLoopback } from '../config/listen.ts';
 import { Broker } from '../core/broker.ts';
@@ -42,8 +43,14 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   const url = parseStoreUrl(config.store.url);
   if ('error' in url) throw new Failure(`store.url: ${url.error}`, 2);
   await using undo = new AsyncDisposableStack();
-  const { store, ledger } = await failing(openStore(url));
+  const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
+  const onDamage = (error: Error) => logger.error(errorFields(error), 'a stored record cannot be read');
+  const { store, ledger, shared } = await failing(
+    openStore(url, { clock: systemClock, random: systemRandom, onDamage }),
+  );
   undo.defer(() => store.close());
+  const replica = shared ? `${hostname()}-${randomBytes(4).toString('hex')}` : '';
+  let grpcAddress = '';
 
   const metrics = createMetrics({
     states: () => broker.states(),
@@ -68,18 +75,30 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
         metrics.observe(event);
         logEvent(logger, event);
       },
+      cluster: shared && {
+        store: shared,
+        replica,
+        get address() {
+          return grpcAddress;
+        },
+        ...config.cluster,
+        onDeath: (dead) => void recover(dead).catch(report),
+      },
     },
     config.settings,
   );
+  const recover = async (owner: string) => {
+    const unknown = await ledger.recover(broker.clock.now(), owner);
+    if (unknown > 0) logger.warn({ messages: unknown }, 'a process that died left messages of unknown fate');
+  };
   undo.defer(() => broker.stop());
   await failing(broker.start(config.apps));
   // What tokens age by, messages do too: where replicas share a store, not the clock of this machine.
   const { clock } = broker;
 
-  const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
   const toError = (error: unknown) => toConnectError(error, report);
-  const unknown = await failing(ledger.recover(clock.now(), ''));
-  if (unknown > 0) logger.warn({ messages: unknown }, 'the process before left messages of unknown fate');
+  // Where there is one process it is the one before that died; where there are several, who died shows when a lease has passed.
+  if (!shared) await failing(recover(''));
   const sender = new Sender(
     {
       clock,
@@ -87,8 +106,8 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
       api: wechat,
       ledger,
       tokens: broker,
-      owner: '',
-      isOther: () => false,
+      owner: replica,
+      isOther: (name) => broker.isOther(name),
       digest: (text) => createHash('sha256').update(text).digest('base64url'),
       newId: randomUUID,
       observe: (event) => {
@@ -105,7 +124,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
         desc: TokenService,
         impl: tokenService({
           broker,
-          clock,
+          clock: broker.clock,
           stallTimeoutMs: config.watch.stallTimeoutMs,
           propagation: (ms) => metrics.propagation(ms),
         }),
@@ -135,6 +154,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   };
   const grpc = await failing(startGrpc({ ...mount, listen: config.grpc }));
   undo.defer(() => grpc.stop());
+  grpcAddress = grpc.address;
   const pages = { contentType: metrics.contentType, metrics: () => metrics.text() };
   const http = await failing(
     startHttp({ ...mount, listen: config.http, states: () => broker.states(), metrics: pages }),

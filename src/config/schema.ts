@@ -1,10 +1,7 @@
 import * as z from 'zod';
 import { baseUrl, duration, integer, listen, proxyUrl, says, share, words } from './fields.ts';
 
-const storeError = says(
-  '"sqlite:PATH", "redis://HOST:PORT" or "memory:"',
-  'for example "sqlite:lingpai.db" (docs/cluster.md has all that a redis:// URL may say)',
-);
+const storeError = says('"sqlite:PATH", "redis://HOST" or "memory:"', 'for example "sqlite:lingpai.db"');
 
 const storeUrl = z
   .string({ error: storeError })

@@ -406,7 +406,8 @@ export class Keeper {
       const { current } = landed.kept;
       const isUsable = current !== null && current.expiresAt > now && trusted;
       // A change that is made again finds what it did the first time.
-      if (landed.result !== 'unchanged' || outcome.result !== 'rotated') outcome.result = landed.result;
+      const isDone = outcome.result === 'rotated' && kept.generation === this.#ownGeneration;
+      if (!isDone) outcome.result = landed.result;
       if (landed.result === 'unchanged' && !isUsable && kept.generation === base) {
         outcome.result = 'older';
         return kept;

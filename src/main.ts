@@ -22,8 +22,8 @@ function client(name: string, summary: string): Command {
     .option('--show-token', 'print token values, which are secrets, instead of masking them');
 }
 
-/** The flags of every command that sends messages or keeps the rights to. */
-function messages(name: string, summary: string): Command {
+/** The flags of every command that shows no token. */
+function tokenless(name: string, summary: string): Command {
   return caller(name, summary).option('--json', 'print JSON instead of text');
 }
 
@@ -125,6 +125,16 @@ program.addCommand(
 );
 
 program.addCommand(
+  tokenless('status', 'print how the broker and its apps are doing')
+    .description(
+      'Prints how each app is and, where several replicas share a store, how the one that answers sees the others: who lives, who refreshes which app, whether the store answers, and in words whatever is unusual. It shows no token.',
+    )
+    .argument('[APP...]', 'the WeChat app ids; none: all')
+    .addOption(timeout(10))
+    .action(async (apps, options) => (await import('./commands/status.ts')).status(apps, options)),
+);
+
+program.addCommand(
   client('refresh', "report a refused token, or replace an app's token")
     .description(
       'With --rejected-generation or --rejected-token-stdin: reports a token that WeChat refused; the broker asks WeChat and replaces it only if it is dead. With neither: replaces the token that is held without asking, which costs a mint and gives the old one its grace (5 minutes) to live.',
@@ -149,7 +159,7 @@ program.addCommand(
 );
 
 program.addCommand(
-  messages('send', 'send a template message, or a file of them')
+  tokenless('send', 'send a template message, or a file of them')
     .description(
       `Sends one message (--app, --to, --template, --channel, --data), or with --file every message of a file: one a line, as the proto3 JSON of SendTemplateRequest. What becomes of each line is added to FILE.results; the same command again goes on where it was interrupted, tries again what may succeed now, and sends nothing twice.`,
     )
@@ -177,7 +187,7 @@ program.addCommand(
 );
 
 program.addCommand(
-  messages('permits', 'count the rights to send, or deposit some')
+  tokenless('permits', 'count the rights to send, or deposit some')
     .description(
       'Counts the messages that may still be sent by the permits of an app, or of one user, and says when they expire. With --deposit it adds those of a file: one a line, as the proto3 JSON of Permit. What is known already is not added twice.',
     )

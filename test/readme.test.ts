@@ -44,8 +44,8 @@ describe("the README's shell snippets work against the demo", () => {
   });
 });
 
-it('its configuration is valid', async () => {
-  for (const block of blocks(README, 'yaml')) {
+it('its configuration is valid, and that of docs/cluster.md', async () => {
+  for (const block of blocks(README + read('docs/cluster.md'), 'yaml')) {
     const config = await loadConfig('lingpai.yaml', { WX_SECRET: 'x' }, async () => block);
     expect(config.apps).toHaveLength(1);
   }
@@ -58,7 +58,7 @@ it('its configuration table has every setting', () => {
     for (const [key, below] of Object.entries(properties ?? {})) {
       if (below['properties']) collect(below, `${path}${key}.`);
       else if (key === 'apps') collect(below['items'] as Record<string, unknown>, 'apps[].');
-      else if (path !== 'cluster.') settings.add(path + key);
+      else settings.add(path + key);
     }
   };
   collect(JSON.parse(read('lingpai.schema.json')), '');
@@ -94,13 +94,14 @@ it.each(['go', 'python', 'java'])('its %s snippets stand in the example', (langu
 
 it('npm runs every script that it names', () => {
   const { scripts } = JSON.parse(read('package.json'));
-  const commands = blocks(README + read('CONTRIBUTING.md'), '(?:sh|console)').join('\n');
+  const commands = blocks(README + read('CONTRIBUTING.md') + read('docs/cluster.md'), '(?:sh|console)').join('\n');
   for (const [, script = ''] of commands.matchAll(/npm run (?:-s )?(\w+)/g))
     expect(Object.keys(scripts)).toContain(script);
 });
 
 it.each([
   ['README.md', README],
+  ['docs/cluster.md', read('docs/cluster.md').replaceAll('](../', '](')],
   ['README.zh-CN.md', CHINESE],
   ['CONTRIBUTING.md', read('CONTRIBUTING.md')],
 ])('the links of %s lead somewhere', (_, text) => {

@@ -418,6 +418,7 @@ export class Keeper {
       }
       return landed.kept;
     }, 'may');
+    const storedAfterMs = this.#tenure.failing ? null : clock.monotonic() - issued.answeredAt;
     const { result } = outcome;
     if (result === 'older') {
       throw new UpstreamError('WeChat answered with a token that is older than the last', {
@@ -438,7 +439,8 @@ export class Keeper {
     const durationMs = issued.answeredAt - issued.sentAt;
     if (rotated) {
       const generation = this.#ownGeneration;
-      this.#deps.observe({ type: 'rotated', appId, generation, tokenId: issued.id, cause, durationMs });
+      const tokenId = issued.id;
+      this.#deps.observe({ type: 'rotated', appId, generation, tokenId, cause, durationMs, storedAfterMs });
     } else this.#deps.observe({ type: 'unchanged', appId, cause, durationMs });
     this.#publish();
     return result;

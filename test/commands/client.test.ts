@@ -100,6 +100,7 @@ describe('the commands that call a broker', () => {
       'demo',
       'get',
       'watch',
+      'status',
       'refresh',
       'send',
       'permits',

@@ -122,6 +122,8 @@ apps:
     ['sqlite:../x.db', 'sqlite:/etc/x.db'],
     ['sqlite:/var/x.db', 'sqlite:/var/x.db'],
     ['memory:', 'memory:'],
+    ['redis://u:p@h:6380/2?prefix=x', 'redis://u:p@h:6380/2?prefix=x'],
+    ['rediss://h', 'rediss://h'],
   ])('store.url %s becomes %s', async (written, url) => {
     expect((await load(`store: { url: "${written}" }\n${APPS}`)).store.url).toBe(url);
   });
@@ -196,6 +198,7 @@ sevrer: {}
     ['apps: [{ app_id: wx1, secret: { file: lines } }]', '1 apps[0].secret.file', 'has white space'],
     [`grpc: { listen: "0.0.0.0:65536" }\n${APPS}`, '1 grpc.listen', 'must be HOST:PORT'],
     [`grpc: { listen: ":7600" }\n${APPS}`, '1 grpc.listen', 'must be HOST:PORT'],
+    [`cluster: { lease: 5s }\n${APPS}`, '1 cluster.lease', 'at least three times cluster.poll'],
     [`store: { url: "sqlite:" }\n${APPS}`, '1 store.url', 'must be "sqlite:PATH", "redis://HOST" or "memory:"'],
     [`store: { url: "sqlite::memory:" }\n${APPS}`, '1 store.url', 'must be "sqlite:PATH", "redis://HOST" or "memory:"'],
     [`store: { url: "sqlite://x.db" }\n${APPS}`, '1 store.url', 'must be "sqlite:PATH", "redis://HOST" or "memory:"'],

@@ -1,9 +1,13 @@
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { Child } from '../support/child.ts';
 import { Place } from '../support/lingpai.ts';
+
+const anyPort = (flag: string) => [flag, '127.0.0.1:0'];
 
 it('the demo needs nothing, serves two apps, and ends on Ctrl-C', async () => {
   await using place = await Place.make();
-  const demo = place.lingpai('demo', '--grpc', '127.0.0.1:0', '--http', '127.0.0.1:0', '--sandbox', '127.0.0.1:0');
+  const demo = place.lingpai('demo', ...['--grpc', '--http', '--sandbox'].flatMap(anyPort));
   const ready = await demo.next('"ready"', (line) => line.msg === 'ready');
   for (const app of ['wxdemoclassic', 'wxdemostable']) {
     const { output } = await place.run('get', app, '--addr', String(ready['grpc']), '--json');
@@ -12,6 +16,15 @@ it('the demo needs nothing, serves two apps, and ends on Ctrl-C', async () => {
   demo.signal('SIGINT');
   expect(await demo.ended()).toBe(0);
   expect(demo.output).toContain('lingpai -- watch');
+});
+
+it.each(['SIGTERM', 'SIGINT'] as const)('%s to npm ends what it runs', async (signal) => {
+  const args = ['run', '-s', 'lingpai', '--', 'demo', ...['--grpc', '--http', '--sandbox'].flatMap(anyPort)];
+  await using npm = new Child({ name: 'npm', command: ['npm', ...args], cwd: join(import.meta.dirname, '../..') });
+  await npm.next('"ready"', (line) => line.msg === 'ready');
+  npm.signal(signal);
+  expect(await npm.ended()).toBe(0);
+  expect(npm.lines.at(-1)?.msg).toBe('stopped');
 });
 
 it('start serves lingpai.yaml where there is one', async () => {

@@ -15,7 +15,9 @@ it('the demo needs nothing, serves two apps, and ends on Ctrl-C', async () => {
   }
   demo.signal('SIGINT');
   expect(await demo.ended()).toBe(0);
-  expect(demo.output).toContain('lingpai -- watch');
+  for (const what of ['lingpai -- watch', 'lingpai -- send', `${ready['sandbox']}/sandbox/inbox`]) {
+    expect(demo.output).toContain(what);
+  }
 });
 
 it.each(['SIGTERM', 'SIGINT'] as const)('%s to npm ends what it runs', async (signal) => {
@@ -35,11 +37,15 @@ it('start serves lingpai.yaml where there is one', async () => {
   expect(ready['apps']).toBe(2);
 });
 
-it('a taken port is named, with what to do', async () => {
+it('a taken port is named, with what to do in the words of the demo', async () => {
   await using place = await Place.make();
   const address = new URL(place.wechat.url).host;
   const { code, output } = await place.run('demo', '--sandbox', address);
   expect(code).toBe(1);
   expect(output).toContain(address);
   expect(output).toContain('--sandbox 127.0.0.1:0');
+  const broker = await place.run('demo', '--grpc', address, '--http', '127.0.0.1:0', '--sandbox', '127.0.0.1:0');
+  expect(broker.code).toBe(1);
+  expect(broker.output).toMatch(/another port in --grpc .*npm start -- --grpc 127\.0\.0\.1:0/);
+  expect(broker.output).not.toContain('grpc.listen');
 });

@@ -184,7 +184,7 @@ program.addCommand(
       const others = givenBeside(command, ['file', 'addr', 'json']);
       if (others.length > 0) {
         throw new Failure(
-          `${others.join(', ')}: for one message, and --file sends those of a file; leave out either`,
+          `${others.join(', ')}: for one message, and --file sends those of a file; leave out one of the two`,
           2,
         );
       }

@@ -32,6 +32,15 @@ function repeated(value: string, before: readonly string[] = []): readonly strin
   return [...before, value];
 }
 
+/** The flags on the command line that are none of these. */
+function givenBeside(command: Command, names: readonly string[]): string[] {
+  const given = command.options.filter(
+    (option) =>
+      command.getOptionValueSource(option.attributeName()) === 'cli' && !names.includes(option.attributeName()),
+  );
+  return given.map(({ flags }) => flags.replace(/ .*/, ''));
+}
+
 function wholeNumber(text: string): number {
   const number = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(number)) throw new InvalidArgumentError('Write a whole number.');
@@ -86,7 +95,7 @@ program.addCommand(
   new Command('demo')
     .summary('run a broker and a simulated WeChat, with nothing to configure')
     .description(
-      'Runs the sandbox and a broker in one process, with two apps (wxdemoclassic, wxdemostable) whose tokens live for a minute or two, so that you can watch them rotate. Nothing is stored.',
+      'Runs the sandbox and a broker in one process, with two apps (wxdemoclassic, wxdemostable) whose tokens live for a minute or two, so that you can watch them rotate, and to whose users you can send messages. Nothing is stored.',
     )
     .option('--grpc <HOST:PORT>', 'where the broker serves gRPC', '127.0.0.1:7600')
     .option('--http <HOST:PORT>', 'where the broker serves HTTP', '127.0.0.1:7680')
@@ -98,7 +107,7 @@ program.addCommand(
   new Command('sandbox')
     .summary('run a simulated WeChat to test against')
     .description(
-      'Serves a simulated WeChat: both token endpoints, the probe, and a control endpoint under /sandbox/ that breaks things on purpose. Any app id and any secret will do. See docs/sandbox.md.',
+      'Serves a simulated WeChat: both token endpoints, the probe, the three calls that send messages, and a control endpoint under /sandbox/ that breaks things on purpose. Any app id and any secret will do. What users received is at /sandbox/inbox as JSON, and at /sandbox/ as a page, with the apps and the faults. See docs/sandbox.md.',
     )
     .option('--listen <HOST:PORT>', 'where to listen; port 0 picks a free one', '127.0.0.1:7690')
     .action(async (options) => (await import('./commands/sandbox.ts')).sandbox(options)),
@@ -180,9 +189,16 @@ program.addCommand(
     .option('--mini-program-app <APP>', 'the mini program that it opens instead (official_account)')
     .option('--mini-program-page <PAGE>', 'the page of that mini program (official_account)')
     .addOption(timeout(60))
-    .action(async ({ file, ...options }) => {
-      if (file === undefined) await (await import('./commands/send.ts')).send(options);
-      else await (await import('./commands/send-file.ts')).sendFile({ ...options, file });
+    .action(async ({ file, ...options }, command: Command) => {
+      if (file === undefined) return await (await import('./commands/send.ts')).send(options);
+      const others = givenBeside(command, ['file', 'addr', 'json']);
+      if (others.length > 0) {
+        throw new Failure(
+          `${others.join(', ')}: for one message, and --file sends those of a file; leave out one of the two`,
+          2,
+        );
+      }
+      await (await import('./commands/send-file.ts')).sendFile({ ...options, file });
     }),
 );
 

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -36,6 +37,22 @@ describe("the README's shell snippets work against the demo", () => {
     const { stdout } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', script], { cwd: ROOT, env });
     expect(stdout).not.toBe('');
     expect(stdout).not.toContain('"error"');
+  });
+
+  it('the files that it shows are sent and deposited, and it mends what was refused', async () => {
+    const [messages = '', permits = ''] = blocks(README, 'json');
+    const mend = blocks(README, 'console').find((block) => block.startsWith('awk')) ?? '';
+    const file = (name: string) => join(place.folder, name);
+    const addr = ['--addr', ports['127.0.0.1:7600'] ?? ''];
+    const bad = '{"appId": "wxdemostable"}\n';
+    await writeFile(file('messages.ndjson'), `${messages}\n${bad}${messages}`);
+    const { output } = await place.run('send', '--file', 'messages.ndjson', ...addr);
+    expect(output).toContain('5 messages: 4 sent, 1 refused');
+    await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', mend], { cwd: place.folder });
+    expect(await readFile(file('mended.ndjson'), 'utf8')).toBe(bad);
+    await writeFile(file('permits.ndjson'), permits);
+    const deposited = await place.run('permits', 'wxdemostable', '--deposit', 'permits.ndjson', ...addr);
+    expect(deposited).toEqual({ code: 0, output: '2 deposited, 0 known already, 0 expired\n' });
   });
 
   it('the metrics that it names exist', async () => {
@@ -111,7 +128,7 @@ it.each([
 });
 
 it('the Chinese README has the same snippets', () => {
-  for (const language of ['sh', 'console', 'yaml', 'go', 'python', 'java']) {
+  for (const language of ['sh', 'console', 'json', 'yaml', 'go', 'python', 'java']) {
     expect(blocks(CHINESE, language)).toEqual(blocks(README, language));
   }
 });

@@ -94,7 +94,7 @@ describe('a server that fails', () => {
     await shared.poll(MEMBER, 0);
     const other = await open(own.url());
     onTestFinished(() => other.store.close());
-    await command(own, 'SCRIPT FLUSH');
+    await own.command('SCRIPT FLUSH');
     expect(await shared.poll(MEMBER, 0)).toMatchObject({ members: [MEMBER] });
   });
 });
@@ -134,7 +134,7 @@ test('a record that is no record is left out, told of, and replaced', async () =
   const { shared, store } = await open(url, damages);
   onTestFinished(() => store.close());
   await shared.replace(record({ current: token('secret-token') }), null, '1.a');
-  await command(server, `HSET t${prefixes}:apps wx0001 secret-token`);
+  await server.command(`HSET t${prefixes}:apps wx0001 secret-token`);
   expect(await shared.poll(MEMBER, 0)).toMatchObject({ changed: [] });
   expect(damages.map((error) => error.message).join()).toMatch(/record of app wx0001 is damaged/);
   expect(damages.join()).not.toContain('secret-token');
@@ -142,15 +142,3 @@ test('a record that is no record is left out, told of, and replaced', async () =
   expect(await shared.replace(record(), '1.a', '2.a')).toEqual({ stored: true });
   expect(await shared.read(['wx0001'])).toEqual([{ app: record(), etag: '2.a' }]);
 });
-
-/** Has another client send a command. */
-async function command({ port }: RedisServer, line: string): Promise<void> {
-  const { createConnection } = await import('node:net');
-  await new Promise<void>((resolve, reject) => {
-    const socket = createConnection(port, '127.0.0.1', () => socket.write(`${line}\r\n`));
-    socket.once('error', reject).once('data', () => {
-      socket.destroy();
-      resolve();
-    });
-  });
-}

@@ -78,6 +78,18 @@ export class RedisServer implements AsyncDisposable {
     await ended;
   }
 
+  /** The answer to a command, as the server writes it. */
+  command(line: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const socket = createConnection(this.port, '127.0.0.1', () => socket.end(`${line}\r\nQUIT\r\n`));
+      let answer = '';
+      socket.setEncoding('utf8').on('data', (text) => {
+        answer += text;
+      });
+      socket.once('error', reject).once('close', () => resolve(answer));
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
     rmSync(this.#folder, { recursive: true, force: true });

@@ -228,6 +228,24 @@ program.addCommand(
     .action(async (options) => (await import('./commands/review.ts')).review(options)),
 );
 
+const storeUrl = (flag: string, about: string) =>
+  new Option(`--${flag} <URL>`, about).env(`LINGPAI_STORE_${flag.toUpperCase()}`).makeOptionMandatory();
+
+program.addCommand(
+  new Command('store').summary('copy a store to another').addCommand(
+    new Command('copy')
+      .summary('copy a store to another')
+      .description(
+        'Copies all that a store keeps to another: tokens, budgets, permits, idempotency keys with their outcomes, daily counts. From sqlite:PATH to redis://HOST or back, or between two of a kind; stop every broker that uses either first. It mints nothing and never lowers a generation; a copy that was broken off may be repeated. A password is better given in LINGPAI_STORE_FROM and LINGPAI_STORE_TO than on the command line, which others on the machine can see.',
+      )
+      .addOption(storeUrl('from', 'where to read: sqlite:PATH or redis://...'))
+      .addOption(storeUrl('to', 'where to write'))
+      .option('--force', 'write also where apps are already, and join what is in both')
+      .option('--json', 'print JSON')
+      .action(async (options) => (await import('./commands/store-copy.ts')).storeCopy(options)),
+  ),
+);
+
 program.addCommand(
   new Command('start')
     .option('--grpc <HOST:PORT>')
@@ -240,7 +258,11 @@ program.addCommand(
   { hidden: true },
 );
 
-for (const command of program.commands) command.exitOverride();
+const overrideExit = (command: Command): void => {
+  command.exitOverride();
+  command.commands.forEach(overrideExit);
+};
+program.commands.forEach(overrideExit);
 try {
   await program.exitOverride().parseAsync();
 } catch (error) {

@@ -10,7 +10,9 @@ import { GroupCommit } from './group-commit.ts';
 import { SqliteLedger } from './ledger.ts';
 import { openRedis } from './redis/open.ts';
 import { parseRedisUrl, type RedisUrl } from './redis/url.ts';
+import type { Rows } from './rows.ts';
 import { SqliteStore } from './sqlite.ts';
+import { SqliteRows } from './sqlite-rows.ts';
 
 /** Where records are kept. `path` may be relative to the working directory. */
 export type StoreUrl = { readonly kind: 'memory' } | { readonly kind: 'sqlite'; readonly path: string } | RedisUrl;
@@ -43,6 +45,8 @@ export function parseStoreUrl(url: string): StoreUrl | { readonly error: string 
 export interface Opened {
   readonly store: Store;
   readonly ledger: Ledger;
+  /** All that the ledger keeps, for copying. */
+  readonly rows: Rows;
   /** The same store, where several replicas may share it. */
   readonly shared?: SharedStore;
 }
@@ -63,8 +67,8 @@ export async function openStore(url: StoreUrl, deps: StoreDeps): Promise<Opened>
     case 'sqlite':
       return storeIn(openDatabase(url.path), resolve(url.path));
     case 'redis': {
-      const { store, ledger } = await openRedis(url, deps);
-      return { store, ledger, shared: store };
+      const { store, ledger, rows } = await openRedis(url, deps);
+      return { store, ledger, rows, shared: store };
     }
   }
 }
@@ -73,7 +77,7 @@ export async function openStore(url: StoreUrl, deps: StoreDeps): Promise<Opened>
 export function storeIn(db: DatabaseSync, name: string): Opened {
   try {
     const commits = new GroupCommit(db, name);
-    return { store: new SqliteStore(commits), ledger: new SqliteLedger(commits) };
+    return { store: new SqliteStore(commits), ledger: new SqliteLedger(commits), rows: new SqliteRows(commits) };
   } catch (error) {
     db.close();
     throw explain(error, name);

@@ -106,6 +106,7 @@ describe('the commands that call a broker', () => {
       'permits',
       'review',
       'check',
+      'store',
     ]) {
       expect(output).toContain(command);
       expect((await place.run(command, '--help')).code).toBe(0);

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { statusText } from '../../src/commands/status.ts';
 import { AppTokenStatus, GetStatusResponseSchema, IntentKind } from '../../src/gen/lingpai/v1/admin_pb.js';
 import { Place } from '../support/lingpai.ts';
+import { RedisServer } from '../support/redis.ts';
 import { ForeignClient } from '../support/rpc.ts';
 
 describe('status of a broker that owns its store', () => {
@@ -143,4 +144,34 @@ wx1  FRESH   7           abcdef  1:59:59  1:01  r-two
   it('of a broker without apps', () => {
     expect(text({})).toBe('one broker, which owns its store\n\nno apps\n');
   });
+});
+
+it('tells of replicas that share a Redis, and in words when one has died', async () => {
+  await using place = await Place.make();
+  await using redis = await RedisServer.start();
+  const cluster = { lease: '1s', poll: '200ms' };
+  await place.configure({ store: { url: redis.url() }, cluster });
+  const [one, two] = [await place.serve(), await place.serve()];
+  for (const app of ['wxa', 'wxb']) await place.run('get', app, '--addr', one.grpc);
+  const shown = async (words: RegExp) => {
+    for (;;) {
+      const { output } = await place.run('status', '--addr', one.grpc);
+      if (words.test(output)) return output;
+    }
+  };
+  const both = await shown(/ alive\n/);
+  expect(both).toMatch(/^\S+ answers; the store answered 0 s ago\n/);
+  expect(both).toContain(`${one.grpc}  answers`);
+  expect(both).toContain(`${two.grpc}  alive`);
+  expect(both).toMatch(/\nwxa +FRESH .*\S+-[0-9a-f]{8}\n/);
+  two.broker.signal('SIGKILL');
+  await two.broker.ended();
+  expect(await shown(/dead: silent/)).toMatch(new RegExp(`${two.grpc}  dead: silent for \\d+ s`));
+  await redis.kill();
+  await shown(/the store has been away for \d+ s: tokens in memory are served/);
+  const { output } = await place.run('status', '--addr', one.grpc, '--json');
+  expect(JSON.parse(output).cluster.storeAvailable).toBeUndefined();
+  const metrics = await (await fetch(`http://${one.http}/metrics`)).text();
+  expect(metrics).toContain('lingpai_cluster_store_up 0');
+  expect(metrics).toContain('lingpai_cluster_replica_deaths_total 1');
 });

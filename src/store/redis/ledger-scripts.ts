@@ -132,7 +132,8 @@ local function unfinished(id)
 end
 `;
 
-const written = (text: string): Script => script(PRELUDE + text);
+/** A script that works on the ledger: what stands above is at its hand. */
+export const written = (text: string): Script => script(PRELUDE + text);
 
 export const BEGIN = written(`
 local id, owner, app, key, digest, nowText, keyExpire, day, limit, wish, value, template =

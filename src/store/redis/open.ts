@@ -2,6 +2,7 @@ import type { Clock, Random, Timer } from '../../core/clock.ts';
 import { StoreError } from '../errors.ts';
 import { Connection } from './connection.ts';
 import { RedisLedger } from './ledger.ts';
+import { RedisRows } from './rows.ts';
 import { RedisStore } from './store.ts';
 import type { RedisUrl } from './url.ts';
 
@@ -17,10 +18,11 @@ export interface RedisDeps {
   readonly onDamage: (error: StoreError) => void;
 }
 
-/** The store and the ledger in Redis. `store.close()` closes both. */
+/** The store and the ledger in Redis. `store.close()` closes all. */
 export interface OpenedRedis {
   readonly store: RedisStore;
   readonly ledger: RedisLedger;
+  readonly rows: RedisRows;
 }
 
 /** Connects, and makes sure that it is a server that can be used. Rejects with a StoreError. */
@@ -51,7 +53,8 @@ export async function openRedis({ url, name, prefix }: RedisUrl, deps: RedisDeps
     connection.close();
   };
   undo.move();
-  return { store, ledger: new RedisLedger({ connection, name, prefix }) };
+  const place = { connection, name, prefix };
+  return { store, ledger: new RedisLedger(place), rows: new RedisRows(place) };
 }
 
 function checkServer(info: string, name: string): void {

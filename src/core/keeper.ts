@@ -185,6 +185,8 @@ export class Keeper {
 
   /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
   async force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
+    // What is not known here may come from another replica.
+    if (rejected && !this.#isKnown(rejected)) await join(this.#tenure.sync(), signal);
     for (;;) {
       if (rejected && this.peek()) {
         if (this.#isOld(rejected)) return { state: this.#state, outcome: 'ALREADY_NEWER' };
@@ -232,6 +234,12 @@ export class Keeper {
     if (this.#flight) return this.#flight;
     if (this.#health.kind === 'failing') throw this.#asCallersSee(this.#health.error, this.#health.retryAt);
     throw new LingpaiError('no refresh is planned', { reason: 'INTERNAL', appId: this.#app.appId });
+  }
+
+  #isKnown(rejected: Rejected): boolean {
+    const { generation, current, previous } = this.#state;
+    if (rejected.kind === 'generation') return rejected.generation <= generation;
+    return rejected.token === current?.value || rejected.token === previous?.value;
   }
 
   #isOld(rejected: Rejected): boolean {

@@ -1,13 +1,24 @@
+import type { Clock } from './clock.ts';
+import { Cluster, type ClusterDeps } from './cluster/cluster.ts';
+import type { ClusterStatus } from './cluster/status.ts';
+import { StoreClock } from './cluster/store-clock.ts';
 import { Delays } from './delays.ts';
 import { appNotFoundError, drainingError, LingpaiError } from './errors.ts';
 import { type ForceResult, Keeper, type Rejected } from './keeper.ts';
 import type { App, Deps, Settings, StoredApp } from './ports.ts';
 import { Saver } from './saver.ts';
 import type { TokenState } from './state.ts';
+import { type Holder, SoleTenure, type Tenure } from './tenure.ts';
 import { Timeline } from './timeline.ts';
 import { Watch } from './watch.ts';
 
+export type { ClusterDeps } from './cluster/cluster.ts';
 export type { ForceResult, Rejected } from './keeper.ts';
+
+/** What a broker needs of the world. Where replicas share a store, `store` is not asked. */
+export interface BrokerDeps extends Deps {
+  readonly cluster?: ClusterDeps | undefined;
+}
 
 /** Apps without a token are first asked for at this rate, so that a cold start is not one burst. */
 const FIRST_CALLS_PER_MS = 0.5;
@@ -17,6 +28,7 @@ export class Broker {
   readonly #deps: Deps;
   readonly #settings: Settings;
   readonly #timeline: Timeline;
+  readonly #cluster: Cluster | undefined;
   readonly #keepers = new Map<string, Keeper>();
   /** Each outlives its app's keeper, so that what is not durable yet becomes so, and no two write one record. */
   readonly #savers = new Map<string, Saver>();
@@ -29,16 +41,26 @@ export class Broker {
   #watchers = 0;
   #draining = false;
 
-  constructor(deps: Deps, settings: Settings) {
+  constructor(options: BrokerDeps, settings: Settings) {
+    const { cluster, random, observe } = options;
+    const clock = cluster ? new StoreClock(options.clock) : options.clock;
+    const deps = { ...options, clock };
     this.#deps = deps;
     this.#settings = settings;
-    this.#timeline = new Timeline(deps.clock);
+    this.#timeline = new Timeline(clock);
+    if (cluster && clock instanceof StoreClock) {
+      const catchUp = () => this.#catchUp();
+      const onMembers = () => this.#tick();
+      const circle = { deps: cluster, settings, clock, timeline: this.#timeline, random, observe, catchUp, onMembers };
+      this.#cluster = new Cluster(circle);
+    }
     this.#silences = new Delays(deps.clock, settings.heartbeatMs, (watch) => watch.beat());
   }
 
   /** Loads the store and begins to keep the apps. Rejects when the store cannot be read. */
   async start(apps: readonly App[]): Promise<void> {
-    for (const stored of await this.#deps.store.load()) this.#stored.set(stored.appId, stored);
+    if (this.#cluster) await this.#cluster.start();
+    else for (const stored of await this.#deps.store.load()) this.#stored.set(stored.appId, stored);
     this.configure(apps);
   }
 
@@ -128,6 +150,21 @@ export class Broker {
     this.#keeper(appId);
   }
 
+  /** The clock by which tokens age: the shared store's, where there is one. */
+  get clock(): Clock {
+    return this.#deps.clock;
+  }
+
+  /** How this replica sees its cluster; undefined: it is not one of several. */
+  cluster(): ClusterStatus | undefined {
+    return this.#cluster?.status();
+  }
+
+  /** Whether this is the name of another replica, and it lives. */
+  isOther(replica: string): boolean {
+    return this.#cluster?.isOther(replica) ?? false;
+  }
+
   /** How many watches are open. */
   get watchers(): number {
     return this.#watchers;
@@ -173,6 +210,11 @@ export class Broker {
     await Promise.all([...this.#keepers.values()].map((keeper) => keeper.close(reason, inProgress)));
     await Promise.all(this.#closing);
     await Promise.all([...this.#savers.values()].map((saver) => saver.stop()));
+    await this.#cluster?.close();
+  }
+
+  #tick(): void {
+    for (const keeper of this.#keepers.values()) keeper.tick();
   }
 
   #catchUp(): void {
@@ -187,14 +229,12 @@ export class Broker {
 
   #add(app: App, startDelayMs: number): void {
     const { appId } = app;
-    const saver = this.#savers.get(appId) ?? new Saver(this.#deps, appId);
-    this.#savers.set(appId, saver);
     const keeper = new Keeper({
       deps: this.#deps,
       settings: this.#settings,
       timeline: this.#timeline,
       app,
-      saver,
+      tenure: (holder) => this.#tenure(app, holder),
       stored: this.#stored.get(appId),
       startDelayMs,
       catchUp: () => this.#catchUp(),
@@ -205,6 +245,14 @@ export class Broker {
     this.#keepers.set(appId, keeper);
     keeper.tick();
     this.#offer(keeper.state);
+  }
+
+  #tenure(app: App, holder: Holder): Tenure {
+    if (this.#cluster) return this.#cluster.tenure(app, holder);
+    const { appId } = app;
+    const saver = this.#savers.get(appId) ?? new Saver(this.#deps, appId);
+    this.#savers.set(appId, saver);
+    return new SoleTenure({ appId, settings: this.#settings, timeline: this.#timeline, saver, holder });
   }
 
   #remove(appId: string): void {

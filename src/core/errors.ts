@@ -15,6 +15,7 @@ export type Reason =
   | 'SEND_QUOTA_EXHAUSTED'
   | 'SEND_LIMIT_EXCEEDED'
   | 'LEDGER_UNAVAILABLE'
+  | 'STORE_UNAVAILABLE'
   | UpstreamReason;
 
 /** The reasons that lie with WeChat or with the way to it. */

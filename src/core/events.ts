@@ -40,5 +40,17 @@ export type BrokerEvent =
   | { type: 'store_failed'; appId: string; error: unknown; retryInMs: number }
   | { type: 'store_recovered'; appId: string }
   | { type: 'app_added' | 'app_changed' | 'app_removed'; appId: string }
+  /** The store that the replicas share does not answer polls. */
+  | { type: 'store_away'; error: unknown }
+  | { type: 'store_reached' }
+  /** A write to it lost to another replica's, and is made again on top of that. */
+  | { type: 'set_lost'; appId: string }
+  /** Another replica was silent for a whole lease. */
+  | { type: 'replica_died'; replica: string }
+  /** Another replica's token was taken into use, so long after it was stored. */
+  | { type: 'adopted'; appId: string; generation: number; tokenId: string; delayMs: number }
+  /** Tokens were minted in an order that nobody knows; one more mint, alone, settles which is the newest. */
+  | { type: 'provisional'; appId: string; dueInMs: number }
+  | { type: 'confirmed'; appId: string }
   /** The wall clock moved against the monotonic one: it was set, or the machine slept. */
   | { type: 'clock_jumped'; byMs: number };

@@ -5,6 +5,8 @@ import type { RefreshCause } from './events.ts';
 export type Landing =
   /** There is a new generation. */
   | 'rotated'
+  /** Another replica has brought a new generation. */
+  | 'superseded'
   /** WeChat answered with the token that is held. */
   | 'unchanged'
   /** WeChat was asked about the token and accepts it. */

@@ -1,4 +1,4 @@
-import type { Grant, IssuerKind, TokenCall } from './ports.ts';
+import type { Grant, Intent, IssuerKind, TokenCall } from './ports.ts';
 
 /** A grant and when it came about. */
 export interface Issued extends Grant {
@@ -11,6 +11,8 @@ export interface Issued extends Grant {
    * overlap from here. Undefined: WeChat did not mint it at our call.
    */
   readonly mintedAt: number | undefined;
+  /** What was recorded of that mint before, where replicas share the app. */
+  readonly intent: Intent | undefined;
 }
 
 /** One call of a token endpoint; it checks budgets, spends them and rejects with UpstreamError or LingpaiError. */
@@ -35,6 +37,6 @@ export function replaceLive(issuer: IssuerKind, call: Call): Promise<Issued> {
 
 /** WeChat may answer a forced call with the old token; what a read returns after it is what everyone gets. */
 async function force(call: Call): Promise<Issued> {
-  const { sentAt } = await call('stable_force');
-  return { ...(await call('stable')), mintedAt: sentAt };
+  const { sentAt, intent } = await call('stable_force');
+  return { ...(await call('stable')), mintedAt: sentAt, intent };
 }

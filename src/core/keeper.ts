@@ -1,18 +1,17 @@
 import { nextAttemptAt } from './backoff.ts';
 import { Calls } from './calls.ts';
 import type { Timer } from './clock.ts';
-import { commit } from './commit.ts';
 import { LingpaiError, UpstreamError } from './errors.ts';
 import type { RefreshCause } from './events.ts';
 import { type Flight, join, type Landing } from './flight.ts';
 import { type Call, type Issued, renew, replaceDead, replaceLive } from './issuing.ts';
-import { fromStored, type Held, type Kept, nothingKept, spared, toStored } from './kept.ts';
+import { fromStored, type Held, type Kept, nothingKept, sameToken, spared, toStored } from './kept.ts';
 import { cooldownRefusal, STABLE_FORCE_SPACING_MS } from './minting.ts';
 import { type Plan, planNext, retryAtLatest } from './plan.ts';
-import type { App, Deps, IssuerKind, Settings, StoredApp } from './ports.ts';
-import type { Saver } from './saver.ts';
-import { dueAt } from './schedule.ts';
+import type { App, Deps, IssuerKind, Settings, SharedPart, StoredApp, Trouble } from './ports.ts';
+import { dueAt, type Life } from './schedule.ts';
 import type { ForceOutcome, TokenState } from './state.ts';
+import { type Change, type CommitResult, type Holder, Superseded, type Tenure } from './tenure.ts';
 import type { Timeline } from './timeline.ts';
 import { type Health, sameView, type Trust, viewOf } from './view.ts';
 
@@ -38,6 +37,8 @@ interface Opinion {
 const OPINION_HOLDS_MS = 2_000;
 /** WeChat's word for a token whose own time is over, rather than one that was replaced. */
 const EXPIRED_ERRCODE = 42001;
+/** No failure is waited out for longer, whatever a clock that was set makes of its time. */
+const LONGEST_PAUSE_MS = 25 * 3_600_000;
 const OUTSIDE_MINT =
   'WeChat refused a token before its time and nobody here had replaced it: most likely another program mints with the same AppSecret';
 
@@ -46,8 +47,7 @@ export class Keeper {
   readonly #deps: Deps;
   readonly #settings: Settings;
   readonly #timeline: Timeline;
-  readonly #saver: Saver;
-  readonly #save: (record: StoredApp) => Promise<void>;
+  readonly #tenure: Tenure;
   readonly #calls: Calls;
   readonly #catchUp: () => void;
   readonly #onState: (state: TokenState) => void;
@@ -61,8 +61,14 @@ export class Keeper {
   #warning = '';
   #opinion: Opinion | undefined;
   #flight: Flight | undefined;
+  /** The generation with which the flight began. */
+  #base = 0;
+  /** The last generation that this process brought. */
+  #ownGeneration = 0;
   /** What is due is not begun before this (see Situation). */
   #startAt: number;
+  /** A caller waits for a token: another replica's turn is not waited for. */
+  #wanted = false;
   #probeAt: number;
   #timer: Timer | undefined;
   #closed: LingpaiError | undefined;
@@ -77,7 +83,8 @@ export class Keeper {
     settings: Settings;
     timeline: Timeline;
     app: App;
-    saver: Saver;
+    /** Makes the tenure for a keeper, whose record it then keeps. */
+    tenure: (holder: Holder) => Tenure;
     stored: StoredApp | undefined;
     startDelayMs: number;
     catchUp: () => void;
@@ -90,17 +97,18 @@ export class Keeper {
     this.#app = app;
     this.#onState = options.onState;
     this.#catchUp = catchUp;
-    this.#saver = options.saver;
-    this.#save = options.saver.adopt(() => this.#publish());
-    const write = async (kept: Kept) => {
-      await this.#keep(kept);
-      this.#publish();
-    };
-    this.#calls = new Calls(deps, settings, timeline, { read: () => this.#kept, write });
+    this.#kept = nothingKept(app.issuer);
+    this.#tenure = options.tenure({
+      read: () => this.#kept,
+      take: (kept) => this.#take(kept),
+      onChange: () => this.#publish(),
+    });
+    this.#calls = new Calls(deps, settings, timeline, this.#tenure, () => this.#kept);
     const now = this.#now();
     this.#kept = stored
       ? fromStored(stored, now, timeline, (life) => dueAt(life, stored.issuer, settings, deps.random()))
-      : nothingKept(app.issuer);
+      : (this.#tenure.known() ?? this.#kept);
+    if (this.#kept.shared) this.#learn(this.#kept.shared);
     this.#startAt = now + options.startDelayMs;
     this.#probeAt = settings.probeIntervalMs > 0 ? now + deps.random() * settings.probeIntervalMs : Infinity;
     this.#state = this.#view(now);
@@ -134,10 +142,12 @@ export class Keeper {
     this.#publish();
     const now = this.#now();
     const plan = this.#plan(now);
-    if (!this.#flight && now >= plan.at) this.#startPlanned(plan.step);
+    if (!this.#flight && now >= plan.at + this.#patienceMs()) this.#startPlanned(plan.step);
     if (!this.#flight && now >= this.#probeAt) {
       this.#probeAt = now + this.#settings.probeIntervalMs;
-      if (this.peek() && this.#trust === 'trusted' && this.#health.kind === 'well') this.#startVerdict('canary');
+      const isMine = this.#tenure.patienceMs(0) === 0;
+      const isWell = this.#trust === 'trusted' && this.#health.kind === 'well';
+      if (isMine && isWell && this.peek()) this.#startVerdict('canary');
     }
     this.#arm(now);
   }
@@ -158,7 +168,7 @@ export class Keeper {
     const token = this.#doubt ?? this.#kept.current;
     if (byMs > 0 && token && token.expiresAt <= now && token.expiresAt + byMs > now) this.#doubt = spared(token, byMs);
     // By the wall clock that was set back, the stored times lie too far ahead.
-    if (byMs < 0 && !this.#flight) void this.#save(this.record);
+    if (byMs < 0 && !this.#flight) void this.#change((kept) => kept, 'may');
     this.tick();
   }
 
@@ -168,7 +178,7 @@ export class Keeper {
       const state = this.peek(minGeneration);
       if (state) return state;
       this.#want();
-      if (this.peek()) await this.#change(signal);
+      if (this.peek()) await this.#nextState(signal);
       else await join(this.#inFlight().landing, signal);
     }
   }
@@ -187,6 +197,7 @@ export class Keeper {
       if (!this.#flight && usable && this.#trust === 'trusted') this.#startVerdict('report');
       const flight = this.#inFlight();
       const landing = await join(flight.landing, signal);
+      if (landing === 'superseded' && this.peek()) return { state: this.#state, outcome: 'JOINED' };
       if (landing === 'rotated' && this.peek()) {
         return { state: this.#state, outcome: flight === before ? 'JOINED' : 'REFRESHED' };
       }
@@ -203,12 +214,16 @@ export class Keeper {
     this.#notify();
     if (inProgress === 'abort') this.#flight?.abort(reason);
     await this.#flight?.landing.catch(() => undefined);
+    this.#tenure.release();
   }
 
   /** Somebody needs the token now: what waits only to spread the load need not wait. */
   #want(): void {
     if (this.#closed) throw this.#closed;
-    if (!this.peek()) this.#startAt = Number.NEGATIVE_INFINITY;
+    if (!this.peek()) {
+      this.#startAt = Number.NEGATIVE_INFINITY;
+      this.#wanted = true;
+    }
     this.tick();
   }
 
@@ -243,14 +258,22 @@ export class Keeper {
 
   #plan(now: number): Plan {
     const facts = { kept: this.#kept, health: this.#health, trust: this.#trust, doubt: this.#doubt };
-    return planNext({ ...facts, issuer: this.#app.issuer, startAt: this.#startAt }, now);
+    const owedAt = this.#tenure.owedAt(this.#kept);
+    return planNext({ ...facts, issuer: this.#app.issuer, owedAt, startAt: this.#startAt }, now);
+  }
+
+  /** How much later than planned it is done, since it is another replica's turn. */
+  #patienceMs(): number {
+    if (this.#health.kind === 'failing') return this.#tenure.patienceMs(this.#health.failures);
+    return this.#wanted ? 0 : this.#tenure.patienceMs(0);
   }
 
   #arm(now: number): void {
     this.#timer?.cancel();
     const { current, previous } = this.#kept;
     const ends = [current, previous].map((token) => (token && token.expiresAt > now ? token.expiresAt : Infinity));
-    const next = Math.min(...ends, ...(this.#flight ? [] : [this.#plan(now).at, this.#probeAt]));
+    const mine = this.#flight ? [] : [this.#plan(now).at + this.#patienceMs(), this.#probeAt];
+    const next = Math.min(...ends, ...mine);
     if (next < Infinity) this.#timer = this.#deps.clock.schedule(next - now, () => this.#wake());
   }
 
@@ -287,7 +310,8 @@ export class Keeper {
     if (accepted && doubt && this.#timeline.leaptMs === leaptMs) {
       this.#doubt = null;
       this.#health = { kind: 'well' };
-      await this.#keep({ ...this.#kept, current: doubt });
+      const isSame = (kept: Kept) => sameToken(kept.current ?? doubt, doubt);
+      await this.#change((kept) => (isSame(kept) ? { ...kept, current: doubt } : kept), 'may');
       this.#publish();
       return true;
     }
@@ -329,7 +353,8 @@ export class Keeper {
     cause: 'report' | 'canary',
     signal: AbortSignal,
   ): Promise<'accepted' | 'rejected' | 'unknown'> {
-    const { generation, openMints } = this.#kept;
+    const { generation } = this.#kept;
+    const isOrderKnown = this.#tenure.owedAt(this.#kept) === Number.POSITIVE_INFINITY;
     const { appId } = this.#app;
     const observe = (verdict: 'accepted' | 'rejected' | 'unknown') => {
       this.#deps.observe({ type: 'probed', appId, tokenId: current.id, cause, verdict });
@@ -343,11 +368,13 @@ export class Keeper {
         this.#opinion = { generation, until: hold(), failure: undefined };
         return observe('accepted');
       }
+      if (this.#kept.generation !== generation) return observe('rejected');
       this.#trust = 'dead';
-      if (verdict.errcode !== EXPIRED_ERRCODE && openMints === 0) {
+      if (verdict.errcode !== EXPIRED_ERRCODE && isOrderKnown) {
         this.#warning = OUTSIDE_MINT;
         this.#deps.observe({ type: 'outside_mint', appId, tokenId: current.id });
       }
+      this.#tenure.tellDead(generation, this.#warning);
       this.#publish();
       return observe('rejected');
     } catch (error) {
@@ -359,6 +386,7 @@ export class Keeper {
 
   /** Takes an answer into use: stored first, then published. `refused` is a value that it must not have. */
   async #commit(cause: RefreshCause, issuer: IssuerKind, issued: Issued, refused?: string): Promise<Landing> {
+    const base = this.#base;
     if (issued.value === refused) {
       throw new UpstreamError('WeChat answered with the very token that was to be replaced', {
         reason: 'UPSTREAM_ERROR',
@@ -367,29 +395,40 @@ export class Keeper {
       });
     }
     const { clock, random } = this.#deps;
-    const before = this.#kept;
-    const now = this.#now();
-    const { kept, rotated } = commit(before, issued, {
-      issuer,
-      trusted: this.#trust === 'trusted',
-      now,
-      wallNow: clock.now(),
-      overlapMs: this.#settings.overlapMs,
-      due: (life) => dueAt(life, issuer, this.#settings, random()),
-    });
-    const alive = kept.current !== null && kept.current.expiresAt > now;
-    if (!rotated && (!alive || this.#trust === 'dead')) {
+    const trusted = this.#trust === 'trusted';
+    let wallNow = clock.now();
+    const outcome: { result: CommitResult | 'older' } = { result: 'unchanged' };
+    await this.#change((kept) => {
+      const now = this.#now();
+      const due = (life: Life) => dueAt(life, issuer, this.#settings, random());
+      const context = { issuer, trusted, now, wallNow, overlapMs: this.#settings.overlapMs, due };
+      const landed = this.#tenure.commit(kept, issued, context, base);
+      const { current } = landed.kept;
+      const isUsable = current !== null && current.expiresAt > now && trusted;
+      // A change that is made again finds what it did the first time.
+      if (landed.result !== 'unchanged' || outcome.result !== 'rotated') outcome.result = landed.result;
+      if (landed.result === 'unchanged' && !isUsable && kept.generation === base) {
+        outcome.result = 'older';
+        return kept;
+      }
+      if (landed.result === 'rotated') {
+        wallNow = Math.max(wallNow, landed.kept.generation); // once published, a generation stays
+        this.#ownGeneration = landed.kept.generation;
+      }
+      return landed.kept;
+    }, 'may');
+    const { result } = outcome;
+    if (result === 'older') {
       throw new UpstreamError('WeChat answered with a token that is older than the last', {
         reason: 'UPSTREAM_ERROR',
         recovery: { kind: 'backoff' },
         effect: 'refused',
       });
     }
-    const moved = kept.openMints !== before.openMints || kept.current?.expiresAt !== before.current?.expiresAt;
-    if (rotated || moved) await this.#keep(kept);
-    else this.#kept = kept;
+    this.#calls.settled();
+    const rotated = result === 'rotated';
     // Whatever is still owed, WeChat has just been asked in vain.
-    if (!rotated) this.#startAt = now + this.#settings.stablePollMs;
+    if (result === 'unchanged') this.#startAt = this.#now() + this.#settings.stablePollMs;
     this.#doubt = null;
     this.#health = { kind: 'well' };
     if (rotated) this.#trust = 'trusted';
@@ -397,11 +436,11 @@ export class Keeper {
     const { appId } = this.#app;
     const durationMs = issued.answeredAt - issued.sentAt;
     if (rotated) {
-      const { generation } = kept;
+      const generation = this.#ownGeneration;
       this.#deps.observe({ type: 'rotated', appId, generation, tokenId: issued.id, cause, durationMs });
     } else this.#deps.observe({ type: 'unchanged', appId, cause, durationMs });
     this.#publish();
-    return rotated ? 'rotated' : 'unchanged';
+    return result;
   }
 
   #fly(cause: RefreshCause, run: (call: Call, signal: AbortSignal) => Promise<Landing>): void {
@@ -420,13 +459,16 @@ export class Keeper {
     const app = this.#app;
     const startedAt = this.#now();
     const setBack = this.#timeline.wallOf(0);
+    this.#base = this.#kept.generation;
     try {
-      return await run((call) => this.#calls.issue(app, call, cause, signal), signal);
+      return await run((call) => this.#calls.issue(app, call, cause, this.#base, signal), signal);
     } catch (error) {
+      if (error instanceof Superseded) return 'superseded';
       throw signal.aborted ? signal.reason : this.#failed(error, cause, app, startedAt);
     } finally {
+      await this.#calls.over();
       this.#flight = undefined;
-      if (this.#timeline.wallOf(0) < setBack) void this.#save(this.record);
+      if (this.#timeline.wallOf(0) < setBack) void this.#change((kept) => kept, 'may');
       this.tick();
     }
   }
@@ -446,7 +488,10 @@ export class Keeper {
     const planned = nextAttemptAt(known, { now, startedAt, failures, random, wallNow, quotaResetHour });
     const facts = { kept: this.#kept, trust: this.#trust, issuer: app.issuer };
     const retryAt = app === this.#app ? retryAtLatest(facts, known, planned, now, stablePollMs) : now;
-    if (owed) this.#health = { kind: 'failing', error: known, failures, retryAt };
+    if (owed) {
+      this.#health = { kind: 'failing', error: known, failures, retryAt };
+      this.#tenure.tellTrouble(known, failures, retryAt);
+    }
     const retryInMs = owed ? retryAt - now : null;
     observe({ type: 'refresh_failed', appId: app.appId, cause, durationMs: now - startedAt, error: known, retryInMs });
     return this.#asCallersSee(known, retryAt);
@@ -458,15 +503,55 @@ export class Keeper {
     return new LingpaiError(message, { reason, answer, appId: this.#app.appId, retryAfterMs });
   }
 
-  /** Stores and then takes into use. */
-  async #keep(kept: Kept): Promise<void> {
-    await this.#save(toStored(this.#app.appId, kept, this.#timeline));
+  #change(change: Change, need: 'must' | 'may'): Promise<void> {
+    return this.#tenure.change(change, need);
+  }
+
+  /** Takes into use what is stored, by this replica or by another. */
+  #take(kept: Kept): void {
     this.#catchUp(); // the machine may have slept meanwhile, and what is asked for now is younger
+    const before = this.#kept;
     this.#kept = kept;
+    if (kept.shared) this.#takeShared(before, kept, kept.shared);
+  }
+
+  #learn({ dead, warning, trouble }: SharedPart): void {
+    this.#trust = dead ? 'dead' : 'trusted';
+    this.#warning = warning;
+    this.#health = trouble ? this.#sharedTrouble(trouble) : { kind: 'well' };
+  }
+
+  #takeShared(before: Kept, kept: Kept, shared: SharedPart): void {
+    const { observe, clock } = this.#deps;
+    const { appId } = this.#app;
+    const { generation, current } = kept;
+    const { debt, commitTime } = shared;
+    this.#learn(shared);
+    if (generation > before.generation) {
+      this.#doubt = null;
+      this.#wanted = false;
+      if (current && generation !== this.#ownGeneration) {
+        const delayMs = Math.max(0, clock.now() - commitTime);
+        observe({ type: 'adopted', appId, generation, tokenId: current.id, delayMs });
+      }
+    }
+    const owed = before.shared?.debt ?? null;
+    if (debt && debt.epoch !== owed?.epoch) {
+      observe({ type: 'provisional', appId, dueInMs: Math.max(0, debt.time - clock.now()) });
+    } else if (!debt && owed) observe({ type: 'confirmed', appId });
+    this.#publish();
+    this.#notify();
+    this.tick();
+  }
+
+  #sharedTrouble({ failures, retryTime, reason, message, answer }: Trouble): Health {
+    const error = new LingpaiError(message, { reason, answer: answer ?? undefined });
+    const retryAt = Math.min(this.#timeline.momentOf(retryTime), this.#now() + LONGEST_PAUSE_MS);
+    return { kind: 'failing', error, failures, retryAt };
   }
 
   /** Resolves at the next published state. */
-  #change(signal: AbortSignal | undefined): Promise<void> {
+  #nextState(signal: AbortSignal | undefined): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiting.add(resolve);
     return join(promise, signal).finally(() => this.#waiting.delete(resolve));
@@ -498,7 +583,7 @@ export class Keeper {
       kept: this.#kept,
       health: this.#health,
       trust: this.#trust,
-      storeFailing: this.#saver.failing,
+      storeFailing: this.#tenure.failing,
       warning: this.#warning,
       nextRefreshAt: this.#plan(now).at,
     };

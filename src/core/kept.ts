@@ -1,4 +1,4 @@
-import type { Budget, IssuerKind, StoredApp, StoredToken } from './ports.ts';
+import type { Budget, IssuerKind, SharedPart, StoredApp, StoredToken } from './ports.ts';
 import type { Life } from './schedule.ts';
 import type { Token } from './state.ts';
 import type { Timeline } from './timeline.ts';
@@ -28,6 +28,8 @@ export interface Kept {
   readonly lastForcedAt: number;
   /** Mints begun since `current` came whose outcome is not known: each may have replaced it by a token that nobody has. */
   readonly openMints: number;
+  /** As in StoredApp, and with its wall times. */
+  readonly shared?: SharedPart;
 }
 
 /** What is known of an app that was never seen before. */
@@ -57,6 +59,7 @@ export function toStored(appId: string, kept: Kept, timeline: Timeline): StoredA
     lastMintTime: time(kept.lastMintAt),
     lastForcedTime: time(kept.lastForcedAt),
     openMints: kept.openMints,
+    ...(kept.shared && { shared: kept.shared }),
   };
 }
 
@@ -80,7 +83,13 @@ export function fromStored(stored: StoredApp, now: number, timeline: Timeline, d
     lastMintAt: past(stored.lastMintTime),
     lastForcedAt: past(stored.lastForcedTime),
     openMints: stored.openMints,
+    ...(stored.shared && { shared: stored.shared }),
   };
+}
+
+/** Whether these are one token. */
+export function sameToken(a: Graced, b: Graced): boolean {
+  return a.value === b.value;
 }
 
 /** A token as callers and the store see it. */

@@ -23,12 +23,14 @@ export interface Situation {
   readonly doubt: Held | null;
   /** Where the app's tokens are to come from now. */
   readonly issuer: IssuerKind;
+  /** When mints of unknown outcome have the token asked for, in elapsed milliseconds; Infinity: there are none. */
+  readonly owedAt: number;
   /** What is due is not begun before this: it spreads the first calls of many apps, and keeps calls in vain apart. */
   readonly startAt: number;
 }
 
 /** Decides what the keeper does next, and when. */
-export function planNext({ kept, health, trust, doubt, issuer, startAt }: Situation, now: number): Plan {
+export function planNext({ kept, health, trust, doubt, issuer, owedAt, startAt }: Situation, now: number): Plan {
   const { current } = kept;
   const alive = current !== null && current.expiresAt > now;
   const isDue = alive && now >= current.dueAt;
@@ -36,8 +38,8 @@ export function planNext({ kept, health, trust, doubt, issuer, startAt }: Situat
 
   function whenNext(): number {
     if (health.kind === 'failing') return health.retryAt;
-    const mustReplace = !alive || trust === 'dead' || kept.issuer !== issuer || kept.openMints > 0;
-    return mustReplace ? startAt : Math.max(startAt, Math.min(current.dueAt, current.expiresAt));
+    const mustReplace = !alive || trust === 'dead' || kept.issuer !== issuer;
+    return mustReplace ? startAt : Math.max(startAt, Math.min(current.dueAt, current.expiresAt, owedAt));
   }
 
   function whatNext(): Plan['step'] {

@@ -69,6 +69,8 @@ export interface StoredApp {
 
 /** What replicas that share a store tell one another of an app. Times are milliseconds since 1970 by the store's clock. */
 export interface SharedPart {
+  /** When `current` was stored. */
+  readonly commitTime: number;
   /** How many mints were ever begun. The term of a mint is the epoch that it began, and is its name. */
   readonly epoch: number;
   /** Mints that were begun and of which no outcome is recorded, oldest first. `openMints` is their number. */

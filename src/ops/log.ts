@@ -88,6 +88,22 @@ function lineOf(event: BrokerEvent): Line {
       return ['info', 'app changed', { app_id: event.appId }];
     case 'app_removed':
       return ['info', 'app removed', { app_id: event.appId }];
+    case 'store_away':
+      return ['error', 'shared store does not answer', errorFields(event.error)];
+    case 'store_reached':
+      return ['info', 'shared store answers again', {}];
+    case 'set_lost':
+      return ['debug', 'compare-and-set lost', { app_id: event.appId }];
+    case 'replica_died':
+      return ['warn', 'replica fell silent', { replica: event.replica }];
+    case 'adopted': {
+      const { appId, generation, tokenId, delayMs } = event;
+      return ['info', 'token adopted', { app_id: appId, generation, token_id: tokenId, delay_ms: round(delayMs) }];
+    }
+    case 'provisional':
+      return ['warn', 'token provisional', { app_id: event.appId, confirmed_in_ms: round(event.dueInMs) }];
+    case 'confirmed':
+      return ['info', 'token confirmed', { app_id: event.appId }];
     case 'clock_jumped':
       return ['warn', 'clock jumped', { by_ms: round(event.byMs) }];
   }

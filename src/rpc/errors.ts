@@ -51,6 +51,7 @@ export const CODES: Readonly<Record<Reason, Code>> = {
   INTERFACE_RETIRED: Code.FailedPrecondition,
   INTERFACE_NOT_GRANTED: Code.FailedPrecondition,
   MESSAGE_REFUSED: Code.FailedPrecondition,
+  STORE_UNAVAILABLE: Code.Unavailable,
 };
 
 /**

@@ -321,6 +321,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_MESSAGE_REFUSED = 42;
    */
   MESSAGE_REFUSED = 42,
+
+  /**
+   * UNAVAILABLE. The store that the replicas share does not answer, and without it no token can be minted safely. Those in
+   * memory are served meanwhile.
+   *
+   * @generated from enum value: ERROR_REASON_STORE_UNAVAILABLE = 43;
+   */
+  STORE_UNAVAILABLE = 43,
 }
 
 /**

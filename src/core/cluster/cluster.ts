@@ -1,0 +1,291 @@
+import type { Timer } from '../clock.ts';
+import type { BrokerEvent } from '../events.ts';
+import type { App, Settings } from '../ports.ts';
+import type { Holder } from '../tenure.ts';
+import type { Timeline } from '../timeline.ts';
+import { leaseOf, sharedOf } from './convergence.ts';
+import { Members } from './members.ts';
+import type { Poll, SharedStore } from './ports.ts';
+import { Register } from './register.ts';
+import { ownerOf } from './rendezvous.ts';
+import { SharedTenure } from './shared-tenure.ts';
+import type { AppShare, ClusterStatus } from './status.ts';
+import type { StoreClock } from './store-clock.ts';
+
+/** What makes a broker one of several replicas. */
+export interface ClusterDeps {
+  readonly store: SharedStore;
+  /** The name of this process: unique among all that ever were. */
+  readonly replica: string;
+  /** Where it serves gRPC, as host:port, for people. */
+  readonly address: string;
+  /** How long a replica that fell silent keeps what it was at. */
+  readonly leaseMs: number;
+  /** The pause between polls of the store. */
+  readonly pollMs: number;
+  /** Told of each replica that died. It must not throw. */
+  readonly onDeath?: (replica: string) => void;
+}
+
+/** A replica that died is remembered for so many leases: in case it was only stopped. */
+const LEASES_REMEMBERED = 40;
+
+/** This replica among the others: polls the store, knows who lives, and brings what they store to its keepers. */
+export class Cluster {
+  readonly #deps: ClusterDeps;
+  readonly #settings: Settings;
+  readonly #clock: StoreClock;
+  readonly #timeline: Timeline;
+  readonly #random: () => number;
+  readonly #observe: (event: BrokerEvent) => void;
+  readonly #catchUp: () => void;
+  readonly #onMembers: () => void;
+  readonly #members: Members;
+  readonly #registers = new Map<string, Register>();
+  readonly #tenures = new Map<string, SharedTenure>();
+  readonly #hinted = new Set<string>();
+  #reading: Promise<void> | undefined;
+  #living: readonly string[];
+  #position = 0;
+  #polls = 0;
+  #ids = 0;
+  #lostSets = 0;
+  #polledAt: number;
+  #available = true;
+  #timer: Timer | undefined;
+  #polling: Promise<void> | undefined;
+  #closed = false;
+
+  /**
+   * `catchUp` has every keeper take note of a clock that was set. `onMembers` is called when a replica came, died or went.
+   */
+  constructor(options: {
+    deps: ClusterDeps;
+    settings: Settings;
+    clock: StoreClock;
+    timeline: Timeline;
+    random: () => number;
+    observe: (event: BrokerEvent) => void;
+    catchUp: () => void;
+    onMembers: () => void;
+  }) {
+    this.#deps = options.deps;
+    this.#settings = options.settings;
+    this.#clock = options.clock;
+    this.#timeline = options.timeline;
+    this.#random = options.random;
+    this.#observe = options.observe;
+    this.#catchUp = options.catchUp;
+    this.#onMembers = options.onMembers;
+    const { replica: self, leaseMs, pollMs } = options.deps;
+    this.#members = new Members({ self, leaseMs, pollMs });
+    this.#living = [self];
+    this.#polledAt = this.#clock.monotonic();
+  }
+
+  /** Reads the whole store, then polls. Rejects when the store cannot be read. */
+  async start(): Promise<void> {
+    this.#deps.store.listen({
+      changed: (appId) => this.#hint(appId),
+      reconnected: () => {
+        this.#position = 0;
+        void this.poll();
+      },
+    });
+    const poll = await this.#ask(0);
+    this.#clock.set(poll.time, poll.askedAt);
+    this.#timeline.resync(); // nothing has an age yet
+    await this.#take(poll, 0);
+    this.#schedule();
+  }
+
+  /** How an app is held. */
+  tenure(app: App, holder: Holder): SharedTenure {
+    const { replica, leaseMs } = this.#deps;
+    const tenure = new SharedTenure({
+      deps: {
+        replica,
+        settings: this.#settings,
+        timeline: this.#timeline,
+        now: () => this.#clock.now(),
+        leaseMs,
+        isOther: (name) => this.#members.isOther(name),
+        isOwner: (appId, failures) => ownerOf(appId, failures, this.#living) === replica,
+      },
+      appId: app.appId,
+      register: this.#register(app.appId),
+    });
+    tenure.hold(holder);
+    this.#tenures.set(app.appId, tenure);
+    return tenure;
+  }
+
+  /** Whether this is the name of another replica, and it lives. */
+  isOther(replica: string): boolean {
+    return this.#members.isOther(replica);
+  }
+
+  /** Asks the store what is new. Never rejects. */
+  async poll(): Promise<void> {
+    this.#polling ??= this.#poll().finally(() => {
+      this.#polling = undefined;
+      this.#schedule();
+    });
+    await this.#polling;
+  }
+
+  /** Stores what is not stored yet, once more, and leaves. Nothing follows. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    await this.#polling;
+    await this.#reading;
+    await Promise.all([...this.#registers.values()].map((register) => register.flush()));
+    await this.#deps.store.remove(this.#deps.replica).catch(() => undefined);
+  }
+
+  /** How this replica sees the cluster. */
+  status(): ClusterStatus {
+    const { replica, address } = this.#deps;
+    const self = { replica, address, self: true, alive: true, silentMs: 0 };
+    const others = this.#members.others().map(({ member, silentMs, alive }) => ({
+      replica: member.replica,
+      address: member.address,
+      self: false,
+      alive,
+      silentMs,
+    }));
+    return {
+      replica,
+      storeAvailable: this.#available,
+      storeAgeMs: this.#clock.monotonic() - this.#polledAt,
+      replicas: [self, ...others].toSorted((a, b) => (a.replica < b.replica ? -1 : 1)),
+      apps: [...this.#tenures.keys()].map((appId) => this.#share(appId)),
+      lostSets: this.#lostSets,
+    };
+  }
+
+  #share(appId: string): AppShare {
+    const register = this.#register(appId);
+    const { epoch, intents, debt, trouble } = sharedOf(register.kept);
+    const lease = leaseOf(register.kept, (name) => name === this.#deps.replica || this.#members.isOther(name));
+    const now = this.#clock.now();
+    return {
+      appId,
+      owner: ownerOf(appId, trouble?.failures ?? 0, this.#living),
+      epoch,
+      intents: intents.map((intent) => ({
+        replica: intent.replica,
+        epoch: intent.epoch,
+        ageMs: Math.max(0, now - intent.time),
+        kind: intent === lease ? 'lease' : 'open',
+      })),
+      owedTime: debt?.time ?? null,
+      unsaved: register.failing,
+    };
+  }
+
+  async #poll(): Promise<void> {
+    const from = this.#position;
+    try {
+      await this.#take(await this.#ask(from), from);
+      if (!this.#available) this.#observe({ type: 'store_reached' });
+      this.#available = true;
+    } catch (error) {
+      if (this.#available) this.#observe({ type: 'store_away', error });
+      this.#available = false;
+    }
+  }
+
+  async #ask(position: number): Promise<Poll & { readonly askedAt: number }> {
+    const { store, replica, address } = this.#deps;
+    const askedAt = this.#clock.monotonic();
+    const poll = await store.poll({ replica, beat: ++this.#polls, address }, position);
+    return { ...poll, askedAt };
+  }
+
+  async #take({ askedAt, time, members, changed, position }: Poll & { readonly askedAt: number }, from: number) {
+    const now = this.#clock.monotonic();
+    this.#clock.set(time, askedAt);
+    this.#catchUp();
+    this.#polledAt = now;
+    // A reconnection meanwhile asks for everything.
+    if (this.#position === from) this.#position = position;
+    const { died, changed: isNewCircle } = this.#members.look(members, now);
+    for (const replica of died) {
+      this.#observe({ type: 'replica_died', replica });
+      this.#deps.onDeath?.(replica);
+    }
+    const seen = new Map(changed.map((record) => [record.app.appId, record]));
+    const done = [...seen.values()].map((record) => this.#register(record.app.appId).see(record));
+    if (from === 0 || position < from) {
+      // Whatever is known here and not there is to be there again.
+      for (const [appId, register] of this.#registers)
+        if (!seen.has(appId) && register.isKnown) done.push(register.see(undefined));
+    }
+    for (const register of this.#registers.values()) if (register.failing) done.push(register.flush());
+    await Promise.all(done);
+    if (isNewCircle) {
+      this.#living = this.#members.living();
+      for (const tenure of this.#tenures.values()) tenure.wake();
+      this.#onMembers();
+    }
+    for (const { member, silentMs } of this.#members.others()) {
+      if (silentMs < LEASES_REMEMBERED * this.#deps.leaseMs) continue;
+      await this.#deps.store.remove(member.replica);
+    }
+  }
+
+  /** Reads what hints name; those that come meanwhile are read together. */
+  #hint(appId: string): void {
+    if (this.#closed) return;
+    this.#hinted.add(appId);
+    this.#reading ??= this.#read().finally(() => {
+      this.#reading = undefined;
+    });
+  }
+
+  async #read(): Promise<void> {
+    await undefined; // so that `#reading` is set before the end clears it
+    while (this.#hinted.size > 0 && !this.#closed) {
+      const appIds = [...this.#hinted];
+      this.#hinted.clear();
+      try {
+        const records = await this.#deps.store.read(appIds);
+        await Promise.all(records.map((record) => this.#register(record.app.appId).see(record)));
+      } catch {
+        return; // the next poll brings what was missed
+      }
+    }
+  }
+
+  #schedule(): void {
+    this.#timer?.cancel();
+    if (this.#closed) return;
+    this.#timer = this.#clock.schedule(this.#deps.pollMs, () => void this.poll());
+  }
+
+  #register(appId: string): Register {
+    const known = this.#registers.get(appId);
+    if (known) return known;
+    const { store, replica } = this.#deps;
+    const register = new Register(
+      {
+        store,
+        replica,
+        settings: this.#settings,
+        timeline: this.#timeline,
+        random: this.#random,
+        newId: () => `${replica}.${++this.#ids}`,
+        onLost: () => {
+          this.#lostSets++;
+          this.#observe({ type: 'set_lost', appId });
+        },
+        onFailure: (error) => this.#observe({ type: 'store_failed', appId, error, retryInMs: this.#deps.pollMs }),
+      },
+      appId,
+    );
+    this.#registers.set(appId, register);
+    return register;
+  }
+}

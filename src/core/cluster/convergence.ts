@@ -1,0 +1,147 @@
+import { type CommitContext, commit } from '../commit.ts';
+import type { Issued } from '../issuing.ts';
+import type { Kept } from '../kept.ts';
+import { type MintCall, mintUndone } from '../minting.ts';
+import type { Debt, Intent, SharedPart } from '../ports.ts';
+import type { CommitResult } from '../tenure.ts';
+
+// WeChat cannot be fenced. A replica that stopped after it recorded an intent may have its request arrive at any later time,
+// and then the token that it mints is the newest, whatever the store says. So nobody waits for it, and nobody believes that
+// the order of commits is the order of mints: a commit that another mint may have overlapped is provisional, and one more
+// mint, alone, settles which token is the newest, while WeChat still honours both that might be.
+
+/**
+ * How long after a mint whose order is not known the confirming one is made, unless all is known sooner: inside the overlap
+ * of 5 minutes with a minute to spare. An intent that is older than this overlaps nothing any more: should its request
+ * still arrive, its replica says so, or the canary notices.
+ */
+export const SETTLED_MS = 200_000;
+
+/** What is shared of an app that no replica has refreshed. */
+export const NOTHING_SHARED: SharedPart = {
+  commitTime: 0,
+  epoch: 0,
+  intents: [],
+  debt: null,
+  dead: false,
+  warning: '',
+  trouble: null,
+};
+
+/** What is shared of an app. */
+export function sharedOf(kept: Kept): SharedPart {
+  return kept.shared ?? NOTHING_SHARED;
+}
+
+/** The record with another shared part. */
+export function withShared(kept: Kept, change: Partial<SharedPart>): Kept {
+  const shared = { ...sharedOf(kept), ...change };
+  return { ...kept, shared, openMints: shared.intents.length };
+}
+
+/** Another replica's mint that is under way, while which nobody else may mint: its lease. */
+export function leaseOf(kept: Kept, isOther: (replica: string) => boolean): Intent | undefined {
+  return sharedOf(kept).intents.find((intent) => !intent.lost && isOther(intent.replica));
+}
+
+/** Records the intent of a mint. An intent of this replica that is still there was never carried out. */
+export function intend(kept: Kept, replica: string, time: number): { kept: Kept; intent: Intent } {
+  const shared = sharedOf(kept);
+  const epoch = shared.epoch + 1;
+  const intent: Intent = { epoch, replica, time, lost: false };
+  const open = shared.intents.filter((other) => (other.replica !== replica || other.lost) && !isSettled(other, time));
+  return { kept: withShared(kept, { epoch, intents: [...open, intent] }), intent };
+}
+
+/** Takes an intent out, or marks it as lost. Where it was the last that a debt waited for, that is due now. */
+export function conclude(kept: Kept, intent: Intent, call: MintCall, how: 'undone' | 'lost', time: number): Kept {
+  const shared = sharedOf(kept);
+  if (!shared.intents.some((other) => isSame(other, intent))) return kept;
+  if (how === 'lost') {
+    const lost = shared.intents.map((other) => (isSame(other, intent) ? { ...other, lost: true } : other));
+    return withShared(kept, { intents: lost });
+  }
+  const intents = shared.intents.filter((other) => !isSame(other, intent));
+  const debt = shared.debt && hasten(shared.debt, intents, time);
+  return withShared(mintUndone(kept, call), { intents, debt });
+}
+
+/** What a commit needs to know beside its answer. */
+export interface Flown {
+  /** The generation when the flight began. */
+  readonly base: number;
+  /** The mint that brought the answer; undefined: a read did. */
+  readonly intent: Intent | undefined;
+  /** By the store's clock: when the mint or read was begun, and now. */
+  readonly sentTime: number;
+  readonly time: number;
+}
+
+/** What is kept after an answer of WeChat, which may come when others have refreshed the app already. */
+export function land(
+  kept: Kept,
+  issued: Issued,
+  context: CommitContext,
+  flown: Flown,
+): { kept: Kept; result: CommitResult } {
+  const shared = sharedOf(kept);
+  const { current } = kept;
+  const others = shared.intents.filter((other) => !isSame(other, flown.intent));
+  const after = context.issuer === 'classic' ? afterMint(shared, others, flown) : afterRead(shared, others, flown);
+  if (issued.value === current?.value) {
+    const { kept: same } = commit(kept, issued, context);
+    const rest = context.issuer === 'classic' ? { intents: others } : after;
+    return { kept: withShared(same, { ...rest, dead: shared.dead, trouble: null }), result: 'unchanged' };
+  }
+  const isMoved = kept.generation !== flown.base;
+  if (isMoved && current && current.expiresAt > context.now) {
+    // Which of the two is newer nobody knows, unless it was only read.
+    const due = others.length > 0 ? (shared.debt?.time ?? flown.time) : flown.time;
+    // A write whose answer was lost may have recorded it before.
+    const isRecorded = kept.previous?.value === issued.value;
+    const debt = flown.intent && !isRecorded ? { epoch: shared.epoch, time: due } : shared.debt;
+    return { kept: withShared(kept, { intents: others, debt }), result: 'superseded' };
+  }
+  // Where another mint may have come between, WeChat need not honour what is replaced.
+  const isAlone = after.debt === null && shared.debt === null;
+  const openMints = isAlone ? Number(issued.mintedAt !== undefined) : 2;
+  const { kept: next, rotated } = commit({ ...kept, openMints }, issued, context);
+  const told = rotated ? { dead: false, warning: '', commitTime: flown.time } : {};
+  return { kept: withShared(next, { ...after, ...told, trouble: null }), result: rotated ? 'rotated' : 'unchanged' };
+}
+
+/** Intents and debt once a mint has landed: it is clean, and pays the debt, when no other can have overlapped it. */
+function afterMint(shared: SharedPart, others: readonly Intent[], flown: Flown): Pick<SharedPart, 'intents' | 'debt'> {
+  const { intent } = flown;
+  const isThere = others.length < shared.intents.length;
+  const isClean = isThere && others.length === 0 && shared.epoch === intent?.epoch;
+  if (!isClean) {
+    const time = others.length > 0 ? flown.sentTime + SETTLED_MS : flown.time;
+    return { intents: others, debt: { epoch: shared.epoch, time } };
+  }
+  const isPaid = shared.debt === null || shared.debt.epoch < intent.epoch;
+  return { intents: others, debt: isPaid ? null : shared.debt };
+}
+
+/** The same once a token was read, which shows the newest: only a mint that is still open can make a newer one. */
+function afterRead(shared: SharedPart, others: readonly Intent[], flown: Flown): Pick<SharedPart, 'intents' | 'debt'> {
+  const intents = others.filter((other) => !isSettled(other, flown.sentTime));
+  const open = intents.map((other) => other.time);
+  return {
+    intents,
+    debt: open.length > 0 ? { epoch: shared.epoch, time: Math.max(...open) + SETTLED_MS } : null,
+  };
+}
+
+/** A clock that was set may make it look younger than it can be. */
+function isSettled(intent: Intent, time: number): boolean {
+  return Math.abs(time - intent.time) >= SETTLED_MS;
+}
+
+function hasten(debt: Debt, intents: readonly Intent[], time: number): Debt {
+  return intents.length > 0 ? debt : { ...debt, time: Math.min(debt.time, time) };
+}
+
+function isSame(a: Intent, b: Intent | undefined): boolean {
+  return a.epoch === b?.epoch && a.replica === b.replica;
+}

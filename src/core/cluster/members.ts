@@ -1,0 +1,76 @@
+import type { Member } from './ports.ts';
+
+/** Another replica, as it was observed. */
+interface Seen {
+  member: Member;
+  /** For how long its beat has not changed, as far as this replica was looking. */
+  silentMs: number;
+}
+
+/** A member and for how long it has been silent. */
+export interface MemberView {
+  readonly member: Member;
+  readonly silentMs: number;
+  readonly alive: boolean;
+}
+
+/**
+ * Who else lives. Nobody's clock is trusted, nor the store's: a replica is dead when this one has looked on for a whole
+ * lease without its beat changing. Time during which this replica did not look, because it was stopped or cut off, counts
+ * for nothing.
+ */
+export class Members {
+  readonly #self: string;
+  readonly #leaseMs: number;
+  readonly #longestGapMs: number;
+  readonly #seen = new Map<string, Seen>();
+  #lookedAt: number | undefined;
+
+  constructor(options: { self: string; leaseMs: number; pollMs: number }) {
+    this.#self = options.self;
+    this.#leaseMs = options.leaseMs;
+    this.#longestGapMs = 2 * options.pollMs;
+  }
+
+  /** Takes note of what a poll showed at a moment of monotonic time. Returns who died by it, and whether anyone came or went. */
+  look(members: readonly Member[], now: number): { died: readonly string[]; changed: boolean } {
+    const gapMs = this.#lookedAt === undefined ? 0 : Math.min(now - this.#lookedAt, this.#longestGapMs);
+    this.#lookedAt = now;
+    const before = this.living().join();
+    const died: string[] = [];
+    const names = new Set(members.map((member) => member.replica));
+    for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
+    for (const member of members) {
+      if (member.replica === this.#self) continue;
+      const seen = this.#seen.get(member.replica);
+      if (!seen || seen.member.beat !== member.beat) {
+        this.#seen.set(member.replica, { member, silentMs: 0 });
+        continue;
+      }
+      const wasAlive = seen.silentMs < this.#leaseMs;
+      seen.silentMs += gapMs;
+      if (wasAlive && seen.silentMs >= this.#leaseMs) died.push(member.replica);
+    }
+    return { died, changed: before !== this.living().join() };
+  }
+
+  /** Whether this is the name of another replica, and it lives. */
+  isOther(replica: string): boolean {
+    const seen = this.#seen.get(replica);
+    return seen !== undefined && seen.silentMs < this.#leaseMs;
+  }
+
+  /** The names of all that live, this one among them. */
+  living(): string[] {
+    return [this.#self, ...[...this.#seen.keys()].filter((name) => this.isOther(name))].toSorted();
+  }
+
+  /** The others. */
+  others(): MemberView[] {
+    return [...this.#seen.values()].map(({ member, silentMs }) => ({
+      member,
+      silentMs,
+      alive: silentMs < this.#leaseMs,
+    }));
+  }
+}

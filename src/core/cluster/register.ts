@@ -1,0 +1,243 @@
+import { fromStored, type Kept, nothingKept, toStored } from '../kept.ts';
+import type { Settings, StoredApp } from '../ports.ts';
+import { dueAt } from '../schedule.ts';
+import type { Change } from '../tenure.ts';
+import type { Timeline } from '../timeline.ts';
+import { sharedOf } from './convergence.ts';
+import type { SharedRecord, SharedStore } from './ports.ts';
+
+/** The store did not answer, or not in time. */
+export class StoreAwayError extends Error {
+  override readonly name = 'StoreAwayError';
+}
+
+/** What a register needs of its cluster. */
+export interface RegisterDeps {
+  readonly store: SharedStore;
+  readonly replica: string;
+  readonly settings: Settings;
+  readonly timeline: Timeline;
+  readonly random: () => number;
+  /** A name that this process has given to nothing else. */
+  readonly newId: () => string;
+  /** A compare-and-set was lost to another replica. */
+  readonly onLost: () => void;
+  /** The store failed. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** Who uses a register: is told of each new content, and when `failing` has changed. */
+export interface RegisterUser {
+  take(kept: Kept): void;
+  onChange(): void;
+}
+
+/**
+ * One app's record in the shared store, as this replica knows it: what the store was last seen to have, and on top of it
+ * the changes that the store has not taken yet. Every write is a compare-and-set on the whole record; one that is lost is
+ * made again on what is there instead. One operation at a time.
+ */
+export class Register {
+  readonly #deps: RegisterDeps;
+  readonly #appId: string;
+  #user: RegisterUser | undefined;
+  /** Of the record as it was last seen; null: the store has none. */
+  #etag: string | null = null;
+  #stored: Kept;
+  #kept: Kept;
+  /** Changes that are in use and not stored, oldest first. They may be made again on a record that has them already. */
+  #pending: Change[] = [];
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(deps: RegisterDeps, appId: string) {
+    this.#deps = deps;
+    this.#appId = appId;
+    this.#stored = nothingKept('stable');
+    this.#kept = this.#stored;
+  }
+
+  /** What is in use. */
+  get kept(): Kept {
+    return this.#kept;
+  }
+
+  /** Whether a change that is in use is not stored. */
+  get failing(): boolean {
+    return this.#pending.length > 0;
+  }
+
+  /** Whether the store has been seen to have the app. */
+  get isKnown(): boolean {
+    return this.#etag !== null;
+  }
+
+  /** Gives it to a user, in place of the one before. */
+  attach(user: RegisterUser | undefined): void {
+    this.#user = user;
+  }
+
+  /** See Tenure. A change that `may` wait does not throw, and leaves a record that has it as it is. */
+  change(change: Change, need: 'must' | 'may'): Promise<void> {
+    return this.#inTurn(() => this.#change(change, need));
+  }
+
+  /**
+   * Takes note of a record that a poll or a read brought. It may be older than what is known: then, and without one, the
+   * store is asked what it has.
+   */
+  async see(record: SharedRecord | undefined): Promise<void> {
+    if (record && record.etag === this.#etag) return;
+    await this.#inTurn(async () => {
+      if (record && turnOf(record.etag) > turnOf(this.#etag)) this.#adopt(record);
+      else if (!record || record.etag !== this.#etag) await this.#verify();
+      await this.#flush();
+    });
+  }
+
+  /** Tries to store what is not stored. */
+  async flush(): Promise<void> {
+    if (this.#pending.length > 0) await this.#inTurn(() => this.#flush());
+  }
+
+  async #verify(): Promise<void> {
+    try {
+      const [found] = await this.#deps.store.read([this.#appId]);
+      if ((found?.etag ?? null) !== this.#etag) this.#adopt(found ?? null);
+    } catch (error) {
+      this.#deps.onFailure(error);
+    }
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(act);
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+
+  async #change(change: Change, need: 'must' | 'may'): Promise<void> {
+    const before = this.#kept;
+    if (need === 'may') this.#pending.push(change);
+    try {
+      await this.#write(need === 'may' ? undefined : change);
+    } catch (error) {
+      if (!(error instanceof StoreAwayError)) throw error;
+      this.#deps.onFailure(error.cause);
+      if (need === 'must') throw error;
+      if (this.#kept === before) this.#take(this.#reapplied());
+      this.#user?.onChange();
+    }
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#pending.length === 0) return;
+    try {
+      await this.#write(undefined);
+    } catch (error) {
+      if (!(error instanceof StoreAwayError)) throw error;
+      this.#deps.onFailure(error.cause);
+    }
+    this.#user?.onChange();
+  }
+
+  /** Stores what is pending, and one more change. */
+  async #write(change: Change | undefined): Promise<void> {
+    const { store, timeline, onLost } = this.#deps;
+    const appId = this.#appId;
+    for (;;) {
+      const pending = this.#pending.length;
+      const base = this.#reapplied();
+      const next = change ? change(base) : base;
+      const record = toStored(appId, next, timeline);
+      if (this.#etag !== null && isSame(record, toStored(appId, this.#stored, timeline))) {
+        this.#settle(next, pending);
+        return;
+      }
+      const etag = `${turnOf(this.#etag) + 1}.${this.#deps.newId()}`;
+      let replaced: Awaited<ReturnType<SharedStore['replace']>>;
+      try {
+        replaced = await store.replace(record, this.#etag, etag);
+      } catch (error) {
+        throw new StoreAwayError('the store does not answer', { cause: error });
+      }
+      if (replaced.stored) {
+        this.#etag = etag;
+        this.#settle(next, pending);
+        return;
+      }
+      onLost();
+      this.#adopt(replaced.found);
+    }
+  }
+
+  #settle(kept: Kept, pending: number): void {
+    this.#stored = kept;
+    this.#pending.splice(0, pending);
+    this.#take(kept);
+  }
+
+  /** Takes up what the store has, with what is pending on top. */
+  #adopt(found: SharedRecord | null): void {
+    this.#etag = found?.etag ?? null;
+    const there = found && this.#revived(found.app);
+    if (there && there.generation >= this.#stored.generation) this.#stored = there;
+    else if (this.#stored.generation > 0) {
+      // The store was emptied or went back in time: what is newer is here.
+      const known = this.#stored;
+      this.#pending.unshift((kept) => (kept.generation < known.generation ? restored(known, kept) : kept));
+      if (there) this.#stored = there;
+      else this.#stored = nothingKept('stable');
+    }
+    this.#take(this.#reapplied());
+  }
+
+  #reapplied(): Kept {
+    return this.#pending.reduce((kept, change) => change(kept), this.#stored);
+  }
+
+  #take(kept: Kept): void {
+    if (kept === this.#kept) return;
+    this.#kept = kept;
+    this.#user?.take(kept);
+  }
+
+  #revived(stored: StoredApp): Kept {
+    const { settings, timeline, random } = this.#deps;
+    const now = timeline.elapsed();
+    const kept = fromStored(stored, now, timeline, (life) => dueAt(life, stored.issuer, settings, random()));
+    const { current } = this.#kept;
+    if (!kept.current || kept.current.value !== current?.value || kept.generation !== this.#kept.generation)
+      return kept;
+    // The draws of a generation are made once.
+    const { dueAt: due, answeredAt } = current;
+    return { ...kept, current: { ...kept.current, dueAt: due, answeredAt } };
+  }
+}
+
+/** What is kept when a store comes back without it: the newer tokens, and the sums of both. */
+function restored(known: Kept, there: Kept): Kept {
+  const a = known.budget;
+  const b = there.budget;
+  const budget =
+    a.day === b.day
+      ? { day: a.day, mints: Math.max(a.mints, b.mints), forced: Math.max(a.forced, b.forced) }
+      : a.day > b.day
+        ? a
+        : b;
+  const shared = { ...sharedOf(known), epoch: Math.max(sharedOf(known).epoch, sharedOf(there).epoch) };
+  return {
+    ...known,
+    budget,
+    lastMintAt: Math.max(known.lastMintAt, there.lastMintAt),
+    lastForcedAt: Math.max(known.lastForcedAt, there.lastForcedAt),
+    shared,
+  };
+}
+
+/** Each content of a record names the one before by counting on. */
+function turnOf(etag: string | null): number {
+  return etag === null ? 0 : Number.parseInt(etag, 10) || 0;
+}
+
+function isSame(a: StoredApp, b: StoredApp): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

@@ -1,0 +1,178 @@
+import type { CommitContext } from '../commit.ts';
+import { LingpaiError, type UpstreamError } from '../errors.ts';
+import type { Issued } from '../issuing.ts';
+import type { Kept } from '../kept.ts';
+import { type MintCall, type MintWish, mintBegun, mintRefusal } from '../minting.ts';
+import type { Intent, Settings } from '../ports.ts';
+import { type Change, type CommitResult, type Holder, Superseded, type Tenure } from '../tenure.ts';
+import type { Timeline } from '../timeline.ts';
+import { conclude, intend, land, leaseOf, SETTLED_MS, sharedOf, withShared } from './convergence.ts';
+import { type Register, StoreAwayError } from './register.ts';
+
+/** What a tenure needs of its cluster. */
+export interface TenureDeps {
+  readonly replica: string;
+  readonly settings: Settings;
+  readonly timeline: Timeline;
+  readonly now: () => number;
+  readonly leaseMs: number;
+  /** Whether this is the name of another replica, and it lives. */
+  readonly isOther: (replica: string) => boolean;
+  /** Whether it is this replica's turn to refresh the app, after so many failures. */
+  readonly isOwner: (appId: string, failures: number) => boolean;
+}
+
+/** Another replica is minting. */
+class Leased extends Error {
+  override readonly name = 'Leased';
+}
+
+/** How soon it is worth asking again when the store is away. */
+const STORE_RETRY_MS = 2_000;
+
+/** The tenure of a replica that shares its store. */
+export class SharedTenure implements Tenure {
+  readonly #deps: TenureDeps;
+  readonly #appId: string;
+  readonly #register: Register;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(options: { deps: TenureDeps; appId: string; register: Register }) {
+    this.#deps = options.deps;
+    this.#appId = options.appId;
+    this.#register = options.register;
+  }
+
+  /** Has the holder told of what other replicas store. */
+  hold(holder: Holder): void {
+    this.#register.attach({
+      take: (kept) => {
+        holder.take(kept);
+        this.wake();
+      },
+      onChange: () => holder.onChange(),
+    });
+  }
+
+  /** Has those who wait for another replica look again. */
+  wake(): void {
+    for (const wake of this.#waiting) wake();
+  }
+
+  get failing(): boolean {
+    return this.#register.failing;
+  }
+
+  known(): Kept {
+    return this.#register.kept;
+  }
+
+  change(change: Change, need: 'must' | 'may'): Promise<void> {
+    return this.#register.change(change, need);
+  }
+
+  async begin(wish: MintWish, base: number, signal: AbortSignal): Promise<Intent> {
+    for (;;) {
+      const written: { intent?: Intent } = {};
+      const askedAt = this.#deps.timeline.elapsed();
+      try {
+        await this.change((kept) => {
+          if (kept.generation !== base) throw new Superseded();
+          if (leaseOf(kept, this.#deps.isOther)) throw new Leased();
+          const { settings, replica, now, timeline } = this.#deps;
+          const current = { ...wish, now: timeline.elapsed(), wallNow: now() };
+          const refusal = mintRefusal(kept, current, settings);
+          if (refusal) throw refusal;
+          const intended = intend(mintBegun(kept, current, settings), replica, now());
+          written.intent = intended.intent;
+          return intended.kept;
+        }, 'must');
+        // A process that was stopped in between has been given up by the others, and would mint beside them.
+        if (this.#deps.timeline.elapsed() - askedAt > this.#deps.settings.timeoutMs)
+          throw new StoreAwayError('too late');
+        if (written.intent) return written.intent;
+      } catch (error) {
+        if (error instanceof StoreAwayError) throw this.#storeAway(error, written.intent, wish.call);
+        if (!(error instanceof Leased)) throw error;
+        await this.#released(signal);
+      }
+    }
+  }
+
+  async end(mint: Intent | undefined, call: MintCall, how: 'undone' | 'lost'): Promise<void> {
+    if (mint) await this.change((kept) => conclude(kept, mint, call, how, this.#deps.now()), 'may');
+  }
+
+  commit(kept: Kept, issued: Issued, context: CommitContext, base: number): { kept: Kept; result: CommitResult } {
+    const { timeline, now } = this.#deps;
+    const flown = { base, intent: issued.intent, sentTime: timeline.wallOf(issued.sentAt), time: now() };
+    return land(kept, issued, context, flown);
+  }
+
+  owedAt(kept: Kept): number {
+    const { debt, intents } = sharedOf(kept);
+    const { timeline } = this.#deps;
+    const now = timeline.elapsed();
+    if (debt) {
+      const at = timeline.momentOf(debt.time);
+      // By a clock that was set back since.
+      return at > now + 2 * SETTLED_MS ? now : at;
+    }
+    if (intents.length === 0) return Number.POSITIVE_INFINITY;
+    return leaseOf(kept, this.#deps.isOther) ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
+  }
+
+  patienceMs(failures: number): number {
+    return this.#deps.isOwner(this.#appId, failures) ? 0 : 2 * this.#deps.leaseMs;
+  }
+
+  tellDead(generation: number, warning: string): void {
+    this.#tell((kept) => (kept.generation === generation ? withShared(kept, { dead: true, warning }) : kept));
+  }
+
+  tellTrouble(error: UpstreamError | LingpaiError, failures: number, retryAt: number): void {
+    const { timeline } = this.#deps;
+    const { reason, message, answer = null } = error;
+    // A store that is away says nothing of WeChat, and a budget is in the record.
+    if (reason === 'STORE_UNAVAILABLE') return;
+    const trouble = { failures, retryTime: timeline.wallOf(retryAt), reason, message, answer };
+    this.#tell((kept) => withShared(kept, { trouble }));
+  }
+
+  release(): void {
+    this.#register.attach(undefined);
+  }
+
+  /** What others would merely like to know is not kept for a store that is away. */
+  #tell(change: Change): void {
+    this.change(change, 'must').catch(() => undefined);
+  }
+
+  /** The write may have taken effect: then its intent must not stand, for nothing follows from it. */
+  #storeAway(cause: StoreAwayError, intent: Intent | undefined, call: MintCall): LingpaiError {
+    if (intent) void this.end(intent, call, 'undone');
+    return new LingpaiError('the store that the replicas share does not answer: no token can be minted safely', {
+      reason: 'STORE_UNAVAILABLE',
+      appId: this.#appId,
+      retryAfterMs: STORE_RETRY_MS,
+      cause,
+    });
+  }
+
+  /** Resolves when the mint of another replica may be over. */
+  async #released(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const leave = () => reject(signal.reason);
+    signal.addEventListener('abort', leave, { once: true });
+    this.#waiting.add(resolve);
+    // By now it may be over.
+    if (!leaseOf(this.#register.kept, this.#deps.isOther)) resolve();
+    try {
+      await promise;
+    } finally {
+      this.#waiting.delete(resolve);
+      signal.removeEventListener('abort', leave);
+    }
+  }
+}

@@ -1,0 +1,189 @@
+import { describe, expect, test } from 'vitest';
+import { Replicas } from '../../support/replicas.ts';
+import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
+
+/** Lets the token of the app come due: the owner is about to refresh it. */
+const DUE = { classic: 67 * MINUTE, stable: 2 * HOUR };
+
+describe.each(['classic', 'stable'] as const)('three replicas, %s', (issuer) => {
+  const apps = { wxc: issuer };
+
+  test('a cold start makes one token, which all have', async () => {
+    const replicas = await Replicas.started(3, { apps });
+    expect(replicas.agreed()).toBe(true);
+    expect(replicas.mints()).toBe(1);
+  });
+
+  test('a day makes the tokens of one broker, and all always have the newest', async () => {
+    const replicas = await Replicas.started(3, { apps });
+    for (let i = 0; i < 24 * 60; i++) {
+      await replicas.clock.advance(MINUTE);
+      expect(replicas.agreed()).toBe(true);
+    }
+    expect(replicas.mints()).toBeLessThanOrEqual(issuer === 'classic' ? 28 : 14);
+    const generations = replicas.running.map((replica) => replicas.state(replica).generation);
+    expect(new Set(generations).size).toBe(1);
+  });
+
+  test('first Gets at all replicas at once make one token', async () => {
+    const replicas = new Replicas({ apps });
+    for (let i = 0; i < 3; i++) await replicas.add();
+    const gets = replicas.all.map(({ broker }) => broker.get('wxc', { signal: () => new AbortController().signal }));
+    await replicas.clock.advance(10 * SECOND);
+    const values = (await Promise.all(gets)).map(({ current }) => current?.value);
+    expect(new Set(values).size).toBe(1);
+    expect(replicas.mints()).toBe(1);
+  });
+
+  test('a token that died is reported everywhere, and replaced once', async () => {
+    const replicas = await Replicas.started(3, { apps });
+    await replicas.clock.advance(5 * SECOND); // what a canary said has gone stale
+    const [token = ''] = replicas.tokens();
+    replicas.wechat.kill('wxc', { issuer, which: 'all', stuck: true });
+    const reports = replicas.all.flatMap(({ broker }) =>
+      Array.from({ length: 5 }, () => broker.forceRefresh('wxc', { kind: 'token', token })),
+    );
+    await replicas.clock.advance(10 * SECOND);
+    for (const report of await Promise.all(reports)) expect(report.state.current?.value).not.toBe(token);
+    expect(replicas.agreed()).toBe(true);
+    expect(replicas.mints()).toBe(2);
+  });
+
+  test('when the owner dies, another goes on', async () => {
+    const replicas = await Replicas.started(3, { apps });
+    await replicas.kill(replicas.owner());
+    for (let i = 0; i < 3 * 60; i++) {
+      await replicas.clock.advance(MINUTE);
+      expect(replicas.agreed()).toBe(true);
+    }
+    expect(replicas.mints()).toBeLessThanOrEqual(4);
+  });
+
+  test('a rolling restart makes no token', async () => {
+    const replicas = await Replicas.started(3, { apps });
+    for (const replica of [...replicas.all]) {
+      await replica.broker.drain(1_000);
+      await replicas.kill(replica);
+      await replicas.clock.advance(5 * SECOND);
+      await replicas.add();
+      await replicas.clock.advance(5 * SECOND);
+      expect(replicas.agreed()).toBe(true);
+    }
+    expect(replicas.mints()).toBe(1);
+  });
+
+  test.each(['before', 'after'] as const)('the owner stops for 30 s %s its request', async (hold) => {
+    const replicas = await Replicas.started(3, { apps });
+    await replicas.clock.advance(DUE[issuer] - 12 * MINUTE);
+    const owner = replicas.owner();
+    owner.line.hold = hold;
+    await replicas.until(() => owner.line.waiting > 0, 30 * MINUTE);
+    const before = replicas.mints();
+    owner.life.stop();
+    await replicas.clock.advance(30 * SECOND);
+    owner.line.release();
+    await replicas.clock.advance(SECOND);
+    owner.life.resume();
+    await everGood(replicas, 20 * MINUTE);
+    // Had the held call been made before, it is counted there.
+    expect(replicas.mints() - before).toBeLessThanOrEqual(issuer === 'classic' ? 3 - Number(hold === 'after') : 1);
+  });
+
+  test('the owner stops before its request, which is delivered late, and dies', async () => {
+    const replicas = await Replicas.started(3, { apps });
+    await replicas.clock.advance(DUE[issuer] - 12 * MINUTE);
+    const owner = replicas.owner();
+    owner.line.hold = 'before';
+    await replicas.until(() => owner.line.waiting > 0, 30 * MINUTE);
+    const before = replicas.mints();
+    owner.life.stop();
+    await replicas.clock.advance(40 * SECOND);
+    owner.line.release();
+    await replicas.kill(owner);
+    await everGood(replicas, 20 * MINUTE);
+    expect(replicas.mints() - before).toBeLessThanOrEqual(issuer === 'classic' ? 3 : 1);
+  });
+
+  test('the answer is lost after the mint', async () => {
+    const replicas = await Replicas.started(3, { apps });
+    await replicas.clock.advance(DUE[issuer] - 12 * MINUTE);
+    const owner = replicas.owner();
+    const before = replicas.mints();
+    owner.line.hold = 'lost';
+    await replicas.until(() => replicas.mints() > before, 30 * MINUTE);
+    owner.line.release();
+    await everGood(replicas, 20 * MINUTE);
+    expect(replicas.mints() - before).toBeLessThanOrEqual(issuer === 'classic' ? 3 : 1);
+  });
+
+  test('the store is emptied', async () => {
+    const replicas = await Replicas.started(3, { apps });
+    const generation = replicas.state(replicas.owner()).generation;
+    replicas.store.restart();
+    await replicas.clock.advance(10 * SECOND);
+    expect(replicas.agreed()).toBe(true);
+    expect(replicas.store.records.get('wxc')?.app.generation).toBe(generation);
+    expect(replicas.mints()).toBe(1);
+  });
+
+  test('the store goes back in time', async () => {
+    const replicas = await Replicas.started(3, { apps });
+    const old = replicas.store.snapshot();
+    await replicas.clock.advance(DUE[issuer]);
+    const generation = replicas.state(replicas.owner()).generation;
+    replicas.store.restart(old);
+    await replicas.clock.advance(10 * SECOND);
+    expect(replicas.store.records.get('wxc')?.app.generation).toBe(generation);
+    expect(replicas.agreed()).toBe(true);
+    for (const replica of replicas.all) expect(replicas.state(replica).generation).toBe(generation);
+  });
+
+  test('without hints a replica is one poll behind', async () => {
+    const replicas = await Replicas.started(3, { apps });
+    for (const { connection } of replicas.all) connection.way.hints = false;
+    const { generation } = replicas.state(replicas.owner());
+    await replicas.until(() => replicas.state(replicas.owner()).generation > generation, 3 * HOUR);
+    expect(await replicas.until(() => replicas.agreed(), MINUTE)).toBeLessThanOrEqual(2.5 * SECOND);
+  });
+});
+
+test('a stable token is read on while the store is away', async () => {
+  const replicas = await Replicas.started(3, { apps: { wxc: 'stable' } });
+  for (const { connection } of replicas.all) connection.way.state = 'cut';
+  for (let i = 0; i < 5 * 60; i++) {
+    await replicas.clock.advance(MINUTE);
+    for (const replica of replicas.all) {
+      expect(replicas.wechat.honours('wxc', replicas.state(replica).current?.value ?? '')).toBe(true);
+    }
+  }
+  for (const { connection } of replicas.all) connection.way.state = 'open';
+  await replicas.clock.advance(10 * SECOND);
+  expect(replicas.agreed()).toBe(true);
+  const generations = replicas.running.map((replica) => replicas.state(replica).generation);
+  expect(new Set(generations).size).toBe(1);
+});
+
+test('a classic token is not minted while the store is away, and is as soon as it is back', async () => {
+  const replicas = await Replicas.started(3);
+  for (const { connection } of replicas.all) connection.way.state = 'cut';
+  await replicas.clock.advance(90 * MINUTE);
+  expect(replicas.mints()).toBe(1);
+  expect(replicas.agreed()).toBe(true);
+  expect(replicas.state(replicas.all[0] as never).status).toBe('DEGRADED');
+  for (const { connection } of replicas.all) connection.way.state = 'open';
+  await replicas.clock.advance(30 * SECOND);
+  expect(replicas.mints()).toBe(2);
+  expect(replicas.agreed()).toBe(true);
+});
+
+/** Every replica that runs has a token that WeChat honours, all the time; and at the end all have the same. */
+async function everGood(replicas: Replicas, ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += SECOND) {
+    await replicas.clock.advance(SECOND);
+    for (const replica of replicas.running) {
+      const { current } = replicas.state(replica);
+      expect(replicas.wechat.honours('wxc', current?.value ?? ''), `${replica.name} after ${passed} ms`).toBe(true);
+    }
+  }
+  expect(replicas.agreed()).toBe(true);
+}

@@ -1,5 +1,5 @@
-import type { Condition, Dated, Outcome } from './history.ts';
 import type { IssuerKind } from '../../src/core/ports.ts';
+import type { Condition, Dated, Outcome } from './history.ts';
 
 /** A call that mints, from when its process began it. */
 export interface Call {

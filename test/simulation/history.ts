@@ -32,7 +32,13 @@ export type Happening =
   /** The store's clock was set. */
   | { readonly type: 'store clock'; readonly byMs: number }
   /** A replica is about to make a call that mints. */
-  | { readonly type: 'call'; readonly call: number; readonly host: number; readonly app: string; readonly forced: boolean }
+  | {
+      readonly type: 'call';
+      readonly call: number;
+      readonly host: number;
+      readonly app: string;
+      readonly forced: boolean;
+    }
   | { readonly type: 'outcome'; readonly call: number; readonly outcome: Outcome }
   /** WeChat made a token. `call` null: for somebody outside, or at a read. */
   | {

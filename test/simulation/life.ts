@@ -36,7 +36,7 @@ export class Life {
     this.name = name;
     this.#scheduler = scheduler;
     this.#random = random;
-    const bootedAt = scheduler.now - random() * 1e6;
+    const bootedAt = Math.floor(scheduler.now - random() * 1e6);
     this.clock = {
       now: wallNow,
       monotonic: () => scheduler.now - bootedAt,
@@ -106,7 +106,10 @@ export class Life {
     const run = () => {
       if (!cancelled) fn();
     };
-    const timer = this.#scheduler.after(delayMs, () => this.#input({ kind: 'timer', take: run }));
+    // As the runtime's: in whole milliseconds, and a little late.
+    const timer = this.#scheduler.after(Math.ceil(delayMs) + this.#random() * 0.5, () =>
+      this.#input({ kind: 'timer', take: run }),
+    );
     return {
       cancel: () => {
         cancelled = true;

@@ -7,6 +7,9 @@ interface Entry {
   fire: (() => void) | undefined;
 }
 
+/** Immediates that are set together. */
+const IMMEDIATES = 256;
+
 /** The one time line of a simulation: what is due at which moment, for every process, server and wire. */
 export class Scheduler {
   readonly #random: Random;
@@ -43,31 +46,46 @@ export class Scheduler {
 
   /** Lets everything happen that is due up to a moment. Rejects with what a call throws. */
   run(until: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const step = () => {
-        try {
-          for (;;) {
-            const entry = this.#heap[0];
-            if (!entry || entry.at > until) break;
-            this.#pop();
-            if (!entry.fire) continue;
-            this.#now = Math.max(this.#now, entry.at);
-            this.fired++;
-            entry.fire();
-            if (!this.#touched) continue;
-            this.#touched = false;
-            // Between two immediates every promise settles that can.
-            setImmediate(step);
-            return;
-          }
-          this.#now = Math.max(this.#now, until);
-          setImmediate(resolve);
-        } catch (error) {
-          reject(error);
-        }
-      };
-      setImmediate(step);
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let over = false;
+    // Between two immediates every promise settles that can. Many at a time, since a turn of the event loop costs more.
+    const batch = () => {
+      for (let i = 1; i < IMMEDIATES; i++) setImmediate(step);
+      setImmediate(() => {
+        step();
+        if (!over) batch();
+      });
+    };
+    const step = () => {
+      if (over) return;
+      try {
+        if (this.#work(until)) return;
+        this.#now = Math.max(this.#now, until);
+        over = true;
+        resolve();
+      } catch (error) {
+        over = true;
+        reject(error);
+      }
+    };
+    batch();
+    return promise;
+  }
+
+  /** Fires what is due until code ran that may have left promises to settle; false: nothing is due any more. */
+  #work(until: number): boolean {
+    for (;;) {
+      const entry = this.#heap[0];
+      if (!entry || entry.at > until) return false;
+      this.#pop();
+      if (!entry.fire) continue;
+      this.#now = Math.max(this.#now, entry.at);
+      this.fired++;
+      entry.fire();
+      if (!this.#touched) continue;
+      this.#touched = false;
+      return true;
+    }
   }
 
   #push(entry: Entry): void {

@@ -1,5 +1,5 @@
-import type { Member, Poll, Replaced, SharedRecord, SharedStore, StoreListener } from '../../src/core/cluster/ports.ts';
 import type { Random } from '../../src/core/clock.ts';
+import type { Member, Poll, Replaced, SharedRecord, SharedStore, StoreListener } from '../../src/core/cluster/ports.ts';
 import type { StoredApp } from '../../src/core/ports.ts';
 import type { Life } from './life.ts';
 import type { Scheduler } from './scheduler.ts';

@@ -11,8 +11,7 @@ import type { Wire } from './wire.ts';
 /** What is to befall the next mint of an app on its way. */
 export type Mishap =
   /** The request is held up for so long; its sender may have died when it arrives. */
-  | { readonly kind: 'held'; readonly ms: number }
-  | { readonly kind: 'answer lost' };
+  { readonly kind: 'held'; readonly ms: number } | { readonly kind: 'answer lost' };
 
 /** What all processes' ways to WeChat have in common. */
 export interface WeChatWorld {
@@ -75,7 +74,12 @@ export class WeChatLink implements WeChat {
   #ask<T>(
     run: (port: WeChat) => Promise<T>,
     signal: AbortSignal,
-    { call, mishap, onMade, onAnswer }: {
+    {
+      call,
+      mishap,
+      onMade,
+      onAnswer,
+    }: {
       call: number | null;
       mishap?: Mishap | undefined;
       onMade?: () => void;

@@ -47,7 +47,11 @@ export class WeChatServer {
       },
     });
     const never = { ...clock, monotonic: () => scheduler.now, schedule: () => ({ cancel: () => undefined }) };
-    this.port = new SandboxWeChat({ wechat: this.#wechat, clock: never, toError: tokenError });
+    this.port = new SandboxWeChat({
+      wechat: this.#wechat,
+      clock: never,
+      toError: (errcode, errmsg) => tokenError(errcode, errmsg),
+    });
   }
 
   /** Handles one call, which arrives now; `call` names it where it mints. Rejects with UpstreamError, as the port does. */

@@ -28,7 +28,8 @@ export function allowedUntil(
   if (since === Number.POSITIVE_INFINITY) return since;
   let allowedMs = bounds.propagationMs;
   if (facts.lastFault >= since - bounds.takeoverMs) allowedMs += bounds.takeoverMs;
-  if (isUnknowable(facts, issuer, token) || (issuer === 'stable' && storeless >= since)) allowedMs += bounds.detectionMs;
+  if (isUnknowable(facts, issuer, token) || (issuer === 'stable' && storeless >= since))
+    allowedMs += bounds.detectionMs;
   return since + allowedMs;
 }
 

@@ -51,7 +51,9 @@ export class DeadToken implements Rule {
       if (this.#known.has(key)) continue;
       this.#known.add(key);
       const seconds = Math.round((now - token.diesAt) / 1000);
-      broken(`subscriber ${event.subscriber} at host ${stream.host} has ${event.current} of ${event.app}, dead for ${seconds} s`);
+      broken(
+        `subscriber ${event.subscriber} at host ${stream.host} has ${event.current} of ${event.app}, dead for ${seconds} s`,
+      );
     }
   }
 

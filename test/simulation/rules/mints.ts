@@ -17,7 +17,9 @@ export class TwoMintsAtOnce implements Rule {
     if (!sees(host)) return;
     for (const other of facts.callsOf(app)) {
       if (other.host === host || other.endedAt <= at || !sees(other.host)) continue;
-      broken(`host ${host} mints for ${app} while host ${other.host} does so since ${Math.round(at - other.begunAt)} ms`);
+      broken(
+        `host ${host} mints for ${app} while host ${other.host} does so since ${Math.round(at - other.begunAt)} ms`,
+      );
     }
   }
 }
@@ -94,14 +96,18 @@ export class TooManyMints implements Rule {
     const spent = (this.#days.get(key) ?? 0) + 1;
     this.#days.set(key, spent);
     const budget = issuer === 'classic' ? bounds.dailyBudget : bounds.forceDailyBudget;
-    if (spent === budget + 1 && !this.#forgotten.has(day)) broken(`${spent} mints for ${app} in a day, above its budget`);
+    if (spent === budget + 1 && !this.#forgotten.has(day))
+      broken(`${spent} mints for ${app} in a day, above its budget`);
   }
 
   #calm(at: number): void {
     for (const [app, { mints, allowed }] of this.#sinceCalm) {
-      const scheduled = this.#evidence.facts.issuers.get(app) === 'classic' ? (at - this.#calmAt) / this.#scheduleMs + 1 : 0;
+      const scheduled =
+        this.#evidence.facts.issuers.get(app) === 'classic' ? (at - this.#calmAt) / this.#scheduleMs + 1 : 0;
       if (mints <= allowed + Math.floor(scheduled)) continue;
-      this.#evidence.broken(`${mints} mints for ${app} between two calms, where ${allowed} and ${Math.floor(scheduled)} on schedule are explained`);
+      this.#evidence.broken(
+        `${mints} mints for ${app} between two calms, where ${allowed} and ${Math.floor(scheduled)} on schedule are explained`,
+      );
     }
     this.#sinceCalm.clear();
     this.#trials.clear();

@@ -31,7 +31,9 @@ export class StaleReplica implements Rule {
         if (now <= Math.max(since, reachable) + bounds.behindMs) continue;
         if (this.#known.has(`${host} ${app} ${generation}`)) continue;
         this.#known.add(`${host} ${app} ${generation}`);
-        broken(`host ${host} has ${event?.generation ?? 'nothing'} of ${app}, the store ${generation} since ${Math.round((now - since) / 1000)} s`);
+        broken(
+          `host ${host} has ${event?.generation ?? 'nothing'} of ${app}, the store ${generation} since ${Math.round((now - since) / 1000)} s`,
+        );
       }
     }
   }

@@ -20,6 +20,8 @@ export interface Bounds {
   readonly detectionMs: number;
   /** How far a reachable replica may be behind the store: a poll and its way, one command lost on it. */
   readonly behindMs: number;
+  /** How much longer that may take when the way to the store was bad: a connection is made anew, a command given up. */
+  readonly reconnectionMs: number;
   /** How long a debt may be unpaid after it was due. */
   readonly debtMs: number;
   /** How long two replicas may have to see each other before one may not mint beside the other. */
@@ -31,6 +33,8 @@ export interface Bounds {
 /** WeChat takes less than 1 s where it is well; a store command is given up after 1 s and tried again. */
 const ANSWER_MS = 1_000;
 const COMMAND_MS = 1_000;
+/** A client of the store waits for so long at most before it connects again. */
+const RECONNECTION_MS = 1_500;
 /** The longest pause before a failed call is repeated. */
 const BACKOFF_MS = 20_000;
 
@@ -46,6 +50,7 @@ export function boundsOf(settings: Settings, cluster: { leaseMs: number; pollMs:
     takeoverMs: judgedMs + 2 * leaseMs + timeoutMs + BACKOFF_MS,
     detectionMs: probeIntervalMs + timeoutMs + 2 * cooldownMs,
     behindMs,
+    reconnectionMs: RECONNECTION_MS + COMMAND_MS,
     debtMs: propagationMs + timeoutMs,
     acquaintanceMs: judgedMs + pollMs,
     dailyBudget: settings.dailyBudget,

@@ -28,6 +28,8 @@ export interface Mint {
   diesAt: number;
   /** What made it die before its time. */
   killer: Mint | 'revoked' | undefined;
+  /** The one that came directly after it, and began its overlap. */
+  successor: Mint | undefined;
 }
 
 const CONDITIONS: readonly Condition[] = ['down', 'paused', 'store', 'upstream'];
@@ -45,11 +47,14 @@ export class Facts {
   readonly issuers: ReadonlyMap<string, IssuerKind>;
   readonly hosts: readonly Host[];
   readonly #mints = new Map<string, Mint>();
+  readonly #newest = new Map<string, Mint>();
   readonly #calls = new Map<number, Call>();
   /** By app, in the order in which they began. */
   readonly #callsOf = new Map<string, Call[]>();
   /** When there was last no replica that could mint; Infinity while there is none. */
   noneAbleAt = LONG_AGO;
+  /** When the store last came back without its newest records, and no process was left that knew them. */
+  forgottenAt = LONG_AGO;
   /** When the store's clock was last set. */
   clockSetAt = LONG_AGO;
 
@@ -66,6 +71,9 @@ export class Facts {
     switch (event.type) {
       case 'condition':
         return this.#condition(event.at, this.host(event.host), event.what, event.bad);
+      case 'record':
+        if (event.by === null && this.hosts.every(({ bad }) => bad.has('down'))) this.forgottenAt = event.at;
+        return;
       case 'store clock':
         this.clockSetAt = event.at;
         return;
@@ -87,7 +95,10 @@ export class Facts {
       case 'mint': {
         const { app, token, at, by, endsAt } = event;
         const call = event.call === null ? undefined : this.#calls.get(event.call);
-        const mint: Mint = { app, token, at, by, call, endsAt, diesAt: endsAt, killer: undefined };
+        const mint: Mint = { app, token, at, by, call, endsAt, diesAt: endsAt, killer: undefined, successor: undefined };
+        const before = this.#newest.get(app);
+        if (before) before.successor = mint;
+        this.#newest.set(app, mint);
         if (call) call.mint = mint;
         this.#mints.set(token, mint);
         for (const death of event.deaths) this.#dies(death.token, death.at, mint);
@@ -134,11 +145,11 @@ export class Facts {
   }
 
   /**
-   * Whether nobody here can know of a mint: somebody else made it, or its process had given up or died and it arrived when
-   * the two mints that make up for it were over, the provisional and the confirming one.
+   * Whether nobody here can know of a mint: somebody else made it, all records of it were lost, or its process had given up
+   * or died and it arrived when the two mints that make up for it were over, the provisional and the confirming one.
    */
   isSilent(mint: Mint): boolean {
-    if (mint.by === 'outside') return true;
+    if (mint.by === 'outside' || mint.at <= this.forgottenAt) return true;
     const { call } = mint;
     if (!call || call.outcome !== 'lost') return false;
     return this.madeUpFor(call, mint.at) >= 2;

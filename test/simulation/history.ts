@@ -96,10 +96,11 @@ export function clockTime(at: number): string {
 /** Names and values, in a line. */
 export function words(fields: Readonly<Record<string, unknown>>): string {
   return Object.entries(fields)
-    .map(([name, value]) => `${name}=${typeof value === 'number' ? Math.round(value) : textOf(value)}`)
+    .map(([name, value]) => `${name}=${textOf(value)}`)
     .join(' ');
 }
 
 function textOf(value: unknown): string {
+  if (typeof value === 'number') return String(Math.abs(value) < 10 ? Math.round(value * 100) / 100 : Math.round(value));
   return typeof value === 'string' ? value : JSON.stringify(value);
 }

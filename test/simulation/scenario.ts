@@ -148,20 +148,15 @@ class Draw {
     const step = this.one(STEPS);
     const blow = this.one<Blow>(['pause', 'pause', 'crash', 'cut from store', 'cut from WeChat']);
     const ms = this.one([this.between(1, 5), this.between(15, 60), this.between(60, 240)]) * SECOND;
-    const ambush: Planned = { afterMs: 0, fault: { kind: 'ambush', app, step, blow, ms } };
-    const mishap = this.one<Fault | undefined>([
-      undefined,
-      undefined,
-      {
-        kind: 'mint held',
-        app,
-        ms: this.one([this.between(1, 6), this.between(6, 60), this.between(60, 300)]) * SECOND,
-      },
+    const heldMs = this.one([this.between(1, 6), this.between(6, 60), this.between(60, 300)]) * SECOND;
+    const fault = this.one<Fault>([
+      { kind: 'ambush', app, step, blow, ms },
+      { kind: 'ambush', app, step, blow, ms },
+      { kind: 'ambush', app, step, blow, ms },
+      { kind: 'mint held', app, ms: heldMs },
       { kind: 'mint answer lost', app },
     ]);
-    if (!mishap) return [ambush, operator];
-    const mishapPlanned: Planned = { afterMs: 0, fault: mishap };
-    return this.chance(0.5) ? [mishapPlanned, operator] : [ambush, mishapPlanned, operator];
+    return [{ afterMs: 0, fault }, operator];
   }
 
   #mixture(app: number, hosts: number, apps: number): Planned[] {

@@ -93,7 +93,7 @@ export class Subscriber {
 
   /** A state is on its way; states of one stream do not overtake one another. */
   #send(host: Host, told: Told, connection: number): void {
-    this.#arrivedAt = Math.max(this.#arrivedAt, this.#scheduler.now + this.#random() * 20);
+    this.#arrivedAt = Math.max(this.#arrivedAt + 0.001, this.#scheduler.now + this.#random() * 20);
     this.#scheduler.after(this.#arrivedAt - this.#scheduler.now, () => {
       if (connection !== this.#connection) return;
       this.#known.set(told.app, told.generation);

@@ -34,8 +34,12 @@ export function allowedUntil(
 }
 
 /** Whether nobody here can know what made a token die. */
-export function isUnknowable(facts: Facts, issuer: IssuerKind, { killer }: Mint): boolean {
-  if (killer === undefined) return false;
-  if (killer === 'revoked' || killer.by === 'outside') return true;
-  return issuer === 'classic' && facts.isSilent(killer);
+function isUnknowable(facts: Facts, issuer: IssuerKind, { killer }: Mint): boolean {
+  return killer !== undefined && isHidden(facts, issuer, killer);
+}
+
+/** Whether nobody here can know what happened to a token. */
+export function isHidden(facts: Facts, issuer: IssuerKind, cause: Mint | 'revoked'): boolean {
+  if (cause === 'revoked' || cause.by === 'outside' || cause.at <= facts.forgottenAt) return true;
+  return issuer === 'classic' && facts.isSilent(cause);
 }

@@ -1,5 +1,5 @@
 import type { Dated, Told } from '../history.ts';
-import { allowedUntil, isUnknowable } from './allowed.ts';
+import { allowedUntil, isHidden } from './allowed.ts';
 import { type Evidence, LastTold, type Rule } from './rule.ts';
 
 /** A replica shows a previous token that WeChat refuses, for longer than is unavoidable. */
@@ -26,7 +26,8 @@ export class PreviousDead implements Rule {
       const token = facts.mint(previous);
       const issuer = facts.issuers.get(app);
       // Nobody asks WeChat about a previous token, and its grace ends by itself.
-      if (!token || !issuer || isUnknowable(facts, issuer, token)) continue;
+      const causes = [token?.killer, token?.successor].filter((cause) => cause !== undefined);
+      if (!token || !issuer || causes.some((cause) => isHidden(facts, issuer, cause))) continue;
       const since = Math.max(token.diesAt, at);
       if (now <= allowedUntil(this.#evidence, { host, issuer, token, since })) continue;
       const key = `${host} ${previous}`;

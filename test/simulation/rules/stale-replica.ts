@@ -28,7 +28,7 @@ export class StaleReplica implements Rule {
         const { event } = this.#published.get(host, app) ?? {};
         if (event && event.generation >= generation) continue;
         const reachable = facts.lastBad(host, 'down', 'paused', 'store');
-        if (now <= Math.max(since, reachable) + bounds.behindMs) continue;
+        if (now <= reachable + bounds.reconnectionMs + bounds.behindMs) continue;
         if (this.#known.has(`${host} ${app} ${generation}`)) continue;
         this.#known.add(`${host} ${app} ${generation}`);
         broken(

@@ -26,7 +26,9 @@ export interface Bounds {
   readonly debtMs: number;
   /** How long two replicas may have to see each other before one may not mint beside the other. */
   readonly acquaintanceMs: number;
+  /** Mints a day and app. */
   readonly dailyBudget: number;
+  /** Forced calls a day and app. */
   readonly forceDailyBudget: number;
 }
 

@@ -1,4 +1,5 @@
 import type { IssuerKind } from '../../src/core/ports.ts';
+import type { Bounds } from './bounds.ts';
 import type { Condition, Dated, Outcome } from './history.ts';
 
 /** A call that mints, from when its process began it. */
@@ -40,13 +41,21 @@ export interface Host {
   readonly lastBad: Record<Condition, number>;
 }
 
+const DAY_MS = 86_400_000;
+const SHANGHAI_MS = 8 * 3_600_000;
+/** A budget keeps a fifth for the schedule, and counts what was begun and not carried out. */
+const SPENT_SHARE = 0.6;
+
 const LONG_AGO = Number.NEGATIVE_INFINITY;
 
 /** What the happenings so far come to. */
 export class Facts {
   readonly issuers: ReadonlyMap<string, IssuerKind>;
   readonly hosts: readonly Host[];
+  readonly #epochTime: number;
   readonly #mints = new Map<string, Mint>();
+  /** Calls that mint, by app and day. */
+  readonly #spent = new Map<string, number>();
   readonly #newest = new Map<string, Mint>();
   readonly #calls = new Map<number, Call>();
   /** By app, in the order in which they began. */
@@ -58,8 +67,9 @@ export class Facts {
   /** When the store's clock was last set. */
   clockSetAt = LONG_AGO;
 
-  constructor(hosts: number, issuers: ReadonlyMap<string, IssuerKind>) {
+  constructor(hosts: number, issuers: ReadonlyMap<string, IssuerKind>, epochTime: number) {
     this.issuers = issuers;
+    this.#epochTime = epochTime;
     this.hosts = Array.from({ length: hosts }, () => ({
       bad: new Set<Condition>(['down']),
       lastBad: { down: Number.POSITIVE_INFINITY, paused: LONG_AGO, store: LONG_AGO, upstream: LONG_AGO },
@@ -83,6 +93,8 @@ export class Facts {
         const known: Call = { ...begun, outcome: undefined, mint: undefined };
         this.#calls.set(call, known);
         this.#callsOf.set(app, [...this.callsOf(app), known]);
+        const key = `${app} ${this.day(at)}`;
+        this.#spent.set(key, (this.#spent.get(key) ?? 0) + 1);
         return;
       }
       case 'outcome': {
@@ -95,7 +107,17 @@ export class Facts {
       case 'mint': {
         const { app, token, at, by, endsAt } = event;
         const call = event.call === null ? undefined : this.#calls.get(event.call);
-        const mint: Mint = { app, token, at, by, call, endsAt, diesAt: endsAt, killer: undefined, successor: undefined };
+        const mint: Mint = {
+          app,
+          token,
+          at,
+          by,
+          call,
+          endsAt,
+          diesAt: endsAt,
+          killer: undefined,
+          successor: undefined,
+        };
         const before = this.#newest.get(app);
         if (before) before.successor = mint;
         this.#newest.set(app, mint);
@@ -123,6 +145,17 @@ export class Facts {
   /** The calls of an app that mint, in the order in which they began. */
   callsOf(app: string): Call[] {
     return this.#callsOf.get(app) ?? [];
+  }
+
+  /** WeChat's day, by which it counts calls. */
+  day(at: number): number {
+    return Math.floor((this.#epochTime + at + SHANGHAI_MS) / DAY_MS);
+  }
+
+  /** Whether so many calls of an app were begun today that its budget may keep it from more. */
+  isSpent(app: string, at: number, bounds: Bounds): boolean {
+    const budget = this.issuers.get(app) === 'classic' ? bounds.dailyBudget : bounds.forceDailyBudget;
+    return (this.#spent.get(`${app} ${this.day(at)}`) ?? 0) >= budget * SPENT_SHARE;
   }
 
   /** Whether WeChat refuses a token. */

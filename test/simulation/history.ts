@@ -101,6 +101,7 @@ export function words(fields: Readonly<Record<string, unknown>>): string {
 }
 
 function textOf(value: unknown): string {
-  if (typeof value === 'number') return String(Math.abs(value) < 10 ? Math.round(value * 100) / 100 : Math.round(value));
+  if (typeof value === 'number')
+    return String(Math.abs(value) < 10 ? Math.round(value * 100) / 100 : Math.round(value));
   return typeof value === 'string' ? value : JSON.stringify(value);
 }

@@ -75,11 +75,18 @@ export interface Scenario {
   readonly lifetimeMs: number;
   readonly pollMs: number;
   readonly leaseMs: number;
+  /** Mints and forced calls a day and app; WeChat allows a tenth more. */
+  readonly dailyBudget: number;
+  readonly forceDailyBudget: number;
   readonly episodes: readonly Episode[];
 }
 
 /** How long all is left alone after the last fault: a debt may be due in it, a late mint kills after the overlap. */
 const CALM_MS = 10 * MINUTE;
+
+/** What no day spends, and what some days do: then mints that nobody can make are no fault. */
+const AMPLE = { dailyBudget: 1000, forceDailyBudget: 200 };
+const THRIFTY = { dailyBudget: 120, forceDailyBudget: 18 };
 
 /** The simulated day of a seed. */
 export function scenarioOf(seed: number, lengthMs = 24 * HOUR): Scenario {
@@ -108,6 +115,7 @@ export function scenarioOf(seed: number, lengthMs = 24 * HOUR): Scenario {
     lifetimeMs: draw.one([40 * MINUTE, 2 * HOUR]),
     pollMs: draw.one([2, 3, 5]) * SECOND,
     leaseMs: 15 * SECOND,
+    ...draw.one([AMPLE, AMPLE, AMPLE, AMPLE, THRIFTY]),
     episodes,
   };
 }

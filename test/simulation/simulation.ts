@@ -56,12 +56,12 @@ export class Simulation {
   /** `listen` is told each line of the trace. */
   constructor(scenario: Scenario, listen?: (line: string) => void) {
     this.#scenario = scenario;
-    const { seed, issuers, lifetimeMs, leaseMs, pollMs } = scenario;
+    const { seed, issuers, lifetimeMs, leaseMs, pollMs, dailyBudget, forceDailyBudget } = scenario;
     const stream = (n: number) => seeded(Math.imul(seed, 0x9e3779b1) + n);
     const scheduler = new Scheduler(stream(1));
     this.#scheduler = scheduler;
     this.#trace = new Trace(listen);
-    const settings: Settings = { ...SETTINGS, heartbeatMs: HEARTBEAT_MS };
+    const settings: Settings = { ...SETTINGS, heartbeatMs: HEARTBEAT_MS, dailyBudget, forceDailyBudget };
     const cluster = { leaseMs, pollMs };
     const apps: readonly App[] = issuers.map((issuer, i) => {
       return { appId: `wx${issuer}${i}`, issuer, secret: `secret of ${i}` };
@@ -76,8 +76,9 @@ export class Simulation {
     const note = (happening: Happening) => this.#note(happening);
     this.#server = new StoreServer({ scheduler, epochTime: EPOCH_TIME, onChange: (change) => this.#changed(change) });
     const onStep: WeChatWorld['onStep'] = (step, appId, life) => this.#faults.step(step, appId, life);
+    const app = { lifetimeMs, classicPerDay: dailyBudget * 1.1, forcedPerDay: forceDailyBudget * 1.1 };
     const wechat: WeChatWorld = {
-      server: new WeChatServer({ scheduler, random: stream(2), epochTime: EPOCH_TIME, apps, lifetimeMs, note }),
+      server: new WeChatServer({ scheduler, random: stream(2), epochTime: EPOCH_TIME, apps, app, note }),
       scheduler,
       random: stream(3),
       note,

@@ -62,7 +62,7 @@ export class Validator {
   #now = 0;
 
   constructor({ hosts, issuers, bounds, epochTime, scheduleMs }: Setting) {
-    const facts = new Facts(hosts, issuers);
+    const facts = new Facts(hosts, issuers, epochTime);
     this.#facts = facts;
     const evidence = (rule: RuleName): Evidence => {
       return { facts, bounds, broken: (what) => this.violations.push({ rule, at: this.#now, what }) };
@@ -76,7 +76,7 @@ export class Validator {
       'generation-fell': new GenerationFell(evidence('generation-fell')),
       'generation-two-values': new GenerationTwoValues(evidence('generation-two-values')),
       'stale-replica': new StaleReplica(evidence('stale-replica')),
-      'too-many-mints': new TooManyMints(evidence('too-many-mints'), epochTime, scheduleMs),
+      'too-many-mints': new TooManyMints(evidence('too-many-mints'), scheduleMs),
       'two-mints-at-once': new TwoMintsAtOnce(evidence('two-mints-at-once')),
       'debt-unpaid': new DebtUnpaid(evidence('debt-unpaid')),
       'debt-paid-by-overlapped-mint': new DebtPaidByOverlappedMint(evidence('debt-paid-by-overlapped-mint')),

@@ -1,5 +1,6 @@
 import type { Random } from '../../src/core/clock.ts';
 import type { App, IssuerKind, WeChat } from '../../src/core/ports.ts';
+import { defaultSettings } from '../../src/sandbox/app.ts';
 import { SandboxWeChat } from '../../src/sandbox/port.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
 import { tokenError } from '../../src/wechat/errcodes.ts';
@@ -28,10 +29,12 @@ export class WeChatServer {
     random: Random;
     epochTime: number;
     apps: readonly App[];
-    lifetimeMs: number;
+    app: { lifetimeMs: number; classicPerDay: number; forcedPerDay: number };
     note: (happening: Happening) => void;
   }) {
-    const { scheduler, random, epochTime, apps, lifetimeMs } = options;
+    const { scheduler, random, epochTime, apps } = options;
+    const { lifetimeMs, ...perDay } = options.app;
+    const quotas = { ...defaultSettings.quotas, ...perDay };
     this.#scheduler = scheduler;
     this.#random = random;
     this.#epochTime = epochTime;
@@ -41,7 +44,7 @@ export class WeChatServer {
     this.#wechat = new SimulatedWeChat({
       clock,
       random,
-      apps: apps.map(({ appId, secret }) => ({ appId, secret, lifetimeMs, tokenLength: 40 })),
+      apps: apps.map(({ appId, secret }) => ({ appId, secret, lifetimeMs, quotas, tokenLength: 40 })),
       log: ({ appId, minted, kind }) => {
         if (minted) this.#minted(appId, this.#call === null || kind === 'stable' ? 'read' : 'call');
       },

@@ -8,6 +8,7 @@ import type { Facts, Mint } from '../facts.ts';
  * - While the replica that shows it is down, paused or (classic) cut off from the store, it cannot know better; on stable it
  *   can ask WeChat itself. While no replica has both WeChat and the store, none can make a better one. Time counts from the
  *   end of all that.
+ * - Nor can any when the day's budget is spent.
  * - What our own mints do to a token is mended before it is felt: what is left is propagation. A fault of any replica a
  *   while before, or meanwhile, adds a takeover.
  * - Only what nobody here can know has to be detected: on classic what `Facts.isSilent` says, on stable a mint from outside
@@ -16,8 +17,10 @@ import type { Facts, Mint } from '../facts.ts';
 export function allowedUntil(
   { facts, bounds }: { facts: Facts; bounds: Bounds },
   shown: { host: number; issuer: IssuerKind; token: Mint; since: number },
+  now: number,
 ): number {
   const { host, issuer, token } = shown;
+  if (facts.isSpent(token.app, now, bounds)) return Number.POSITIVE_INFINITY;
   const storeless = facts.lastBad(host, 'store');
   const still = facts.lastBad(host, 'down', 'paused');
   const helpless =

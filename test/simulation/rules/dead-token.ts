@@ -46,7 +46,7 @@ export class DeadToken implements Rule {
       const issuer = facts.issuers.get(event.app);
       if (!token || !stream || !issuer) continue;
       const since = Math.max(token.diesAt, at, stream.since);
-      if (now <= allowedUntil(this.#evidence, { host: stream.host, issuer, token, since })) continue;
+      if (now <= allowedUntil(this.#evidence, { host: stream.host, issuer, token, since }, now)) continue;
       const key = `${event.subscriber} ${event.current}`;
       if (this.#known.has(key)) continue;
       this.#known.add(key);

@@ -24,8 +24,6 @@ export class TwoMintsAtOnce implements Rule {
   }
 }
 
-const DAY_MS = 86_400_000;
-const SHANGHAI_MS = 8 * 3_600_000;
 /** A mint of a trial comes within this time of its beginning: the faults of a trial are shorter, and so is a debt. */
 const TRIAL_MS = 8 * 60_000;
 /** One mint that goes wrong, one that makes up for it, and one that confirms. */
@@ -33,11 +31,10 @@ const TRIAL_MINTS = { classic: 3, stable: 1 } as const;
 
 /**
  * More mints than the schedule and the faults explain: around one fault of one mint, or between two calms, or in a day.
- * `epochTime` is the wall time of the beginning; `scheduleMs` the least time between two scheduled mints.
+ * `scheduleMs` is the least time between two scheduled mints.
  */
 export class TooManyMints implements Rule {
   readonly #evidence: Evidence;
-  readonly #epochTime: number;
   readonly #scheduleMs: number;
   /** By app: the trial in progress, and the mints in it. */
   readonly #trials = new Map<string, { begunAt: number | undefined; mints: number; late: number }>();
@@ -47,9 +44,8 @@ export class TooManyMints implements Rule {
   /** Days in which the store lost what had been spent. */
   readonly #forgotten = new Set<number>();
 
-  constructor(evidence: Evidence, epochTime: number, scheduleMs: number) {
+  constructor(evidence: Evidence, scheduleMs: number) {
     this.#evidence = evidence;
-    this.#epochTime = epochTime;
     this.#scheduleMs = scheduleMs;
   }
 
@@ -70,7 +66,7 @@ export class TooManyMints implements Rule {
         if (event.by === 'call') this.#minted(event.app, event.token, event.at);
         return;
       case 'record':
-        if (event.by === null) this.#forgotten.add(this.#day(event.at));
+        if (event.by === null) this.#forgotten.add(this.#evidence.facts.day(event.at));
         return;
       case 'calm':
         this.#calm(event.at);
@@ -91,7 +87,7 @@ export class TooManyMints implements Rule {
         broken(`${trial.mints} mints for ${app} around one fault`);
       }
     }
-    const day = this.#day(at);
+    const day = this.#evidence.facts.day(at);
     const key = `${app} ${day}`;
     const spent = (this.#days.get(key) ?? 0) + 1;
     this.#days.set(key, spent);
@@ -118,9 +114,5 @@ export class TooManyMints implements Rule {
     const since = this.#sinceCalm.get(app) ?? { mints: 0, allowed: 0 };
     this.#sinceCalm.set(app, since);
     return since;
-  }
-
-  #day(at: number): number {
-    return Math.floor((this.#epochTime + at + SHANGHAI_MS) / DAY_MS);
   }
 }

@@ -39,10 +39,11 @@ export class NeverConverged implements Rule {
   }
 
   #trouble(now: number): string | undefined {
-    const { facts } = this.#evidence;
+    const { facts, bounds } = this.#evidence;
     for (const app of facts.issuers.keys()) {
       const record = this.#records.get(app);
       if (!record) return `the store has no record of ${app}`;
+      if (facts.isSpent(app, now, bounds)) continue;
       const { generation, intents, debtDueAt } = record;
       if (debtDueAt !== null) return `${app} owes a confirming mint`;
       if (intents > 0) return `${app} has ${intents} mints without an outcome`;

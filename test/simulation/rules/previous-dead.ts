@@ -29,7 +29,7 @@ export class PreviousDead implements Rule {
       const causes = [token?.killer, token?.successor].filter((cause) => cause !== undefined);
       if (!token || !issuer || causes.some((cause) => isHidden(facts, issuer, cause))) continue;
       const since = Math.max(token.diesAt, at);
-      if (now <= allowedUntil(this.#evidence, { host, issuer, token, since })) continue;
+      if (now <= allowedUntil(this.#evidence, { host, issuer, token, since }, now)) continue;
       const key = `${host} ${previous}`;
       if (this.#known.has(key)) continue;
       this.#known.add(key);

@@ -7,7 +7,7 @@ export type Limit = { readonly atLeast: number } | { readonly atMost: number } |
 export interface Figure {
   readonly name: string;
   /** `x` for a ratio, else the unit of the value. */
-  readonly unit: 'x' | 'ms' | 's' | '%' | 'bytes';
+  readonly unit: 'x' | 'ms' | 's' | '/s' | '%' | 'bytes';
   readonly rounds: readonly number[];
   /** Undefined: nothing is demanded, it is there to help understand the others. */
   readonly limit?: Limit;

@@ -4,6 +4,7 @@ import { arch, cpus, loadavg, platform } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { apps } from './apps.ts';
+import { cluster } from './cluster.ts';
 import { coldStart } from './cold-start.ts';
 import { type Result, table, toResult } from './figure.ts';
 import { get } from './get.ts';
@@ -19,6 +20,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   'cold-start': coldStart,
   send,
   'send-file': sendFile,
+  cluster,
 };
 
 const USAGE = `usage: npm run bench -- [NAME...] [--quick] [--json FILE]

@@ -49,7 +49,7 @@ export async function writeConfig(
   const config = {
     grpc: { listen: '127.0.0.1:0' },
     http: { listen: '127.0.0.1:0' },
-    store: { url: `sqlite:${store}` },
+    store: { url: store.startsWith('redis:') ? store : `sqlite:${store}` },
     ...settings,
     upstream: { ...settings['upstream'], base_url: upstream },
     apps: apps.map(({ appId, secret, issuer }) => ({ app_id: appId, secret, issuer })),

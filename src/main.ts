@@ -22,14 +22,23 @@ function client(name: string, summary: string): Command {
     .option('--show-token', 'print token values, which are secrets, instead of masking them');
 }
 
-/** The flags of every command that sends messages or keeps the rights to. */
-function messages(name: string, summary: string): Command {
+/** The flags of every command that shows no token. */
+function tokenless(name: string, summary: string): Command {
   return caller(name, summary).option('--json', 'print JSON instead of text');
 }
 
 /** The values of a flag that may stand several times. */
 function repeated(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
+}
+
+/** The flags on the command line that are none of these. */
+function givenBeside(command: Command, names: readonly string[]): string[] {
+  const given = command.options.filter(
+    (option) =>
+      command.getOptionValueSource(option.attributeName()) === 'cli' && !names.includes(option.attributeName()),
+  );
+  return given.map(({ flags }) => flags.replace(/ .*/, ''));
 }
 
 function wholeNumber(text: string): number {
@@ -86,7 +95,7 @@ program.addCommand(
   new Command('demo')
     .summary('run a broker and a simulated WeChat, with nothing to configure')
     .description(
-      'Runs the sandbox and a broker in one process, with two apps (wxdemoclassic, wxdemostable) whose tokens live for a minute or two, so that you can watch them rotate. Nothing is stored.',
+      'Runs the sandbox and a broker in one process, with two apps (wxdemoclassic, wxdemostable) whose tokens live for a minute or two, so that you can watch them rotate, and to whose users you can send messages. Nothing is stored.',
     )
     .option('--grpc <HOST:PORT>', 'where the broker serves gRPC', '127.0.0.1:7600')
     .option('--http <HOST:PORT>', 'where the broker serves HTTP', '127.0.0.1:7680')
@@ -98,7 +107,7 @@ program.addCommand(
   new Command('sandbox')
     .summary('run a simulated WeChat to test against')
     .description(
-      'Serves a simulated WeChat: both token endpoints, the probe, and a control endpoint under /sandbox/ that breaks things on purpose. Any app id and any secret will do. See docs/sandbox.md.',
+      'Serves a simulated WeChat: both token endpoints, the probe, the three calls that send messages, and a control endpoint under /sandbox/ that breaks things on purpose. Any app id and any secret will do. What users received is at /sandbox/inbox as JSON, and at /sandbox/ as a page, with the apps and the faults. See docs/sandbox.md.',
     )
     .option('--listen <HOST:PORT>', 'where to listen; port 0 picks a free one', '127.0.0.1:7690')
     .action(async (options) => (await import('./commands/sandbox.ts')).sandbox(options)),
@@ -122,6 +131,16 @@ program.addCommand(
     )
     .argument('[APP...]', 'the WeChat app ids; none: all')
     .action(async (apps, options) => (await import('./commands/watch.ts')).watch(apps, options)),
+);
+
+program.addCommand(
+  tokenless('status', 'print how the broker and its apps are doing')
+    .description(
+      'Prints how each app is and, where several replicas share a store, how the one that answers sees the others: who lives, who refreshes which app, whether the store answers, and in words whatever is unusual. It shows no token.',
+    )
+    .argument('[APP...]', 'the WeChat app ids; none: all')
+    .addOption(timeout(10))
+    .action(async (apps, options) => (await import('./commands/status.ts')).status(apps, options)),
 );
 
 program.addCommand(
@@ -149,7 +168,7 @@ program.addCommand(
 );
 
 program.addCommand(
-  messages('send', 'send a template message, or a file of them')
+  tokenless('send', 'send a template message, or a file of them')
     .description(
       `Sends one message (--app, --to, --template, --channel, --data), or with --file every message of a file: one a line, as the proto3 JSON of SendTemplateRequest. What becomes of each line is added to FILE.results; the same command again goes on where it was interrupted, tries again what may succeed now, and sends nothing twice.`,
     )
@@ -170,14 +189,21 @@ program.addCommand(
     .option('--mini-program-app <APP>', 'the mini program that it opens instead (official_account)')
     .option('--mini-program-page <PAGE>', 'the page of that mini program (official_account)')
     .addOption(timeout(60))
-    .action(async ({ file, ...options }) => {
-      if (file === undefined) await (await import('./commands/send.ts')).send(options);
-      else await (await import('./commands/send-file.ts')).sendFile({ ...options, file });
+    .action(async ({ file, ...options }, command: Command) => {
+      if (file === undefined) return await (await import('./commands/send.ts')).send(options);
+      const others = givenBeside(command, ['file', 'addr', 'json']);
+      if (others.length > 0) {
+        throw new Failure(
+          `${others.join(', ')}: for one message, and --file sends those of a file; leave out one of the two`,
+          2,
+        );
+      }
+      await (await import('./commands/send-file.ts')).sendFile({ ...options, file });
     }),
 );
 
 program.addCommand(
-  messages('permits', 'count the rights to send, or deposit some')
+  tokenless('permits', 'count the rights to send, or deposit some')
     .description(
       'Counts the messages that may still be sent by the permits of an app, or of one user, and says when they expire. With --deposit it adds those of a file: one a line, as the proto3 JSON of Permit. What is known already is not added twice.',
     )
@@ -202,6 +228,24 @@ program.addCommand(
     .action(async (options) => (await import('./commands/review.ts')).review(options)),
 );
 
+const storeUrl = (flag: string, about: string) =>
+  new Option(`--${flag} <URL>`, about).env(`LINGPAI_STORE_${flag.toUpperCase()}`).makeOptionMandatory();
+
+program.addCommand(
+  new Command('store').summary('copy a store to another').addCommand(
+    new Command('copy')
+      .summary('copy a store to another')
+      .description(
+        'Copies all that a store keeps to another: tokens, budgets, permits, idempotency keys with their outcomes, daily counts. From sqlite:PATH to redis://HOST or back, or between two of a kind; stop every broker that uses either first. It mints nothing and never lowers a generation; a copy that was broken off may be repeated. A password is better given in LINGPAI_STORE_FROM and LINGPAI_STORE_TO than on the command line, which others on the machine can see.',
+      )
+      .addOption(storeUrl('from', 'where to read: sqlite:PATH or redis://...'))
+      .addOption(storeUrl('to', 'where to write'))
+      .option('--force', 'write also where apps are already, and join what is in both')
+      .option('--json', 'print JSON')
+      .action(async (options) => (await import('./commands/store-copy.ts')).storeCopy(options)),
+  ),
+);
+
 program.addCommand(
   new Command('start')
     .option('--grpc <HOST:PORT>')
@@ -214,7 +258,11 @@ program.addCommand(
   { hidden: true },
 );
 
-for (const command of program.commands) command.exitOverride();
+const overrideExit = (command: Command): void => {
+  command.exitOverride();
+  command.commands.forEach(overrideExit);
+};
+program.commands.forEach(overrideExit);
 try {
   await program.exitOverride().parseAsync();
 } catch (error) {

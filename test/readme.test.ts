@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -38,14 +39,30 @@ describe("the README's shell snippets work against the demo", () => {
     expect(stdout).not.toContain('"error"');
   });
 
+  it('the files that it shows are sent and deposited, and it mends what was refused', async () => {
+    const [messages = '', permits = ''] = blocks(README, 'json');
+    const mend = blocks(README, 'console').find((block) => block.startsWith('awk')) ?? '';
+    const file = (name: string) => join(place.folder, name);
+    const addr = ['--addr', ports['127.0.0.1:7600'] ?? ''];
+    const bad = '{"appId": "wxdemostable"}\n';
+    await writeFile(file('messages.ndjson'), `${messages}\n${bad}${messages}`);
+    const { output } = await place.run('send', '--file', 'messages.ndjson', ...addr);
+    expect(output).toContain('5 messages: 4 sent, 1 refused');
+    await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', mend], { cwd: place.folder });
+    expect(await readFile(file('mended.ndjson'), 'utf8')).toBe(bad);
+    await writeFile(file('permits.ndjson'), permits);
+    const deposited = await place.run('permits', 'wxdemostable', '--deposit', 'permits.ndjson', ...addr);
+    expect(deposited).toEqual({ code: 0, output: '2 deposited, 0 known already, 0 expired\n' });
+  });
+
   it('the metrics that it names exist', async () => {
     const metrics = await (await fetch(`http://${ports['127.0.0.1:7680']}/metrics`)).text();
     for (const [name] of README.matchAll(/lingpai_\w+/g)) expect(metrics).toContain(name);
   });
 });
 
-it('its configuration is valid', async () => {
-  for (const block of blocks(README, 'yaml')) {
+it('its configuration is valid, and that of docs/cluster.md', async () => {
+  for (const block of blocks(README + read('docs/cluster.md'), 'yaml')) {
     const config = await loadConfig('lingpai.yaml', { WX_SECRET: 'x' }, async () => block);
     expect(config.apps).toHaveLength(1);
   }
@@ -58,7 +75,7 @@ it('its configuration table has every setting', () => {
     for (const [key, below] of Object.entries(properties ?? {})) {
       if (below['properties']) collect(below, `${path}${key}.`);
       else if (key === 'apps') collect(below['items'] as Record<string, unknown>, 'apps[].');
-      else if (path !== 'cluster.') settings.add(path + key);
+      else settings.add(path + key);
     }
   };
   collect(JSON.parse(read('lingpai.schema.json')), '');
@@ -94,13 +111,14 @@ it.each(['go', 'python', 'java'])('its %s snippets stand in the example', (langu
 
 it('npm runs every script that it names', () => {
   const { scripts } = JSON.parse(read('package.json'));
-  const commands = blocks(README + read('CONTRIBUTING.md'), '(?:sh|console)').join('\n');
+  const commands = blocks(README + read('CONTRIBUTING.md') + read('docs/cluster.md'), '(?:sh|console)').join('\n');
   for (const [, script = ''] of commands.matchAll(/npm run (?:-s )?(\w+)/g))
     expect(Object.keys(scripts)).toContain(script);
 });
 
 it.each([
   ['README.md', README],
+  ['docs/cluster.md', read('docs/cluster.md').replaceAll('](../', '](')],
   ['README.zh-CN.md', CHINESE],
   ['CONTRIBUTING.md', read('CONTRIBUTING.md')],
 ])('the links of %s lead somewhere', (_, text) => {
@@ -110,7 +128,7 @@ it.each([
 });
 
 it('the Chinese README has the same snippets', () => {
-  for (const language of ['sh', 'console', 'yaml', 'go', 'python', 'java']) {
+  for (const language of ['sh', 'console', 'json', 'yaml', 'go', 'python', 'java']) {
     expect(blocks(CHINESE, language)).toEqual(blocks(README, language));
   }
 });

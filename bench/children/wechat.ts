@@ -17,6 +17,8 @@ function running(): Sandbox {
   return sandbox;
 }
 
+const DEPS = { clock: systemClock, random: Math.random, onDamage: () => undefined };
+
 /** How old the tokens of a store are: all the same, or evenly spread over the time that the broker keeps them. */
 export type Ages = 'one' | 'spread';
 
@@ -39,7 +41,7 @@ answer({
   /** Makes a store in which each app has a token that the simulated WeChat honours. */
   async fill({ path, apps, ages }: { path: string; apps: readonly BenchApp[]; ages: Ages }): Promise<void> {
     const { wechat } = running();
-    const { store } = await openStore({ kind: 'sqlite', path });
+    const { store } = await openStore({ kind: 'sqlite', path }, DEPS);
     const saves = apps.map((app, i) => {
       ageMs = ageOf(app, i / apps.length, ages);
       const { value, id, issuedAt, endsAt } = wechat.mintOutside(app.appId, app.issuer);

@@ -5,6 +5,7 @@ import { UpstreamError } from '../core/errors.ts';
 import type { App } from '../core/ports.ts';
 import { systemClock } from '../ops/clock.ts';
 import { WeChatClient } from '../wechat/client.ts';
+import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
 
 /** What WeChat says of one app. */
@@ -30,16 +31,13 @@ export async function check(options: { config: string; online?: boolean; json?: 
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     if (options.json) print(JSON.stringify({ ok: false, problems: error.problems satisfies readonly ConfigProblem[] }));
-    throw new Failure(
-      `${error.problems.length} problem${error.problems.length === 1 ? '' : 's'}:\n${error.message}`,
-      2,
-    );
+    throw new Failure(`${counted(error.problems.length, 'problem')}:\n${error.message}`, 2);
   }
   const findings = options.online ? await ask(config) : [];
   const bad = findings.filter((finding) => !finding.ok).length;
   if (options.json) print(JSON.stringify({ ok: bad === 0, problems: [], apps: findings }));
   else {
-    print(`${options.config} is well-formed: ${config.apps.length} app${config.apps.length === 1 ? '' : 's'}`);
+    print(`${options.config} is well-formed: ${counted(config.apps.length, 'app')}`);
     for (const { app_id, ok, message } of findings) print(`${ok ? 'ok  ' : 'FAIL'} ${app_id}: ${message}`);
   }
   if (bad > 0) throw new Failure(`WeChat gives no token for ${bad} of ${findings.length} apps`);

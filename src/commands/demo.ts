@@ -16,6 +16,7 @@ const APPS = [
 /** Short, so that there is something to see; WeChat's is 5 minutes. */
 const OVERLAP_MS = 20_000;
 const PLENTY = 10_000_000;
+const OTHER_PORTS = 'Free ports for all: npm start -- --grpc 127.0.0.1:0 --http 127.0.0.1:0 --sandbox 127.0.0.1:0';
 
 /** `lingpai demo`: a simulated WeChat and a broker in one process, until a signal ends them. */
 export async function demo(options: { grpc?: string; http?: string; sandbox?: string }): Promise<void> {
@@ -39,14 +40,15 @@ export async function demo(options: { grpc?: string; http?: string; sandbox?: st
       },
     })),
   }).catch((error: Error) => {
-    throw new Failure(`${error.message} (for instance --sandbox 127.0.0.1:0)`);
+    throw new Failure(`${error.message}. ${OTHER_PORTS}`);
   });
   try {
     listenOf('--grpc', grpc);
     listenOf('--http', http);
     const running = await runBroker(await demoConfig(grpc, http, wechat.url), logger).catch((error: unknown) => {
       if (!(error instanceof Failure)) throw error;
-      throw new Failure(`${error.message} (here: --grpc HOST:PORT and --http HOST:PORT)`);
+      // The demo has no configuration: what is a setting of `serve` is a flag of the demo.
+      throw new Failure(`${error.message.replace(/\b(grpc|http)\.listen\b/, '--$1')}. ${OTHER_PORTS}`);
     });
     const stopped = untilSignal(async () => {
       logger.info('draining');
@@ -82,6 +84,8 @@ function welcome(grpc: string, http: string, sandbox: string): string {
     npm run -s lingpai -- refresh wxdemoclassic${flag}
     curl -s -H 'content-type: application/json' -d '{"appId":"wxdemostable"}' http://${http}/lingpai.v1.TokenService/Get
     curl -s -X POST ${sandbox}/sandbox/apps/wxdemoclassic/kill -d '{"issuer":"classic"}'     (the broker notices within 10 s)
+    npm run -s lingpai -- send${flag} --app wxdemostable --to openid-1 --template t1 --channel official_account --data first=hello
+    curl -s ${sandbox}/sandbox/inbox     (what users received; or open ${sandbox}/sandbox/ in a browser)
 
   Ctrl-C ends it. The log follows.
 

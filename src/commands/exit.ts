@@ -1,3 +1,6 @@
+import type { Clock } from '../core/clock.ts';
+import { systemClock } from '../ops/clock.ts';
+
 /** A command that cannot go on. Its message is for the person who ran it. */
 export class Failure extends Error {
   override readonly name = 'Failure';
@@ -21,16 +24,33 @@ export function exitWith(failure: Failure): void {
   process.exitCode = failure.exitCode;
 }
 
+/** The part of `process` that signals concern. */
+export type SignalledProcess = Pick<NodeJS.EventEmitter, 'on' | 'off'> & {
+  readonly stderr: { write(text: string): unknown };
+  exit(code: number): void;
+};
+
+/** npm passes on a Ctrl-C that the terminal has sent to this process too: signals so close together are one. */
+const SAME_SIGNAL_MS = 500;
+
 /**
- * Calls `stop` at the first SIGTERM or SIGINT, and resolves when it has ended. A second signal ends the process at once.
+ * Calls `stop` at the first SIGTERM or SIGINT, and resolves when it has ended. A second signal, half a second later or more,
+ * ends the process at once with exit code 1, and says so on standard error.
  */
-export function untilSignal(stop: () => Promise<void>): Promise<void> {
+export function untilSignal(
+  stop: () => Promise<void>,
+  { clock, process }: { clock: Clock; process: SignalledProcess } = { clock: systemClock, process: globalThis.process },
+): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  let stopping = false;
+  let stoppingSince: number | undefined;
   const onSignal = () => {
-    if (stopping) process.exit(1);
-    stopping = true;
-    stop().then(resolve, reject);
+    if (stoppingSince === undefined) {
+      stoppingSince = clock.monotonic();
+      stop().then(resolve, reject);
+    } else if (clock.monotonic() - stoppingSince >= SAME_SIGNAL_MS) {
+      process.stderr.write('lingpai: a second signal: ending at once, with what was under way unfinished\n');
+      process.exit(1);
+    }
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);

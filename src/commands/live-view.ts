@@ -1,9 +1,9 @@
 import type { WriteStream } from 'node:tty';
-import { stripVTControlCharacters } from 'node:util';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { type Token, type TokenState, TokenStatus, type WatchTokenResponse } from '../gen/lingpai/v1/token_pb.js';
 import { type Refusal, refusalText } from './client.ts';
 import { span, statusName } from './show.ts';
+import { tableLines, visible } from './table.ts';
 
 const DIM = '\x1b[2m';
 const RESET = '\x1b[0m';
@@ -36,20 +36,15 @@ export function render({ title, states, now, width, showToken }: Picture): strin
     ...(current ? [current.id, left(current)] : ['', '']),
     ...(previous ? [previous.id, left(previous)] : ['', '']),
   ]);
-  const widths = HEADER.map((name, i) => Math.max(name.length, ...cells.map((row) => visible(row[i] ?? '').length)));
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - visible(cell).length))
-      .join('  ')
-      .trimEnd();
+  const [header = '', ...rows] = tableLines(HEADER, cells);
   const notes = states.flatMap(({ appId, statusReason, current }) => [
     ...(statusReason ? [`${appId}: ${statusReason}`] : []),
     ...(showToken && current ? [`${appId}: ${current.value}`] : []),
   ]);
   return [
     ...wrap(title, width).map(dim),
-    dim(cut(line(HEADER), width)),
-    ...cells.map((row) => cut(line(row), width)),
+    dim(cut(header, width)),
+    ...rows.map((row) => cut(row, width)),
     ...notes.flatMap((note) => wrap(note, width)),
   ];
 }
@@ -106,10 +101,6 @@ export class LiveView {
     this.#out.write(`${home}${rows.map((row) => `\x1b[2K${row}\n`).join('')}\x1b[0J`);
     this.#drawn = rows.length;
   }
-}
-
-function visible(text: string): string {
-  return stripVTControlCharacters(text);
 }
 
 function dim(text: string): string {

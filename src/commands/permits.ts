@@ -10,9 +10,11 @@ import {
   PermitSchema,
 } from '../gen/lingpai/v1/message_pb.js';
 import { type CallOptions, calling } from './client.ts';
+import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
 import { isBlank, readLines, type Survey, survey } from './lines.ts';
 import { parseLine } from './message-line.ts';
+import { unreadable } from './unreadable.ts';
 
 /** The most permits that one call takes. */
 const BATCH = 1000;
@@ -41,9 +43,12 @@ function countText({ counts, expiries }: CountPermitsResponse): string {
   if (counts.length === 0) return 'no permits\n';
   const kinds = counts.map(
     ({ kind, messages, permits }) =>
-      `${(PermitKind[kind] ?? String(kind)).padEnd(10)}  ${messages} messages by ${permits} permits\n`,
+      `${(PermitKind[kind] ?? String(kind)).padEnd(10)}  ${counted(messages, 'message')} by ${counted(permits, 'permit')}\n`,
   );
-  return kinds.join('') + expiries.map(({ date, messages }) => `expire on ${date}  ${messages} messages\n`).join('');
+  return (
+    kinds.join('') +
+    expiries.map(({ date, messages }) => `expire on ${date}  ${counted(messages, 'message')}\n`).join('')
+  );
 }
 
 interface Numbered {
@@ -53,8 +58,11 @@ interface Numbered {
 
 async function depositFile(appId: string, path: string, options: CallOptions & { timeout: number }): Promise<void> {
   const found: Survey = await survey(path).catch((error: Error) => {
-    throw new Failure(`--deposit ${path} cannot be read: ${error.message}`, 2);
+    throw unreadable('--deposit', path, error);
   });
+  if (found.lines === 0) {
+    throw new Failure(`--deposit ${path} has no permits: write one a line, as the proto3 JSON of Permit`, 2);
+  }
   const total = { deposited: 0, duplicates: 0, expired: 0 };
   const problems: { line: number; message: string }[] = [];
   const call = async (client: Client<typeof MessageService>, batch: Numbered[]) => {
@@ -106,7 +114,7 @@ async function depositFile(appId: string, path: string, options: CallOptions & {
   if (problems.length === 0) return;
   const shown = problems.slice(0, SHOWN_PROBLEMS).map(({ line, message }) => `\n  line ${line} ${message}`);
   const more = problems.length > shown.length ? `\n  and ${problems.length - shown.length} more` : '';
-  throw new Failure(`${problems.length} permits were not deposited:${shown.join('')}${more}`);
+  throw new Failure(`${counted(problems.length, 'permit')} not deposited:${shown.join('')}${more}`);
 }
 
 /** What is wrong with which permits of a call. */

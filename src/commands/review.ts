@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { review as findings } from '../core/review/review.ts';
 import { REVIEW_WORDS } from '../core/review/words.ts';
+import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
 import { readConfig } from './serve.ts';
+import { unreadable } from './unreadable.ts';
 
 /** `lingpai review`: WeChat's review rules, without a broker. Exit code 1: there is something to object to. */
 export async function review(options: {
@@ -13,6 +15,7 @@ export async function review(options: {
   json?: boolean;
 }): Promise<void> {
   const { title, keyword = [], existing, config, json = false } = options;
+  if (title.trim() === '') throw new Failure('--title is empty: write the title as users are to read it', 2);
   const words = config === undefined ? REVIEW_WORDS : (await readConfig(config)).reviewWords;
   const existingTitles = existing === undefined ? [] : await readTitles(existing);
   const found = findings({ title, keywords: keyword.map(toKeyword), existingTitles }, words);
@@ -21,7 +24,7 @@ export async function review(options: {
     for (const { rule, message } of found) process.stdout.write(`${rule}  ${message}\n`);
     if (found.length === 0) process.stdout.write('nothing to object to\n');
   }
-  if (found.length > 0) throw new Failure(`${found.length} finding${found.length === 1 ? '' : 's'}`);
+  if (found.length > 0) throw new Failure(counted(found.length, 'finding'));
 }
 
 function toKeyword(text: string): { name: string; example: string } {
@@ -31,7 +34,7 @@ function toKeyword(text: string): { name: string; example: string } {
 
 async function readTitles(path: string): Promise<string[]> {
   const text = await readFile(path, 'utf8').catch((error: Error) => {
-    throw new Failure(`--existing ${path} cannot be read: ${error.message}`, 2);
+    throw unreadable('--existing', path, error);
   });
   return text.split(/\r?\n/).flatMap((line) => line.trim() || []);
 }

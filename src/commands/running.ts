@@ -1,9 +1,11 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import type { Config } from '../config/config.ts';
 import { formatListen, isLoopback } from '../config/listen.ts';
 import { Broker } from '../core/broker.ts';
 import { drainingError } from '../core/errors.ts';
 import { Sender } from '../core/messages/sender.ts';
+import { AdminService } from '../gen/lingpai/v1/admin_pb.js';
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { systemClock } from '../ops/clock.ts';
@@ -13,6 +15,7 @@ import { createMetrics } from '../ops/metrics.ts';
 import { startPurge } from '../ops/purge.ts';
 import { systemRandom } from '../ops/random.ts';
 import { startSweep } from '../ops/sweep.ts';
+import { adminService } from '../rpc/admin-service.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
 import { withStreamControl } from '../rpc/stream-control.ts';
@@ -37,24 +40,34 @@ export interface Running {
 
 /** Puts a broker together and starts it. Rejects with a Failure that says what stands in the way. */
 export async function runBroker(config: Config, logger: Logger): Promise<Running> {
-  const clock = systemClock;
   const url = parseStoreUrl(config.store.url);
   if ('error' in url) throw new Failure(`store.url: ${url.error}`, 2);
   await using undo = new AsyncDisposableStack();
-  const { store, ledger } = await failing(openStore(url));
+  const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
+  const onDamage = (error: Error) => logger.error(errorFields(error), 'a stored record cannot be read');
+  const { store, ledger, shared } = await failing(
+    openStore(url, { clock: systemClock, random: systemRandom, onDamage }),
+  );
   undo.defer(() => store.close());
+  const replica = shared ? `${hostname()}-${randomBytes(4).toString('hex')}` : '';
+  let grpcAddress = '';
 
-  const metrics = createMetrics({ states: () => broker.states(), watchers: () => broker.watchers, clock });
+  const metrics = createMetrics({
+    states: () => broker.states(),
+    watchers: () => broker.watchers,
+    cluster: () => broker.cluster(),
+    now: () => broker.clock.now(),
+  });
   const wechat = new WeChatClient({
     ...config.upstream,
     timeoutMs: config.settings.timeoutMs,
-    clock,
+    clock: systemClock,
     observe: (call) => metrics.upstream(call),
   });
   undo.defer(() => wechat.close());
   const broker = new Broker(
     {
-      clock,
+      clock: systemClock,
       random: systemRandom,
       wechat,
       store,
@@ -62,16 +75,30 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
         metrics.observe(event);
         logEvent(logger, event);
       },
+      cluster: shared && {
+        store: shared,
+        replica,
+        get address() {
+          return grpcAddress;
+        },
+        ...config.cluster,
+        onDeath: (dead) => void recover(dead).catch(report),
+      },
     },
     config.settings,
   );
+  const recover = async (owner: string) => {
+    const unknown = await ledger.recover(broker.clock.now(), owner);
+    if (unknown > 0) logger.warn({ messages: unknown }, 'a process that died left messages of unknown fate');
+  };
   undo.defer(() => broker.stop());
   await failing(broker.start(config.apps));
+  // What tokens age by, messages do too: where replicas share a store, not the clock of this machine.
+  const { clock } = broker;
 
-  const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
   const toError = (error: unknown) => toConnectError(error, report);
-  const unknown = await failing(ledger.recover(clock.now(), ''));
-  if (unknown > 0) logger.warn({ messages: unknown }, 'the process before left messages of unknown fate');
+  // Where there is one process it is the one before that died; where there are several, who died shows when a lease has passed.
+  if (!shared) await failing(recover(''));
   const sender = new Sender(
     {
       clock,
@@ -79,8 +106,8 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
       api: wechat,
       ledger,
       tokens: broker,
-      owner: '',
-      isOther: () => false,
+      owner: replica,
+      isOther: (name) => broker.isOther(name),
       digest: (text) => createHash('sha256').update(text).digest('base64url'),
       newId: randomUUID,
       observe: (event) => {
@@ -97,7 +124,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
         desc: TokenService,
         impl: tokenService({
           broker,
-          clock,
+          clock: broker.clock,
           stallTimeoutMs: config.watch.stallTimeoutMs,
           propagation: (ms) => metrics.propagation(ms),
         }),
@@ -117,6 +144,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           report,
         }),
       },
+      { desc: AdminService, impl: adminService({ broker, clock }) },
     ],
     toError,
     streamValues: withStreamControl,
@@ -126,6 +154,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   };
   const grpc = await failing(startGrpc({ ...mount, listen: config.grpc }));
   undo.defer(() => grpc.stop());
+  grpcAddress = grpc.address;
   const pages = { contentType: metrics.contentType, metrics: () => metrics.text() };
   const http = await failing(
     startHttp({ ...mount, listen: config.http, states: () => broker.states(), metrics: pages }),

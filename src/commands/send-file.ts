@@ -7,11 +7,14 @@ import {
 import { codeName } from '../server/code-name.ts';
 import { type CallOptions, messageClient, refusalOf, refusalText } from './client.ts';
 import { collectGarbage } from './collect.ts';
+import { counted } from './counted.ts';
 import { Failure, untilSignal } from './exit.ts';
 import { isBlank, readLines, type Survey, survey } from './lines.ts';
 import { parseLine } from './message-line.ts';
 import { type Progress, ProgressView } from './progress.ts';
 import { addFailure, type Earlier, type Failed, type Result, ResultsFile, readResults } from './results.ts';
+import { soleRun } from './sole-run.ts';
+import { unreadable } from './unreadable.ts';
 
 /** Messages that may be without an answer at once: as many are in doubt when the process is killed. */
 const WINDOW = 256;
@@ -23,12 +26,13 @@ export async function sendFile(options: CallOptions & { file: string }): Promise
   const { file, addr } = options;
   const client = messageClient(addr);
   const found = await survey(file).catch((error: NodeJS.ErrnoException) => {
-    throw new Failure(
-      `--file ${file} cannot be read: ${error.code === 'ENOENT' ? 'it does not exist' : error.message}`,
-      2,
-    );
+    throw unreadable('--file', file, error);
   });
+  if (found.lines === 0) {
+    throw new Failure(`--file ${file} has no messages: write one a line, as the proto3 JSON of SendTemplateRequest`, 2);
+  }
   const path = `${file}.results`;
+  using _ = soleRun(path);
   const earlier = await readResults(path, found, Date.now());
   using results = new ResultsFile(path);
   results.start(found.id, Date.now());
@@ -37,7 +41,7 @@ export async function sendFile(options: CallOptions & { file: string }): Promise
   const ended = Promise.withResolvers<void>();
   void untilSignal(async () => {
     run.stop();
-    process.stderr.write(`\nfinishing ${run.underWay} messages that are under way; a second Ctrl-C ends at once\n`);
+    process.stderr.write(`\nfinishing ${counted(run.underWay, 'message')} under way; a second Ctrl-C ends at once\n`);
     await ended.promise;
   });
   let problem: string | undefined;
@@ -51,8 +55,10 @@ export async function sendFile(options: CallOptions & { file: string }): Promise
   }
   const summary = run.summary(path);
   process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : summaryText(summary, run.failures));
-  if (problem !== undefined) throw new Failure(`${problem}\n${summary.open} messages have no result. ${RESUME}`);
-  if (run.isStopped && summary.open > 0) throw new Failure(`interrupted: ${summary.open} messages are left. ${RESUME}`);
+  if (problem !== undefined)
+    throw new Failure(`${problem}\nWithout a result: ${counted(summary.open, 'message')}. ${RESUME}`);
+  if (run.isStopped && summary.open > 0)
+    throw new Failure(`interrupted; left: ${counted(summary.open, 'message')}. ${RESUME}`);
   const failed = summary.refused + summary.retry + summary.unknown;
   if (failed > 0) throw new Failure(`${failed} of ${summary.lines} messages were not sent, or may not have been`);
 }
@@ -107,7 +113,7 @@ class Run {
       if (isBlank(line) || this.#earlier.done[number]) continue;
       const parsed = parseLine(SendTemplateRequestSchema, line);
       if ('problem' in parsed) {
-        this.#settle(this.#refusal(number, `line ${number} ${parsed.problem}`));
+        this.#settle(this.#refusal(number, `the line ${parsed.problem}`));
         continue;
       }
       while (this.#underWay.size >= WINDOW) {
@@ -210,9 +216,10 @@ function summaryText({ file, results, ...counts }: Summary, failures: ReadonlyMa
   const byCount = [...failures].sort(([, a], [, b]) => b.count - a.count);
   const rows = byCount.map(([reason, { count, lines: first, message }]) => {
     const more = count > first.length ? ', ...' : '';
-    return `${String(count).padStart(8)}  ${reason} (line ${first.join(', ')}${more}): ${message}\n`;
+    const example = count > 1 ? `; e.g. line ${first[0]}` : '';
+    return `${String(count).padStart(8)}  ${reason} (line ${first.join(', ')}${more})${example}: ${message}\n`;
   });
   const why = rows.length > 0 ? `failures by reason:\n${rows.join('')}` : '';
   const again = retry > 0 ? `The same command tries ${retry} of them again.\n` : '';
-  return `${file}: ${lines} messages: ${parts.join(', ')}\n${why}${again}results: ${results}\n`;
+  return `${file}: ${counted(lines, 'message')}: ${parts.join(', ')}\n${why}${again}results: ${results}\n`;
 }

@@ -63,14 +63,18 @@ export function requestOf(options: SendOptions): SendTemplateRequest {
     toUser: required('--to', options.to),
     templateId: required('--template', options.template),
     page: options.page ?? '',
-    data: { ...jsonData(options.dataJson), ...plainData(options.data ?? []) },
+    data: dataOf([...jsonData(options.dataJson), ...plainData(options.data ?? [])]),
     idempotencyKey: options.key ?? '',
     channel: channelOf(options),
   });
 }
 
 function required(flag: string, value: string | undefined): string {
-  if (value === undefined) throw new Failure(`${flag} is missing; "lingpai send --help" shows every flag`, 2);
+  if (value === undefined)
+    throw new Failure(
+      `${flag} is missing (or, for a file of messages, --file); "lingpai send --help" shows every flag`,
+      2,
+    );
   return value;
 }
 
@@ -96,18 +100,27 @@ function channelOf(options: SendOptions): Channel {
   }
 }
 
-function plainData(pairs: readonly string[]): Record<string, { value: string; color: string }> {
-  return Object.fromEntries(
-    pairs.map((pair) => {
-      const at = pair.indexOf('=');
-      if (at < 1) throw new Failure('--data: write NAME=VALUE, such as thing1=hello', 2);
-      return [pair.slice(0, at), { value: pair.slice(at + 1), color: '' }];
-    }),
-  );
+type Keyword = [name: string, content: { value: string; color: string }];
+
+function dataOf(keywords: readonly Keyword[]): Record<string, Keyword[1]> {
+  const names = new Set<string>();
+  for (const [name] of keywords) {
+    if (names.has(name)) throw new Failure(`--data: ${name} is given twice; leave one out`, 2);
+    names.add(name);
+  }
+  return Object.fromEntries(keywords);
 }
 
-function jsonData(text: string | undefined): Record<string, { value: string; color: string }> {
-  if (text === undefined) return {};
+function plainData(pairs: readonly string[]): Keyword[] {
+  return pairs.map((pair) => {
+    const at = pair.indexOf('=');
+    if (at < 1) throw new Failure('--data: write NAME=VALUE, such as thing1=hello', 2);
+    return [pair.slice(0, at), { value: pair.slice(at + 1), color: '' }];
+  });
+}
+
+function jsonData(text: string | undefined): Keyword[] {
+  if (text === undefined) return [];
   const wrong = new Failure(
     '--data-json: write {"NAME": "VALUE"} or {"NAME": {"value": "VALUE", "color": "#RRGGBB"}}',
     2,
@@ -119,12 +132,10 @@ function jsonData(text: string | undefined): Record<string, { value: string; col
     throw wrong;
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw wrong;
-  return Object.fromEntries(
-    Object.entries(parsed).map(([name, each]: [string, unknown]) => {
-      if (typeof each === 'string') return [name, { value: each, color: '' }];
-      const { value, color = '', ...more } = (each ?? {}) as Record<string, unknown>;
-      if (typeof value !== 'string' || typeof color !== 'string' || Object.keys(more).length > 0) throw wrong;
-      return [name, { value, color }];
-    }),
-  );
+  return Object.entries(parsed).map(([name, each]: [string, unknown]) => {
+    if (typeof each === 'string') return [name, { value: each, color: '' }];
+    const { value, color = '', ...more } = (each ?? {}) as Record<string, unknown>;
+    if (typeof value !== 'string' || typeof color !== 'string' || Object.keys(more).length > 0) throw wrong;
+    return [name, { value, color }];
+  });
 }

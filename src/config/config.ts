@@ -9,7 +9,7 @@ export interface Config {
   readonly path: string;
   readonly grpc: Listen;
   readonly http: Listen;
-  /** `memory:` or `sqlite:` and an absolute path. */
+  /** `memory:`, `sqlite:` and an absolute path, or a redis URL, which may hold a password: never log it. */
   readonly store: { readonly url: string };
   /** `baseUrl` has no trailing slash. */
   readonly upstream: { readonly baseUrl: string; readonly proxy: string | null };

@@ -1,17 +1,15 @@
 import * as z from 'zod';
 import { baseUrl, duration, integer, listen, proxyUrl, says, share, words } from './fields.ts';
 
-const REDIS = 'names Redis, which this version does not support yet; write "sqlite:lingpai.db" or "memory:"';
-const storeError = says('"memory:" or "sqlite:PATH"', 'for example "sqlite:lingpai.db"');
+const storeError = says('"sqlite:PATH", "redis://HOST" or "memory:"', 'for example "sqlite:lingpai.db"');
 
 const storeUrl = z
   .string({ error: storeError })
   // A `sqlite://` URL reads as a relative path to some and as an absolute one to others.
   .regex(/^(memory:|sqlite:(?!\/\/|:).+|rediss?:\/\/.*)$/, { error: storeError })
-  .refine((url) => !url.startsWith('redis'), { error: REDIS })
   .prefault('sqlite:lingpai.db')
   .describe(
-    'Where tokens and budgets survive a restart. "sqlite:PATH" keeps them in one file (a relative PATH starts at the folder of this file). "memory:" keeps nothing: each start asks WeChat again.',
+    'Where tokens, budgets and the ledger of messages survive a restart. "sqlite:PATH" keeps them in one file, for one broker (a relative PATH starts at the folder of this file). "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB][?prefix=NAME]", with TLS "rediss://...", keeps them in a Redis that several brokers share. "memory:" keeps nothing: each start asks WeChat again.',
   );
 
 const secretError = says(
@@ -76,12 +74,40 @@ const apps = z
   .describe('The WeChat apps whose tokens are kept; at least one.');
 
 function section<T extends z.core.$ZodLooseShape>(about: string, shape: T) {
-  const error = says('a map of settings', 'its keys below it, or leave it out for the defaults');
-  return z
-    .strictObject(shape, { error })
+  return settings(shape)
     .prefault({} as never)
     .describe(about);
 }
+
+function settings<T extends z.core.$ZodLooseShape>(shape: T) {
+  const error = says('a map of settings', 'its keys below it, or leave it out for the defaults');
+  return z.strictObject(shape, { error });
+}
+
+/** A replica that is looked at less often than this in a lease would be taken for dead now and then. */
+const POLLS_A_LEASE = 3;
+
+const cluster = settings({
+  lease: duration('15s', {
+    min: '1s',
+    max: '5m',
+    about: 'How long a replica may be silent before the others take over what it was at; at least three times `poll`.',
+  }),
+  poll: duration('2s', {
+    min: '100ms',
+    max: '1m',
+    about:
+      'The pause between looks for what other replicas stored: how far behind one can be that Redis does not notify. Each look is one command.',
+  }),
+})
+  .refine(({ lease, poll }) => lease >= POLLS_A_LEASE * poll, {
+    path: ['lease'],
+    error: 'must be at least three times cluster.poll; write a longer one, or a shorter poll',
+  })
+  .prefault({} as never)
+  .describe(
+    'Several replicas that share a store: read where store.url is redis:// or rediss://. Give all of them the same.',
+  );
 
 /** The whole config file: the one source of its checks, its defaults, its types and lingpai.schema.json. */
 export const configSchema = z.strictObject(
@@ -186,18 +212,7 @@ export const configSchema = z.strictObject(
       own_words: words('Words of your own, such as brands and slogans, which no title may have (rule 1.4).'),
       broad_keywords: words('Keywords that say too little (rule 2.5).'),
     }),
-    cluster: section('Several replicas on redis://, which are not built yet; nothing reads it.', {
-      lease: duration('15s', {
-        min: '1s',
-        max: '5m',
-        about: 'How long a replica that fell silent keeps the right to refresh an app.',
-      }),
-      poll: duration('2s', {
-        min: '100ms',
-        max: '1m',
-        about: 'The pause between looks for tokens that other replicas stored.',
-      }),
-    }),
+    cluster,
     apps,
   },
   { error: says('a map of settings', '"apps:" with at least one app; examples/lingpai.yaml shows every setting') },

@@ -14,7 +14,16 @@ export type RefreshCause =
 
 /** What happens in the broker, for logs and metrics. It never holds a token value or a secret. */
 export type BrokerEvent =
-  | { type: 'rotated'; appId: string; generation: number; tokenId: string; cause: RefreshCause; durationMs: number }
+  | {
+      type: 'rotated';
+      appId: string;
+      generation: number;
+      tokenId: string;
+      cause: RefreshCause;
+      durationMs: number;
+      /** From WeChat's answer until it was stored; null: the store has not taken it yet. */
+      storedAfterMs: number | null;
+    }
   /** WeChat answered with the token that is already held. */
   | { type: 'unchanged'; appId: string; cause: RefreshCause; durationMs: number }
   | {

@@ -185,6 +185,8 @@ export class Keeper {
 
   /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
   async force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
+    // What is not known here may come from another replica.
+    if (rejected && !this.#isKnown(rejected)) await join(this.#tenure.sync(), signal);
     for (;;) {
       if (rejected && this.peek()) {
         if (this.#isOld(rejected)) return { state: this.#state, outcome: 'ALREADY_NEWER' };
@@ -232,6 +234,12 @@ export class Keeper {
     if (this.#flight) return this.#flight;
     if (this.#health.kind === 'failing') throw this.#asCallersSee(this.#health.error, this.#health.retryAt);
     throw new LingpaiError('no refresh is planned', { reason: 'INTERNAL', appId: this.#app.appId });
+  }
+
+  #isKnown(rejected: Rejected): boolean {
+    const { generation, current, previous } = this.#state;
+    if (rejected.kind === 'generation') return rejected.generation <= generation;
+    return rejected.token === current?.value || rejected.token === previous?.value;
   }
 
   #isOld(rejected: Rejected): boolean {
@@ -406,7 +414,8 @@ export class Keeper {
       const { current } = landed.kept;
       const isUsable = current !== null && current.expiresAt > now && trusted;
       // A change that is made again finds what it did the first time.
-      if (landed.result !== 'unchanged' || outcome.result !== 'rotated') outcome.result = landed.result;
+      const isDone = outcome.result === 'rotated' && kept.generation === this.#ownGeneration;
+      if (!isDone) outcome.result = landed.result;
       if (landed.result === 'unchanged' && !isUsable && kept.generation === base) {
         outcome.result = 'older';
         return kept;
@@ -417,6 +426,7 @@ export class Keeper {
       }
       return landed.kept;
     }, 'may');
+    const storedAfterMs = this.#tenure.failing ? null : clock.monotonic() - issued.answeredAt;
     const { result } = outcome;
     if (result === 'older') {
       throw new UpstreamError('WeChat answered with a token that is older than the last', {
@@ -437,7 +447,8 @@ export class Keeper {
     const durationMs = issued.answeredAt - issued.sentAt;
     if (rotated) {
       const generation = this.#ownGeneration;
-      this.#deps.observe({ type: 'rotated', appId, generation, tokenId: issued.id, cause, durationMs });
+      const tokenId = issued.id;
+      this.#deps.observe({ type: 'rotated', appId, generation, tokenId, cause, durationMs, storedAfterMs });
     } else this.#deps.observe({ type: 'unchanged', appId, cause, durationMs });
     this.#publish();
     return result;

@@ -29,7 +29,7 @@ export interface Kept {
   /** Mints begun since `current` came whose outcome is not known: each may have replaced it by a token that nobody has. */
   readonly openMints: number;
   /** As in StoredApp, and with its wall times. */
-  readonly shared?: SharedPart;
+  readonly shared?: SharedPart | undefined;
 }
 
 /** What is known of an app that was never seen before. */

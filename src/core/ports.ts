@@ -64,7 +64,7 @@ export interface StoredApp {
   /** How many mints were begun since `current` came whose outcome is not known: each may have replaced it. */
   readonly openMints: number;
   /** What replicas share beside it; absent where one process owns the store. */
-  readonly shared?: SharedPart;
+  readonly shared?: SharedPart | undefined;
 }
 
 /** What replicas that share a store tell one another of an app. Times are milliseconds since 1970 by the store's clock. */

@@ -34,6 +34,8 @@ export interface Tenure {
   readonly failing: boolean;
   /** What other replicas have stored of the app before. */
   known(): Kept | undefined;
+  /** Resolves when what other replicas have stored by now is in use, or the store does not answer. */
+  sync(): Promise<void>;
   /**
    * Stores a change and has the holder take it. `must`: rejects when it cannot be stored, and nothing has changed. `may`:
    * it is then taken all the same, and the write is repeated.
@@ -86,6 +88,8 @@ export class SoleTenure implements Tenure {
   }
 
   known(): undefined {}
+
+  async sync(): Promise<void> {}
 
   async change(change: Change): Promise<void> {
     const before = this.#holder.read();

@@ -48,6 +48,26 @@ export function registerEventCounters(registry: Registry): EventCounters {
     help: 'Times the wall clock moved against the monotonic one: it was set, or the machine slept.',
     registers,
   });
+  const storeLosses = new Counter({
+    name: 'lingpai_cluster_store_losses_total',
+    help: 'Times the store that the replicas share stopped answering this one.',
+    registers,
+  });
+  const lostSets = new Counter({
+    name: 'lingpai_cluster_lost_sets_total',
+    help: "Writes that were lost to another replica's and made again.",
+    registers,
+  });
+  const deaths = new Counter({
+    name: 'lingpai_cluster_replica_deaths_total',
+    help: 'Times another replica was silent for a whole lease.',
+    registers,
+  });
+  const provisional = new Counter({
+    name: 'lingpai_cluster_provisional_tokens_total',
+    help: 'Times tokens were minted in an order that nobody knows, and a confirming mint was owed.',
+    registers,
+  });
   const perApp: readonly Counter[] = [refreshes, forced, probes, outsideMints, storeFailures];
 
   return {
@@ -74,6 +94,18 @@ export function registerEventCounters(registry: Registry): EventCounters {
           break;
         case 'clock_jumped':
           clockJumps.inc();
+          break;
+        case 'store_away':
+          storeLosses.inc();
+          break;
+        case 'set_lost':
+          lostSets.inc();
+          break;
+        case 'replica_died':
+          deaths.inc();
+          break;
+        case 'provisional':
+          provisional.inc();
           break;
       }
     },

@@ -1,8 +1,9 @@
 import { setImmediate } from 'node:timers/promises';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { Clock } from '../core/clock.ts';
+import type { ClusterStatus } from '../core/cluster/status.ts';
 import type { BrokerEvent } from '../core/events.ts';
 import type { TokenState } from '../core/state.ts';
+import { formatClusterGauges } from './cluster-gauges.ts';
 import { registerEventCounters } from './event-counters.ts';
 import { registerHistogram } from './histogram.ts';
 import { type MessageMetrics, registerMessageMetrics } from './message-metrics.ts';
@@ -14,7 +15,10 @@ export interface MetricsDeps {
   readonly states: () => Iterable<TokenState>;
   /** How many watches are open. */
   readonly watchers: () => number;
-  readonly clock: Clock;
+  /** How this replica sees its cluster; undefined: it is not one of several. */
+  readonly cluster: () => ClusterStatus | undefined;
+  /** The wall-clock time in milliseconds by which tokens age. */
+  readonly now: () => number;
 }
 
 /** A call to WeChat that has ended. */
@@ -34,7 +38,7 @@ export interface Metrics {
   upstream(call: UpstreamCall): void;
   /** Counts an RPC that has ended. `method` and `code` must come out of closed sets: `lingpai.v1.TokenService/Get`, `OK`. */
   rpc(method: string, code: string, durationMs: number): void;
-  /** Counts one watch that was written a rotation, `durationMs` after WeChat's answer. */
+  /** Counts one watch that was written a rotation, `durationMs` after this replica got it. */
   propagation(durationMs: number): void;
   /** Everything, in Prometheus' text format. */
   text(): Promise<string>;
@@ -51,7 +55,7 @@ const UPSTREAM_BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 const MAX_RESULTS = 100;
 
 /** Metrics in a registry of their own; any number of them can live side by side. */
-export function createMetrics({ states, watchers, clock }: MetricsDeps): Metrics {
+export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const histogram = (name: string, help: string, labelNames: readonly string[], bounds: readonly number[]) =>
@@ -68,10 +72,15 @@ export function createMetrics({ states, watchers, clock }: MetricsDeps): Metrics
   });
   const propagation = histogram(
     'lingpai_rotation_propagation_seconds',
-    "From WeChat's answer with a new token until it was written to a watch.",
-    [],
+    "How long a new token took, by hop: store, from WeChat's answer until it was stored; replica, from there until another replica had it; stream, from when this replica had it until it was written to a watch.",
+    ['hop'],
     PROPAGATION_BOUNDS,
-  ).series();
+  );
+  const hops = {
+    store: propagation.series('store'),
+    replica: propagation.series('replica'),
+    stream: propagation.series('stream'),
+  };
   const rpcs = histogram(
     'lingpai_rpc_duration_seconds',
     'How long RPCs took, by method and gRPC status code.',
@@ -90,7 +99,7 @@ export function createMetrics({ states, watchers, clock }: MetricsDeps): Metrics
     labelNames: ['endpoint', 'result'],
     registers,
   });
-  const messages = registerMessageMetrics(registry, () => clock.now());
+  const messages = registerMessageMetrics(registry, now);
   const results = new Set<string>();
   // It wakes the process at this interval, in milliseconds: at the default of 10 that costs an idle broker 1 % of a core.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
@@ -98,7 +107,11 @@ export function createMetrics({ states, watchers, clock }: MetricsDeps): Metrics
   return {
     messages,
 
-    observe: events.observe,
+    observe(event) {
+      events.observe(event);
+      if (event.type === 'rotated' && event.storedAfterMs !== null) hops.store.observe(event.storedAfterMs);
+      if (event.type === 'adopted') hops.replica.observe(event.delayMs);
+    },
 
     upstream({ endpoint, durationMs, result }) {
       if (results.size < MAX_RESULTS) results.add(result);
@@ -108,7 +121,7 @@ export function createMetrics({ states, watchers, clock }: MetricsDeps): Metrics
 
     rpc: (method, code, durationMs) => rpcs.series(method, code).observe(durationMs),
 
-    propagation: (durationMs) => propagation.observe(durationMs),
+    propagation: (durationMs) => hops.stream.observe(durationMs),
 
     async text() {
       const appIds = new Set(Array.from(states(), ({ appId }) => appId));
@@ -116,7 +129,10 @@ export function createMetrics({ states, watchers, clock }: MetricsDeps): Metrics
       await messages.keepOnly(appIds);
       // With thousands of apps the whole takes long enough to be felt: callers are answered in between.
       await setImmediate();
-      const parts = [formatTokenGauges(states(), clock.now())];
+      const parts = [formatTokenGauges(states(), now())];
+      await setImmediate();
+      const status = cluster();
+      if (status) parts.push(formatClusterGauges(status));
       for (const { name } of registry.getMetricsAsArray()) {
         await setImmediate();
         parts.push(await registry.getSingleMetricAsString(name));

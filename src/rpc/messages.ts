@@ -143,6 +143,6 @@ function toToken({ value, id, issueTime, expireTime }: Token): pb.Token {
 }
 
 /** Wall-clock times are whole milliseconds, but for what an arithmetic of lifetimes left behind the point. */
-function timestamp(ms: number): Timestamp {
+export function timestamp(ms: number): Timestamp {
   return timestampFromMs(Math.floor(ms));
 }

@@ -1,9 +1,12 @@
 import { LingpaiError, type Violation } from '../core/errors.ts';
+import type { GetStatusRequest } from '../gen/lingpai/v1/admin_pb.js';
 import type { ForceRefreshRequest, GetRequest, WatchTokenRequest } from '../gen/lingpai/v1/token_pb.js';
 
 const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const MAX_TOKEN_LENGTH = 2048;
 const MAX_APP_IDS = 10_000;
+/** How many apps one GetStatus tells of: the answer then stays below the largest message, whatever WeChat said of each. */
+export const STATUS_PAGE = 500;
 /** A status travels in HTTP headers, of which clients take 8 KiB, and its details in base64. */
 const MAX_DETAIL_LENGTH = 4_000;
 /** What a violation takes besides its words. */
@@ -40,6 +43,16 @@ export function validateWatchToken({ appIds, knownGenerations }: WatchTokenReque
     ...appIds.flatMap((id, index) => appId(`app_ids[${index}]`, id)),
     ...Object.entries(knownGenerations).flatMap(([id, known]) => generation(knownField(id), known)),
   ]);
+}
+
+/** Throws INVALID_REQUEST unless the request keeps the rules in the comments of GetStatusRequest. */
+export function validateGetStatus({ appIds, pageToken }: GetStatusRequest): void {
+  if (appIds.length > STATUS_PAGE)
+    reject([{ field: 'app_ids', description: `must name at most ${STATUS_PAGE} apps, names ${appIds.length}` }]);
+  const violations = appIds.flatMap((id, index) => appId(`app_ids[${index}]`, id));
+  if (pageToken !== '' && (appIds.length > 0 || !APP_ID.test(pageToken)))
+    violations.push({ field: 'page_token', description: 'must be that of the answer before, and go without app_ids' });
+  reject(violations);
 }
 
 /** Any text can be a key: only what can be an app id is repeated. */

@@ -1,17 +1,24 @@
 import { resolve } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
+import type { Clock, Random } from '../core/clock.ts';
+import type { SharedStore } from '../core/cluster/ports.ts';
 import type { Ledger } from '../core/messages/ports.ts';
 import type { Store } from '../core/ports.ts';
 import { openDatabase, openMemory } from './database.ts';
 import { explain } from './errors.ts';
 import { GroupCommit } from './group-commit.ts';
 import { SqliteLedger } from './ledger.ts';
+import { openRedis } from './redis/open.ts';
+import { parseRedisUrl, type RedisUrl } from './redis/url.ts';
+import type { Rows } from './rows.ts';
 import { SqliteStore } from './sqlite.ts';
+import { SqliteRows } from './sqlite-rows.ts';
 
 /** Where records are kept. `path` may be relative to the working directory. */
-export type StoreUrl = { readonly kind: 'memory' } | { readonly kind: 'sqlite'; readonly path: string };
+export type StoreUrl = { readonly kind: 'memory' } | { readonly kind: 'sqlite'; readonly path: string } | RedisUrl;
 
-const FORMS = 'write "sqlite:PATH" for a file, or "memory:" for a store that a restart empties';
+const FORMS =
+  'write "sqlite:PATH" for a file, "redis://HOST" for one that several replicas share, or "memory:" for one that a restart empties';
 
 /** Reads `store.url`, or says what is wrong with it and what to write. */
 export function parseStoreUrl(url: string): StoreUrl | { readonly error: string } {
@@ -23,28 +30,54 @@ export function parseStoreUrl(url: string): StoreUrl | { readonly error: string 
       return parseSqlite(rest);
     case 'redis':
     case 'rediss':
-      return { error: `redis is not supported in this version; ${FORMS}` };
+      return parseRedisUrl(url);
+    case 'redis+sentinel':
+    case 'redis-sentinel':
+    case 'redis+cluster':
+    case 'redis-cluster':
+      return { error: `sentinels and Redis Cluster are not supported: name the server itself; ${FORMS}` };
     default:
       return { error: `this is not the address of a store; ${FORMS}` };
   }
 }
 
-/** What is kept: the apps' records and the ledger of messages, in one database. `store.close()` closes both. */
+/** What is kept: the apps' records and the ledger of messages, in one place. `store.close()` closes all. */
 export interface Opened {
   readonly store: Store;
   readonly ledger: Ledger;
+  /** All that the ledger keeps, for copying. */
+  readonly rows: Rows;
+  /** The same store, where several replicas may share it. */
+  readonly shared?: SharedStore;
+}
+
+/** What a store needs of the world. */
+export interface StoreDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Told of records that cannot be read and are left out. */
+  readonly onDamage: (error: Error) => void;
 }
 
 /** Opens a store. Rejects with a StoreError that names it, what is wrong and what to do. */
-export async function openStore(url: StoreUrl): Promise<Opened> {
-  return url.kind === 'memory' ? storeIn(openMemory(), 'memory:') : storeIn(openDatabase(url.path), resolve(url.path));
+export async function openStore(url: StoreUrl, deps: StoreDeps): Promise<Opened> {
+  switch (url.kind) {
+    case 'memory':
+      return storeIn(openMemory(), 'memory:');
+    case 'sqlite':
+      return storeIn(openDatabase(url.path), resolve(url.path));
+    case 'redis': {
+      const { store, ledger, rows } = await openRedis(url, deps);
+      return { store, ledger, rows, shared: store };
+    }
+  }
 }
 
 /** The store and ledger in a database at the newest schema version, which errors call `name`. It is closed with them. */
 export function storeIn(db: DatabaseSync, name: string): Opened {
   try {
     const commits = new GroupCommit(db, name);
-    return { store: new SqliteStore(commits), ledger: new SqliteLedger(commits) };
+    return { store: new SqliteStore(commits), ledger: new SqliteLedger(commits), rows: new SqliteRows(commits) };
   } catch (error) {
     db.close();
     throw explain(error, name);

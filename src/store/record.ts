@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import type { StoredApp } from '../core/ports.ts';
+import type { Reason } from '../core/errors.ts';
+import type { SharedPart, StoredApp } from '../core/ports.ts';
 import { StoreError } from './errors.ts';
 
 const time = z.number();
@@ -12,6 +13,25 @@ const token = z.object({
   expireTime: time,
 });
 
+const shared: z.ZodType<SharedPart> = z.object({
+  commitTime: time,
+  epoch: count,
+  intents: z.array(z.object({ epoch: count, replica: z.string(), time, lost: z.boolean() })),
+  debt: z.object({ epoch: count, time }).nullable(),
+  dead: z.boolean(),
+  warning: z.string(),
+  trouble: z
+    .object({
+      failures: count,
+      retryTime: time,
+      // A newer version may have reasons that this one does not know.
+      reason: z.string().transform((reason) => reason as Reason),
+      message: z.string(),
+      answer: z.object({ errcode: z.number(), errmsg: z.string(), rid: z.string() }).nullable(),
+    })
+    .nullable(),
+});
+
 const storedApp: z.ZodType<StoredApp> = z.object({
   appId: z.string().min(1),
   issuer: z.enum(['classic', 'stable']),
@@ -22,6 +42,7 @@ const storedApp: z.ZodType<StoredApp> = z.object({
   lastMintTime: time,
   lastForcedTime: time,
   openMints: count,
+  shared: shared.optional(),
 });
 
 /** A record as the text that stores keep. */

@@ -100,11 +100,13 @@ describe('the commands that call a broker', () => {
       'demo',
       'get',
       'watch',
+      'status',
       'refresh',
       'send',
       'permits',
       'review',
       'check',
+      'store',
     ]) {
       expect(output).toContain(command);
       expect((await place.run(command, '--help')).code).toBe(0);

@@ -1,9 +1,13 @@
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { Child } from '../support/child.ts';
 import { Place } from '../support/lingpai.ts';
+
+const anyPort = (flag: string) => [flag, '127.0.0.1:0'];
 
 it('the demo needs nothing, serves two apps, and ends on Ctrl-C', async () => {
   await using place = await Place.make();
-  const demo = place.lingpai('demo', '--grpc', '127.0.0.1:0', '--http', '127.0.0.1:0', '--sandbox', '127.0.0.1:0');
+  const demo = place.lingpai('demo', ...['--grpc', '--http', '--sandbox'].flatMap(anyPort));
   const ready = await demo.next('"ready"', (line) => line.msg === 'ready');
   for (const app of ['wxdemoclassic', 'wxdemostable']) {
     const { output } = await place.run('get', app, '--addr', String(ready['grpc']), '--json');
@@ -11,7 +15,18 @@ it('the demo needs nothing, serves two apps, and ends on Ctrl-C', async () => {
   }
   demo.signal('SIGINT');
   expect(await demo.ended()).toBe(0);
-  expect(demo.output).toContain('lingpai -- watch');
+  for (const what of ['lingpai -- watch', 'lingpai -- send', `${ready['sandbox']}/sandbox/inbox`]) {
+    expect(demo.output).toContain(what);
+  }
+});
+
+it.each(['SIGTERM', 'SIGINT'] as const)('%s to npm ends what it runs', async (signal) => {
+  const args = ['run', '-s', 'lingpai', '--', 'demo', ...['--grpc', '--http', '--sandbox'].flatMap(anyPort)];
+  await using npm = new Child({ name: 'npm', command: ['npm', ...args], cwd: join(import.meta.dirname, '../..') });
+  await npm.next('"ready"', (line) => line.msg === 'ready');
+  npm.signal(signal);
+  expect(await npm.ended()).toBe(0);
+  expect(npm.lines.at(-1)?.msg).toBe('stopped');
 });
 
 it('start serves lingpai.yaml where there is one', async () => {
@@ -22,11 +37,15 @@ it('start serves lingpai.yaml where there is one', async () => {
   expect(ready['apps']).toBe(2);
 });
 
-it('a taken port is named, with what to do', async () => {
+it('a taken port is named, with what to do in the words of the demo', async () => {
   await using place = await Place.make();
   const address = new URL(place.wechat.url).host;
   const { code, output } = await place.run('demo', '--sandbox', address);
   expect(code).toBe(1);
   expect(output).toContain(address);
   expect(output).toContain('--sandbox 127.0.0.1:0');
+  const broker = await place.run('demo', '--grpc', address, '--http', '127.0.0.1:0', '--sandbox', '127.0.0.1:0');
+  expect(broker.code).toBe(1);
+  expect(broker.output).toMatch(/another port in --grpc .*npm start -- --grpc 127\.0\.0\.1:0/);
+  expect(broker.output).not.toContain('grpc.listen');
 });

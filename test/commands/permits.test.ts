@@ -27,7 +27,7 @@ it('deposits a file of more than one call can take, once, and counts', async () 
   expect(all).toEqual({
     code: 0,
     output: expect.stringMatching(
-      /^FORM_ID {5}2500 messages by 2500 permits\nCONSENT {5}1 messages by 1 permits\nexpire on [\d-]{10} {2}2500 messages\n$/,
+      /^FORM_ID {5}2500 messages by 2500 permits\nCONSENT {5}1 message by 1 permit\nexpire on [\d-]{10} {2}2500 messages\n$/,
     ),
   });
   const one = await place.run('permits', 'wxa', '--user', 'openid-2', '--json', ...addr);
@@ -60,5 +60,16 @@ it('says what is wrong', async () => {
   const both = await place.run('permits', 'wxa', '--user', 'u', '--deposit', 'good.ndjson', ...addr);
   expect(both).toMatchObject({ code: 2, output: expect.stringContaining('--user') });
   const missing = await place.run('permits', 'wxa', '--deposit', 'nowhere', ...addr);
-  expect(missing).toMatchObject({ code: 2, output: expect.stringContaining('nowhere') });
+  expect(missing).toMatchObject({
+    code: 2,
+    output: expect.stringContaining('--deposit nowhere cannot be read: it does not exist'),
+  });
+  const folder = await place.run('permits', 'wxa', '--deposit', '.', ...addr);
+  expect(folder).toMatchObject({
+    code: 2,
+    output: expect.stringContaining('--deposit . cannot be read: it is a folder'),
+  });
+  await writeFile(join(place.folder, 'empty.ndjson'), '\n');
+  const empty = await place.run('permits', 'wxa', '--deposit', 'empty.ndjson', ...addr);
+  expect(empty).toMatchObject({ code: 2, output: expect.stringContaining('empty.ndjson has no permits') });
 });

@@ -30,6 +30,16 @@ it('review takes words of the configuration, and says which file cannot be read'
   const own = await place.run('review', '--title', '令牌到期提醒', '--config', path);
   expect([own.code, own.output]).toEqual([1, expect.stringMatching(/^1\.4 /)]);
   const missing = await place.run('review', '--title', 'x', '--existing', 'nowhere');
-  expect([missing.code, missing.output]).toEqual([2, expect.stringContaining('--existing nowhere')]);
+  expect([missing.code, missing.output]).toEqual([
+    2,
+    expect.stringContaining('--existing nowhere cannot be read: it does not exist'),
+  ]);
   expect((await place.run('review')).code).toBe(2);
+  const empty = await place.run('review', '--title', ' ');
+  expect([empty.code, empty.output]).toEqual([2, expect.stringContaining('--title is empty')]);
+  const folder = await place.run('review', '--title', 'x', '--existing', '.');
+  expect([folder.code, folder.output]).toEqual([
+    2,
+    expect.stringContaining('--existing . cannot be read: it is a folder'),
+  ]);
 });

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -15,6 +16,18 @@ describe('send, one message', () => {
     addr = ['--addr', (await place.serve()).grpc];
   });
   afterAll(() => place[Symbol.asyncDispose]());
+
+  it.each([
+    [[], '--app is missing (or, for a file of messages, --file)'],
+    [['--file', 'nowhere.ndjson'], '--file nowhere.ndjson cannot be read: it does not exist'],
+    [['--file', '.'], '--file . cannot be read: it is a folder'],
+    [['--file', 'empty.ndjson'], '--file empty.ndjson has no messages'],
+  ])('with %j alone says what is wrong: exit code 2', async (flags, words) => {
+    await writeFile(join(place.folder, 'empty.ndjson'), ' \n');
+    const { code, output } = await place.run('send', ...flags, ...addr);
+    expect({ code, output }).toEqual({ code: 2, output: expect.stringContaining(words) });
+    expect(existsSync(join(place.folder, 'empty.ndjson.results'))).toBe(false);
+  });
 
   const send = (...flags: string[]) => place.run('send', '--app', 'wxa', '--template', 't1', ...flags, ...addr);
 
@@ -79,7 +92,9 @@ describe('send, one message', () => {
     [['--to', 'u', '--channel', 'subscribe', '--url', 'https://a'], '--url belongs to --channel official_account'],
     [['--to', 'u', '--channel', 'subscribe', '--data', 'x'], 'write NAME=VALUE'],
     [['--to', 'u', '--channel', 'subscribe', '--data-json', '[1]'], '--data-json'],
-    [['--file', 'nowhere.ndjson'], 'does not exist'],
+    [['--to', 'u', '--channel', 'subscribe', '--data', 'x=1', '--data', 'x=2'], '--data: x is given twice'],
+    [['--to', 'u', '--channel', 'subscribe', '--data', 'x=1', '--data-json', '{"x":"2"}'], '--data: x is given twice'],
+    [['--file', 'f', '--timeout', '5'], '--app, --template, --timeout: for one message'],
   ])('%j is wrong usage: exit code 2', async (flags, words) => {
     const { code, output } = await send(...flags);
     expect({ code, output }).toEqual({ code: 2, output: expect.stringContaining(words) });
@@ -102,8 +117,8 @@ describe('send --file', () => {
     const first = await place.run('send', '--file', 'messages.ndjson', '--addr', grpc);
     expect(first.code).toBe(1);
     expect(first.output).toContain('303 messages: 300 sent, 3 refused');
-    expect(first.output).toMatch(/2 {2}INVALID_REQUEST \(line 151, 153\)/);
-    expect(first.output).toMatch(/1 {2}DATA_INVALID \(line 154\)/);
+    expect(first.output).toContain('2  INVALID_REQUEST (line 151, 153); e.g. line 151: the line is not JSON');
+    expect(first.output).toMatch(/1 {2}DATA_INVALID \(line 154\): /);
     expect(first.output).toContain('303 of 303 (100%)');
     const records = await results(place);
     expect(records).toHaveLength(303);
@@ -167,7 +182,7 @@ describe('send --file', () => {
     await arrived(place, 200);
     child.signal('SIGINT');
     expect(await child.ended()).toBe(1);
-    expect(child.output).toMatch(/interrupted: \d+ messages are left\. Run the same command again/);
+    expect(child.output).toMatch(/interrupted; left: \d+ messages\. Run the same command again/);
     // All that arrived have their result.
     const sent = (await results(place)).filter(({ outcome }) => outcome === 'sent').length;
     expect(sent).toBe(place.wechat.wechat.messages('wxa').inbox.count());
@@ -220,13 +235,32 @@ describe('send --file', () => {
     expect(await broker.ended()).toBe(0);
     expect(performance.now() - before).toBeLessThan(15_000);
     expect(await child.ended()).toBe(1);
-    expect(child.output).toMatch(/shutting down.*\n\d+ messages have no result/);
+    expect(child.output).toMatch(/shutting down.*\nWithout a result: \d+ messages/);
     const sent = (await results(place)).filter(({ outcome }) => outcome === 'sent').length;
     expect(sent).toBe(place.wechat.wechat.messages('wxa').inbox.count());
     await place.configure({ refresh: { probe_interval: '0s' } });
     const next = await place.serve();
     expect((await place.run('send', '--file', 'messages.ndjson', '--addr', next.grpc)).code).toBe(0);
     expect(notOnce(place, all)).toEqual({});
+  });
+
+  it('is refused while another run sends the same file, and not once that was killed', async () => {
+    await using place = await sendingPlace({ messages: { rate: 1 } });
+    const { grpc } = await place.serve();
+    await writeMessages(
+      place,
+      users(100).map((user) => messageTo(user)),
+    );
+    const first = place.lingpai('send', '--file', 'messages.ndjson', '--addr', grpc);
+    await arrived(place, 1);
+    const second = await place.run('send', '--file', 'messages.ndjson', '--addr', grpc);
+    expect([second.code, second.output]).toEqual([1, expect.stringContaining('another run is sending this file')]);
+    first.signal('SIGKILL');
+    await first.ended();
+    const third = place.lingpai('send', '--file', 'messages.ndjson', '--addr', grpc);
+    await arrived(place, 2);
+    third.signal('SIGKILL');
+    expect(await third.ended()).toBe(137);
   });
 
   it('does not go on from the results of another content', async () => {

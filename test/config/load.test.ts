@@ -122,6 +122,8 @@ apps:
     ['sqlite:../x.db', 'sqlite:/etc/x.db'],
     ['sqlite:/var/x.db', 'sqlite:/var/x.db'],
     ['memory:', 'memory:'],
+    ['redis://u:p@h:6380/2?prefix=x', 'redis://u:p@h:6380/2?prefix=x'],
+    ['rediss://h', 'rediss://h'],
   ])('store.url %s becomes %s', async (written, url) => {
     expect((await load(`store: { url: "${written}" }\n${APPS}`)).store.url).toBe(url);
   });
@@ -133,7 +135,7 @@ describe('a config that is wrong', () => {
       `grpc: { listen: 7600 }
 http:
   listen: "[::1:80"
-store: { url: "redis://127.0.0.1" }
+store: { url: "postgres://127.0.0.1" }
 upstream:
   timeout: 5
   base_ur1: "http://127.0.0.1"
@@ -196,10 +198,10 @@ sevrer: {}
     ['apps: [{ app_id: wx1, secret: { file: lines } }]', '1 apps[0].secret.file', 'has white space'],
     [`grpc: { listen: "0.0.0.0:65536" }\n${APPS}`, '1 grpc.listen', 'must be HOST:PORT'],
     [`grpc: { listen: ":7600" }\n${APPS}`, '1 grpc.listen', 'must be HOST:PORT'],
-    [`store: { url: "redis://h" }\n${APPS}`, '1 store.url', 'this version does not support yet; write "sqlite:'],
-    [`store: { url: "sqlite:" }\n${APPS}`, '1 store.url', 'must be "memory:" or "sqlite:PATH"'],
-    [`store: { url: "sqlite::memory:" }\n${APPS}`, '1 store.url', 'must be "memory:" or "sqlite:PATH"'],
-    [`store: { url: "sqlite://x.db" }\n${APPS}`, '1 store.url', 'must be "memory:" or "sqlite:PATH"'],
+    [`cluster: { lease: 5s }\n${APPS}`, '1 cluster.lease', 'at least three times cluster.poll'],
+    [`store: { url: "sqlite:" }\n${APPS}`, '1 store.url', 'must be "sqlite:PATH", "redis://HOST" or "memory:"'],
+    [`store: { url: "sqlite::memory:" }\n${APPS}`, '1 store.url', 'must be "sqlite:PATH", "redis://HOST" or "memory:"'],
+    [`store: { url: "sqlite://x.db" }\n${APPS}`, '1 store.url', 'must be "sqlite:PATH", "redis://HOST" or "memory:"'],
     [`upstream: { base_url: "ftp://h" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],
     [`upstream: { base_url: "http://h?x" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],
     [`upstream: { base_url: "http://" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],

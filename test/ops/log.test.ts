@@ -23,7 +23,7 @@ const app = { appId: 'wx1' };
 describe('logEvent', () => {
   test.each<[BrokerEvent, Record<string, unknown>]>([
     [
-      { type: 'rotated', ...app, generation: 7, tokenId: 'abc', cause: 'report', durationMs: 12.6 },
+      { type: 'rotated', ...app, generation: 7, tokenId: 'abc', cause: 'report', durationMs: 12.6, storedAfterMs: 1 },
       {
         level: 'info',
         msg: 'token rotated',
@@ -125,6 +125,36 @@ describe('logEvent', () => {
     [
       { type: 'app_removed', ...app },
       { level: 'info', msg: 'app removed', app_id: 'wx1' },
+    ],
+    [
+      { type: 'store_away', error: diskFull },
+      {
+        level: 'error',
+        msg: 'shared store does not answer',
+        code: 'ERR_SQLITE_ERROR',
+        error: 'database or disk is full',
+      },
+    ],
+    [{ type: 'store_reached' }, { level: 'info', msg: 'shared store answers again' }],
+    [
+      { type: 'set_lost', ...app },
+      { level: 'debug', msg: 'compare-and-set lost', app_id: 'wx1' },
+    ],
+    [
+      { type: 'replica_died', replica: 'r2' },
+      { level: 'warn', msg: 'replica fell silent', replica: 'r2' },
+    ],
+    [
+      { type: 'adopted', ...app, generation: 7, tokenId: 'abc', delayMs: 3.4 },
+      { level: 'info', msg: 'token adopted', app_id: 'wx1', generation: 7, token_id: 'abc', delay_ms: 3 },
+    ],
+    [
+      { type: 'provisional', ...app, dueInMs: 180_000.2 },
+      { level: 'warn', msg: 'token provisional', app_id: 'wx1', confirmed_in_ms: 180_000 },
+    ],
+    [
+      { type: 'confirmed', ...app },
+      { level: 'info', msg: 'token confirmed', app_id: 'wx1' },
     ],
     [
       { type: 'clock_jumped', byMs: -3_600_000.2 },

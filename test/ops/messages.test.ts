@@ -60,7 +60,7 @@ const EVENTS: readonly (readonly [MessageEvent, string | null, Record<string, un
 function setup(appIds: string[] = ['wx1']) {
   const clock = new FakeClock();
   const states = () => appIds.map((appId) => ({ appId }) as never);
-  const metrics = createMetrics({ states, watchers: () => 0, clock });
+  const metrics = createMetrics({ states, watchers: () => 0, cluster: () => undefined, now: () => clock.now() });
   const samples = async (part: string) =>
     (await metrics.text()).split('\n').filter((line) => line.startsWith('lingpai_') && line.includes(part));
   return { clock, metrics, samples };

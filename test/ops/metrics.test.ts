@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import type { ClusterStatus } from '../../src/core/cluster/status.ts';
 import { UpstreamError } from '../../src/core/errors.ts';
 import type { BrokerEvent } from '../../src/core/events.ts';
 import type { Status, TokenState } from '../../src/core/state.ts';
@@ -23,8 +25,13 @@ function stateOf(appId: string, status: Status = 'FRESH', expireTime: number | n
 
 function setup(...states: TokenState[]) {
   const clock = new FakeClock(NOW);
-  const live = { states, watchers: 0 };
-  const metrics = createMetrics({ states: () => live.states, watchers: () => live.watchers, clock });
+  const live: { states: TokenState[]; watchers: number; cluster?: ClusterStatus } = { states, watchers: 0 };
+  const metrics = createMetrics({
+    states: () => live.states,
+    watchers: () => live.watchers,
+    cluster: () => live.cluster,
+    now: () => clock.now(),
+  });
   return { clock, live, metrics };
 }
 
@@ -42,7 +49,7 @@ const failure = new UpstreamError('no', {
 describe('events', () => {
   test.each<[BrokerEvent, string]>([
     [
-      { type: 'rotated', appId: 'wx1', generation: 1, tokenId: 'i', cause: 'report', durationMs: 1 },
+      { type: 'rotated', appId: 'wx1', generation: 1, tokenId: 'i', cause: 'report', durationMs: 1, storedAfterMs: 1 },
       'lingpai_refreshes_total{app_id="wx1",result="rotated",cause="report"} 2',
     ],
     [
@@ -67,6 +74,10 @@ describe('events', () => {
       'lingpai_store_failures_total{app_id="wx1"} 2',
     ],
     [{ type: 'clock_jumped', byMs: 1 }, 'lingpai_clock_jumps_total 2'],
+    [{ type: 'store_away', error: failure }, 'lingpai_cluster_store_losses_total 2'],
+    [{ type: 'set_lost', appId: 'wx1' }, 'lingpai_cluster_lost_sets_total 2'],
+    [{ type: 'replica_died', replica: 'r2' }, 'lingpai_cluster_replica_deaths_total 2'],
+    [{ type: 'provisional', appId: 'wx1', dueInMs: 1 }, 'lingpai_cluster_provisional_tokens_total 2'],
   ])('$type', async (event, line) => {
     const { metrics } = setup(stateOf('wx1'));
     metrics.observe(event);
@@ -77,7 +88,7 @@ describe('events', () => {
   test('an app that is removed leaves no series, not even by an event that comes late', async () => {
     const { metrics, live } = setup(stateOf('wx1'), stateOf('wx2'));
     const events = (appId: string): BrokerEvent[] => [
-      { type: 'rotated', appId, generation: 1, tokenId: 'i', cause: 'report', durationMs: 1 },
+      { type: 'rotated', appId, generation: 1, tokenId: 'i', cause: 'report', durationMs: 1, storedAfterMs: 1 },
       { type: 'force_refresh', appId, result: 'FAILED' },
       { type: 'probed', appId, tokenId: 'i', cause: 'canary', verdict: 'rejected' },
       { type: 'outside_mint', appId, tokenId: 'i' },
@@ -119,6 +130,74 @@ describe('gauges', () => {
   });
 });
 
+describe('the cluster', () => {
+  const share = { epoch: 1, intents: [], owedTime: null, unsaved: false };
+  const seen = { address: '', self: false, alive: true, silentMs: 0 };
+  const cluster: ClusterStatus = {
+    replica: 'r1',
+    storeAvailable: true,
+    storeAgeMs: 1_500,
+    replicas: [
+      { ...seen, replica: 'r1', self: true },
+      { ...seen, replica: 'r2' },
+      { ...seen, replica: 'r3', alive: false },
+    ],
+    apps: [
+      { ...share, appId: 'wx1', owner: 'r1', owedTime: NOW },
+      {
+        ...share,
+        appId: 'wx2',
+        owner: 'r2',
+        intents: [
+          { replica: 'r3', epoch: 1, ageMs: 60_000, kind: 'open' },
+          { replica: 'r1', epoch: 2, ageMs: 250, kind: 'lease' },
+        ],
+      },
+      { ...share, appId: 'wx3', owner: 'r1', intents: [{ replica: 'r1', epoch: 1, ageMs: 750, kind: 'lease' }] },
+      { ...share, appId: 'wx4', owner: 'r2', intents: [{ replica: 'r2', epoch: 1, ageMs: 9_000, kind: 'lease' }] },
+    ],
+    lostSets: 0,
+  };
+  const gauges = async (status: ClusterStatus | undefined) => {
+    const { metrics, live } = setup();
+    if (status) live.cluster = status;
+    return (await samples(metrics, 'lingpai_cluster_')).filter((line) => !line.includes('_total'));
+  };
+
+  test('has sums, and no label that grows with the apps', async () => {
+    expect(await gauges(cluster)).toEqual([
+      'lingpai_cluster_replicas_alive 2',
+      'lingpai_cluster_store_up 1',
+      'lingpai_cluster_store_age_seconds 1.5',
+      'lingpai_cluster_apps_owned 2',
+      'lingpai_cluster_leases_held 2',
+      'lingpai_cluster_lease_age_seconds 0.75',
+      'lingpai_cluster_intents_open 1',
+      'lingpai_cluster_apps_provisional 1',
+    ]);
+  });
+
+  test('is down when its store is away', async () => {
+    const lines = await gauges({ ...cluster, apps: [], storeAvailable: false });
+    expect(lines).toContain('lingpai_cluster_store_up 0');
+    expect(lines).toContain('lingpai_cluster_lease_age_seconds 0');
+  });
+
+  test('has what docs/cluster.md names, and docs/cluster.md all that it has', async () => {
+    const docs = readFileSync(new URL('../../docs/cluster.md', import.meta.url), 'utf8');
+    const { metrics, live } = setup();
+    live.cluster = cluster;
+    const typed = [...(await metrics.text()).matchAll(/^# TYPE (lingpai_\w+)/gm)].map((match) => match[1]);
+    const named = [...docs.matchAll(/lingpai_\w+/g)].map(([name]) => name);
+    expect(typed).toEqual(expect.arrayContaining(named));
+    expect(named).toEqual(expect.arrayContaining(typed.filter((name) => name?.startsWith('lingpai_cluster_'))));
+  });
+
+  test('is nothing where one process owns the store', async () => {
+    expect(await gauges(undefined)).toEqual([]);
+  });
+});
+
 describe('histograms', () => {
   test('count RPCs by method and code, in seconds, at and on both sides of a bound', async () => {
     const { metrics } = setup();
@@ -137,20 +216,27 @@ describe('histograms', () => {
     expect(lines).toContain('lingpai_rpc_duration_seconds_count{method="S/Force",code="OK"} 1');
   });
 
-  test('propagation is there from the start, without labels', async () => {
+  test('propagation is there from the start, by hop', async () => {
     const { metrics } = setup();
-    expect(await samples(metrics, 'propagation_seconds_count')).toEqual([
-      'lingpai_rotation_propagation_seconds_count 0',
-    ]);
+    const name = 'lingpai_rotation_propagation_seconds';
+    const counts = ['store', 'replica', 'stream'].map((hop) => `${name}_count{hop="${hop}"} 0`);
+    expect(await samples(metrics, 'propagation_seconds_count')).toEqual(counts);
     metrics.propagation(2);
-    expect(await samples(metrics, 'propagation_seconds')).toEqual(
+    const rotated = { type: 'rotated', appId: 'wx1', generation: 1, tokenId: 'i', cause: 'report' } as const;
+    metrics.observe({ ...rotated, durationMs: 900, storedAfterMs: 20 });
+    metrics.observe({ ...rotated, durationMs: 900, storedAfterMs: null });
+    metrics.observe({ type: 'adopted', appId: 'wx1', generation: 1, tokenId: 'i', delayMs: 300 });
+    const lines = await samples(metrics, 'propagation_seconds');
+    expect(lines).toEqual(
       expect.arrayContaining([
-        'lingpai_rotation_propagation_seconds_bucket{le="0.001"} 0',
-        'lingpai_rotation_propagation_seconds_bucket{le="0.0025"} 1',
-        'lingpai_rotation_propagation_seconds_sum 0.002',
-        'lingpai_rotation_propagation_seconds_count 1',
+        `${name}_bucket{hop="stream",le="0.001"} 0`,
+        `${name}_bucket{hop="stream",le="0.0025"} 1`,
+        `${name}_sum{hop="stream"} 0.002`,
+        `${name}_sum{hop="store"} 0.02`,
+        `${name}_sum{hop="replica"} 0.3`,
       ]),
     );
+    expect(lines.filter((line) => line.includes('_count'))).toEqual(counts.map((line) => line.replace(/0$/, '1')));
   });
 
   test('WeChat: latency by endpoint, calls by result, and no more results than are good for Prometheus', async () => {
@@ -169,7 +255,8 @@ describe('histograms', () => {
 
 describe('the text', () => {
   test('is well-formed: each metric once, with help and type, each line a sample', async () => {
-    const { metrics } = setup(stateOf('wx1'), stateOf('wx2'));
+    const { metrics, live } = setup(stateOf('wx1'), stateOf('wx2'));
+    live.cluster = { replica: 'r', storeAvailable: true, storeAgeMs: 0, replicas: [], apps: [], lostSets: 0 };
     metrics.rpc('S/Get', 'OK', 1);
     const lines = (await metrics.text()).split('\n').filter((line) => line !== '');
     const typed = lines.filter((line) => line.startsWith('# TYPE')).map((line) => line.split(' ')[2] ?? '');

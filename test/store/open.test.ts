@@ -1,7 +1,14 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { systemClock } from '../../src/ops/clock.ts';
 import { openStore, parseStoreUrl } from '../../src/store/open.ts';
 import { expectStoreError, newPath, record } from './support.ts';
+
+const DEPS = { clock: systemClock, random: Math.random, onDamage: () => undefined };
+
+function redis(name: string, change = {}) {
+  return { kind: 'redis', url: name, name, prefix: 'lingpai:', ...change };
+}
 
 describe('parseStoreUrl', () => {
   test.each([
@@ -11,6 +18,11 @@ describe('parseStoreUrl', () => {
     ['sqlite:/var/lib/lingpai.db', { kind: 'sqlite', path: '/var/lib/lingpai.db' }],
     ['sqlite:///var/lib/lingpai.db', { kind: 'sqlite', path: '///var/lib/lingpai.db' }],
     ['SQLite:x.db', { kind: 'sqlite', path: 'x.db' }],
+    ['redis://cache', redis('redis://cache:6379')],
+    ['redis://cache:7000/3?prefix=wx:', redis('redis://cache:7000/3', { prefix: 'wx:' })],
+    ['redis://:p%40ss@cache', redis('redis://cache:6379', { url: 'redis://:p%40ss@cache:6379' })],
+    ['rediss://me:pass@cache/', redis('rediss://cache:6379', { url: 'rediss://me:pass@cache:6379' })],
+    ['redis://[::1]:7000', redis('redis://[::1]:7000')],
   ])('%s', (url, parsed) => {
     expect(parseStoreUrl(url)).toEqual(parsed);
   });
@@ -24,8 +36,17 @@ describe('parseStoreUrl', () => {
     ['sqlite::memory:', /write "memory:"/],
     ['sqlite://x.db', /without "\/\/"/],
     ['sqlite:a\0b', /NUL/],
-    ['redis://:hunter2@cache', /redis is not supported in this version/],
-    ['rediss://:hunter2@cache', /redis is not supported in this version/],
+    ['redis://', /host is missing/],
+    ['redis:cache', /host is missing/],
+    ['redis://:hunter2@a,b', /several servers/],
+    ['redis://:hunter2@a:1,b:2', /several servers/],
+    ['redis://:hunter2@cache/x', /database must be a number/],
+    ['redis://:hunter2@cache?db=1', /"db" is not known/],
+    ['redis://:hunter2@cache?prefix=', /the prefix must be/],
+    ['redis://:hunter2@cache?prefix=a%20b', /the prefix must be/],
+    ['redis://:hunter2#@cache', /not a URL|nothing may follow "#"/],
+    ['redis://:hunter2%@cache', /percent-encoded/],
+    ['redis+sentinel://:hunter2@cache', /sentinels and Redis Cluster/],
   ])('refuses %j', (url, words) => {
     const parsed = parseStoreUrl(url);
     const error = 'error' in parsed ? parsed.error : expect.fail('it was taken');
@@ -36,7 +57,7 @@ describe('parseStoreUrl', () => {
 
 test.each(['memory', 'sqlite'] as const)('openStore opens what the address says: %s', async (kind) => {
   const path = newPath();
-  const { store, ledger } = await openStore(kind === 'memory' ? { kind } : { kind, path });
+  const { store, ledger } = await openStore(kind === 'memory' ? { kind } : { kind, path }, DEPS);
   await store.save(record());
   await ledger.deposit('wx0001', []);
   await store.close();
@@ -45,5 +66,5 @@ test.each(['memory', 'sqlite'] as const)('openStore opens what the address says:
 
 test('openStore rejects, and never throws', async () => {
   const path = newPath('no-such-folder/lingpai.db');
-  await expectStoreError(() => openStore({ kind: 'sqlite', path }), path, /folder does not exist/);
+  await expectStoreError(() => openStore({ kind: 'sqlite', path }, DEPS), path, /folder does not exist/);
 });

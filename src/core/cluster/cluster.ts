@@ -86,7 +86,7 @@ export class Cluster {
   /** Reads the whole store, then polls. Rejects when the store cannot be read. */
   async start(): Promise<void> {
     this.#deps.store.listen({
-      changed: (appId) => this.#hint(appId),
+      changed: (appId) => void this.#read(appId),
       reconnected: () => {
         this.#position = 0;
         void this.poll();
@@ -110,6 +110,7 @@ export class Cluster {
         now: () => this.#clock.now(),
         leaseMs,
         isOther: (name) => this.#members.isOther(name),
+        sync: (appId) => this.#read(appId),
         isOwner: (appId, failures) => ownerOf(appId, failures, this.#living) === replica,
       },
       appId: app.appId,
@@ -236,16 +237,17 @@ export class Cluster {
     }
   }
 
-  /** Reads what hints name; those that come meanwhile are read together. */
-  #hint(appId: string): void {
-    if (this.#closed) return;
+  /** Reads a record. What is asked for while another is read is read together. */
+  #read(appId: string): Promise<void> {
+    if (this.#closed) return Promise.resolve();
     this.#hinted.add(appId);
-    this.#reading ??= this.#read().finally(() => {
+    this.#reading ??= this.#readHinted().finally(() => {
       this.#reading = undefined;
     });
+    return this.#reading;
   }
 
-  async #read(): Promise<void> {
+  async #readHinted(): Promise<void> {
     await undefined; // so that `#reading` is set before the end clears it
     while (this.#hinted.size > 0 && !this.#closed) {
       const appIds = [...this.#hinted];

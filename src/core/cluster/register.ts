@@ -47,6 +47,7 @@ export class Register {
   #kept: Kept;
   /** Changes that are in use and not stored, oldest first. They may be made again on a record that has them already. */
   #pending: Change[] = [];
+  #isFailing = false;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(deps: RegisterDeps, appId: string) {
@@ -61,9 +62,9 @@ export class Register {
     return this.#kept;
   }
 
-  /** Whether a change that is in use is not stored. */
+  /** Whether a change that is in use could not be stored. */
   get failing(): boolean {
-    return this.#pending.length > 0;
+    return this.#isFailing;
   }
 
   /** Whether the store has been seen to have the app. */
@@ -123,6 +124,7 @@ export class Register {
       if (!(error instanceof StoreAwayError)) throw error;
       this.#deps.onFailure(error.cause);
       if (need === 'must') throw error;
+      this.#isFailing = true;
       if (this.#kept === before) this.#take(this.#reapplied());
       this.#user?.onChange();
     }
@@ -134,6 +136,7 @@ export class Register {
       await this.#write(undefined);
     } catch (error) {
       if (!(error instanceof StoreAwayError)) throw error;
+      this.#isFailing = true;
       this.#deps.onFailure(error.cause);
     }
     this.#user?.onChange();
@@ -172,6 +175,7 @@ export class Register {
   #settle(kept: Kept, pending: number): void {
     this.#stored = kept;
     this.#pending.splice(0, pending);
+    this.#isFailing = false;
     this.#take(kept);
   }
 

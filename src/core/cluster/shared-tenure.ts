@@ -20,6 +20,8 @@ export interface TenureDeps {
   readonly isOther: (replica: string) => boolean;
   /** Whether it is this replica's turn to refresh the app, after so many failures. */
   readonly isOwner: (appId: string, failures: number) => boolean;
+  /** Reads the app's record, together with those of others that are asked for. Never rejects. */
+  readonly sync: (appId: string) => Promise<void>;
 }
 
 /** Another replica is minting. */
@@ -65,6 +67,10 @@ export class SharedTenure implements Tenure {
 
   known(): Kept {
     return this.#register.kept;
+  }
+
+  sync(): Promise<void> {
+    return this.#deps.sync(this.#appId);
   }
 
   change(change: Change, need: 'must' | 'may'): Promise<void> {

@@ -44,13 +44,20 @@ export function tokenRefusedError(appId: string, failure: UpstreamError, cause: 
   });
 }
 
-/** Nobody knows. `retryAfterMs`: when a call with the same key can find out; undefined: none can. */
-export function unknownError(appId: string, retryAfterMs: number | undefined): LingpaiError {
+/**
+ * Nobody knows. `retryAfterMs`: when a call with the same key can find out; undefined: none can. `of`: whose outcome it is.
+ */
+export function unknownError(
+  appId: string,
+  retryAfterMs: number | undefined,
+  of: 'this call' | 'an earlier call' = 'this call',
+): LingpaiError {
   const advice =
     retryAfterMs === undefined
       ? 'It is not sent again.'
       : 'A call with the same idempotency_key finds out, without sending it twice.';
-  return new LingpaiError(`The request was written and no answer came: the message may have been sent. ${advice}`, {
+  const request = of === 'this call' ? 'The request' : 'The request of an earlier call with this idempotency_key';
+  return new LingpaiError(`${request} was written and no answer came: the message may have been sent. ${advice}`, {
     reason: 'DELIVERY_UNKNOWN',
     appId,
     retryAfterMs,

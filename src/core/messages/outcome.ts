@@ -55,8 +55,11 @@ export type Step =
   /** Draw the next permit, and send it once more. */
   | { readonly do: 'redraw' };
 
-/** How long WeChat sends a client_msg_id once. */
-export const CLIENT_MSG_ID_MS = 10 * 60_000;
+/**
+ * How long a client_msg_id is safe to repeat. WeChat sends it once in 10 minutes; the last of them is left for a request
+ * that is on its way for longer than its sender waits.
+ */
+export const CLIENT_MSG_ID_MS = 9 * 60_000;
 
 /** How often one call tries again, at most. */
 export const MOST: Tried = { retry: 2, refresh: 1, redraw: 3, repeat: 2 };

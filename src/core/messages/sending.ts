@@ -267,7 +267,7 @@ export class Sending {
       case 'refused':
         return { result: refusedError(appId, outcome), over: OVER };
       case 'unknown':
-        return { result: unknownError(appId, retryAfterMs), over: OVER };
+        return { result: unknownError(appId, retryAfterMs, 'an earlier call'), over: OVER };
     }
   }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { settle } from '../../support/clock.ts';
 import { Replicas } from '../../support/replicas.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 
@@ -136,6 +137,25 @@ describe.each(['classic', 'stable'] as const)('three replicas, %s', (issuer) => 
     expect(replicas.store.records.get('wxc')?.app.generation).toBe(generation);
     expect(replicas.agreed()).toBe(true);
     for (const replica of replicas.all) expect(replicas.state(replica).generation).toBe(generation);
+  });
+
+  test('a report of a token that this replica has not heard of is judged by what the store has', async () => {
+    const replicas = await Replicas.started(3, { apps });
+    await replicas.clock.advance(35 * SECOND);
+    const [first, , behind] = replicas.all;
+    if (!first || !behind) throw new Error('no replicas');
+    behind.connection.way.hints = false;
+    const renewed = first.broker.forceRefresh('wxc', undefined);
+    await settle();
+    const { state } = await renewed;
+    expect(replicas.state(behind).generation).toBeLessThan(state.generation);
+    const { generation, current } = state;
+    const byToken = behind.broker.forceRefresh('wxc', { kind: 'token', token: current?.value ?? '' });
+    const byGeneration = behind.broker.forceRefresh('wxc', { kind: 'generation', generation });
+    await settle();
+    for (const report of [byToken, byGeneration]) {
+      expect(await report).toMatchObject({ outcome: 'STILL_VALID', state: { generation } });
+    }
   });
 
   test('without hints a replica is one poll behind', async () => {

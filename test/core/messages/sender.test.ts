@@ -250,6 +250,20 @@ describe('an attempt without an answer', () => {
     expect(world.api.attempts).toHaveLength(2);
   });
 
+  it('is not repeated so late that a slow request arrives after the time in which WeChat sends it once', async () => {
+    const world = new MessageWorld();
+    world.api.faults.push({ kind: 'hang', arrives: 0 }, { kind: 'hang', arrives: 40 * SECOND });
+    const keyed = message('official_account', { idempotencyKey: 'k' });
+    const first = world.tell(keyed);
+    await world.clock.advance(0);
+    await world.restart();
+    await world.clock.advance(10 * MINUTE - 10 * SECOND);
+    await world.send(keyed);
+    await world.clock.advance(MINUTE);
+    expect(world.wechat.accepted).toHaveLength(1);
+    await Promise.race([first, undefined]);
+  });
+
   it('is not repeated too late because the clock was set back', async () => {
     const world = new MessageWorld({ settings: { timeoutMs: 4 * MINUTE } });
     world.api.faults.push({ kind: 'hang', arrives: 0 }, { kind: 'hang', arrives: 'never' });

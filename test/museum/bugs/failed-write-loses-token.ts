@@ -7,10 +7,10 @@ export const bug: Bug = {
     'mint at every try.',
   edits: [
     {
-      file: 'src/core/keeper.ts',
-      find: 'if (rotated || moved)',
-      replace: `if (rotated) await this.#deps.store.save(toStored(this.#app.appId, kept, this.#timeline));
-    if (rotated || moved)`,
+      file: 'src/core/tenure.ts',
+      find: 'await this.#save(record);',
+      replace: `await this.#save(record);
+      if (this.failing) throw new Error('the store cannot be written');`,
     },
   ],
   caughtBy: { file: 'test/core/refresh.test.ts', test: 'does not lose a token that the store refuses' },

@@ -7,15 +7,13 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/broker.ts',
-      find: 'this.#deps = deps;',
-      replace: `const { clock } = deps;
-    const wall = { now: () => clock.now(), monotonic: () => clock.now(), schedule: clock.schedule.bind(clock) };
-    this.#deps = { ...deps, clock: wall };`,
-    },
-    {
-      file: 'src/core/broker.ts',
-      find: 'new Timeline(deps.clock)',
-      replace: 'new Timeline(this.#deps.clock)',
+      find: 'const clock = cluster ? new StoreClock(options.clock) : options.clock;',
+      replace: `const wall: Clock = {
+      now: () => options.clock.now(),
+      monotonic: () => options.clock.now(),
+      schedule: (delayMs, fn) => options.clock.schedule(delayMs, fn),
+    };
+    const clock = cluster ? new StoreClock(options.clock) : wall;`,
     },
   ],
   caughtBy: { file: 'test/core/restart.test.ts', test: 'a wall clock that is set back lengthens no life' },

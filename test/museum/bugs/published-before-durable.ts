@@ -6,9 +6,9 @@ export const bug: Bug = {
     'which the broker knows nothing: it serves them the one before, and everyone goes back in time.',
   edits: [
     {
-      file: 'src/core/keeper.ts',
-      find: 'await this.#save(toStored(',
-      replace: 'void this.#save(toStored(',
+      file: 'src/core/tenure.ts',
+      find: 'await this.#save(record);',
+      replace: 'void this.#save(record);',
     },
   ],
   caughtBy: { file: 'test/core/restart.test.ts', test: 'P10: a token is durable before anyone sees it' },

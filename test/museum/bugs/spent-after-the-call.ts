@@ -8,14 +8,19 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/calls.ts',
-      find: 'if (mint) await this.#kept.write(mintBegun(this.#kept.read(), mint, this.#settings));',
+      find: 'const intent = mint && (await this.#begin(mint, base, flight));',
       replace: '',
     },
     {
       file: 'src/core/calls.ts',
-      find: 'return { ...grant,',
-      replace: `if (mint) await this.#kept.write(mintBegun(this.#kept.read(), mint, this.#settings));
-      return { ...grant,`,
+      find: 'const grant = await withDeadline(clock, this.#settings.timeoutMs, flight, fetch);',
+      replace: `const grant = await withDeadline(clock, this.#settings.timeoutMs, flight, fetch);
+      const intent = mint && (await this.#begin(mint, base, flight));`,
+    },
+    {
+      file: 'src/core/calls.ts',
+      find: 'if (mint) await this.#end(intent,',
+      replace: 'if (mint) await this.#end(undefined,',
     },
   ],
   caughtBy: {

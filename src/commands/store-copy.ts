@@ -1,0 +1,62 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { systemClock } from '../ops/clock.ts';
+import { systemRandom } from '../ops/random.ts';
+import { type Copied, copyStore, type Side, type Tally } from '../store/copy.ts';
+import { openStore, parseStoreUrl, type StoreUrl } from '../store/open.ts';
+import { Failure } from './exit.ts';
+
+/** `lingpai store copy`: all that one store keeps, to another. */
+export async function storeCopy(options: { from: string; to: string; force?: boolean; json?: boolean }): Promise<void> {
+  const { json = false, force = false } = options;
+  const [from, to] = [readUrl('--from', options.from), readUrl('--to', options.to)];
+  if (from.kind === 'sqlite' && !existsSync(from.path)) throw new Failure(`--from: there is no file ${from.path}`, 2);
+  if (nameOf(from) === nameOf(to)) throw new Failure('--from and --to are the same store', 2);
+  await using undo = new AsyncDisposableStack();
+  const open = async (url: StoreUrl): Promise<Side> => {
+    const onDamage = () => undefined; // reading all of it fails then, too
+    const opened = await openStore(url, { clock: systemClock, random: systemRandom, onDamage });
+    undo.defer(() => opened.store.close());
+    return { name: nameOf(url), opened };
+  };
+  try {
+    const copied = await copyStore(await open(from), await open(to), { force, clock: systemClock });
+    process.stdout.write(json ? `${JSON.stringify(copied)}\n` : copiedText(copied));
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    if (json) process.stdout.write(`${JSON.stringify({ error: { message } })}\n`);
+    throw new Failure(message);
+  }
+}
+
+function readUrl(flag: string, text: string): Exclude<StoreUrl, { kind: 'memory' }> {
+  const url = parseStoreUrl(text);
+  if ('error' in url) throw new Failure(`${flag}: ${url.error}`, 2);
+  if (url.kind === 'memory') throw new Failure(`${flag}: "memory:" is empty whenever it is opened`, 2);
+  return url;
+}
+
+/** Without a password. */
+function nameOf(url: StoreUrl): string {
+  switch (url.kind) {
+    case 'memory':
+      return 'memory:';
+    case 'sqlite':
+      return resolve(url.path);
+    case 'redis':
+      return `${url.name} (prefix ${url.prefix})`;
+  }
+}
+
+function copiedText({ apps, permits, keys, counts }: Copied): string {
+  const line = (name: string, { found, copied }: Tally) => {
+    const rest = found > copied ? `, ${found - copied} were there already` : '';
+    return `${name.padEnd(18)}${copied} copied${rest}\n`;
+  };
+  return [
+    line('apps', apps),
+    line('permits', permits),
+    line('idempotency keys', keys),
+    line('daily counts', counts),
+  ].join('');
+}

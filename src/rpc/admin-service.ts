@@ -1,0 +1,108 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { Clock } from '../core/clock.ts';
+import type { AppShare, ClusterStatus, IntentStatus } from '../core/cluster/status.ts';
+import type { Status, TokenState } from '../core/state.ts';
+import * as pb from '../gen/lingpai/v1/admin_pb.js';
+import { timestamp } from './messages.ts';
+import { STATUS_PAGE, validateGetStatus } from './validate.ts';
+
+/** What AdminService needs of the broker. */
+export interface AdminBroker {
+  /** The state of every configured app. */
+  states(): Iterable<TokenState>;
+  /** How this replica sees its cluster; undefined: it is not one of several. */
+  cluster(): ClusterStatus | undefined;
+  /** Throws APP_NOT_FOUND unless the app is configured. */
+  requireApp(appId: string): void;
+}
+
+const STATUSES: Readonly<Record<Status, pb.AppTokenStatus>> = {
+  PENDING: pb.AppTokenStatus.PENDING,
+  FRESH: pb.AppTokenStatus.FRESH,
+  DEGRADED: pb.AppTokenStatus.DEGRADED,
+  EXPIRED: pb.AppTokenStatus.EXPIRED,
+};
+
+const KINDS: Readonly<Record<IntentStatus['kind'], pb.IntentKind>> = {
+  lease: pb.IntentKind.LEASE,
+  open: pb.IntentKind.OPEN,
+};
+
+/**
+ * AdminService, written once for every listener. `clock` is the one by which the broker's tokens age. Its methods throw
+ * LingpaiErrors, which `toConnectError` translates.
+ */
+export function adminService(deps: { broker: AdminBroker; clock: Clock }): ServiceImpl<typeof pb.AdminService> {
+  const { broker, clock } = deps;
+  return {
+    getStatus(request) {
+      validateGetStatus(request);
+      const named = new Set(request.appIds);
+      for (const appId of named) broker.requireApp(appId);
+      const chosen = [...broker.states()]
+        .filter(({ appId }) => (named.size > 0 ? named.has(appId) : appId > request.pageToken))
+        .sort((a, b) => (a.appId < b.appId ? -1 : 1));
+      const page = chosen.slice(0, STATUS_PAGE);
+      const cluster = broker.cluster();
+      const shares = new Map(cluster?.apps.map((share) => [share.appId, share]));
+      return create(pb.GetStatusResponseSchema, {
+        ...(cluster && { cluster: toCluster(cluster) }),
+        apps: page.map((state) => toApp(state, shares.get(state.appId))),
+        nextPageToken: chosen.length > page.length ? (page.at(-1)?.appId ?? '') : '',
+        serverTime: timestamp(clock.now()),
+      });
+    },
+  };
+}
+
+function toCluster(cluster: ClusterStatus): MessageInitShape<typeof pb.ClusterStatusSchema> {
+  return {
+    replica: cluster.replica,
+    storeAvailable: cluster.storeAvailable,
+    storeAge: duration(cluster.storeAgeMs),
+    replicas: cluster.replicas.map(({ replica: name, address, self, alive, silentMs }) => ({
+      name,
+      address,
+      self,
+      alive,
+      silentFor: duration(silentMs),
+    })),
+    lostSets: BigInt(cluster.lostSets),
+  };
+}
+
+/** Field by field, so that no token's value comes with it. */
+function toApp(state: TokenState, share: AppShare | undefined): MessageInitShape<typeof pb.AppStatusSchema> {
+  const { appId, generation, current, status, statusReason, nextRefreshTime } = state;
+  return {
+    appId,
+    generation: BigInt(generation),
+    ...(current && { tokenId: current.id, expireTime: timestamp(current.expireTime) }),
+    status: STATUSES[status],
+    statusReason,
+    ...(nextRefreshTime !== null && { nextRefreshTime: timestamp(nextRefreshTime) }),
+    ...(share && { share: toShare(share) }),
+  };
+}
+
+function toShare(share: AppShare): MessageInitShape<typeof pb.AppShareSchema> {
+  const { owner, epoch, intents, owedTime, unsaved } = share;
+  return {
+    owner,
+    epoch: BigInt(epoch),
+    intents: intents.map((intent) => ({
+      replica: intent.replica,
+      epoch: BigInt(intent.epoch),
+      age: duration(intent.ageMs),
+      kind: KINDS[intent.kind],
+    })),
+    ...(owedTime !== null && { owedTime: timestamp(owedTime) }),
+    unsaved,
+  };
+}
+
+function duration(ms: number) {
+  return durationFromMs(Math.round(ms));
+}

@@ -1,0 +1,124 @@
+import type { Clock } from '../core/clock.ts';
+import { NOTHING_SHARED } from '../core/cluster/convergence.ts';
+import type { Intent, StoredApp } from '../core/ports.ts';
+import { StoreError } from './errors.ts';
+import type { Opened } from './open.ts';
+import type { Row } from './rows.ts';
+
+/** For how long a store that others may use is looked at, to see whether they live. */
+const LOOK_MS = 5_000;
+
+/** One side of a copy. */
+export interface Side {
+  /** What errors call it; without a password. */
+  readonly name: string;
+  readonly opened: Opened;
+}
+
+/** Of each kind of thing how many there were, and how many of them were new to the other store or changed it. */
+export interface Copied {
+  readonly apps: Tally;
+  readonly permits: Tally;
+  readonly keys: Tally;
+  readonly counts: Tally;
+}
+
+export interface Tally {
+  found: number;
+  copied: number;
+}
+
+/**
+ * Copies the records of all apps and the whole ledger. What is in both stores is joined so that nothing is undone: of two
+ * records the one with the higher generation stays, with the greater budgets; of the ledger see Rows. So it may be repeated,
+ * and be broken off. Rejects with a StoreError when one of them is in use, and, unless `force`, when `to` has apps.
+ */
+export async function copyStore(from: Side, to: Side, options: { force: boolean; clock: Clock }): Promise<Copied> {
+  await Promise.all([from, to].map((side) => requireUnused(side, options.clock)));
+  const there = new Map((await to.opened.store.load()).map((app) => [app.appId, app]));
+  if (there.size > 0 && !options.force) {
+    throw new StoreError(
+      `${to.name} has ${there.size} apps already. With --force what is in both is joined: the higher generation and the more used permit stay.`,
+    );
+  }
+  const copied = { apps: tally(), permits: tally(), keys: tally(), counts: tally() };
+  const of = { permit: copied.permits, send: copied.keys, quota: copied.counts } as const;
+  for await (const rows of from.opened.rows.dump()) {
+    for (const [kind, sum] of Object.entries(of)) {
+      const some = rows.filter((row: Row) => row.row === kind);
+      sum.found += some.length;
+      if (some.length > 0) sum.copied += await to.opened.rows.restore(some);
+    }
+  }
+  // Last, so that a copy that is broken off leaves no apps.
+  for (const app of await from.opened.store.load()) {
+    const record = to.opened.shared ? shareable(app) : ownable(app);
+    const known = there.get(app.appId);
+    const joined = known ? join(known, record) : record;
+    copied.apps.found++;
+    if (JSON.stringify(joined) === JSON.stringify(known)) continue;
+    await to.opened.store.save(joined);
+    copied.apps.copied++;
+  }
+  return copied;
+}
+
+function tally(): Tally {
+  return { found: 0, copied: 0 };
+}
+
+async function requireUnused({ name, opened }: Side, clock: Clock): Promise<void> {
+  const before = await opened.rows.users();
+  if (before.size === 0) return;
+  await new Promise<void>((resolve) => clock.schedule(LOOK_MS, resolve));
+  for (const [user, sign] of await opened.rows.users()) {
+    if (before.get(user) === sign) continue;
+    throw new StoreError(`${name} is in use by ${user}. Stop every broker that uses it first.`);
+  }
+}
+
+/**
+ * The record for a store that replicas share. Mints of unknown fate, which one process only counts, become intents of which
+ * nobody knows what became.
+ */
+export function shareable(app: StoredApp): StoredApp {
+  if (app.shared || app.openMints === 0) return app;
+  const { openMints, lastMintTime: time } = app;
+  const intents = Array.from(
+    { length: openMints },
+    (_, i): Intent => ({ epoch: i + 1, replica: '', time, lost: true }),
+  );
+  return { ...app, shared: { ...NOTHING_SHARED, epoch: openMints, intents } };
+}
+
+/**
+ * The record for a store that one process owns. Whatever made replicas doubt that their token is the newest is one more mint
+ * of unknown fate: WeChat is then asked at once.
+ */
+export function ownable({ shared, ...app }: StoredApp): StoredApp {
+  if (!shared) return app;
+  const isDoubtful = shared.debt !== null || shared.dead;
+  return { ...app, openMints: shared.intents.length + Number(isDoubtful) };
+}
+
+/** Of two records of one app the newer one, or of one token the more doubtful, with what was spent of either. */
+export function join(there: StoredApp, here: StoredApp): StoredApp {
+  const isSame = here.generation === there.generation;
+  const isHere = isSame ? here.openMints > there.openMints : here.generation > there.generation;
+  const newer = isHere ? here : there;
+  const [a, b] = [there.budget, here.budget];
+  const budget =
+    a.day === b.day
+      ? { day: a.day, mints: Math.max(a.mints, b.mints), forced: Math.max(a.forced, b.forced) }
+      : a.day > b.day
+        ? a
+        : b;
+  const epoch = Math.max(there.shared?.epoch ?? 0, here.shared?.epoch ?? 0);
+  return {
+    ...newer,
+    budget,
+    lastMintTime: Math.max(there.lastMintTime, here.lastMintTime),
+    lastForcedTime: Math.max(there.lastForcedTime, here.lastForcedTime),
+    ...(newer.shared && { shared: { ...newer.shared, epoch } }),
+  };
+}

@@ -1,0 +1,167 @@
+import { createHash } from 'node:crypto';
+import { createClient } from 'redis';
+import type { Clock, Random } from '../../core/clock.ts';
+import { StoreError } from '../errors.ts';
+import { explainRedis } from './errors.ts';
+
+/** How long Redis may take to answer a command. A connection on which one is not answered is given up. */
+const COMMAND_TIMEOUT_MS = 1_000;
+const CONNECT_TIMEOUT_MS = 2_000;
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 2_000;
+
+type Client = ReturnType<typeof newClient>;
+
+/** What a connection needs. */
+export interface ConnectionOptions {
+  readonly url: string;
+  /** What errors call the server. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Called each time the connection is there, with its client: to subscribe, for instance. */
+  readonly onReady?: (client: Client) => void;
+  /** Called when the connection was lost and is there again. */
+  readonly onReconnected?: () => void;
+}
+
+/** A Lua script and its name on the server. */
+export interface Script {
+  readonly text: string;
+  readonly sha: string;
+}
+
+/** A script of this text. */
+export function script(text: string): Script {
+  return { text, sha: createHash('sha1').update(text).digest('hex') };
+}
+
+/**
+ * One connection to Redis, which is made again for ever. While it is not there commands are refused at once; one that is not
+ * answered in time is rejected, and may have taken effect.
+ */
+export class Connection {
+  readonly #options: ConnectionOptions;
+  #client: Client;
+  #readies = 0;
+  #isClosed = false;
+
+  private constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.#client = this.#make();
+  }
+
+  /** Connects. Rejects with a StoreError when that fails the first time. */
+  static async open(options: ConnectionOptions): Promise<Connection> {
+    const connection = new Connection(options);
+    try {
+      await connection.#within(connection.#client.connect(), CONNECT_TIMEOUT_MS + COMMAND_TIMEOUT_MS);
+    } catch (error) {
+      connection.close();
+      throw explainRedis(error, options.name);
+    }
+    return connection;
+  }
+
+  /** The answer to a command. Rejects with a StoreError. */
+  command(args: readonly string[]): Promise<unknown> {
+    return this.#ask((client) => client.sendCommand([...args]));
+  }
+
+  /** Makes sure that the connection lives; one that does not answer is replaced. */
+  async ping(): Promise<void> {
+    await this.#ask((client) => client.ping());
+  }
+
+  async #ask(question: (client: Client) => Promise<unknown>): Promise<unknown> {
+    const client = this.#client;
+    try {
+      return await this.#within(question(client), COMMAND_TIMEOUT_MS);
+    } catch (error) {
+      if (error === TIMED_OUT) this.#replace(client);
+      if (isScriptMissing(error)) throw error;
+      throw explainRedis(error, this.#options.name);
+    }
+  }
+
+  /** The answer of a script; `keys` and `args` are its KEYS and ARGV. Rejects with a StoreError. */
+  async run({ text, sha }: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+    const rest = [String(keys.length), ...keys, ...args];
+    try {
+      return await this.command(['EVALSHA', sha, ...rest]);
+    } catch (error) {
+      if (!isScriptMissing(error)) throw error;
+      return await this.command(['EVAL', text, ...rest]);
+    }
+  }
+
+  /** Ends it. Commands that are under way are rejected. */
+  close(): void {
+    this.#isClosed = true;
+    discard(this.#client);
+  }
+
+  #make(): Client {
+    const { url, random, onReady, onReconnected } = this.#options;
+    let failures = 0;
+    const client = newClient(url, (_, cause) => {
+      // Whoever opens it learns why it cannot be.
+      if (this.#readies === 0) return cause;
+      const ceiling = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures++, 10));
+      return Math.ceil(random() * ceiling);
+    });
+    // Each failure reaches whoever waits for an answer, or shows in the next command.
+    client.on('error', () => undefined);
+    client.on('ready', () => {
+      if (this.#isClosed || client !== this.#client) return;
+      failures = 0;
+      onReady?.(client);
+      if (this.#readies++ > 0) onReconnected?.();
+    });
+    return client;
+  }
+
+  /** A connection that does not answer may be dead without a word: another takes its place. */
+  #replace(client: Client): void {
+    if (this.#isClosed || client !== this.#client) return;
+    this.#client = this.#make();
+    discard(client);
+    this.#client.connect().catch(() => undefined);
+  }
+
+  async #within<T>(answer: Promise<T>, ms: number): Promise<T> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const timer = this.#options.clock.schedule(ms, () => reject(TIMED_OUT));
+    answer.catch(() => undefined);
+    try {
+      return await Promise.race([answer, promise]);
+    } finally {
+      timer.cancel();
+    }
+  }
+}
+
+const TIMED_OUT = new StoreError('no answer in time');
+
+function newClient(url: string, pause: (retries: number, cause: Error) => number | Error) {
+  return createClient({
+    url,
+    name: 'lingpai',
+    RESP: 2,
+    disableOfflineQueue: true,
+    maintNotifications: 'disabled',
+    socket: { connectTimeout: CONNECT_TIMEOUT_MS, reconnectStrategy: pause, keepAlive: true },
+  });
+}
+
+function discard(client: Client): void {
+  try {
+    client.destroy();
+  } catch {
+    // It was not open.
+  }
+}
+
+function isScriptMissing(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT');
+}

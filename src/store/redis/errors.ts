@@ -1,0 +1,47 @@
+import { StoreError } from '../errors.ts';
+
+/** What Redis' and the network's codes mean to an operator. */
+const IN_WORDS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'refuses connections: nothing listens there. Start Redis, or correct store.url',
+  ENOTFOUND: 'cannot be found: the host name is unknown. Correct store.url',
+  EAI_AGAIN: 'cannot be found: the host name cannot be looked up now. Look at the name service',
+  EHOSTUNREACH: 'cannot be reached. Look at the network',
+  ENETUNREACH: 'cannot be reached. Look at the network',
+  ECONNRESET: 'closed the connection. Look at its log; with TLS write "rediss://"',
+  EPIPE: 'closed the connection. Look at its log',
+  ClientOfflineError: 'cannot be reached: the connection is lost and is being made again',
+  SocketClosedUnexpectedlyError: 'closed the connection. Look at its log; with TLS write "rediss://"',
+  ConnectionTimeoutError: 'cannot be reached in time. Look at the network',
+  DisconnectsClientError: 'was too slow: the connection was given up and is being made again',
+  NOAUTH: 'wants a password. Write redis://:PASSWORD@HOST in store.url',
+  WRONGPASS: 'does not accept the user or the password. Correct store.url',
+  NOPERM:
+    'does not allow this user what Lingpai needs. Give it the commands @scripting, @hash, @sortedset, @string, @set, @pubsub and info on its keys',
+  READONLY: 'is a replica, which cannot be written. Name the primary in store.url',
+  MISCONF: 'cannot write its own data to disk, and so takes none. Look at its log',
+  OOM: 'is out of memory (maxmemory). Give it more, with maxmemory-policy noeviction',
+  LOADING: 'is still loading its data. Try again when it is done',
+  BUSY: 'is busy with a script of another program',
+  WRONGTYPE: 'has keys of another program under this prefix. Choose another one: store.url ?prefix=NAME',
+};
+
+/** What went wrong with this server, as a StoreError. Redis' own words may quote what it was given, so only its code is kept. */
+export function explainRedis(error: unknown, name: string): StoreError {
+  const code = codeOf(error);
+  if (error instanceof StoreError && code === '') {
+    return error.message.startsWith(name) ? error : new StoreError(`${name}: ${error.message}`);
+  }
+  return new StoreError(`${name} ${IN_WORDS[code] ?? 'cannot be used as a store'} (${code || 'unknown error'}).`);
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error) || error instanceof StoreError) return '';
+  if ('code' in error && typeof error.code === 'string') return error.code;
+  if ('originalError' in error) return codeOf(error.originalError);
+  // An AggregateError of all the addresses of a name.
+  if (error instanceof AggregateError) return codeOf(error.errors[0]);
+  // Redis' errors begin with their code; errors of scripts wrap it.
+  const [, wrapped] =
+    /\b(NOAUTH|WRONGPASS|NOPERM|READONLY|MISCONF|OOM|LOADING|BUSY|WRONGTYPE)\b/.exec(error.message) ?? [];
+  return wrapped ?? error.constructor.name;
+}

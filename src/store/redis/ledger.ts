@@ -1,0 +1,160 @@
+import type {
+  Begun,
+  DrawnPermit,
+  Ledger,
+  NewPermit,
+  NewSend,
+  PermitKind,
+  PermitTally,
+  PermitWish,
+  Settlement,
+} from '../../core/messages/ports.ts';
+import { StoreError } from '../errors.ts';
+import { decodeOutcome, encodeOutcome } from '../outcome.ts';
+import type { Connection } from './connection.ts';
+import { BEGIN, COUNT, DEPOSIT, PURGE_KEYS, PURGE_PERMITS, RECOVER, REDRAW, SETTLE } from './ledger-scripts.ts';
+
+const DAY_MS = 86_400_000;
+/** Asia/Shanghai is UTC+8 all year. */
+const SHANGHAI_MS = 8 * 3_600_000;
+/** A script keeps everyone else waiting: this much is done in one. */
+const STEP = 500;
+
+/** The ledger in Redis: each call is one script, but for long ones, which are several. */
+export class RedisLedger implements Ledger {
+  readonly #connection: Connection;
+  readonly #name: string;
+  readonly #prefix: string;
+
+  /** `name` is what errors call the store. */
+  constructor({ connection, name, prefix }: { connection: Connection; name: string; prefix: string }) {
+    this.#connection = connection;
+    this.#name = name;
+    this.#prefix = prefix;
+  }
+
+  async begin(send: NewSend): Promise<Begun> {
+    const { sendId, owner, appId, key, digest, now, keyExpireTime, quota, permit } = send;
+    const about = [sendId, owner, appId, key, digest, now, keyExpireTime, quota.day, quota.limit];
+    const [kind, ...rest] = (await this.#run(BEGIN, [...about, ...wishOf(permit)])) as string[];
+    switch (kind) {
+      case 'begun':
+        return { kind, permit: drawn(rest) };
+      case 'settled':
+        return { kind, outcome: decodeOutcome(rest[0] ?? '', this.#name) };
+      case 'unsettled': {
+        const [id = '', open = '', start, ...drawnFields] = rest;
+        return { kind, sendId: id, owner: open, startTime: Number(start), permit: drawn(drawnFields) };
+      }
+      case 'id_reused':
+        throw new StoreError(`${this.#name}: the id of a message is taken.`);
+      default:
+        return { kind: kind as 'key_reused' | 'over_quota' | 'no_permit' };
+    }
+  }
+
+  async redraw(sendId: string, wish: PermitWish, now: number): Promise<DrawnPermit | null> {
+    return drawn((await this.#run(REDRAW, [sendId, ...wishOf(wish), now])) as string[]);
+  }
+
+  async settle(sendId: string, { outcome, permit, now }: Settlement): Promise<void> {
+    await this.#run(SETTLE, [sendId, outcome.kind === 'freed' ? '' : encodeOutcome(outcome), permit, now]);
+  }
+
+  async deposit(appId: string, permits: readonly NewPermit[]): Promise<{ deposited: number; duplicates: number }> {
+    if (!permits.every(({ collectTime, expireTime }) => Number.isFinite(collectTime + (expireTime ?? 0)))) {
+      throw new StoreError(`${this.#name}: a permit has a time that is no number.`);
+    }
+    let deposited = 0;
+    for (let from = 0; from < permits.length; from += STEP) {
+      const fields = permits.slice(from, from + STEP).flatMap(permitFields);
+      deposited += Number(await this.#run(DEPOSIT, [appId, ...fields]));
+    }
+    return { deposited, duplicates: permits.length - deposited };
+  }
+
+  async count(appId: string, toUser: string | undefined, now: number): Promise<readonly PermitTally[]> {
+    const tallies = new Map<
+      string,
+      { kind: PermitKind; expireDay: number | null; permits: number; messages: number }
+    >();
+    const index = toUser === undefined ? appId : `${appId}:${toUser}`;
+    for (let from = 0; ; from += STEP) {
+      const [looked, found] = (await this.#run(COUNT, [index, now, from, STEP])) as [string, string[]];
+      for (let i = 0; i < found.length; i += 3) {
+        const [kind, expire, messages] = found.slice(i, i + 3) as [PermitKind, string, string];
+        const expireDay = expire === '' ? null : Math.floor((Number(expire) + SHANGHAI_MS) / DAY_MS);
+        const name = `${kind} ${expireDay}`;
+        const tally = tallies.get(name) ?? { kind, expireDay, permits: 0, messages: 0 };
+        tallies.set(name, tally);
+        tally.permits++;
+        tally.messages += Number(messages);
+      }
+      if (Number(looked) < STEP) break;
+    }
+    const order = (tally: PermitTally) => tally.expireDay ?? Number.NEGATIVE_INFINITY;
+    return [...tallies.values()].toSorted((a, b) =>
+      a.kind === b.kind ? order(a) - order(b) : a.kind < b.kind ? -1 : 1,
+    );
+  }
+
+  async recover(now: number, owner: string): Promise<number> {
+    return await this.#inSteps(async () => Number(await this.#run(RECOVER, [owner, now, STEP])));
+  }
+
+  async purge(now: number): Promise<{ keys: number; permits: number }> {
+    const keys = await this.#inSteps(async () => Number(await this.#run(PURGE_KEYS, [now, STEP])));
+    let permits = 0;
+    for (let kept = 0; ; ) {
+      const [looked = 0, forgotten = 0] = (await this.#run(PURGE_PERMITS, [now, kept, STEP])) as number[];
+      permits += forgotten;
+      kept += looked - forgotten;
+      if (looked < STEP) break;
+    }
+    await this.#purgeQuota(Math.floor(now / DAY_MS) - 2);
+    return { keys, permits };
+  }
+
+  /** Forgets days that have certainly ended, wherever in the day they begin. */
+  async #purgeQuota(before: number): Promise<void> {
+    const quota = `${this.#prefix}quota`;
+    const days = (await this.#connection.command(['HKEYS', quota])) as string[];
+    const over = days.filter((day) => Number.parseInt(day, 10) < before);
+    if (over.length > 0) await this.#connection.command(['HDEL', quota, ...over]);
+  }
+
+  async #inSteps(step: () => Promise<number>): Promise<number> {
+    for (let sum = 0; ; ) {
+      const done = await step();
+      sum += done;
+      if (done < STEP) return sum;
+    }
+  }
+
+  #run(script: typeof BEGIN, args: readonly (string | number)[]): Promise<unknown> {
+    return this.#connection.run(script, [this.#prefix], args.map(String));
+  }
+}
+
+function wishOf(wish: PermitWish): [string, string, string] {
+  switch (wish.kind) {
+    case 'none':
+      return ['none', '', ''];
+    case 'named':
+      return ['named', wish.value, ''];
+    case 'form':
+      return ['form', wish.toUser, ''];
+    case 'consent':
+      return ['consent', wish.toUser, wish.templateId];
+  }
+}
+
+function permitFields({ kind, value, toUser, templateId, collectTime, expireTime, uses }: NewPermit): string[] {
+  return [kind, value, toUser, templateId, String(collectTime), String(expireTime ?? ''), String(uses)];
+}
+
+function drawn([kind = '', value = '', doubtful]: readonly string[]): DrawnPermit | null {
+  if (kind === '') return null;
+  const permit = { kind: kind as PermitKind, value };
+  return doubtful === '1' ? { ...permit, doubtful: true } : permit;
+}

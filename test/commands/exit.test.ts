@@ -1,0 +1,41 @@
+import { EventEmitter } from 'node:events';
+import { expect, it } from 'vitest';
+import { type SignalledProcess, untilSignal } from '../../src/commands/exit.ts';
+import { FakeClock } from '../support/clock.ts';
+
+/** A process that notes what it says and does. */
+class FakeProcess extends EventEmitter implements SignalledProcess {
+  readonly did: string[] = [];
+  readonly stderr = { write: (text: string) => this.did.push(text) };
+  exit = (code: number) => this.did.push(`exit ${code}`);
+}
+
+function signalled(stop: () => Promise<void>) {
+  const clock = new FakeClock();
+  const process = new FakeProcess();
+  return { clock, process, ended: untilSignal(stop, { clock, process }) };
+}
+
+it('stops once at a signal that npm passes on as well', async () => {
+  let stops = 0;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { clock, process, ended } = signalled(() => {
+    stops++;
+    return promise;
+  });
+  process.emit('SIGINT');
+  await clock.advance(499);
+  process.emit('SIGINT');
+  expect({ stops, did: process.did }).toEqual({ stops: 1, did: [] });
+  resolve();
+  await ended;
+  expect([process.listenerCount('SIGINT'), process.listenerCount('SIGTERM')]).toEqual([0, 0]);
+});
+
+it('ends at once at a second signal, and says so', async () => {
+  const { clock, process } = signalled(() => new Promise(() => undefined));
+  process.emit('SIGTERM');
+  await clock.advance(500);
+  process.emit('SIGINT');
+  expect(process.did).toEqual([expect.stringContaining('ending at once'), 'exit 1']);
+});

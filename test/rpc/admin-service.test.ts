@@ -1,0 +1,244 @@
+import { create, toJsonString } from '@bufbuild/protobuf';
+import { createHandlerContext } from '@connectrpc/connect';
+import { describe, expect, it } from 'vitest';
+import type { ClusterStatus } from '../../src/core/cluster/status.ts';
+import { appNotFoundError } from '../../src/core/errors.ts';
+import type { TokenState } from '../../src/core/state.ts';
+import {
+  AdminService,
+  AppTokenStatus,
+  GetStatusRequestSchema,
+  type GetStatusResponse,
+  GetStatusResponseSchema,
+  IntentKind,
+} from '../../src/gen/lingpai/v1/admin_pb.js';
+import { type AdminBroker, adminService } from '../../src/rpc/admin-service.ts';
+import { FakeClock } from '../support/clock.ts';
+import { Replicas } from '../support/replicas.ts';
+import { SECOND, World } from '../support/world.ts';
+
+const NOW = Date.UTC(2026, 0, 15);
+
+function stateOf(appId: string, more: Partial<TokenState> = {}): TokenState {
+  return {
+    appId,
+    generation: 1_768_000_000_123,
+    current: { value: 'T0KEN', id: 'abcdef', issueTime: NOW, expireTime: NOW + 7_200_000 },
+    previous: { value: '0LD', id: '123456', issueTime: NOW, expireTime: NOW + 1 },
+    status: 'FRESH',
+    statusReason: '',
+    nextRefreshTime: NOW + 3_600_000.5,
+    answeredAt: 0,
+    ...more,
+  };
+}
+
+/** A broker of which everything is known. */
+function fixed(states: readonly TokenState[], cluster?: ClusterStatus): AdminBroker {
+  return {
+    states: () => states,
+    cluster: () => cluster,
+    requireApp: (appId) => {
+      if (!states.some((state) => state.appId === appId)) throw appNotFoundError(appId);
+    },
+  };
+}
+
+async function statusOf(
+  broker: AdminBroker,
+  request: { appIds?: string[]; pageToken?: string } = {},
+  clock = new FakeClock(NOW),
+): Promise<GetStatusResponse> {
+  const method = AdminService.method.getStatus;
+  const context = createHandlerContext({
+    service: AdminService,
+    method,
+    protocolName: 'grpc',
+    requestMethod: 'POST',
+    url: 'http://h/',
+  });
+  const answer = await adminService({ broker, clock }).getStatus(create(GetStatusRequestSchema, request), context);
+  return create(GetStatusResponseSchema, answer);
+}
+
+const json = (response: GetStatusResponse) => JSON.parse(toJsonString(GetStatusResponseSchema, response));
+
+describe('one process that owns its store', () => {
+  it('tells of each app, and of no cluster', async () => {
+    const world = await World.started({ apps: { wxs: 'stable', wxc: 'classic' } });
+    const status = await statusOf(world.broker, {}, world.clock);
+    expect(status.cluster).toBeUndefined();
+    expect(status.apps.map(({ appId }) => appId)).toEqual(['wxc', 'wxs']);
+    const { current, generation } = world.state();
+    expect(status.apps[0]).toMatchObject({
+      generation: BigInt(generation),
+      tokenId: current?.id,
+      status: AppTokenStatus.FRESH,
+      statusReason: '',
+    });
+    expect(status.apps[0]?.share).toBeUndefined();
+    await world.broker.stop();
+  });
+
+  it('gives times where there are some, by its clock', async () => {
+    const pending = stateOf('wx2', { current: null, status: 'PENDING', nextRefreshTime: null, statusReason: 'why' });
+    const status = json(await statusOf(fixed([stateOf('wx1'), pending])));
+    expect(status).toEqual({
+      apps: [
+        {
+          appId: 'wx1',
+          generation: '1768000000123',
+          tokenId: 'abcdef',
+          status: 'APP_TOKEN_STATUS_FRESH',
+          expireTime: '2026-01-15T02:00:00Z',
+          nextRefreshTime: '2026-01-15T01:00:00Z',
+        },
+        { appId: 'wx2', generation: '1768000000123', status: 'APP_TOKEN_STATUS_PENDING', statusReason: 'why' },
+      ],
+      serverTime: '2026-01-15T00:00:00Z',
+    });
+  });
+
+  it('P12: tells no token value', async () => {
+    const text = JSON.stringify(json(await statusOf(fixed([stateOf('wx1')]))));
+    expect(text).not.toMatch(/T0KEN|0LD/);
+  });
+});
+
+describe('a replica', () => {
+  it('tells who answers, who lives, and what is shared', async () => {
+    const status = json(
+      await statusOf(
+        fixed([stateOf('wx1'), stateOf('wx2')], {
+          replica: 'r1',
+          storeAvailable: false,
+          storeAgeMs: 12_000.4,
+          replicas: [
+            { replica: 'r1', address: 'h1:7600', self: true, alive: true, silentMs: 0 },
+            { replica: 'r2', address: '', self: false, alive: false, silentMs: 31_500 },
+          ],
+          apps: [
+            {
+              appId: 'wx1',
+              owner: 'r2',
+              epoch: 7,
+              intents: [
+                { replica: 'r2', epoch: 6, ageMs: 190_000, kind: 'open' },
+                { replica: 'r1', epoch: 7, ageMs: 250, kind: 'lease' },
+              ],
+              owedTime: NOW + 180_000,
+              unsaved: true,
+            },
+            { appId: 'gone', owner: 'r1', epoch: 1, intents: [], owedTime: null, unsaved: false },
+          ],
+          lostSets: 3,
+        }),
+      ),
+    );
+    expect(status.cluster).toEqual({
+      replica: 'r1',
+      storeAge: '12s',
+      replicas: [
+        { name: 'r1', address: 'h1:7600', self: true, alive: true, silentFor: '0s' },
+        { name: 'r2', silentFor: '31.500s' },
+      ],
+      lostSets: '3',
+    });
+    expect(status.apps.map(({ appId }: { appId: string }) => appId)).toEqual(['wx1', 'wx2']);
+    expect(status.apps[0].share).toEqual({
+      owner: 'r2',
+      epoch: '7',
+      intents: [
+        { replica: 'r2', epoch: '6', age: '190s', kind: 'INTENT_KIND_OPEN' },
+        { replica: 'r1', epoch: '7', age: '0.250s', kind: 'INTENT_KIND_LEASE' },
+      ],
+      owedTime: '2026-01-15T00:03:00Z',
+      unsaved: true,
+    });
+    expect(status.apps[1].share).toBeUndefined();
+  });
+
+  it('tells of a real circle: all name one owner, and a store that is away grows older', async () => {
+    const replicas = await Replicas.started(2, { apps: { wxc: 'classic', wxs: 'stable' } });
+    const asked = (name: string) => statusOf(replicas.get(name).broker, {}, replicas.clock);
+    const [one, two] = [await asked('r1'), await asked('r2')];
+    expect([one.cluster?.replica, two.cluster?.replica]).toEqual(['r1', 'r2']);
+    expect(one.cluster?.replicas.map(({ name, self, alive }) => [name, self, alive])).toEqual([
+      ['r1', true, true],
+      ['r2', false, true],
+    ]);
+    const shared = ({ apps }: GetStatusResponse) => apps.map(({ tokenId, share }) => [tokenId, share?.owner]);
+    expect(shared(one)).toEqual(shared(two));
+    expect(one.apps[0]?.share).toMatchObject({ epoch: 1n, intents: [], unsaved: false });
+    replicas.get('r1').connection.way.state = 'cut';
+    await replicas.clock.advance(30 * SECOND);
+    const { cluster } = await asked('r1');
+    expect(cluster?.storeAvailable).toBe(false);
+    expect(Number(cluster?.storeAge?.seconds)).toBeGreaterThanOrEqual(28);
+    // The other has heard nothing of it for more than a lease.
+    const seen = (await asked('r2')).cluster?.replicas.find(({ name }) => name === 'r1');
+    expect(seen?.alive).toBe(false);
+    expect(Number(seen?.silentFor?.seconds)).toBeGreaterThanOrEqual(15);
+  });
+
+  it('tells of a mint that is under way, and of one of which nobody knows what became', async () => {
+    const replicas = await Replicas.started(2);
+    const { broker, line } = replicas.get('r1');
+    line.hold = 'lost';
+    broker.forceRefresh('wxc', undefined).catch(() => undefined);
+    await replicas.clock.advance(2 * SECOND);
+    const intentOf = async (name: string) => {
+      const [app] = (await statusOf(replicas.get(name).broker, {}, replicas.clock)).apps;
+      const [intent] = app?.share?.intents ?? [];
+      return [intent?.replica, intent?.kind, intent?.age?.seconds];
+    };
+    const lease = ['r1', IntentKind.LEASE, 2n];
+    expect([await intentOf('r1'), await intentOf('r2')]).toEqual([lease, lease]);
+    await replicas.clock.advance(5 * SECOND);
+    const open = ['r1', IntentKind.OPEN, 7n];
+    expect([await intentOf('r1'), await intentOf('r2')]).toEqual([open, open]);
+  });
+});
+
+describe('which apps', () => {
+  const many = Array.from({ length: 1_203 }, (_, i) => stateOf(`wx${String(i).padStart(5, '0')}`));
+
+  it('those that are named, each once', async () => {
+    const { apps, nextPageToken } = await statusOf(fixed(many), { appIds: ['wx00007', 'wx00003', 'wx00007'] });
+    expect(apps.map(({ appId }) => appId)).toEqual(['wx00003', 'wx00007']);
+    expect(nextPageToken).toBe('');
+  });
+
+  it('all of them in pages, whatever their order', async () => {
+    const broker = fixed(many.toReversed());
+    const seen: string[] = [];
+    const sizes: number[] = [];
+    let pageToken = '';
+    do {
+      const page = await statusOf(broker, { pageToken });
+      seen.push(...page.apps.map(({ appId }) => appId));
+      sizes.push(page.apps.length);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
+    expect(sizes).toEqual([500, 500, 203]);
+    expect(seen).toEqual(many.map(({ appId }) => appId));
+  });
+
+  it('a page is the last where nothing follows', async () => {
+    expect((await statusOf(fixed(many.slice(0, 500)))).nextPageToken).toBe('');
+  });
+
+  it('an unknown one is APP_NOT_FOUND, a bad request INVALID_REQUEST', async () => {
+    const broker = fixed(many);
+    await expect(statusOf(broker, { appIds: ['wx00001', 'nobody'] })).rejects.toMatchObject({
+      reason: 'APP_NOT_FOUND',
+    });
+    for (const request of [
+      { appIds: ['no id'] },
+      { appIds: many.slice(0, 501).map(({ appId }) => appId) },
+      { pageToken: '?' },
+      { appIds: ['wx00001'], pageToken: 'wx00001' },
+    ])
+      await expect(statusOf(broker, request)).rejects.toMatchObject({ reason: 'INVALID_REQUEST' });
+  });
+});

@@ -1,0 +1,278 @@
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { NOTHING_SHARED } from '../../src/core/cluster/convergence.ts';
+import type { Ledger } from '../../src/core/messages/ports.ts';
+import type { StoredApp } from '../../src/core/ports.ts';
+import { systemClock } from '../../src/ops/clock.ts';
+import { copyStore, join, ownable, type Side, shareable } from '../../src/store/copy.ts';
+import { openDatabase, openMemory } from '../../src/store/database.ts';
+import { openStore, parseStoreUrl, storeIn } from '../../src/store/open.ts';
+import { FakeClock } from '../support/clock.ts';
+import { RedisServer } from '../support/redis.ts';
+import {
+  CONSENT,
+  consent,
+  DAY,
+  FORM,
+  form,
+  NOW,
+  OPENID,
+  payment,
+  REFUSED,
+  SENT,
+  send,
+  settlement,
+  UNKNOWN,
+} from './ledger-support.ts';
+import { newPath, record, token } from './support.ts';
+
+const server = await RedisServer.start();
+afterAll(() => server[Symbol.asyncDispose]());
+let prefixes = 0;
+
+const OPEN = {
+  memory: async () => storeIn(openMemory(), 'memory:'),
+  sqlite: async () => {
+    const path = newPath();
+    return storeIn(openDatabase(path), path);
+  },
+  redis: async () => {
+    const url = parseStoreUrl(server.url(`?prefix=c${++prefixes}:`));
+    if ('error' in url) throw new Error(url.error);
+    return await openStore(url, {
+      clock: systemClock,
+      random: Math.random,
+      onDamage: (error) => expect.fail(error.message),
+    });
+  },
+};
+type Kind = keyof typeof OPEN;
+
+async function side(kind: Kind): Promise<Side> {
+  const opened = await OPEN[kind]();
+  onTestFinished(() => opened.store.close());
+  return { name: `the ${kind} store`, opened };
+}
+
+const copy = (from: Side, to: Side, force = false) => copyStore(from, to, { force, clock: systemClock });
+
+const APPS = [record(), record({ appId: 'wx0002', issuer: 'classic', previous: token('before'), openMints: 0 })];
+const KEYS = ['sent', 'refused', 'unknown', 'begun', 'spent'];
+
+/** A store in which something of each kind has happened; its process has died. */
+async function fill({ opened: { store, ledger } }: Side): Promise<void> {
+  for (const app of APPS) await store.save(app);
+  const later = (i: number) => ({ collectTime: NOW - 1_000_000 + i, expireTime: NOW + 5 * DAY + i });
+  await ledger.deposit('wx1', [
+    ...Array.from({ length: 700 }, (_, i) => form(`f${i}`, { ...later(i), toUser: i < 12 ? OPENID : `other-${i}` })),
+    payment('p1', { ...later(800), toUser: 'payer: with colons' }),
+    consent('c1'),
+    consent('c2', { collectTime: NOW - 1 }),
+  ]);
+  const one = async (key: string, ends?: () => ReturnType<typeof settlement>, permit: object = FORM) => {
+    const begun = send({ sendId: `id of ${key || Math.random()}`, key, permit: permit as typeof FORM });
+    await ledger.begin(begun);
+    if (ends) await ledger.settle(begun.sendId, ends());
+  };
+  await one('sent', () => settlement(SENT));
+  await one('refused', () => settlement(REFUSED));
+  await one('unknown', () => settlement(UNKNOWN, 'held'));
+  await one('begun');
+  await one('spent', () => settlement(SENT), { kind: 'named', value: 'p1' });
+  await one(''); // nobody has a key to it
+  await one('note', () => settlement(UNKNOWN, 'returned'), { kind: 'named', value: 'noted' });
+  await one('consented', () => settlement(SENT), CONSENT);
+  await ledger.begin(send({ key: 'other app', appId: 'wx2' }));
+}
+
+/** What a ledger answers from now on. */
+async function answers(ledger: Ledger): Promise<unknown[]> {
+  const said: unknown[] = [];
+  for (const key of KEYS) said.push(await ledger.begin(send({ key, permit: FORM })));
+  for (const key of KEYS) said.push((await ledger.begin(send({ key, digest: 'another' }))).kind);
+  for (const user of [undefined, OPENID, 'payer: with colons']) said.push(await ledger.count('wx1', user, NOW));
+  for (const permit of [form('f0'), form('noted'), payment('p1')]) said.push(await ledger.deposit('wx1', [permit]));
+  for (const limit of [8, 9, 10]) said.push((await ledger.begin(send({ quota: { day: 20_468, limit } }))).kind);
+  for (let i = 0; i < 12; i++) said.push(await ledger.begin(send({ permit: FORM })));
+  for (const permit of [CONSENT, CONSENT]) said.push(await ledger.begin(send({ permit })));
+  // What was held is returned when its fate is known.
+  await ledger.settle('id of unknown', settlement({ kind: 'freed' }));
+  said.push(await ledger.begin(send({ permit: FORM })));
+  said.push((await ledger.purge(NOW + 2 * DAY)).keys);
+  return said;
+}
+
+describe.each<[Kind, Kind]>([
+  ['memory', 'sqlite'],
+  ['sqlite', 'sqlite'],
+  ['sqlite', 'redis'],
+  ['redis', 'sqlite'],
+  ['redis', 'redis'],
+])('a copy from %s to %s', (a, b) => {
+  test('answers as the original does after a restart', async () => {
+    const [from, to] = [await side(a), await side(b)];
+    await fill(from);
+    const copied = await copy(from, to);
+    expect(copied.apps).toEqual({ found: 2, copied: 2 });
+    expect(copied.permits.copied).toBe(704);
+    expect(copied.keys.copied).toBe(8);
+    expect(copied.counts).toEqual({ found: 2, copied: 2 });
+    const byId = (apps: readonly StoredApp[]) => apps.toSorted((x, y) => (x.appId < y.appId ? -1 : 1));
+    expect(byId(await to.opened.store.load())).toEqual(byId(APPS));
+    await from.opened.ledger.recover(NOW, '');
+    expect(await answers(to.opened.ledger)).toEqual(await answers(from.opened.ledger));
+  });
+
+  test('can be made again, and changes nothing then', async () => {
+    const [from, to, once] = [await side(a), await side(b), await side(b)];
+    await fill(from);
+    await copy(from, to);
+    await copy(from, once);
+    const again = await copy(from, to, true);
+    for (const { copied } of Object.values(again)) expect(copied).toBe(0);
+    expect(await answers(to.opened.ledger)).toEqual(await answers(once.opened.ledger));
+  });
+
+  test('undoes nothing that happened on either side since the last', async () => {
+    const [from, to] = [await side(a), await side(b)];
+    await fill(from);
+    const here = from.opened.ledger;
+    await here.deposit('wx1', [payment('p2', { toUser: 'two' })]);
+    await here.begin(send({ sendId: 'id of paid', key: 'paid', permit: { kind: 'named', value: 'p2' } }));
+    await here.settle('id of paid', settlement(UNKNOWN, 'held'));
+    await copy(from, to);
+    await here.settle('id of paid', settlement(SENT));
+    await here.settle('id of unknown', settlement(SENT));
+    await here.begin(send({ sendId: 'new', key: 'new', permit: { kind: 'named', value: 'f700' } }));
+    await here.settle('new', settlement(SENT));
+    const there = to.opened.ledger;
+    await there.begin(send({ sendId: 'theirs', permit: { kind: 'named', value: 'f11' } }));
+    await there.settle('theirs', settlement(SENT));
+    await there.settle('id of begun', settlement(REFUSED, 'spent'));
+    await copy(from, to, true);
+    const key = async (key: string) => await there.begin(send({ key }));
+    expect(await key('unknown')).toEqual({ kind: 'settled', outcome: SENT });
+    expect(await key('new')).toEqual({ kind: 'settled', outcome: SENT });
+    expect(await key('begun')).toEqual({ kind: 'settled', outcome: REFUSED });
+    expect(await there.count('wx1', 'two', NOW)).toMatchObject([{ messages: 2 }]);
+    // Of the user's 12 forms four messages used one each: one before the copies, one known here, two there.
+    const left = await there.count('wx1', OPENID, NOW);
+    expect(left.find(({ kind }) => kind === 'form_id')?.messages).toBe(12 - 4);
+    expect(await there.begin(send({ permit: { kind: 'named', value: 'f11' } }))).toMatchObject({ permit: null });
+  });
+
+  test('refuses a store that has apps, unless told to, and never lowers a generation', async () => {
+    const [from, to] = [await side(a), await side(b)];
+    const { generation } = record();
+    await from.opened.store.save(record({ budget: { day: 20_468, mints: 9, forced: 0 } }));
+    await from.opened.store.save(record({ appId: 'wx0002', generation: generation + 1, current: token('newer') }));
+    await to.opened.store.save(record({ generation: generation + 7, current: token('newest') }));
+    await to.opened.store.save(record({ appId: 'wx0002' }));
+    await expect(copy(from, to)).rejects.toThrow(/has 2 apps already.*--force/);
+    const before = new Map((await to.opened.store.load()).map((app) => [app.appId, app]));
+    expect(before.get('wx0002')?.generation).toBe(generation);
+    await copy(from, to, true);
+    const after = new Map((await to.opened.store.load()).map((app) => [app.appId, app]));
+    expect(after.get('wx0001')).toMatchObject({
+      generation: generation + 7,
+      current: { value: 'newest' },
+      budget: { mints: 9, forced: 1 },
+    });
+    expect(after.get('wx0002')).toMatchObject({ generation: generation + 1, current: { value: 'newer' } });
+  });
+
+  test('that is broken off leaves no apps, and is made whole by another', async () => {
+    const [from, to] = [await side(a), await side(b)];
+    await fill(from);
+    let calls = 0;
+    const { rows } = to.opened;
+    const failing = {
+      dump: () => rows.dump(),
+      users: () => rows.users(),
+      restore: async (some: Parameters<typeof rows.restore>[0]) => {
+        if (++calls > 2) throw new Error('broken off');
+        return await rows.restore(some);
+      },
+    };
+    await expect(copy(from, { ...to, opened: { ...to.opened, rows: failing } })).rejects.toThrow('broken off');
+    expect(await to.opened.store.load()).toEqual([]);
+    await copy(from, to);
+    await from.opened.ledger.recover(NOW, '');
+    expect(await answers(to.opened.ledger)).toEqual(await answers(from.opened.ledger));
+  });
+});
+
+describe('a store that is in use', () => {
+  test.each([
+    [{ r1: 'beat 1' }, { r1: 'beat 2' }, 'is in use by r1'],
+    [{ r1: 'beat 1' }, { r1: 'beat 1', r2: 'beat 1' }, 'is in use by r2'],
+    [{ r1: 'beat 1' }, { r1: 'beat 1' }, undefined],
+    [{ r1: 'beat 1' }, {}, undefined],
+  ])('%j, then %j: %s', async (before, after, words) => {
+    const [from, to] = [await side('memory'), await side('memory')];
+    const clock = new FakeClock();
+    let seen: Record<string, string> = before;
+    const { rows } = to.opened;
+    const users = async () => new Map(Object.entries(seen));
+    const watched = { dump: () => rows.dump(), restore: (some: []) => rows.restore(some), users };
+    const copied = copyStore(from, { ...to, opened: { ...to.opened, rows: watched } }, { force: false, clock });
+    const ended = words ? expect(copied).rejects.toThrow(words) : expect(copied).resolves.toBeDefined();
+    await clock.advance(4_999);
+    seen = after as Record<string, string>;
+    await clock.advance(1);
+    await ended;
+  });
+
+  test('Redis tells who was there last', async () => {
+    const { opened } = await side('redis');
+    await opened.shared?.poll({ replica: 'r1', beat: 1, address: 'h:1' }, 0);
+    const [before] = [await opened.rows.users()];
+    await opened.shared?.poll({ replica: 'r1', beat: 2, address: 'h:1' }, 0);
+    expect([...before.keys()]).toEqual(['r1']);
+    expect((await opened.rows.users()).get('r1')).not.toBe(before.get('r1'));
+  });
+});
+
+describe('records', () => {
+  test('mints of unknown fate become intents among replicas, and the other way round', () => {
+    expect(shareable(record())).toEqual(record());
+    const shared = shareable(record({ openMints: 2, lastMintTime: 5 }));
+    const intent = { replica: '', time: 5, lost: true };
+    expect(shared).toEqual(
+      record({
+        openMints: 2,
+        lastMintTime: 5,
+        shared: {
+          ...NOTHING_SHARED,
+          epoch: 2,
+          intents: [
+            { ...intent, epoch: 1 },
+            { ...intent, epoch: 2 },
+          ],
+        },
+      }),
+    );
+    expect(ownable(shared)).toEqual(record({ openMints: 2, lastMintTime: 5 }));
+  });
+
+  test.each([
+    [{}, 0],
+    [{ debt: { epoch: 1, time: 5 } }, 1],
+    [{ dead: true }, 1],
+    [{ warning: 'why', commitTime: 7 }, 0],
+  ])('%j makes %i open mints where one process owns the store', (part, openMints) => {
+    expect(ownable(record({ shared: { ...NOTHING_SHARED, ...part } }))).toEqual(record({ openMints }));
+  });
+
+  test('of two of one generation the more doubtful stays, and of budgets the later day', () => {
+    const doubtful = record({ openMints: 1, budget: { day: 20_469, mints: 1, forced: 0 } });
+    const joined = { ...doubtful, lastMintTime: record().lastMintTime };
+    expect(join(record(), doubtful)).toEqual(joined);
+    expect(join(doubtful, record())).toEqual(joined);
+  });
+
+  test('epochs go on from the greater', () => {
+    const there = record({ generation: 9, shared: { ...NOTHING_SHARED, epoch: 3 } });
+    const here = record({ generation: 8, shared: { ...NOTHING_SHARED, epoch: 7 } });
+    expect(join(there, here).shared?.epoch).toBe(7);
+  });
+});

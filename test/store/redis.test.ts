@@ -1,0 +1,144 @@
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import type { StoreListener } from '../../src/core/cluster/ports.ts';
+import { systemClock } from '../../src/ops/clock.ts';
+import { StoreError } from '../../src/store/errors.ts';
+import { openStore, parseStoreUrl } from '../../src/store/open.ts';
+import { RedisServer } from '../support/redis.ts';
+import { storeContract } from './contract.ts';
+import { ledgerContract } from './ledger-contract.ts';
+import { FORM, form, NOW, send } from './ledger-support.ts';
+import { sharedStoreContract } from './shared-contract.ts';
+import { record, token } from './support.ts';
+
+const server = await RedisServer.start();
+afterAll(() => server[Symbol.asyncDispose]());
+
+let prefixes = 0;
+
+/** A store under a prefix that nobody else has. */
+async function open(url = server.url(`?prefix=t${++prefixes}:`), damages: Error[] = []) {
+  const parsed = parseStoreUrl(url);
+  if ('error' in parsed) throw new Error(parsed.error);
+  const onDamage = (error: Error) => void damages.push(error);
+  const opened = await openStore(parsed, { clock: systemClock, random: Math.random, onDamage });
+  if (!opened.shared) throw new Error('not shared');
+  return { ...opened, shared: opened.shared };
+}
+
+storeContract('redis', async () => (await open()).store);
+ledgerContract('redis', async () => {
+  const { ledger, store } = await open();
+  return { ledger, close: () => store.close() };
+});
+sharedStoreContract('redis', async () => {
+  const url = server.url(`?prefix=t${++prefixes}:`);
+  return async () => (await open(url)).shared;
+});
+
+const MEMBER = { replica: 'r1', beat: 1, address: '' };
+
+/** Resolves when the listener has been told of a reconnection. */
+function reconnection(listen: (listener: StoreListener) => void): Promise<void> {
+  return new Promise((resolve) => listen({ changed: () => undefined, reconnected: resolve }));
+}
+
+describe('owners of sends', () => {
+  test('a message that its owner is sending names it, until that has died', async () => {
+    const { ledger, store } = await open();
+    onTestFinished(() => store.close());
+    await ledger.deposit('wx1', [form('a'), form('b')]);
+    const mine = send({ key: 'mine', owner: 'r1', permit: FORM });
+    await ledger.begin(mine);
+    await ledger.begin(send({ key: 'theirs', owner: 'r2', permit: FORM }));
+    expect(await ledger.begin(send({ key: 'mine' }))).toMatchObject({ kind: 'unsettled', owner: 'r1' });
+
+    expect(await ledger.recover(NOW, 'r1')).toBe(1);
+    expect(await ledger.begin(send({ key: 'mine' }))).toMatchObject({ kind: 'unsettled', owner: '' });
+    expect(await ledger.begin(send({ key: 'theirs' }))).toMatchObject({ kind: 'unsettled', owner: 'r2' });
+    expect(await ledger.recover(NOW, 'r1')).toBe(0);
+  });
+});
+
+describe('a server that fails', () => {
+  test('is emptied by a restart, and the listener is told', async () => {
+    await using own = await RedisServer.start();
+    const { shared } = await open(own.url());
+    onTestFinished(() => shared.close());
+    const reconnected = reconnection((listener) => shared.listen(listener));
+    await shared.replace(record(), null, '1.a');
+    await own.kill();
+    await expect(shared.poll(MEMBER, 0)).rejects.toBeInstanceOf(StoreError);
+    await own.launch();
+    await reconnected;
+    expect(await shared.poll(MEMBER, 7)).toMatchObject({ position: 0, changed: [] });
+    expect(await shared.replace(record(), null, '1.b')).toEqual({ stored: true });
+  });
+
+  test('that does not answer is given up within a second, and used again when it does', async () => {
+    await using own = await RedisServer.start();
+    const { shared } = await open(own.url());
+    onTestFinished(() => shared.close());
+    const reconnected = reconnection((listener) => shared.listen(listener));
+    own.pause();
+    await expect(shared.poll(MEMBER, 0)).rejects.toThrow(/no answer in time/);
+    await expect(shared.poll(MEMBER, 0)).rejects.toBeInstanceOf(StoreError);
+    own.resume();
+    await reconnected;
+    expect(await shared.poll(MEMBER, 0)).toMatchObject({ members: [MEMBER] });
+  });
+
+  test('that forgets its scripts is told them again', async () => {
+    await using own = await RedisServer.start();
+    const { shared } = await open(own.url());
+    onTestFinished(() => shared.close());
+    await shared.poll(MEMBER, 0);
+    const other = await open(own.url());
+    onTestFinished(() => other.store.close());
+    await own.command('SCRIPT FLUSH');
+    expect(await shared.poll(MEMBER, 0)).toMatchObject({ members: [MEMBER] });
+  });
+});
+
+describe('a server that cannot be used is refused', () => {
+  test.each([
+    ['without its password', ['--requirepass', 'hunter2'], '', /wants a password/],
+    ['with a wrong password', ['--requirepass', 'hunter2'], ':swordfish@', /does not accept the user or the password/],
+    ['as part of a cluster', ['--cluster-enabled', 'yes'], '', /part of a Redis Cluster/],
+    ['as a replica', ['--replicaof', '127.0.0.1 1'], '', /is a replica/],
+  ])('%s', async (_, options, user, words) => {
+    await using own = await RedisServer.start(options);
+    const error = await open(`redis://${user}127.0.0.1:${own.port}`).catch((reason) => reason);
+    expect(error).toBeInstanceOf(StoreError);
+    expect(error.message).toMatch(words);
+    expect(error.message).toContain(`127.0.0.1:${own.port}`);
+    expect(error.message).not.toMatch(/hunter2|swordfish/);
+  });
+
+  test('where nothing listens', async () => {
+    const own = await RedisServer.start();
+    await own[Symbol.asyncDispose]();
+    await expect(open(own.url())).rejects.toThrow(/nothing listens there/);
+  });
+
+  test('and with the right password it is not', async () => {
+    await using own = await RedisServer.start(['--requirepass', 'p@ss']);
+    const { shared } = await open(`redis://:p%40ss@127.0.0.1:${own.port}/1`);
+    onTestFinished(() => shared.close());
+    expect(await shared.poll(MEMBER, 0)).toMatchObject({ members: [MEMBER] });
+  });
+});
+
+test('a record that is no record is left out, told of, and replaced', async () => {
+  const damages: Error[] = [];
+  const url = server.url(`?prefix=t${++prefixes}:`);
+  const { shared, store } = await open(url, damages);
+  onTestFinished(() => store.close());
+  await shared.replace(record({ current: token('secret-token') }), null, '1.a');
+  await server.command(`HSET t${prefixes}:apps wx0001 secret-token`);
+  expect(await shared.poll(MEMBER, 0)).toMatchObject({ changed: [] });
+  expect(damages.map((error) => error.message).join()).toMatch(/record of app wx0001 is damaged/);
+  expect(damages.join()).not.toContain('secret-token');
+  await expect(store.load()).rejects.toThrow(/damaged/);
+  expect(await shared.replace(record(), '1.a', '2.a')).toEqual({ stored: true });
+  expect(await shared.read(['wx0001'])).toEqual([{ app: record(), etag: '2.a' }]);
+});

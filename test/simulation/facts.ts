@@ -80,7 +80,8 @@ export class Facts {
   take(event: Dated): void {
     switch (event.type) {
       case 'condition':
-        return this.#condition(event.at, this.host(event.host), event.what, event.bad);
+        this.#condition(event.at, this.host(event.host), event.what, event.bad);
+        return;
       case 'record':
         if (event.by === null && this.hosts.every(({ bad }) => bad.has('down'))) this.forgottenAt = event.at;
         return;
@@ -184,7 +185,7 @@ export class Facts {
   isSilent(mint: Mint): boolean {
     if (mint.by === 'outside' || mint.at <= this.forgottenAt) return true;
     const { call } = mint;
-    if (!call || call.outcome !== 'lost') return false;
+    if (call?.outcome !== 'lost') return false;
     return this.madeUpFor(call, mint.at) >= 2;
   }
 

@@ -51,49 +51,62 @@ export class Faults {
 
   /** Puts a fault in force, and has it end by itself where it lasts. */
   begin(fault: Fault): void {
-    const { hosts, appIds, server, wechat, storm } = this.#stage;
+    const { hosts, server, wechat, storm } = this.#stage;
     this.#explain(fault);
     switch (fault.kind) {
       case 'pause':
-        return this.#pause(this.#host(fault.host), fault.ms);
+        this.#pause(this.#host(fault.host), fault.ms);
+        break;
       case 'crash':
-        return this.#crash(this.#host(fault.host), fault.ms);
+        this.#crash(this.#host(fault.host), fault.ms);
+        break;
       case 'rolling restart':
-        return this.#roll([...hosts]);
+        this.#roll([...hosts]);
+        break;
       case 'cut from store':
-        return this.#onStoreWires(fault.target, fault.ms, (host) => {
+        this.#onStoreWires(fault.target, fault.ms, (host) => {
           host.storeWire.cut = true;
         });
+        break;
       case 'slow store':
-        return this.#onStoreWires(fault.target, fault.ms, ({ storeWire }) => storeWire.slow([1, fault.latencyMs]));
+        this.#onStoreWires(fault.target, fault.ms, ({ storeWire }) => storeWire.slow([1, fault.latencyMs]));
+        break;
       case 'lossy store':
-        return this.#onStoreWires(fault.target, fault.ms, ({ storeWire }) => {
+        this.#onStoreWires(fault.target, fault.ms, ({ storeWire }) => {
           storeWire.lostRequests = fault.requests;
           storeWire.lostAnswers = fault.answers;
           storeWire.disorderly = true;
         });
+        break;
       case 'deaf':
-        return this.#deafen(this.#host(fault.host), fault.ms);
+        this.#deafen(this.#host(fault.host), fault.ms);
+        break;
       case 'store restart':
-        return this.#restartStore(fault.backMs, fault.ms);
+        this.#restartStore(fault.backMs, fault.ms);
+        break;
       case 'store clock':
         server.setClock(fault.byMs);
-        return this.#stage.note({ type: 'store clock', byMs: fault.byMs });
+        this.#stage.note({ type: 'store clock', byMs: fault.byMs });
+        break;
       case 'wall clock':
-        return this.#host(fault.host).setWallClock(fault.byMs);
+        this.#host(fault.host).setWallClock(fault.byMs);
+        break;
       case 'cut from WeChat':
-        return this.#onWeChatWires(fault.target, fault.ms, (host) => {
+        this.#onWeChatWires(fault.target, fault.ms, (host) => {
           host.wechatWire.cut = true;
         });
+        break;
       case 'slow WeChat':
-        return this.#onWeChatWires(fault.target, fault.ms, ({ wechatWire }) => wechatWire.slow([50, fault.latencyMs]));
+        this.#onWeChatWires(fault.target, fault.ms, ({ wechatWire }) => wechatWire.slow([50, fault.latencyMs]));
+        break;
       case 'lossy WeChat':
-        return this.#onWeChatWires(fault.target, fault.ms, ({ wechatWire }) => {
+        this.#onWeChatWires(fault.target, fault.ms, ({ wechatWire }) => {
           wechatWire.lostAnswers = fault.share;
         });
+        break;
       case 'WeChat busy':
         wechat.server.busy = fault.share;
-        return this.#onWeChatWires(
+        this.#onWeChatWires(
           'all',
           fault.ms,
           () => undefined,
@@ -101,26 +114,30 @@ export class Faults {
             wechat.server.busy = 0;
           },
         );
+        break;
       case 'mint held':
         wechat.mishaps.set(this.#appId(fault.app), { kind: 'held', ms: fault.ms });
-        return;
+        break;
       case 'mint answer lost':
         wechat.mishaps.set(this.#appId(fault.app), { kind: 'answer lost' });
-        return;
+        break;
       case 'ambush': {
         const { step, blow, ms } = fault;
         this.#ambushes.add({ appId: this.#appId(fault.app), step, blow, ms });
-        return;
+        break;
       }
       case 'outside mint':
-        return wechat.server.mintOutside(this.#appId(fault.app));
+        wechat.server.mintOutside(this.#appId(fault.app));
+        break;
       case 'revoked':
-        return wechat.server.revoke(this.#appId(fault.app), fault.which, fault.stuck);
+        wechat.server.revoke(this.#appId(fault.app), fault.which, fault.stuck);
+        break;
       case 'operator':
-        return storm.operator(this.#appId(fault.app), this.#host(fault.host));
+        storm.operator(this.#appId(fault.app), this.#host(fault.host));
+        break;
       case 'storm':
-        appIds.at(0);
-        return storm.rage(this.#appId(fault.app), fault.everyMs, fault.ms);
+        storm.rage(this.#appId(fault.app), fault.everyMs, fault.ms);
+        break;
     }
   }
 
@@ -146,19 +163,24 @@ export class Faults {
   #strike(host: Host, blow: Blow, ms: number): void {
     switch (blow) {
       case 'pause':
-        return this.#pause(host, ms);
+        this.#pause(host, ms);
+        break;
       case 'crash':
-        return this.#crash(host, ms);
+        this.#crash(host, ms);
+        break;
       case 'cut from store':
-        return this.#onStoreWires(host.index, ms, ({ storeWire }) => {
+        this.#onStoreWires(host.index, ms, ({ storeWire }) => {
           storeWire.cut = true;
         });
+        break;
       case 'cut from WeChat':
-        return this.#onWeChatWires(host.index, ms, ({ wechatWire }) => {
+        this.#onWeChatWires(host.index, ms, ({ wechatWire }) => {
           wechatWire.cut = true;
         });
+        break;
       case 'store stops':
-        return this.#restartStore(0, ms);
+        this.#restartStore(0, ms);
+        break;
     }
   }
 

@@ -133,7 +133,10 @@ export class Host {
   /** The process says goodbye, finishes what it is at, and ends. Calls `onEnd` then. */
   drain(onEnd: () => void): void {
     const serving = this.#serving;
-    if (!serving) return onEnd();
+    if (!serving) {
+      onEnd();
+      return;
+    }
     const { life, broker } = serving;
     this.#leave();
     life.deliver(() => {

@@ -50,10 +50,10 @@ export class Storm {
   #call(appId: string, host: Host): void {
     const state = this.#state(appId, host);
     const draw = this.#random();
-    if (!state || draw < 0.3) return this.#get(appId, host, state);
     const old = this.#old.get(appId);
-    if (state.current) this.#old.set(appId, state.current.value);
-    if (draw < 0.5 && state.current) this.#force(appId, host, { kind: 'token', token: state.current.value });
+    if (state?.current) this.#old.set(appId, state.current.value);
+    if (!state || draw < 0.3) this.#get(appId, host, state);
+    else if (draw < 0.5 && state.current) this.#force(appId, host, { kind: 'token', token: state.current.value });
     else if (draw < 0.7 && old !== undefined) this.#force(appId, host, { kind: 'token', token: old });
     else if (draw < 0.98) this.#force(appId, host, { kind: 'generation', generation: state.generation });
     else this.#force(appId, host, undefined);

@@ -44,7 +44,10 @@ export class Subscriber {
     const candidates = preferred?.broker ? [preferred] : this.#hosts.filter((each) => each.broker);
     const host = candidates[Math.floor(this.#random() * candidates.length)];
     const serving = host?.process;
-    if (!host?.broker || !serving) return this.#connectLater(this.#random() * RECONNECT_MS, connection);
+    if (!host?.broker || !serving) {
+      this.#connectLater(this.#random() * RECONNECT_MS, connection);
+      return;
+    }
     let open = false;
     serving.life.deliver(() => {
       if (connection !== this.#connection || host.process !== serving) return;
@@ -72,7 +75,8 @@ export class Subscriber {
     try {
       watch = serving.broker.watch({ appIds: [], known: new Map(this.#known) });
     } catch {
-      return this.#connectLater(RECONNECT_MS * this.#random(), connection); // it is draining
+      this.#connectLater(RECONNECT_MS * this.#random(), connection); // it is draining
+      return;
     }
     this.#at = { host, serving, watch };
     this.#note({ type: 'stream', subscriber: this.#index, host: host.index });

@@ -137,14 +137,24 @@ describe('results', () => {
   });
 
   it('of another content are not gone on from', async () => {
-    await writeFile(path, JSON.stringify(result(1, { file: 'g' })));
-    await expect(readResults(path, file, NOW)).rejects.toThrow(/has changed since/);
-    await expect(readResults(path, file, NOW)).rejects.toBeInstanceOf(Failure);
+    for (const row of [result(1, { file: 'g' }), { run: new Date(NOW).toISOString(), file: 'g' }]) {
+      await writeFile(path, JSON.stringify(row));
+      await expect(readResults(path, file, NOW)).rejects.toThrow(/has changed since/);
+      await expect(readResults(path, file, NOW)).rejects.toBeInstanceOf(Failure);
+    }
+  });
+
+  it('that stand twice count once', async () => {
+    {
+      using results = new ResultsFile(path);
+      for (let i = 0; i < 2; i++) results.add(result(1));
+    }
+    expect(await readResults(path, file, NOW)).toMatchObject({ sent: 1 });
   });
 
   describe('may only be gone on from while the broker knows what was sent', () => {
     const refused = { outcome: 'retry', reason: 'PERMIT_MISSING' } as const;
-    const silent = { outcome: 'retry', reason: 'LEDGER_UNAVAILABLE' } as const;
+    const silent = (reason: string) => ({ outcome: 'retry', reason }) as const;
     const inDoubt = { outcome: 'unknown', reason: 'DELIVERY_UNKNOWN', retry_after_s: 5 } as const;
     const write = (...rows: (number | Result)[]) => {
       using results = new ResultsFile(path);
@@ -159,7 +169,13 @@ describe('results', () => {
       ['a line without a result, of a run that was killed', [24, result(1)]],
       ['one of a run that was killed, whose file was written to since', [24, result(1), 1]],
       ['one of which it was not known', [24, result(1), result(3, inDoubt), 1]],
-      ['one that a later run learned nothing of', [42, result(1), 20, result(3, silent)]],
+      ...['LEDGER_UNAVAILABLE', 'DRAINING', 'APP_NOT_FOUND', 'INTERNAL', ''].map(
+        (reason): [string, (number | Result)[]] => [
+          `one that a later run learned nothing of (${reason})`,
+          [42, result(1), 20, result(3, silent(reason))],
+        ],
+      ),
+      ['one without a result beside one that was sent at last', [24, result(1, refused), 1, result(1)]],
       [
         'one that was not sent, and then may have been by a run that was killed',
         [50, result(1), result(3, refused), 24],

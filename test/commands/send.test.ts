@@ -120,6 +120,8 @@ describe('send --file', () => {
     expect(first.output).toContain('2  INVALID_REQUEST (line 151, 153); e.g. line 151: the line is not JSON');
     expect(first.output).toMatch(/1 {2}DATA_INVALID \(line 154\): /);
     expect(first.output).toContain('303 of 303 (100%)');
+    const [start = ''] = (await readFile(join(place.folder, 'messages.ndjson.results'), 'utf8')).split('\n');
+    expect(Math.abs(Date.now() - Date.parse(JSON.parse(start).run))).toBeLessThan(3_600_000);
     const records = await results(place);
     expect(records).toHaveLength(303);
     expect(records.find(({ line }) => line === 1)).toMatchObject({

@@ -266,6 +266,12 @@ describe('a template', () => {
     ['with a long keyword', { title: 'x', keywords: [keyword, { name: letter(65) }] }, ['keywords[1].name']],
     ['with a long example', { title: 'x', keywords: [{ name: 'x', example: letter(257) }] }, ['keywords[0].example']],
     ['in a library of 10000', { title: 'x', existingTitles: Array(10_000).fill('x') }, []],
+    ['with a long title in the library', { title: 'x', existingTitles: ['x', letter(65)] }, ['existing_titles[1]']],
+    [
+      'in a library of 10001, of which no more is looked at',
+      { title: 'x', existingTitles: [...Array(10_000).fill('x'), letter(65)] },
+      ['existing_titles'],
+    ],
     ['in a library of 10001', { title: 'x', existingTitles: Array(10_001).fill('x') }, ['existing_titles']],
   ])('%s', (_, init, expected) => {
     const request = create(ReviewTemplateRequestSchema, init);

@@ -339,7 +339,21 @@ export function ledgerContract(name: string, create: () => Promise<TestLedger>):
         expect(drawn).toEqual({ kind: 'form_id', value: 'f1', doubtful: true });
         // And is forgotten when it can be of no use any more.
         await ledger.begin(send({ permit: { kind: 'named', value: 'f2' } }));
+        expect((await ledger.purge(NOW + 7 * DAY - HOUR - 1)).permits).toBe(0);
         expect((await ledger.purge(NOW + 7 * DAY)).permits).toBe(1);
+      }),
+    );
+
+    test(
+      'its times are those of the deposit, and not of the message that named it',
+      withLedger(async (ledger) => {
+        const named = send({ permit: { kind: 'named', value: 'f1' } });
+        await ledger.begin(named);
+        await ledger.settle(named.sendId, settlement({ kind: 'freed' }, 'returned'));
+        await ledger.deposit('wx1', [f('f1', { collectTime: NOW - 2 * HOUR }), f('f2', { collectTime: NOW - HOUR })]);
+        const expiry = NOW - 2 * HOUR + 7 * DAY;
+        expect([await usable(ledger, expiry - 1), await usable(ledger, expiry)]).toEqual([2, 1]);
+        expect(await drawAll(ledger)).toEqual(['f1', 'f2']);
       }),
     );
 

@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import type { TokenCall } from '../../src/core/ports.ts';
-import type { WeChatCall } from '../../src/wechat/client.ts';
+import type { WeChatCall, WeChatClient } from '../../src/wechat/client.ts';
 import { messageCall } from '../../src/wechat/messages.ts';
 import { tokenId } from '../../src/wechat/token-id.ts';
 import { FakeClock } from '../support/clock.ts';
@@ -92,21 +92,30 @@ describe('what is sent', () => {
     expect(seen[0]?.request.headers['accept-encoding']).toBeUndefined();
   });
 
-  test('messages that hang hold up no token', async () => {
-    const hanging: ServerResponse[] = [];
-    const url = await serveHttp((request, response) => {
-      if (request.url?.includes('/message/')) hanging.push(response);
-      else response.end(GRANTED);
-    });
-    const client = clientOf(url);
-    const leave = new AbortController();
-    const delivery = deliveryOf(CHANNELS.official_account);
-    const sends = Array.from({ length: 300 }, () => client.send(delivery, TOKEN, leave.signal));
-    const left = Promise.allSettled(sends);
-    expect(await client.fetchToken(APP, 'stable', never())).toEqual(GRANT);
-    leave.abort(new Error('left'));
-    expect((await left).every(({ status }) => status === 'rejected')).toBe(true);
-  });
+  test.each(Object.values(CHANNELS))(
+    'messages by $kind that hang hold up no token, and none another',
+    async (channel) => {
+      const hanging: ServerResponse[] = [];
+      const { promise: allHang, resolve } = Promise.withResolvers<void>();
+      const url = await serveHttp((request, response) => {
+        if (!request.url?.includes('/message/')) response.end(GRANTED);
+        else if (hanging.push(response) === 300) resolve();
+      });
+      const client = clientOf(url);
+      const leave = new AbortController();
+      let ended = 0;
+      const sends = Array.from({ length: 300 }, () =>
+        client.send(deliveryOf(channel), TOKEN, leave.signal).finally(() => ended++),
+      );
+      const left = Promise.allSettled(sends);
+      expect(await client.fetchToken(APP, 'stable', never())).toEqual(GRANT);
+      await allHang;
+      // A message that timed out would have made way.
+      expect(ended).toBe(0);
+      leave.abort(new Error('left'));
+      expect((await left).every(({ status }) => status === 'rejected')).toBe(true);
+    },
+  );
 });
 
 describe('answers that are not what WeChat documents', () => {
@@ -263,15 +272,17 @@ describe('no answer', () => {
     expect(requests).toBe(1);
   });
 
-  test('after close: unsent; a call in progress fails', async () => {
+  test.each([
+    ['a token', (client: WeChatClient) => client.fetchToken(APP, 'classic', never())],
+    ['a message', (client: WeChatClient) => client.send(deliveryOf(CHANNELS.subscribe), TOKEN, never())],
+  ])('after close, for %s: unsent; a call in progress fails', async (_, call) => {
     const { url, arrived } = await hanging();
     const client = clientOf(url);
-    const failure = failureOf(client.fetchToken(APP, 'classic', never()));
+    const failure = failureOf(call(client));
     await arrived;
     await client.close();
     expect(await failure).toMatchObject({ reason: 'UPSTREAM_UNREACHABLE', effect: 'unknown' });
-    const later = await failureOf(client.fetchToken(APP, 'classic', never()));
-    expect(later).toMatchObject({ reason: 'UPSTREAM_UNREACHABLE', effect: 'unsent' });
+    expect(await failureOf(call(client))).toMatchObject({ reason: 'UPSTREAM_UNREACHABLE', effect: 'unsent' });
   });
 });
 
@@ -287,6 +298,8 @@ describe('through a proxy', () => {
     const client = clientOf('http://wechat.test', { proxy: withPassword(proxy) });
     expect(await client.fetchToken(APP, 'stable', never())).toEqual(GRANT);
     expect(seen?.url).toBe('http://wechat.test/cgi-bin/stable_token');
+    await client.send(deliveryOf(CHANNELS.subscribe), TOKEN, never()).catch(() => undefined);
+    expect(seen?.url).toContain('http://wechat.test/cgi-bin/message/subscribe/send?');
     expect(seen?.headers['proxy-authorization']).toBe(
       `Basic ${Buffer.from(`user:${PROXY_PASSWORD}`).toString('base64')}`,
     );

@@ -10,12 +10,17 @@ import type { CommitResult } from '../tenure.ts';
 // the order of commits is the order of mints: a commit that another mint may have overlapped is provisional, and one more
 // mint, alone, settles which token is the newest, while WeChat still honours both that might be.
 
+/** The share of the overlap after which all is settled: 200 s of 5 minutes, and so with a minute and a half to spare. */
+const SETTLED_AFTER = 2 / 3;
+
 /**
- * How long after a mint whose order is not known the confirming one is made, unless all is known sooner: inside the overlap
- * of 5 minutes with a minute to spare. An intent that is older than this overlaps nothing any more: should its request
- * still arrive, its replica says so, or the canary notices.
+ * How long after a mint whose order is not known the confirming one is made, unless all is known sooner: inside the overlap,
+ * during which WeChat honours both. An intent that is older overlaps nothing any more: should its request still arrive, its
+ * replica says so, or the canary notices.
  */
-export const SETTLED_MS = 200_000;
+export function settledMs(overlapMs: number): number {
+  return overlapMs * SETTLED_AFTER;
+}
 
 /** What is shared of an app that no replica has refreshed. */
 export const NOTHING_SHARED: SharedPart = {
@@ -45,11 +50,13 @@ export function leaseOf(kept: Kept, isOther: (replica: string) => boolean): Inte
 }
 
 /** Records the intent of a mint. An intent of this replica that is still there was never carried out. */
-export function intend(kept: Kept, replica: string, time: number): { kept: Kept; intent: Intent } {
+export function intend(kept: Kept, replica: string, time: number, overlapMs: number): { kept: Kept; intent: Intent } {
   const shared = sharedOf(kept);
   const epoch = shared.epoch + 1;
   const intent: Intent = { epoch, replica, time, lost: false };
-  const open = shared.intents.filter((other) => (other.replica !== replica || other.lost) && !isSettled(other, time));
+  const open = shared.intents.filter(
+    (other) => (other.replica !== replica || other.lost) && !isSettled(other, time, overlapMs),
+  );
   return { kept: withShared(kept, { epoch, intents: [...open, intent] }), intent };
 }
 
@@ -75,6 +82,8 @@ export interface Flown {
   /** By the store's clock: when the mint or read was begun, and now. */
   readonly sentTime: number;
   readonly time: number;
+  /** How long WeChat honours the token before the current one. */
+  readonly overlapMs: number;
 }
 
 /** What is kept after an answer of WeChat, which may come when others have refreshed the app already. */
@@ -116,7 +125,7 @@ function afterMint(shared: SharedPart, others: readonly Intent[], flown: Flown):
   const isThere = others.length < shared.intents.length;
   const isClean = isThere && others.length === 0 && shared.epoch === intent?.epoch;
   if (!isClean) {
-    const time = others.length > 0 ? flown.sentTime + SETTLED_MS : flown.time;
+    const time = others.length > 0 ? flown.sentTime + settledMs(flown.overlapMs) : flown.time;
     return { intents: others, debt: { epoch: shared.epoch, time } };
   }
   const isPaid = shared.debt === null || shared.debt.epoch < intent.epoch;
@@ -125,17 +134,17 @@ function afterMint(shared: SharedPart, others: readonly Intent[], flown: Flown):
 
 /** The same once a token was read, which shows the newest: only a mint that is still open can make a newer one. */
 function afterRead(shared: SharedPart, others: readonly Intent[], flown: Flown): Pick<SharedPart, 'intents' | 'debt'> {
-  const intents = others.filter((other) => !isSettled(other, flown.sentTime));
+  const intents = others.filter((other) => !isSettled(other, flown.sentTime, flown.overlapMs));
   const open = intents.map((other) => other.time);
   return {
     intents,
-    debt: open.length > 0 ? { epoch: shared.epoch, time: Math.max(...open) + SETTLED_MS } : null,
+    debt: open.length > 0 ? { epoch: shared.epoch, time: Math.max(...open) + settledMs(flown.overlapMs) } : null,
   };
 }
 
 /** A clock that was set may make it look younger than it can be. */
-function isSettled(intent: Intent, time: number): boolean {
-  return Math.abs(time - intent.time) >= SETTLED_MS;
+function isSettled(intent: Intent, time: number, overlapMs: number): boolean {
+  return Math.abs(time - intent.time) >= settledMs(overlapMs);
 }
 
 function hasten(debt: Debt, intents: readonly Intent[], time: number): Debt {

@@ -6,7 +6,7 @@ import { type MintCall, type MintWish, mintBegun, mintRefusal } from '../minting
 import type { Intent, Settings } from '../ports.ts';
 import { type Change, type CommitResult, type Holder, Superseded, type Tenure } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
-import { conclude, intend, land, leaseOf, SETTLED_MS, sharedOf, withShared } from './convergence.ts';
+import { conclude, intend, land, leaseOf, settledMs, sharedOf, withShared } from './convergence.ts';
 import { type Register, StoreAwayError } from './register.ts';
 
 /** What a tenure needs of its cluster. */
@@ -89,7 +89,7 @@ export class SharedTenure implements Tenure {
           const current = { ...wish, now: timeline.elapsed(), wallNow: now() };
           const refusal = mintRefusal(kept, current, settings);
           if (refusal) throw refusal;
-          const intended = intend(mintBegun(kept, current, settings), replica, now());
+          const intended = intend(mintBegun(kept, current, settings), replica, now(), settings.overlapMs);
           written.intent = intended.intent;
           return intended.kept;
         }, 'must');
@@ -110,19 +110,20 @@ export class SharedTenure implements Tenure {
   }
 
   commit(kept: Kept, issued: Issued, context: CommitContext, base: number): { kept: Kept; result: CommitResult } {
-    const { timeline, now } = this.#deps;
-    const flown = { base, intent: issued.intent, sentTime: timeline.wallOf(issued.sentAt), time: now() };
+    const { timeline, now, settings } = this.#deps;
+    const { overlapMs } = settings;
+    const flown = { base, intent: issued.intent, sentTime: timeline.wallOf(issued.sentAt), time: now(), overlapMs };
     return land(kept, issued, context, flown);
   }
 
   owedAt(kept: Kept): number {
     const { debt, intents } = sharedOf(kept);
-    const { timeline } = this.#deps;
+    const { timeline, settings } = this.#deps;
     const now = timeline.elapsed();
     if (debt) {
       const at = timeline.momentOf(debt.time);
       // By a clock that was set back since.
-      return at > now + 2 * SETTLED_MS ? now : at;
+      return at > now + 2 * settledMs(settings.overlapMs) ? now : at;
     }
     if (intents.length === 0) return Number.POSITIVE_INFINITY;
     return leaseOf(kept, this.#deps.isOther) ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;

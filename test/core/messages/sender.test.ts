@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { LingpaiError } from '../../../src/core/errors.ts';
-import { type AttemptFault, MessageWorld, message, upstreamError } from '../../support/messages.ts';
+import type { TokenState } from '../../../src/core/state.ts';
+import { settle } from '../../support/clock.ts';
+import { type AttemptFault, FakeTokens, MessageWorld, message, upstreamError } from '../../support/messages.ts';
 import { MINUTE, SECOND, World } from '../../support/world.ts';
 
 const CHANNELS = ['mini_program', 'subscribe', 'official_account'] as const;
@@ -391,6 +393,57 @@ it('a message whose turn has come is not sent, and one that failed not sent agai
   expect(await refused).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
   expect(await busy).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
   expect(world.api.attempts).toHaveLength(2);
+});
+
+it('a message is not sent when the channel was shut between its turn and its first attempt', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let gets = 0;
+  class SlowTokens extends FakeTokens {
+    override async get(appId: string): Promise<TokenState> {
+      // The first message has its turn, and waits.
+      if (++gets === 2) await promise;
+      return await super.get(appId);
+    }
+  }
+  const world = new MessageWorld({ tokens: new SlowTokens() });
+  world.api.faults.push(errcode(45009));
+  const first = world.tell(message('official_account'));
+  await settle();
+  expect(await world.send(message('official_account'))).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+  resolve();
+  expect(await first).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+  expect(world.api.attempts).toHaveLength(1);
+});
+
+it('a message that may have been sent is not repeated through a channel that was shut meanwhile', async () => {
+  const world = new MessageWorld();
+  world.api.faults.push(lost, errcode(45009));
+  const [doubtful, refused] = [world.tell(message('official_account')), world.tell(message('official_account'))];
+  await world.clock.advance(MINUTE);
+  expect(await refused).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+  expect(await doubtful).toMatchObject({ reason: 'DELIVERY_UNKNOWN' });
+  expect(world.api.attempts).toHaveLength(2);
+});
+
+it('a message is not sent again while another is on its way to see whether the channel works', async () => {
+  const world = new MessageWorld();
+  world.api.faults.push(errcode(-1), errcode(48001), { kind: 'slow', ms: 4 * SECOND });
+  const busy = world.tell(message('official_account'));
+  expect(await world.tell(message('official_account'))).toMatchObject({ reason: 'INTERFACE_NOT_GRANTED' });
+  world.clock.jump(5 * MINUTE);
+  const probe = world.tell(message('official_account'));
+  await world.clock.advance(3 * SECOND);
+  expect(await busy).toMatchObject({ reason: 'INTERFACE_NOT_GRANTED' });
+  expect(world.api.attempts).toHaveLength(3);
+  await world.clock.advance(SECOND);
+  expect(await probe).toMatchObject({ replayed: false });
+});
+
+it('an app that nobody configured is in no event', async () => {
+  const world = new MessageWorld();
+  world.tokens.failure = new LingpaiError('unknown', { reason: 'APP_NOT_FOUND' });
+  expect(await world.send(message('official_account'))).toMatchObject({ reason: 'APP_NOT_FOUND' });
+  expect(world.events).toEqual([]);
 });
 
 it('no event holds an openid, a form_id, a key, content or a token', async () => {

@@ -37,8 +37,12 @@ export function allowedUntil(
 }
 
 /** Whether nobody here can know what made a token die. */
-function isUnknowable(facts: Facts, issuer: IssuerKind, { killer }: Mint): boolean {
-  return killer !== undefined && isHidden(facts, issuer, killer);
+function isUnknowable(facts: Facts, issuer: IssuerKind, { killer, successor }: Mint): boolean {
+  if (killer === undefined) return false;
+  if (isHidden(facts, issuer, killer)) return true;
+  // One that nobody knows of took its overlap, and one whose answer was lost its life.
+  const isLost = killer !== 'revoked' && killer.call?.outcome === 'lost';
+  return isLost && successor !== undefined && isHidden(facts, issuer, successor);
 }
 
 /** Whether nobody here can know what happened to a token. */

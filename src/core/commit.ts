@@ -14,6 +14,8 @@ export interface CommitContext {
   readonly trusted: boolean;
   readonly now: number;
   readonly wallNow: number;
+  /** By how much a generation exceeds the last one at least, where the clock is behind it: 1 or more. */
+  readonly generationStep: number;
   readonly overlapMs: number;
   /** `dueAt` of a token. */
   readonly due: (life: Life) => number;
@@ -43,7 +45,7 @@ export function commit(kept: Kept, issued: Issued, context: CommitContext): { ke
     kept: {
       ...kept,
       issuer: context.issuer,
-      generation: Math.max(kept.generation + 1, Math.floor(context.wallNow)),
+      generation: Math.max(kept.generation + context.generationStep, Math.floor(context.wallNow)),
       current: {
         value: issued.value,
         id: issued.id,

@@ -37,6 +37,8 @@ interface Opinion {
 const OPINION_HOLDS_MS = 2_000;
 /** WeChat's word for a token whose own time is over, rather than one that was replaced. */
 const EXPIRED_ERRCODE = 42001;
+/** Every so many probes of another replica this one makes one too: it may be the other that cannot reach WeChat. */
+const PROBES_OF_OTHERS = 4;
 /** No failure is waited out for longer, whatever a clock that was set makes of its time. */
 const LONGEST_PAUSE_MS = 25 * 3_600_000;
 const OUTSIDE_MINT =
@@ -70,6 +72,8 @@ export class Keeper {
   /** A caller waits for a token: another replica's turn is not waited for. */
   #wanted = false;
   #probeAt: number;
+  /** Probes that another replica was to make. */
+  #probesLeftOut = 0;
   #timer: Timer | undefined;
   #closed: LingpaiError | undefined;
   #state: TokenState;
@@ -145,7 +149,7 @@ export class Keeper {
     if (!this.#flight && now >= plan.at + this.#patienceMs()) this.#startPlanned(plan.step);
     if (!this.#flight && now >= this.#probeAt) {
       this.#probeAt = now + this.#settings.probeIntervalMs;
-      const isMine = this.#tenure.patienceMs(0) === 0;
+      const isMine = this.#tenure.patienceMs(this.#kept) === 0 || ++this.#probesLeftOut % PROBES_OF_OTHERS === 0;
       const isWell = this.#trust === 'trusted' && this.#health.kind === 'well';
       if (isMine && isWell && this.peek()) this.#startVerdict('canary');
     }
@@ -272,8 +276,7 @@ export class Keeper {
 
   /** How much later than planned it is done, since it is another replica's turn. */
   #patienceMs(): number {
-    if (this.#health.kind === 'failing') return this.#tenure.patienceMs(this.#health.failures);
-    return this.#wanted ? 0 : this.#tenure.patienceMs(0);
+    return this.#wanted && this.#health.kind === 'well' ? 0 : this.#tenure.patienceMs(this.#kept);
   }
 
   #arm(now: number): void {
@@ -405,11 +408,13 @@ export class Keeper {
     const { clock, random } = this.#deps;
     const trusted = this.#trust === 'trusted';
     let wallNow = clock.now();
+    const generationStep = this.#tenure.generationStep();
     const outcome: { result: CommitResult | 'older' } = { result: 'unchanged' };
     await this.#change((kept) => {
       const now = this.#now();
       const due = (life: Life) => dueAt(life, issuer, this.#settings, random());
-      const context = { issuer, trusted, now, wallNow, overlapMs: this.#settings.overlapMs, due };
+      const { overlapMs } = this.#settings;
+      const context = { issuer, trusted, now, wallNow, generationStep, overlapMs, due };
       const landed = this.#tenure.commit(kept, issued, context, base);
       const { current } = landed.kept;
       const isUsable = current !== null && current.expiresAt > now && trusted;
@@ -444,7 +449,7 @@ export class Keeper {
     if (rotated) this.#trust = 'trusted';
     if (rotated && (cause === 'scheduled' || cause === 'operator')) this.#warning = '';
     const { appId } = this.#app;
-    const durationMs = issued.answeredAt - issued.sentAt;
+    const durationMs = Math.max(0, issued.answeredAt - issued.sentAt);
     if (rotated) {
       const generation = this.#ownGeneration;
       const tokenId = issued.id;
@@ -475,6 +480,8 @@ export class Keeper {
       return await run((call) => this.#calls.issue(app, call, cause, this.#base, signal), signal);
     } catch (error) {
       if (error instanceof Superseded) return 'superseded';
+      // What failed here has been done by another replica meanwhile.
+      if (this.#kept.generation !== this.#base && this.peek() && this.#trust === 'trusted') return 'superseded';
       throw signal.aborted ? signal.reason : this.#failed(error, cause, app, startedAt);
     } finally {
       await this.#calls.over();

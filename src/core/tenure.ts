@@ -48,12 +48,14 @@ export interface Tenure {
   begin(wish: MintWish, base: number, signal: AbortSignal): Promise<Intent | undefined>;
   /** Records that WeChat certainly did not mint (`undone`), or that nobody knows (`lost`). */
   end(mint: Intent | undefined, call: MintCall, how: 'undone' | 'lost'): Promise<void>;
+  /** See CommitContext; replicas that cannot ask one another are not to choose the same. */
+  generationStep(): number;
   /** What is kept after an answer of WeChat to a flight that began with generation `base`. */
   commit(kept: Kept, issued: Issued, context: CommitContext, base: number): { kept: Kept; result: CommitResult };
   /** When the token must be asked for because of mints of unknown outcome, in elapsed milliseconds; Infinity: never. */
   owedAt(kept: Kept): number;
-  /** How much later than its time this replica does what is due, after so many failures; 0: it is its turn. */
-  patienceMs(failures: number): number;
+  /** How much later than its time this replica does what is due; 0: it is its turn. */
+  patienceMs(kept: Kept): number;
   /** Tells other replicas that WeChat refuses the token of this generation. */
   tellDead(generation: number, warning: string): void;
   /** Tells other replicas of a failed refresh, which is tried again at `retryAt`. */
@@ -121,6 +123,10 @@ export class SoleTenure implements Tenure {
   commit(kept: Kept, issued: Issued, context: CommitContext): { kept: Kept; result: CommitResult } {
     const { kept: next, rotated } = commit(kept, issued, context);
     return { kept: next, result: rotated ? 'rotated' : 'unchanged' };
+  }
+
+  generationStep(): number {
+    return 1;
   }
 
   owedAt(kept: Kept): number {

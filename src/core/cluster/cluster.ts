@@ -89,7 +89,7 @@ export class Cluster {
       changed: (appId) => void this.#read(appId),
       reconnected: () => {
         this.#position = 0;
-        void this.poll();
+        void this.#pollAnew();
       },
     });
     const poll = await this.#ask(0);
@@ -108,6 +108,7 @@ export class Cluster {
         settings: this.#settings,
         timeline: this.#timeline,
         now: () => this.#clock.now(),
+        random: this.#random,
         leaseMs,
         isOther: (name) => this.#members.isOther(name),
         sync: (appId) => this.#read(appId),
@@ -133,6 +134,12 @@ export class Cluster {
       this.#schedule();
     });
     await this.#polling;
+  }
+
+  /** One that is under way may have been asked of a connection that is lost. */
+  async #pollAnew(): Promise<void> {
+    await this.#polling;
+    if (!this.#closed) await this.poll();
   }
 
   /** Stores what is not stored yet, once more, and leaves. Nothing follows. */
@@ -224,7 +231,7 @@ export class Cluster {
       for (const [appId, register] of this.#registers)
         if (!seen.has(appId) && register.isKnown) done.push(register.see(undefined));
     }
-    for (const register of this.#registers.values()) if (register.failing) done.push(register.flush());
+    for (const register of this.#registers.values()) if (register.isOpen) done.push(register.flush());
     await Promise.all(done);
     if (isNewCircle) {
       this.#living = this.#members.living();

@@ -22,6 +22,11 @@ export function settledMs(overlapMs: number): number {
   return overlapMs * SETTLED_AFTER;
 }
 
+/** Replicas that go by the store's clock differ by less. */
+const CLOCKS_AGREE_MS = 2_000;
+/** A read costs nothing: a forced refresh whose fate is unknown is looked for at each settling, for so many overlaps. */
+const READ_FOR_OVERLAPS = 12;
+
 /** What is shared of an app that no replica has refreshed. */
 export const NOTHING_SHARED: SharedPart = {
   commitTime: 0,
@@ -82,6 +87,10 @@ export interface Flown {
   /** By the store's clock: when the mint or read was begun, and now. */
   readonly sentTime: number;
   readonly time: number;
+  /** When WeChat's answer arrived. */
+  readonly answeredTime: number;
+  /** When the current token's request left; undefined: there is none. */
+  readonly currentTime: number | undefined;
   /** How long WeChat honours the token before the current one. */
   readonly overlapMs: number;
 }
@@ -108,7 +117,8 @@ export function land(
     const due = others.length > 0 ? (shared.debt?.time ?? flown.time) : flown.time;
     // A write whose answer was lost may have recorded it before.
     const isRecorded = kept.previous?.value === issued.value;
-    const debt = flown.intent && !isRecorded ? { epoch: shared.epoch, time: due } : shared.debt;
+    const isOlder = flown.answeredTime + CLOCKS_AGREE_MS < (flown.currentTime ?? 0);
+    const debt = flown.intent && !isRecorded && !isOlder ? { epoch: shared.epoch, time: due } : shared.debt;
     return { kept: withShared(kept, { intents: others, debt }), result: 'superseded' };
   }
   // Where another mint may have come between, WeChat need not honour what is replaced.
@@ -134,12 +144,10 @@ function afterMint(shared: SharedPart, others: readonly Intent[], flown: Flown):
 
 /** The same once a token was read, which shows the newest: only a mint that is still open can make a newer one. */
 function afterRead(shared: SharedPart, others: readonly Intent[], flown: Flown): Pick<SharedPart, 'intents' | 'debt'> {
-  const intents = others.filter((other) => !isSettled(other, flown.sentTime, flown.overlapMs));
-  const open = intents.map((other) => other.time);
-  return {
-    intents,
-    debt: open.length > 0 ? { epoch: shared.epoch, time: Math.max(...open) + settledMs(flown.overlapMs) } : null,
-  };
+  const { sentTime, overlapMs } = flown;
+  const intents = others.filter((other) => Math.abs(sentTime - other.time) < READ_FOR_OVERLAPS * overlapMs);
+  const time = sentTime + settledMs(overlapMs);
+  return { intents, debt: intents.length > 0 ? { epoch: shared.epoch, time } : null };
 }
 
 /** A clock that was set may make it look younger than it can be. */

@@ -24,6 +24,8 @@ export class Members {
   readonly #leaseMs: number;
   readonly #longestGapMs: number;
   readonly #seen = new Map<string, Seen>();
+  /** Those that a record names and no poll has shown, and for how long this replica has looked on since. */
+  readonly #strangers = new Map<string, number>();
   #lookedAt: number | undefined;
 
   constructor(options: { self: string; leaseMs: number; pollMs: number }) {
@@ -40,6 +42,10 @@ export class Members {
     const died: string[] = [];
     const names = new Set(members.map((member) => member.replica));
     for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
+    for (const [name, silentMs] of this.#strangers) {
+      if (names.has(name)) this.#strangers.delete(name);
+      else this.#strangers.set(name, silentMs + gapMs);
+    }
     for (const member of members) {
       if (member.replica === this.#self) continue;
       const seen = this.#seen.get(member.replica);
@@ -54,10 +60,14 @@ export class Members {
     return { died, changed: before !== this.living().join() };
   }
 
-  /** Whether this is the name of another replica, and it lives. */
+  /** Whether this is the name of another replica, and it lives. One that nothing is known of may have just begun. */
   isOther(replica: string): boolean {
+    if (replica === this.#self || replica === '') return false;
     const seen = this.#seen.get(replica);
-    return seen !== undefined && seen.silentMs < this.#leaseMs;
+    if (seen) return seen.silentMs < this.#leaseMs;
+    const silentMs = this.#strangers.get(replica) ?? 0;
+    this.#strangers.set(replica, silentMs);
+    return silentMs < this.#leaseMs;
   }
 
   /** The names of all that live, this one among them. */

@@ -44,10 +44,14 @@ export class Register {
   /** Of the record as it was last seen; null: the store has none. */
   #etag: string | null = null;
   #stored: Kept;
+  /** The record in the store, as it stands there. */
+  #record: StoredApp | null = null;
   #kept: Kept;
   /** Changes that are in use and not stored, oldest first. They may be made again on a record that has them already. */
   #pending: Change[] = [];
   #isFailing = false;
+  /** Whether the store could not be asked what it has. */
+  #isUnsure = false;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(deps: RegisterDeps, appId: string) {
@@ -65,6 +69,11 @@ export class Register {
   /** Whether a change that is in use could not be stored. */
   get failing(): boolean {
     return this.#isFailing;
+  }
+
+  /** Whether there is something to do once the store answers. */
+  get isOpen(): boolean {
+    return this.#pending.length > 0 || this.#isUnsure;
   }
 
   /** Whether the store has been seen to have the app. */
@@ -89,21 +98,32 @@ export class Register {
   async see(record: SharedRecord | undefined): Promise<void> {
     if (record && record.etag === this.#etag) return;
     await this.#inTurn(async () => {
-      if (record && turnOf(record.etag) > turnOf(this.#etag)) this.#adopt(record);
-      else if (!record || record.etag !== this.#etag) await this.#verify();
+      if (record && turnOf(record.etag) > turnOf(this.#etag)) {
+        this.#adopt(record);
+        this.#take(this.#reapplied());
+      } else if (!record || record.etag !== this.#etag) await this.#verify();
       await this.#flush();
     });
   }
 
-  /** Tries to store what is not stored. */
+  /** Asks and stores what could not be before. */
   async flush(): Promise<void> {
-    if (this.#pending.length > 0) await this.#inTurn(() => this.#flush());
+    if (!this.isOpen) return;
+    await this.#inTurn(async () => {
+      if (this.#isUnsure) await this.#verify();
+      await this.#flush();
+    });
   }
 
   async #verify(): Promise<void> {
     try {
+      this.#isUnsure = true;
       const [found] = await this.#deps.store.read([this.#appId]);
-      if ((found?.etag ?? null) !== this.#etag) this.#adopt(found ?? null);
+      this.#isUnsure = false;
+      if ((found?.etag ?? null) !== this.#etag) {
+        this.#adopt(found ?? null);
+        this.#take(this.#reapplied());
+      }
     } catch (error) {
       this.#deps.onFailure(error);
     }
@@ -116,16 +136,15 @@ export class Register {
   }
 
   async #change(change: Change, need: 'must' | 'may'): Promise<void> {
-    const before = this.#kept;
     if (need === 'may') this.#pending.push(change);
     try {
       await this.#write(need === 'may' ? undefined : change);
     } catch (error) {
+      this.#take(this.#reapplied());
       if (!(error instanceof StoreAwayError)) throw error;
       this.#deps.onFailure(error.cause);
       if (need === 'must') throw error;
       this.#isFailing = true;
-      if (this.#kept === before) this.#take(this.#reapplied());
       this.#user?.onChange();
     }
   }
@@ -151,7 +170,7 @@ export class Register {
       const base = this.#reapplied();
       const next = change ? change(base) : base;
       const record = toStored(appId, next, timeline);
-      if (this.#etag !== null && isSame(record, toStored(appId, this.#stored, timeline))) {
+      if (this.#record && isSame(record, this.#record)) {
         this.#settle(next, pending);
         return;
       }
@@ -164,6 +183,7 @@ export class Register {
       }
       if (replaced.stored) {
         this.#etag = etag;
+        this.#record = record;
         this.#settle(next, pending);
         return;
       }
@@ -179,9 +199,10 @@ export class Register {
     this.#take(kept);
   }
 
-  /** Takes up what the store has, with what is pending on top. */
+  /** Takes note of what the store has. It is in use only when what is pending has been made again on it. */
   #adopt(found: SharedRecord | null): void {
     this.#etag = found?.etag ?? null;
+    this.#record = found?.app ?? null;
     const there = found && this.#revived(found.app);
     if (there && there.generation >= this.#stored.generation) this.#stored = there;
     else if (this.#stored.generation > 0) {
@@ -191,7 +212,6 @@ export class Register {
       if (there) this.#stored = there;
       else this.#stored = nothingKept('stable');
     }
-    this.#take(this.#reapplied());
   }
 
   #reapplied(): Kept {
@@ -200,8 +220,16 @@ export class Register {
 
   #take(kept: Kept): void {
     if (kept === this.#kept) return;
-    this.#kept = kept;
-    this.#user?.take(kept);
+    const { generation, current } = this.#kept;
+    if (kept.generation < generation) {
+      // It was published when the store could not be asked: whoever has it is never sent an older one.
+      this.#pending.push((now) => {
+        if (now.generation >= generation) return now;
+        return { ...now, generation: now.current?.value === current?.value ? generation : generation + 1 };
+      });
+      this.#kept = this.#reapplied();
+    } else this.#kept = kept;
+    this.#user?.take(this.#kept);
   }
 
   #revived(stored: StoredApp): Kept {

@@ -15,6 +15,7 @@ export interface TenureDeps {
   readonly settings: Settings;
   readonly timeline: Timeline;
   readonly now: () => number;
+  readonly random: () => number;
   readonly leaseMs: number;
   /** Whether this is the name of another replica, and it lives. */
   readonly isOther: (replica: string) => boolean;
@@ -29,6 +30,8 @@ class Leased extends Error {
   override readonly name = 'Leased';
 }
 
+/** From so many steps of a generation a replica draws one. */
+const STEPS = 1_000;
 /** How soon it is worth asking again when the store is away. */
 const STORE_RETRY_MS = 2_000;
 
@@ -112,8 +115,22 @@ export class SharedTenure implements Tenure {
   commit(kept: Kept, issued: Issued, context: CommitContext, base: number): { kept: Kept; result: CommitResult } {
     const { timeline, now, settings } = this.#deps;
     const { overlapMs } = settings;
-    const flown = { base, intent: issued.intent, sentTime: timeline.wallOf(issued.sentAt), time: now(), overlapMs };
+    const answeredTime = timeline.wallOf(issued.answeredAt + timeline.leaptMs);
+    const currentTime = kept.current ? timeline.wallOf(kept.current.issuedAt) : undefined;
+    const flown = {
+      base,
+      intent: issued.intent,
+      sentTime: timeline.wallOf(issued.sentAt),
+      time: now(),
+      answeredTime,
+      currentTime,
+      overlapMs,
+    };
     return land(kept, issued, context, flown);
+  }
+
+  generationStep(): number {
+    return 1 + Math.floor(this.#deps.random() * STEPS);
   }
 
   owedAt(kept: Kept): number {
@@ -129,7 +146,8 @@ export class SharedTenure implements Tenure {
     return leaseOf(kept, this.#deps.isOther) ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
   }
 
-  patienceMs(failures: number): number {
+  patienceMs(kept: Kept): number {
+    const failures = sharedOf(kept).trouble?.failures ?? 0;
     return this.#deps.isOwner(this.#appId, failures) ? 0 : 2 * this.#deps.leaseMs;
   }
 

@@ -45,8 +45,10 @@ export class NeverConverged implements Rule {
       if (!record) return `the store has no record of ${app}`;
       if (facts.isSpent(app, now, bounds)) continue;
       const { generation, intents, debtDueAt } = record;
-      if (debtDueAt !== null) return `${app} owes a confirming mint`;
-      if (intents > 0) return `${app} has ${intents} mints without an outcome`;
+      // A stable token is only read again, for as long as a forced refresh whose fate is unknown may still arrive.
+      const isClassic = facts.issuers.get(app) === 'classic';
+      if (isClassic && debtDueAt !== null) return `${app} owes a confirming mint`;
+      if (isClassic && intents > 0) return `${app} has ${intents} mints without an outcome`;
       for (const host of facts.hosts.keys()) {
         const { event } = this.#published.get(host, app) ?? {};
         if (event?.generation !== generation) {

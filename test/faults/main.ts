@@ -49,7 +49,8 @@ async function play(scenario: Scenario, issuer: IssuerKind): Promise<Outcome> {
     [],
     sharedNow(),
   );
-  const allowedBad = issuer === 'stable' ? 0 : CLASSIC_BAD_SECONDS_EACH * subscribers.count;
+  const allowedBad =
+    issuer === 'stable' ? 0 : (scenario.badSecondsEach ?? CLASSIC_BAD_SECONDS_EACH) * subscribers.count;
   if (figures.badSeconds > allowedBad) faults.push(`bad-token-seconds above ${allowedBad}`);
   if (mints > scenario.mints[issuer]) faults.push(`more than ${scenario.mints[issuer]} mints`);
   const allowedBehind = scenario.behindMs ?? SILENCE_MS + TIMES.pollMs + 2_000;

@@ -11,6 +11,8 @@ export interface Scenario {
   /** Tokens that WeChat may make, the one that the scenario itself asks for among them. */
   readonly mints: Readonly<Record<IssuerKind, number>>;
   readonly subscribers?: { readonly count: number; readonly first?: number };
+  /** How long each subscriber's classic token may be dead; by default as long as a push takes. */
+  readonly badSecondsEach?: number;
   /** How far the last subscriber may be behind the first, in milliseconds: by default a lost replica's silence and a poll. */
   readonly behindMs?: number;
 }
@@ -40,8 +42,8 @@ function seen(proxy: TcpProxy, pattern: RegExp, direction: Direction, then: 'hol
 
 /** Has the replica refresh, and waits until that has come so far. */
 async function upTo(cluster: Cluster, replica: Replica, point: Promise<void>): Promise<void> {
-  void cluster.refresh(replica);
-  await point;
+  // A refresh that another replica is at, or that is refused so soon after the last, never comes so far.
+  await Promise.race([point, cluster.refresh(replica), setTimeout(2 * TIMES.leaseMs + TIMES.timeoutMs)]);
 }
 
 /** Holds WeChat's answer to the replica; resolves once it has minted. */
@@ -169,6 +171,8 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'lease stolen again and again',
     // Two leaders are stopped in the middle, each with a token on the way, before one gets through; then one confirms.
     mints: { classic: 5, stable: 2 },
+    // The two late requests make tokens that nobody has, and the second ends the one that everybody has: a probe finds out.
+    badSecondsEach: TIMES.probeMs / 1_000 + 1,
     async act(cluster) {
       for (const position of [0, 1]) {
         const leader = cluster.at(position);

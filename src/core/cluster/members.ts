@@ -24,8 +24,8 @@ export class Members {
   readonly #leaseMs: number;
   readonly #longestGapMs: number;
   readonly #seen = new Map<string, Seen>();
-  /** Those that a record names and no poll has shown, and for how long this replica has looked on since. */
-  readonly #strangers = new Map<string, number>();
+  /** Those that a record names and no poll shows, and for how long this replica has looked on; Infinity: they have left. */
+  readonly #absent = new Map<string, number>();
   #lookedAt: number | undefined;
 
   constructor(options: { self: string; leaseMs: number; pollMs: number }) {
@@ -41,10 +41,17 @@ export class Members {
     const before = this.living().join();
     const died: string[] = [];
     const names = new Set(members.map((member) => member.replica));
-    for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
-    for (const [name, silentMs] of this.#strangers) {
-      if (names.has(name)) this.#strangers.delete(name);
-      else this.#strangers.set(name, silentMs + gapMs);
+    let isSomeoneGone = false;
+    for (const [name, silentMs] of this.#absent) {
+      if (names.has(name)) this.#absent.delete(name);
+      else this.#absent.set(name, silentMs + gapMs);
+      isSomeoneGone ||= silentMs < this.#leaseMs && silentMs + gapMs >= this.#leaseMs;
+    }
+    for (const name of this.#seen.keys()) {
+      if (names.has(name)) continue;
+      this.#seen.delete(name);
+      this.#absent.set(name, Number.POSITIVE_INFINITY);
+      isSomeoneGone = true;
     }
     for (const member of members) {
       if (member.replica === this.#self) continue;
@@ -57,7 +64,7 @@ export class Members {
       seen.silentMs += gapMs;
       if (wasAlive && seen.silentMs >= this.#leaseMs) died.push(member.replica);
     }
-    return { died, changed: before !== this.living().join() };
+    return { died, changed: isSomeoneGone || before !== this.living().join() };
   }
 
   /** Whether this is the name of another replica, and it lives. One that nothing is known of may have just begun. */
@@ -65,8 +72,8 @@ export class Members {
     if (replica === this.#self || replica === '') return false;
     const seen = this.#seen.get(replica);
     if (seen) return seen.silentMs < this.#leaseMs;
-    const silentMs = this.#strangers.get(replica) ?? 0;
-    this.#strangers.set(replica, silentMs);
+    const silentMs = this.#absent.get(replica) ?? 0;
+    this.#absent.set(replica, silentMs);
     return silentMs < this.#leaseMs;
   }
 

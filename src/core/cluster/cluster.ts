@@ -176,8 +176,9 @@ export class Cluster {
   #share(appId: string): AppShare {
     const register = this.#register(appId);
     const { epoch, intents, debt, trouble } = sharedOf(register.kept);
-    const lease = leaseOf(register.kept, (name) => name === this.#deps.replica || this.#members.isOther(name));
     const now = this.#clock.now();
+    const isAlive = (name: string) => name === this.#deps.replica || this.#members.isOther(name);
+    const lease = leaseOf(register.kept, isAlive, now, this.#settings.overlapMs);
     return {
       appId,
       owner: ownerOf(appId, trouble?.failures ?? 0, this.#living),

@@ -49,9 +49,16 @@ export function withShared(kept: Kept, change: Partial<SharedPart>): Kept {
   return { ...kept, shared, openMints: shared.intents.length };
 }
 
-/** Another replica's mint that is under way, while which nobody else may mint: its lease. */
-export function leaseOf(kept: Kept, isOther: (replica: string) => boolean): Intent | undefined {
-  return sharedOf(kept).intents.find((intent) => !intent.lost && isOther(intent.replica));
+/** Another replica's mint that is under way, while which nobody else may mint: its lease. None lasts until it is settled. */
+export function leaseOf(
+  kept: Kept,
+  isOther: (replica: string) => boolean,
+  time: number,
+  overlapMs: number,
+): Intent | undefined {
+  return sharedOf(kept).intents.find(
+    (intent) => !intent.lost && isOther(intent.replica) && !isSettled(intent, time, overlapMs),
+  );
 }
 
 /** Records the intent of a mint. An intent of this replica that is still there was never carried out. */

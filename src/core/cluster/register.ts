@@ -111,22 +111,31 @@ export class Register {
     if (!this.isOpen) return;
     await this.#inTurn(async () => {
       if (this.#isUnsure) await this.#verify();
-      await this.#flush();
+      if (!this.#isUnsure) await this.#flush();
     });
   }
 
   async #verify(): Promise<void> {
     try {
-      this.#isUnsure = true;
-      const [found] = await this.#deps.store.read([this.#appId]);
-      this.#isUnsure = false;
-      if ((found?.etag ?? null) !== this.#etag) {
-        this.#adopt(found ?? null);
-        this.#take(this.#reapplied());
-      }
+      await this.#ask();
+      this.#take(this.#reapplied());
     } catch (error) {
-      this.#deps.onFailure(error);
+      if (!(error instanceof StoreAwayError)) throw error;
+      this.#deps.onFailure(error.cause);
     }
+  }
+
+  /** Makes sure of what the store has. */
+  async #ask(): Promise<void> {
+    this.#isUnsure = true;
+    let found: SharedRecord | undefined;
+    try {
+      [found] = await this.#deps.store.read([this.#appId]);
+    } catch (error) {
+      throw new StoreAwayError('the store does not answer', { cause: error });
+    }
+    this.#isUnsure = false;
+    if ((found?.etag ?? null) !== this.#etag) this.#adopt(found ?? null);
   }
 
   #inTurn<T>(act: () => Promise<T>): Promise<T> {
@@ -166,6 +175,7 @@ export class Register {
     const { store, timeline, onLost } = this.#deps;
     const appId = this.#appId;
     for (;;) {
+      if (this.#isUnsure) await this.#ask();
       const pending = this.#pending.length;
       const base = this.#reapplied();
       const next = change ? change(base) : base;
@@ -179,6 +189,7 @@ export class Register {
       try {
         replaced = await store.replace(record, this.#etag, etag);
       } catch (error) {
+        this.#isUnsure = true; // it may be stored all the same
         throw new StoreAwayError('the store does not answer', { cause: error });
       }
       if (replaced.stored) {

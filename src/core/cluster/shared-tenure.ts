@@ -87,7 +87,7 @@ export class SharedTenure implements Tenure {
       try {
         await this.change((kept) => {
           if (kept.generation !== base) throw new Superseded();
-          if (leaseOf(kept, this.#deps.isOther)) throw new Leased();
+          if (this.#leaseOf(kept)) throw new Leased();
           const { settings, replica, now, timeline } = this.#deps;
           const current = { ...wish, now: timeline.elapsed(), wallNow: now() };
           const refusal = mintRefusal(kept, current, settings);
@@ -143,7 +143,7 @@ export class SharedTenure implements Tenure {
       return at > now + 2 * settledMs(settings.overlapMs) ? now : at;
     }
     if (intents.length === 0) return Number.POSITIVE_INFINITY;
-    return leaseOf(kept, this.#deps.isOther) ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
+    return this.#leaseOf(kept) ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
   }
 
   patienceMs(kept: Kept): number {
@@ -166,6 +166,11 @@ export class SharedTenure implements Tenure {
 
   release(): void {
     this.#register.attach(undefined);
+  }
+
+  #leaseOf(kept: Kept): Intent | undefined {
+    const { isOther, now, settings } = this.#deps;
+    return leaseOf(kept, isOther, now(), settings.overlapMs);
   }
 
   /** What others would merely like to know is not kept for a store that is away. */
@@ -192,7 +197,7 @@ export class SharedTenure implements Tenure {
     signal.addEventListener('abort', leave, { once: true });
     this.#waiting.add(resolve);
     // By now it may be over.
-    if (!leaseOf(this.#register.kept, this.#deps.isOther)) resolve();
+    if (!this.#leaseOf(this.#register.kept)) resolve();
     try {
       await promise;
     } finally {

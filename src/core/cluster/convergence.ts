@@ -62,13 +62,11 @@ export function leaseOf(
 }
 
 /** Records the intent of a mint. An intent of this replica that is still there was never carried out. */
-export function intend(kept: Kept, replica: string, time: number, overlapMs: number): { kept: Kept; intent: Intent } {
+export function intend(kept: Kept, replica: string, time: number): { kept: Kept; intent: Intent } {
   const shared = sharedOf(kept);
   const epoch = shared.epoch + 1;
   const intent: Intent = { epoch, replica, time, lost: false };
-  const open = shared.intents.filter(
-    (other) => (other.replica !== replica || other.lost) && !isSettled(other, time, overlapMs),
-  );
+  const open = shared.intents.filter((other) => other.replica !== replica || other.lost);
   return { kept: withShared(kept, { epoch, intents: [...open, intent] }), intent };
 }
 
@@ -126,10 +124,12 @@ export function land(
     const isRecorded = kept.previous?.value === issued.value;
     const isOlder = flown.answeredTime + CLOCKS_AGREE_MS < (flown.currentTime ?? 0);
     const debt = flown.intent && !isRecorded && !isOlder ? { epoch: shared.epoch, time: due } : shared.debt;
-    return { kept: withShared(kept, { intents: others, debt }), result: 'superseded' };
+    // Ours may have come between the current token and the one before.
+    const previous = flown.intent && !isRecorded ? null : kept.previous;
+    return { kept: withShared({ ...kept, previous }, { intents: others, debt }), result: 'superseded' };
   }
   // Where another mint may have come between, WeChat need not honour what is replaced.
-  const isAlone = after.debt === null && shared.debt === null;
+  const isAlone = others.length === 0 && after.debt === null && shared.debt === null;
   const openMints = isAlone ? Number(issued.mintedAt !== undefined) : 2;
   const { kept: next, rotated } = commit({ ...kept, openMints }, issued, context);
   const told = rotated ? { dead: false, warning: '', commitTime: flown.time } : {};
@@ -138,15 +138,16 @@ export function land(
 
 /** Intents and debt once a mint has landed: it is clean, and pays the debt, when no other can have overlapped it. */
 function afterMint(shared: SharedPart, others: readonly Intent[], flown: Flown): Pick<SharedPart, 'intents' | 'debt'> {
-  const { intent } = flown;
+  const { intent, sentTime, overlapMs } = flown;
+  const intents = others.filter((other) => !isSettled(other, sentTime, overlapMs));
   const isThere = others.length < shared.intents.length;
-  const isClean = isThere && others.length === 0 && shared.epoch === intent?.epoch;
+  const isClean = isThere && intents.length === 0 && shared.epoch === intent?.epoch;
   if (!isClean) {
-    const time = others.length > 0 ? flown.sentTime + settledMs(flown.overlapMs) : flown.time;
-    return { intents: others, debt: { epoch: shared.epoch, time } };
+    const time = intents.length > 0 ? sentTime + settledMs(overlapMs) : flown.time;
+    return { intents, debt: { epoch: shared.epoch, time } };
   }
   const isPaid = shared.debt === null || shared.debt.epoch < intent.epoch;
-  return { intents: others, debt: isPaid ? null : shared.debt };
+  return { intents, debt: isPaid ? null : shared.debt };
 }
 
 /** The same once a token was read, which shows the newest: only a mint that is still open can make a newer one. */

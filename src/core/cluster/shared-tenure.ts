@@ -92,7 +92,7 @@ export class SharedTenure implements Tenure {
           const current = { ...wish, now: timeline.elapsed(), wallNow: now() };
           const refusal = mintRefusal(kept, current, settings);
           if (refusal) throw refusal;
-          const intended = intend(mintBegun(kept, current, settings), replica, now(), settings.overlapMs);
+          const intended = intend(mintBegun(kept, current, settings), replica, now());
           written.intent = intended.intent;
           return intended.kept;
         }, 'must');

@@ -51,9 +51,13 @@ export class TooManyMints implements Rule {
 
   take(event: Dated): void {
     switch (event.type) {
-      case 'allowance':
+      case 'allowance': {
         this.#since(event.app).allowed += event.mints;
+        // The fault struck a mint of the schedule, and the operator's comes on top of it.
+        const trial = this.#trials.get(event.app);
+        if (trial?.begunAt !== undefined) trial.late++;
         return;
+      }
       case 'trial':
         this.#trials.set(event.app, { begunAt: undefined, mints: 0, late: 0 });
         return;

@@ -405,6 +405,11 @@ export class Keeper {
         effect: 'refused',
       });
     }
+    if (await this.#isOutlived(issued)) {
+      await this.#tenure.end(issued.intent, issuer === 'classic' ? 'classic' : 'stable_force', 'outlived');
+      this.#calls.settled();
+      return 'superseded';
+    }
     const { clock, random } = this.#deps;
     const trusted = this.#trust === 'trusted';
     let wallNow = clock.now();
@@ -457,6 +462,18 @@ export class Keeper {
     } else this.#deps.observe({ type: 'unchanged', appId, cause, durationMs });
     this.#publish();
     return result;
+  }
+
+  /**
+   * Whether WeChat refuses a token already whose answer reached a process that was stopped: others have refreshed the app
+   * more than once meanwhile, and the order of the mints is known.
+   */
+  async #isOutlived({ intent, sentAt, value }: Issued): Promise<boolean> {
+    if (!intent || this.#now() - sentAt <= this.#settings.timeoutMs) return false;
+    await this.#tenure.sync();
+    if (this.#kept.generation === this.#base) return false;
+    const verdict = await this.#calls.probe(value, new AbortController().signal).catch(() => undefined);
+    return verdict?.accepted === false;
   }
 
   #fly(cause: RefreshCause, run: (call: Call, signal: AbortSignal) => Promise<Landing>): void {

@@ -23,6 +23,9 @@ export interface Holder {
 /** What became of an answer: `superseded` means that another replica has brought a token meanwhile. */
 export type CommitResult = 'rotated' | 'unchanged' | 'superseded';
 
+/** How a mint ends without a token in use. */
+export type MintEnd = 'undone' | 'lost' | 'outlived';
+
 /** Another replica has brought a newer token than the one that was to be replaced. */
 export class Superseded extends Error {
   override readonly name = 'Superseded';
@@ -46,8 +49,8 @@ export interface Tenure {
    * generation is no longer `base`, and with the signal's reason.
    */
   begin(wish: MintWish, base: number, signal: AbortSignal): Promise<Intent | undefined>;
-  /** Records that WeChat certainly did not mint (`undone`), or that nobody knows (`lost`). */
-  end(mint: Intent | undefined, call: MintCall, how: 'undone' | 'lost'): Promise<void>;
+  /** Records that WeChat certainly did not mint (`undone`), that nobody knows (`lost`), or that the token is dead (`outlived`). */
+  end(mint: Intent | undefined, call: MintCall, how: MintEnd): Promise<void>;
   /** See CommitContext; replicas that cannot ask one another are not to choose the same. */
   generationStep(): number;
   /** What is kept after an answer of WeChat to a flight that began with generation `base`. */
@@ -114,8 +117,8 @@ export class SoleTenure implements Tenure {
     this.#holder.onChange();
   }
 
-  async end(_mint: undefined, call: MintCall, how: 'undone' | 'lost'): Promise<void> {
-    if (how === 'lost') return;
+  async end(_mint: undefined, call: MintCall, how: MintEnd): Promise<void> {
+    if (how !== 'undone') return;
     await this.change((kept) => mintUndone(kept, call));
     this.#holder.onChange();
   }

@@ -3,7 +3,7 @@ import type { Issued } from '../issuing.ts';
 import type { Kept } from '../kept.ts';
 import { type MintCall, mintUndone } from '../minting.ts';
 import type { Debt, Intent, SharedPart } from '../ports.ts';
-import type { CommitResult } from '../tenure.ts';
+import type { CommitResult, MintEnd } from '../tenure.ts';
 
 // WeChat cannot be fenced. A replica that stopped after it recorded an intent may have its request arrive at any later time,
 // and then the token that it mints is the newest, whatever the store says. So nobody waits for it, and nobody believes that
@@ -71,7 +71,7 @@ export function intend(kept: Kept, replica: string, time: number): { kept: Kept;
 }
 
 /** Takes an intent out, or marks it as lost. Where it was the last that a debt waited for, that is due now. */
-export function conclude(kept: Kept, intent: Intent, call: MintCall, how: 'undone' | 'lost', time: number): Kept {
+export function conclude(kept: Kept, intent: Intent, call: MintCall, how: MintEnd, time: number): Kept {
   const shared = sharedOf(kept);
   if (!shared.intents.some((other) => isSame(other, intent))) return kept;
   if (how === 'lost') {
@@ -80,7 +80,7 @@ export function conclude(kept: Kept, intent: Intent, call: MintCall, how: 'undon
   }
   const intents = shared.intents.filter((other) => !isSame(other, intent));
   const debt = shared.debt && hasten(shared.debt, intents, time);
-  return withShared(mintUndone(kept, call), { intents, debt });
+  return withShared(how === 'undone' ? mintUndone(kept, call) : kept, { intents, debt });
 }
 
 /** What a commit needs to know beside its answer. */

@@ -4,7 +4,7 @@ import type { Issued } from '../issuing.ts';
 import type { Kept } from '../kept.ts';
 import { type MintCall, type MintWish, mintBegun, mintRefusal } from '../minting.ts';
 import type { Intent, Settings } from '../ports.ts';
-import { type Change, type CommitResult, type Holder, Superseded, type Tenure } from '../tenure.ts';
+import { type Change, type CommitResult, type Holder, type MintEnd, Superseded, type Tenure } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
 import { conclude, intend, land, leaseOf, settledMs, sharedOf, withShared } from './convergence.ts';
 import { type Register, StoreAwayError } from './register.ts';
@@ -108,7 +108,7 @@ export class SharedTenure implements Tenure {
     }
   }
 
-  async end(mint: Intent | undefined, call: MintCall, how: 'undone' | 'lost'): Promise<void> {
+  async end(mint: Intent | undefined, call: MintCall, how: MintEnd): Promise<void> {
     if (mint) await this.change((kept) => conclude(kept, mint, call, how, this.#deps.now()), 'may');
   }
 

@@ -7,6 +7,8 @@ import { explainRedis } from './errors.ts';
 /** How long Redis may take to answer a command. A connection on which one is not answered is given up. */
 const COMMAND_TIMEOUT_MS = 1_000;
 const CONNECT_TIMEOUT_MS = 2_000;
+/** How long either may take when the store is opened: a machine that starts many things at once is slow. */
+export const OPEN_TIMEOUT_MS = 10_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
 
@@ -55,7 +57,7 @@ export class Connection {
   static async open(options: ConnectionOptions): Promise<Connection> {
     const connection = new Connection(options);
     try {
-      await connection.#within(connection.#client.connect(), CONNECT_TIMEOUT_MS + COMMAND_TIMEOUT_MS);
+      await connection.#within(connection.#client.connect(), OPEN_TIMEOUT_MS);
     } catch (error) {
       connection.close();
       throw explainRedis(error, options.name);
@@ -64,19 +66,19 @@ export class Connection {
   }
 
   /** The answer to a command. Rejects with a StoreError. */
-  command(args: readonly string[]): Promise<unknown> {
-    return this.#ask((client) => client.sendCommand([...args]));
+  command(args: readonly string[], timeoutMs = COMMAND_TIMEOUT_MS): Promise<unknown> {
+    return this.#ask((client) => client.sendCommand([...args]), timeoutMs);
   }
 
   /** Makes sure that the connection lives; one that does not answer is replaced. */
   async ping(): Promise<void> {
-    await this.#ask((client) => client.ping());
+    await this.#ask((client) => client.ping(), COMMAND_TIMEOUT_MS);
   }
 
-  async #ask(question: (client: Client) => Promise<unknown>): Promise<unknown> {
+  async #ask(question: (client: Client) => Promise<unknown>, timeoutMs: number): Promise<unknown> {
     const client = this.#client;
     try {
-      return await this.#within(question(client), COMMAND_TIMEOUT_MS);
+      return await this.#within(question(client), timeoutMs);
     } catch (error) {
       if (error === TIMED_OUT) this.#replace(client);
       if (isScriptMissing(error)) throw error;
@@ -106,14 +108,17 @@ export class Connection {
     let failures = 0;
     const client = newClient(url, (_, cause) => {
       // Whoever opens it learns why it cannot be.
-      if (this.#readies === 0) return cause;
+      if (this.#readies === 0 || this.#isClosed) return cause;
       const ceiling = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures++, 10));
       return Math.ceil(random() * ceiling);
     });
     // Each failure reaches whoever waits for an answer, or shows in the next command.
     client.on('error', () => undefined);
     client.on('ready', () => {
-      if (this.#isClosed || client !== this.#client) return;
+      if (this.#isClosed || client !== this.#client) {
+        discard(client); // it was given up while it was being made
+        return;
+      }
       failures = 0;
       onReady?.(client);
       if (this.#readies++ > 0) onReconnected?.();

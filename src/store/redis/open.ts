@@ -1,6 +1,6 @@
 import type { Clock, Random, Timer } from '../../core/clock.ts';
 import { StoreError } from '../errors.ts';
-import { Connection } from './connection.ts';
+import { Connection, OPEN_TIMEOUT_MS } from './connection.ts';
 import { RedisLedger } from './ledger.ts';
 import { RedisRows } from './rows.ts';
 import { RedisStore } from './store.ts';
@@ -31,7 +31,7 @@ export async function openRedis({ url, name, prefix }: RedisUrl, deps: RedisDeps
   await using undo = new AsyncDisposableStack();
   const connection = await Connection.open({ ...common, onReconnected: () => store.listener?.reconnected() });
   undo.defer(() => connection.close());
-  checkServer(String(await connection.command(['INFO'])), name);
+  checkServer(String(await connection.command(['INFO'], OPEN_TIMEOUT_MS)), name);
   const store = new RedisStore({ connection, name, prefix, onDamage: deps.onDamage, close: () => close() });
   // Hints have a connection of their own: what is wrong with one is not to delay the other.
   const hints = await Connection.open({

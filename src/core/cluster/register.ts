@@ -246,7 +246,12 @@ export class Register {
   #revived(stored: StoredApp): Kept {
     const { settings, timeline, random } = this.#deps;
     const now = timeline.elapsed();
-    const kept = fromStored(stored, now, timeline, (life) => dueAt(life, stored.issuer, settings, random()));
+    const revived = fromStored(stored, now, timeline, (life) => dueAt(life, stored.issuer, settings, random()));
+    // By a clock that was set back since, its grace would be longer than any is.
+    const end = now + settings.overlapMs;
+    const { previous } = revived;
+    const kept =
+      previous && previous.expiresAt > end ? { ...revived, previous: { ...previous, expiresAt: end } } : revived;
     const { current } = this.#kept;
     if (!kept.current || kept.current.value !== current?.value || kept.generation !== this.#kept.generation)
       return kept;

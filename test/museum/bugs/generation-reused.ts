@@ -7,7 +7,7 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/commit.ts',
-      find: 'Math.max(kept.generation + 1, Math.floor(context.wallNow))',
+      find: 'Math.max(kept.generation + context.generationStep, Math.floor(context.wallNow))',
       replace: 'kept.generation + 1',
     },
   ],

@@ -47,7 +47,9 @@ export class DebtUnpaid implements Rule {
       if (facts.issuers.get(app) !== 'classic') continue;
       const calls = facts.callsOf(app);
       const ended = calls.find(({ call }) => call === id);
-      if (ended && crossings(calls, ended).length > 0) this.#crossed.push({ app, at });
+      // A token that WeChat refuses when its answer comes is none to be confirmed.
+      const isOver = ended?.mint !== undefined && ended.mint.diesAt <= at;
+      if (ended && !isOver && crossings(calls, ended).length > 0) this.#crossed.push({ app, at });
     }
   }
 

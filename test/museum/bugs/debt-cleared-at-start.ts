@@ -1,0 +1,15 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'The confirming mint is crossed off when it begins. When it fails, or its process dies, nobody remembers ' +
+    'that the order of two tokens is still unknown.',
+  edits: [
+    {
+      file: 'src/core/cluster/convergence.ts',
+      find: 'return { kept: withShared(kept, { epoch, intents: [...open, intent] }), intent };',
+      replace: 'return { kept: withShared(kept, { epoch, intents: [intent], debt: null }), intent };',
+    },
+  ],
+  caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still before its mint' },
+};

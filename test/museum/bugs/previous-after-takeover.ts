@@ -1,0 +1,16 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'After a takeover the token before is shown as still honoured. The leader that died may have had WeChat ' +
+    'mint in between, and of three tokens WeChat honours two: callers that fall back to the previous one are ' +
+    'refused.',
+  edits: [
+    {
+      file: 'src/core/cluster/convergence.ts',
+      find: '  const openMints = isAlone ? Number(issued.mintedAt !== undefined) : 2;',
+      replace: '  const openMints = isAlone ? Number(issued.mintedAt !== undefined) : 0;',
+    },
+  ],
+  caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still after its mint' },
+};

@@ -1,0 +1,20 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'What the store says is believed, even when it came back older. After a failover to a lagging copy every ' +
+    'replica goes back to a token that died long ago, and generations fall.',
+  edits: [
+    {
+      file: 'src/core/cluster/register.ts',
+      find: 'if (there && there.generation >= this.#stored.generation) this.#stored = there;',
+      replace: 'if (there) this.#stored = there;',
+    },
+    {
+      file: 'src/core/cluster/register.ts',
+      find: 'if (kept.generation < generation) {',
+      replace: 'if (kept.generation < generation && generation < 0) {',
+    },
+  ],
+  caughtBy: { file: 'test/core/cluster/replicas.test.ts', test: 'the store goes back in time' },
+};

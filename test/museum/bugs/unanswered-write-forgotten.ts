@@ -1,0 +1,16 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'A write to which no answer came is taken for one that was not made. The intent that it left behind is a ' +
+    'lease of a replica that lives and does nothing, and nobody refreshes the app any more.',
+  edits: [
+    {
+      file: 'src/core/cluster/register.ts',
+      find: `        this.#isUnsure = true; // it may be stored all the same
+`,
+      replace: '',
+    },
+  ],
+  caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still before its mint' },
+};

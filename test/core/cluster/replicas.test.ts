@@ -167,6 +167,22 @@ describe.each(['classic', 'stable'] as const)('three replicas, %s', (issuer) => 
   });
 });
 
+test('a write without an answer leaves no lease behind', async () => {
+  const replicas = await Replicas.started(3);
+  await replicas.clock.advance(35 * SECOND);
+  const [first] = replicas.all;
+  if (!first) throw new Error('no replicas');
+  first.connection.way.state = 'deaf';
+  const refused = first.broker.forceRefresh('wxc', undefined).catch((error: unknown) => error);
+  await settle();
+  expect(await refused).toMatchObject({ reason: 'STORE_UNAVAILABLE' });
+  expect(replicas.store.records.get('wxc')?.app.shared?.intents).toHaveLength(1);
+  first.connection.way.state = 'open';
+  await replicas.clock.advance(5 * SECOND);
+  expect(replicas.store.records.get('wxc')?.app.shared?.intents).toEqual([]);
+  expect(replicas.mints()).toBe(1);
+});
+
 test('a stable token is read on while the store is away', async () => {
   const replicas = await Replicas.started(3, { apps: { wxc: 'stable' } });
   for (const { connection } of replicas.all) connection.way.state = 'cut';

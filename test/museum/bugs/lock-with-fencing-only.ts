@@ -9,7 +9,7 @@ export const bug: Bug = {
     {
       file: 'src/core/cluster/convergence.ts',
       find: '  const isClean = isThere && intents.length === 0 && shared.epoch === intent?.epoch;',
-      replace: '  const isClean = true;',
+      replace: '  const isClean = intent !== undefined;',
     },
     {
       file: 'src/core/cluster/convergence.ts',

@@ -8,9 +8,9 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/cluster/convergence.ts',
-      find: '  const openMints = isAlone ? Number(issued.mintedAt !== undefined) : 2;',
-      replace: '  const openMints = isAlone ? Number(issued.mintedAt !== undefined) : 0;',
+      find: 'const isAlone = others.length === 0 && after.debt === null && shared.debt === null;',
+      replace: 'const isAlone = true;',
     },
   ],
-  caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still after its mint' },
+  caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still before its mint' },
 };

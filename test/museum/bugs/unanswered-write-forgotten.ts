@@ -12,5 +12,5 @@ export const bug: Bug = {
       replace: '',
     },
   ],
-  caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still before its mint' },
+  caughtBy: { file: 'test/core/cluster/replicas.test.ts', test: 'a write without an answer leaves no lease behind' },
 };

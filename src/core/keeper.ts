@@ -525,7 +525,7 @@ export class Keeper {
     const retryAt = app === this.#app ? retryAtLatest(facts, known, planned, now, stablePollMs) : now;
     if (owed) {
       this.#health = { kind: 'failing', error: known, failures, retryAt };
-      this.#tenure.tellTrouble(known, failures, retryAt);
+      this.#tenure.tellTrouble(this.#base, known, failures, retryAt);
     }
     const retryInMs = owed ? retryAt - now : null;
     observe({ type: 'refresh_failed', appId: app.appId, cause, durationMs: now - startedAt, error: known, retryInMs });

@@ -61,8 +61,8 @@ export interface Tenure {
   patienceMs(kept: Kept): number;
   /** Tells other replicas that WeChat refuses the token of this generation. */
   tellDead(generation: number, warning: string): void;
-  /** Tells other replicas of a failed refresh, which is tried again at `retryAt`. */
-  tellTrouble(error: UpstreamError | LingpaiError, failures: number, retryAt: number): void;
+  /** Tells other replicas of a failed refresh of this generation, which is tried again at `retryAt`. */
+  tellTrouble(generation: number, error: UpstreamError | LingpaiError, failures: number, retryAt: number): void;
   /** The keeper gives the app up. */
   release(): void;
 }

@@ -257,7 +257,13 @@ export class Register {
       return kept;
     // The draws of a generation are made once.
     const { dueAt: due, answeredAt } = current;
-    return { ...kept, current: { ...kept.current, dueAt: due, answeredAt } };
+    const known = this.#kept.previous;
+    // An older record may show it longer; it is over when it was once found to be.
+    const grace =
+      known && kept.previous
+        ? { ...kept.previous, expiresAt: Math.min(known.expiresAt, kept.previous.expiresAt) }
+        : null;
+    return { ...kept, previous: grace, current: { ...kept.current, dueAt: due, answeredAt } };
   }
 }
 

@@ -155,13 +155,14 @@ export class SharedTenure implements Tenure {
     this.#tell((kept) => (kept.generation === generation ? withShared(kept, { dead: true, warning }) : kept));
   }
 
-  tellTrouble(error: UpstreamError | LingpaiError, failures: number, retryAt: number): void {
+  tellTrouble(generation: number, error: UpstreamError | LingpaiError, failures: number, retryAt: number): void {
     const { timeline } = this.#deps;
     const { reason, message, answer = null } = error;
     // A store that is away says nothing of WeChat, and a budget is in the record.
     if (reason === 'STORE_UNAVAILABLE') return;
     const trouble = { failures, retryTime: timeline.wallOf(retryAt), reason, message, answer };
-    this.#tell((kept) => withShared(kept, { trouble }));
+    // Another replica may have refreshed it meanwhile, and then nothing is the matter.
+    this.#tell((kept) => (kept.generation === generation ? withShared(kept, { trouble }) : kept));
   }
 
   release(): void {

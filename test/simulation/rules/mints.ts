@@ -13,6 +13,8 @@ export class TwoMintsAtOnce implements Rule {
     if (event.type !== 'call') return;
     const { facts, bounds, broken } = this.#evidence;
     const { app, host, at } = event;
+    // By a store's clock that was just set the other's mint may look settled.
+    if (facts.clockSetAt + bounds.acquaintanceMs > at) return;
     const sees = (index: number) => facts.lastBad(index, 'down', 'paused', 'store') + bounds.acquaintanceMs < at;
     if (!sees(host)) return;
     for (const other of facts.callsOf(app)) {

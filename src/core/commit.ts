@@ -67,7 +67,8 @@ function graced(kept: Kept, issued: Issued, context: CommitContext): Kept['previ
   const lostBetween = openMints > (issued.mintedAt === undefined ? 0 : 1);
   if (!current || !context.trusted || lostBetween) return null;
   const { dueAt: _, ...token } = current;
-  const replacedAt = kept.issuer === context.issuer ? issued.mintedAt : undefined;
-  const expiresAt = Math.min(token.expiresAt, replacedAt === undefined ? Infinity : replacedAt + context.overlapMs);
+  // A read shows that it was replaced by now; the tokens of another issuer replace nothing.
+  const replacedAt = kept.issuer === context.issuer ? (issued.mintedAt ?? issued.sentAt) : Infinity;
+  const expiresAt = Math.min(token.expiresAt, replacedAt + context.overlapMs);
   return expiresAt > context.now ? { ...token, expiresAt } : null;
 }

@@ -31,7 +31,7 @@ export class DebtUnpaid implements Rule {
     const excusedAt = Math.max(facts.noneAbleAt, facts.clockSetAt);
     const graceMs = bounds.debtMs + (facts.lastFault >= now - 2 * bounds.takeoverMs ? bounds.takeoverMs : 0);
     for (const [app, dueAt] of this.#debts) {
-      if (now <= Math.max(dueAt, excusedAt) + graceMs) continue;
+      if (now <= Math.max(dueAt, excusedAt) + graceMs || facts.isSpent(app, now, bounds)) continue;
       this.#break(`${app} ${dueAt}`, `the debt of ${app} is overdue for ${Math.round((now - dueAt) / 1000)} s`);
     }
     for (const { app, at } of this.#crossed) {

@@ -39,7 +39,7 @@ export class TooManyMints implements Rule {
   readonly #evidence: Evidence;
   readonly #scheduleMs: number;
   /** By app: the trial in progress, and the mints in it. */
-  readonly #trials = new Map<string, { begunAt: number | undefined; mints: number; late: number }>();
+  readonly #trials = new Map<string, { begunAt: number | undefined; mints: number; late: number; lost: number }>();
   readonly #sinceCalm = new Map<string, { mints: number; allowed: number }>();
   #calmAt = 0;
   readonly #days = new Map<string, number>();
@@ -61,11 +61,21 @@ export class TooManyMints implements Rule {
         return;
       }
       case 'trial':
-        this.#trials.set(event.app, { begunAt: undefined, mints: 0, late: 0 });
+        this.#trials.set(event.app, { begunAt: undefined, mints: 0, late: 0, lost: 0 });
         return;
       case 'call': {
         const trial = this.#trials.get(event.app);
         if (trial) trial.begunAt ??= event.at;
+        return;
+      }
+      case 'outcome': {
+        // One more whose fate nobody knows has to be made up for and confirmed once more.
+        if (event.outcome !== 'lost') return;
+        const { facts } = this.#evidence;
+        for (const [app, trial] of this.#trials) {
+          const isItsOwn = facts.callsOf(app).some(({ call }) => call === event.call);
+          if (isItsOwn && ++trial.lost > 1) trial.late++;
+        }
         return;
       }
       case 'mint':

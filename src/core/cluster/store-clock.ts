@@ -10,6 +10,7 @@ const LONGEST_QUESTION_MS = 1_000;
 export class StoreClock implements Clock {
   readonly #clock: Clock;
   #offset: number;
+  #isSet = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -31,6 +32,9 @@ export class StoreClock implements Clock {
   /** Sets it by the store's answer `time` to a question that left at `askedAt`, in monotonic time, and is answered now. */
   set(time: number, askedAt: number): void {
     const now = this.#clock.monotonic();
-    if (now - askedAt <= LONGEST_QUESTION_MS) this.#offset = time - (askedAt + now) / 2;
+    // The first answer is better than a machine's own clock however long it took.
+    if (this.#isSet && now - askedAt > LONGEST_QUESTION_MS) return;
+    this.#isSet = true;
+    this.#offset = time - (askedAt + now) / 2;
   }
 }

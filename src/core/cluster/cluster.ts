@@ -3,13 +3,12 @@ import type { BrokerEvent } from '../events.ts';
 import type { App, Settings } from '../ports.ts';
 import type { Holder } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
-import { leaseOf, sharedOf } from './convergence.ts';
 import { Members } from './members.ts';
 import type { Poll, SharedStore } from './ports.ts';
 import { Register } from './register.ts';
 import { ownerOf } from './rendezvous.ts';
 import { SharedTenure } from './shared-tenure.ts';
-import type { AppShare, ClusterStatus } from './status.ts';
+import { type AppShare, type ClusterStatus, shareOf } from './status.ts';
 import type { StoreClock } from './store-clock.ts';
 
 /** What makes a broker one of several replicas. */
@@ -174,24 +173,14 @@ export class Cluster {
   }
 
   #share(appId: string): AppShare {
-    const register = this.#register(appId);
-    const { epoch, intents, debt, trouble } = sharedOf(register.kept);
-    const now = this.#clock.now();
-    const isAlive = (name: string) => name === this.#deps.replica || this.#members.isOther(name);
-    const lease = leaseOf(register.kept, isAlive, now, this.#settings.overlapMs);
-    return {
-      appId,
-      owner: ownerOf(appId, trouble?.failures ?? 0, this.#living),
-      epoch,
-      intents: intents.map((intent) => ({
-        replica: intent.replica,
-        epoch: intent.epoch,
-        ageMs: Math.max(0, now - intent.time),
-        kind: intent === lease ? 'lease' : 'open',
-      })),
-      owedTime: debt?.time ?? null,
-      unsaved: register.failing,
-    };
+    const { kept, failing } = this.#register(appId);
+    return shareOf(appId, kept, {
+      living: this.#living,
+      isAlive: (name) => name === this.#deps.replica || this.#members.isOther(name),
+      now: this.#clock.now(),
+      overlapMs: this.#settings.overlapMs,
+      unsaved: failing,
+    });
   }
 
   async #poll(): Promise<void> {

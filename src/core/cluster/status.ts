@@ -1,3 +1,7 @@
+import type { Kept } from '../kept.ts';
+import { leaseOf, sharedOf } from './convergence.ts';
+import { ownerOf } from './rendezvous.ts';
+
 /** One replica as another sees it. */
 export interface ReplicaStatus {
   readonly replica: string;
@@ -43,4 +47,34 @@ export interface ClusterStatus {
   readonly apps: readonly AppShare[];
   /** Compare-and-sets that this replica lost to another since it started. */
   readonly lostSets: number;
+}
+
+/** What the record of an app says of how it is shared, as a replica sees it. */
+export function shareOf(
+  appId: string,
+  kept: Kept,
+  seen: {
+    readonly living: readonly string[];
+    readonly isAlive: (replica: string) => boolean;
+    readonly now: number;
+    readonly overlapMs: number;
+    readonly unsaved: boolean;
+  },
+): AppShare {
+  const { living, isAlive, now, overlapMs, unsaved } = seen;
+  const { epoch, intents, debt, trouble } = sharedOf(kept);
+  const lease = leaseOf(kept, isAlive, now, overlapMs);
+  return {
+    appId,
+    owner: ownerOf(appId, trouble?.failures ?? 0, living),
+    epoch,
+    intents: intents.map((intent) => ({
+      replica: intent.replica,
+      epoch: intent.epoch,
+      ageMs: Math.max(0, now - intent.time),
+      kind: intent === lease ? 'lease' : 'open',
+    })),
+    owedTime: debt?.time ?? null,
+    unsaved,
+  };
 }

@@ -226,7 +226,7 @@ export class Keeper {
   /** Somebody needs the token now: what waits only to spread the load need not wait. */
   #want(): void {
     if (this.#closed) throw this.#closed;
-    if (!this.peek()) {
+    if (!this.peek() || this.#trust === 'dead') {
       this.#startAt = Number.NEGATIVE_INFINITY;
       this.#wanted = true;
     }

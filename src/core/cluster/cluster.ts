@@ -110,6 +110,7 @@ export class Cluster {
         random: this.#random,
         leaseMs,
         isOther: (name) => this.#members.isOther(name),
+        heard: (name) => this.#members.heard(name),
         sync: (appId) => this.#read(appId),
         isOwner: (appId, failures) => ownerOf(appId, failures, this.#living) === replica,
       },

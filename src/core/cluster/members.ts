@@ -77,6 +77,13 @@ export class Members {
     return silentMs < this.#leaseMs;
   }
 
+  /** Takes note of a sign of life from elsewhere: it lived a moment ago, and is given a whole lease from now on. */
+  heard(replica: string): void {
+    const seen = this.#seen.get(replica);
+    if (seen) seen.silentMs = 0;
+    else if (replica !== this.#self) this.#absent.set(replica, 0);
+  }
+
   /** The names of all that live, this one among them. */
   living(): string[] {
     return [this.#self, ...[...this.#seen.keys()].filter((name) => this.isOther(name))].toSorted();

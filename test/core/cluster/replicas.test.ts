@@ -212,6 +212,41 @@ test('a classic token is not minted while the store is away, and is as soon as i
   expect(replicas.agreed()).toBe(true);
 });
 
+test('a replica that was given up is waited for when it mints, before it is seen to live', async () => {
+  const replicas = await Replicas.started(3, { settings: { cooldownMs: 0 } });
+  const [first, second] = replicas.all;
+  if (!first || !second) throw new Error('no replicas');
+  first.connection.way.state = 'cut';
+  await replicas.clock.advance(MINUTE);
+  first.connection.way.state = 'open';
+  first.line.hold = 'before';
+  const before = replicas.mints();
+  const refreshed = first.broker.forceRefresh('wxc', undefined);
+  await settle();
+  const joined = second.broker.forceRefresh('wxc', undefined);
+  await settle();
+  first.line.release();
+  await replicas.clock.advance(SECOND);
+  await Promise.all([refreshed, joined]);
+  expect(replicas.mints() - before).toBe(1);
+  expect(replicas.agreed()).toBe(true);
+});
+
+test('the confirming mint is made inside an overlap that is shorter than usual', async () => {
+  const replicas = await Replicas.started(3, { settings: { overlapMs: MINUTE } });
+  replicas.wechat.changeApp('wxc', { overlapMs: MINUTE });
+  await replicas.clock.advance(DUE.classic - 12 * MINUTE);
+  const owner = replicas.owner();
+  owner.line.hold = 'before';
+  await replicas.until(() => owner.line.waiting > 0, 30 * MINUTE);
+  const before = replicas.mints();
+  await replicas.kill(owner);
+  await replicas.until(() => replicas.mints() > before, 5 * MINUTE);
+  owner.line.release();
+  await everGood(replicas, 20 * MINUTE);
+  expect(replicas.mints() - before).toBe(3);
+});
+
 /** Every replica that runs has a token that WeChat honours, all the time; and at the end all have the same. */
 async function everGood(replicas: Replicas, ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += SECOND) {

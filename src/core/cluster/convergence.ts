@@ -125,7 +125,7 @@ export function land(
     const isOlder = flown.answeredTime + CLOCKS_AGREE_MS < (flown.currentTime ?? 0);
     const debt = flown.intent && !isRecorded && !isOlder ? { epoch: shared.epoch, time: due } : shared.debt;
     // Ours may have come between the current token and the one before.
-    const previous = flown.intent && !isRecorded ? null : kept.previous;
+    const previous = isRecorded ? kept.previous : null;
     return { kept: withShared({ ...kept, previous }, { intents: others, debt }), result: 'superseded' };
   }
   // Where another mint may have come between, WeChat need not honour what is replaced.

@@ -150,8 +150,7 @@ export class Keeper {
     if (!this.#flight && now >= this.#probeAt) {
       this.#probeAt = now + this.#settings.probeIntervalMs;
       const isMine = this.#tenure.patienceMs(this.#kept) === 0 || ++this.#probesLeftOut % PROBES_OF_OTHERS === 0;
-      const isWell = this.#trust === 'trusted' && this.#health.kind === 'well';
-      if (isMine && isWell && this.peek()) this.#startVerdict('canary');
+      if (isMine && this.#hasGood() && this.#health.kind === 'well') this.#startVerdict('canary');
     }
     this.#arm(now);
   }
@@ -226,7 +225,7 @@ export class Keeper {
   /** Somebody needs the token now: what waits only to spread the load need not wait. */
   #want(): void {
     if (this.#closed) throw this.#closed;
-    if (!this.peek() || this.#trust === 'dead') {
+    if (!this.#hasGood()) {
       this.#startAt = Number.NEGATIVE_INFINITY;
       this.#wanted = true;
     }
@@ -238,6 +237,11 @@ export class Keeper {
     if (this.#flight) return this.#flight;
     if (this.#health.kind === 'failing') throw this.#asCallersSee(this.#health.error, this.#health.retryAt);
     throw new LingpaiError('no refresh is planned', { reason: 'INTERNAL', appId: this.#app.appId });
+  }
+
+  /** Whether there is a usable token that WeChat accepts, as far as anyone knows. */
+  #hasGood(): boolean {
+    return this.#trust === 'trusted' && this.peek() !== undefined;
   }
 
   #isKnown(rejected: Rejected): boolean {
@@ -498,7 +502,7 @@ export class Keeper {
     } catch (error) {
       if (error instanceof Superseded) return 'superseded';
       // What failed here has been done by another replica meanwhile.
-      if (this.#kept.generation !== this.#base && this.peek() && this.#trust === 'trusted') return 'superseded';
+      if (this.#kept.generation !== this.#base && this.#hasGood()) return 'superseded';
       throw signal.aborted ? signal.reason : this.#failed(error, cause, app, startedAt);
     } finally {
       await this.#calls.over();
@@ -516,7 +520,7 @@ export class Keeper {
       error instanceof UpstreamError || error instanceof LingpaiError
         ? error
         : new LingpaiError('the refresh failed inside the broker', { reason: 'INTERNAL', cause: error });
-    const owed = cause === 'scheduled' || !this.peek() || this.#trust !== 'trusted' || this.#kept.openMints > 0;
+    const owed = cause === 'scheduled' || !this.#hasGood() || this.#kept.openMints > 0;
     const failures = this.#health.kind === 'failing' ? this.#health.failures + 1 : 1;
     const { quotaResetHour, stablePollMs } = this.#settings;
     const wallNow = clock.now();

@@ -110,7 +110,6 @@ export class Cluster {
         random: this.#random,
         leaseMs,
         isOther: (name) => this.#members.isOther(name),
-        heard: (name) => this.#members.heard(name),
         sync: (appId) => this.#read(appId),
         isOwner: (appId, failures) => ownerOf(appId, failures, this.#living) === replica,
       },
@@ -281,6 +280,7 @@ export class Cluster {
           this.#lostSets++;
           this.#observe({ type: 'set_lost', appId });
         },
+        onSign: (name) => this.#members.heard(name),
         onFailure: (error) => this.#observe({ type: 'store_failed', appId, error, retryInMs: this.#deps.pollMs }),
       },
       appId,

@@ -61,6 +61,13 @@ export function leaseOf(
   );
 }
 
+/** Who has begun a mint between two contents of a record: they live, though others gave them up and see no beat yet. */
+export function minters(before: Kept, after: Kept): string[] {
+  const { epoch } = sharedOf(before);
+  const begun = sharedOf(after).intents.filter((intent) => intent.epoch > epoch && !intent.lost);
+  return begun.map(({ replica }) => replica);
+}
+
 /** Records the intent of a mint. An intent of this replica that is still there was never carried out. */
 export function intend(kept: Kept, replica: string, time: number): { kept: Kept; intent: Intent } {
   const shared = sharedOf(kept);

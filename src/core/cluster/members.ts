@@ -27,9 +27,12 @@ export class Members {
   /** Those that a record names and no poll shows, and for how long this replica has looked on; Infinity: they have left. */
   readonly #absent = new Map<string, number>();
   #lookedAt: number | undefined;
+  /** Those that lived by the last look. */
+  #living: string;
 
   constructor(options: { self: string; leaseMs: number; pollMs: number }) {
     this.#self = options.self;
+    this.#living = options.self;
     this.#leaseMs = options.leaseMs;
     this.#longestGapMs = 2 * options.pollMs;
   }
@@ -38,7 +41,6 @@ export class Members {
   look(members: readonly Member[], now: number): { died: readonly string[]; changed: boolean } {
     const gapMs = this.#lookedAt === undefined ? 0 : Math.min(now - this.#lookedAt, this.#longestGapMs);
     this.#lookedAt = now;
-    const before = this.living().join();
     const died: string[] = [];
     const names = new Set(members.map((member) => member.replica));
     let isSomeoneGone = false;
@@ -64,7 +66,9 @@ export class Members {
       seen.silentMs += gapMs;
       if (wasAlive && seen.silentMs >= this.#leaseMs) died.push(member.replica);
     }
-    return { died, changed: isSomeoneGone || before !== this.living().join() };
+    const before = this.#living;
+    this.#living = this.living().join();
+    return { died, changed: isSomeoneGone || before !== this.#living };
   }
 
   /** Whether this is the name of another replica, and it lives. One that nothing is known of may have just begun. */

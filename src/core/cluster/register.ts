@@ -3,7 +3,7 @@ import type { Settings, StoredApp } from '../ports.ts';
 import { dueAt } from '../schedule.ts';
 import type { Change } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
-import { sharedOf } from './convergence.ts';
+import { minters, sharedOf } from './convergence.ts';
 import type { SharedRecord, SharedStore } from './ports.ts';
 
 /** The store did not answer, or not in time. */
@@ -22,6 +22,8 @@ export interface RegisterDeps {
   readonly newId: () => string;
   /** A compare-and-set was lost to another replica. */
   readonly onLost: () => void;
+  /** A replica has shown that it lives. */
+  readonly onSign: (replica: string) => void;
   /** The store failed. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -215,6 +217,7 @@ export class Register {
     this.#etag = found?.etag ?? null;
     this.#record = found?.app ?? null;
     const there = found && this.#revived(found.app);
+    for (const replica of there ? minters(this.#stored, there) : []) this.#deps.onSign(replica);
     if (there && there.generation >= this.#stored.generation) this.#stored = there;
     else if (this.#stored.generation > 0) {
       // The store was emptied or went back in time: what is newer is here.

@@ -19,8 +19,6 @@ export interface TenureDeps {
   readonly leaseMs: number;
   /** Whether this is the name of another replica, and it lives. */
   readonly isOther: (replica: string) => boolean;
-  /** A replica has shown that it lives. */
-  readonly heard: (replica: string) => void;
   /** Whether it is this replica's turn to refresh the app, after so many failures. */
   readonly isOwner: (appId: string, failures: number) => boolean;
   /** Reads the app's record, together with those of others that are asked for. Never rejects. */
@@ -43,8 +41,6 @@ export class SharedTenure implements Tenure {
   readonly #appId: string;
   readonly #register: Register;
   readonly #waiting = new Set<() => void>();
-  /** The last that was seen. */
-  #epoch = 0;
 
   constructor(options: { deps: TenureDeps; appId: string; register: Register }) {
     this.#deps = options.deps;
@@ -56,7 +52,6 @@ export class SharedTenure implements Tenure {
   hold(holder: Holder): void {
     this.#register.attach({
       take: (kept) => {
-        this.#listen(kept);
         holder.take(kept);
         this.wake();
       },
@@ -172,13 +167,6 @@ export class SharedTenure implements Tenure {
 
   release(): void {
     this.#register.attach(undefined);
-  }
-
-  /** Who has just written an intent lives, though the others gave it up and its next beat is still to be seen. */
-  #listen(kept: Kept): void {
-    const { epoch, intents } = sharedOf(kept);
-    for (const intent of intents) if (intent.epoch > this.#epoch && !intent.lost) this.#deps.heard(intent.replica);
-    this.#epoch = epoch;
   }
 
   #leaseOf(kept: Kept): Intent | undefined {

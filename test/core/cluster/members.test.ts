@@ -29,6 +29,16 @@ test('a replica whose beat stands still for a lease is dead, and lives again whe
   expect(members.living()).toEqual(['a', 'me']);
 });
 
+test('a sign of life from elsewhere revives a replica, and the next look says so', () => {
+  const { members, look } = circle();
+  look(['a']);
+  for (let i = 0; i < 8; i++) look(['a']);
+  members.heard('a');
+  expect(members.isOther('a')).toBe(true);
+  expect(look(['a'])).toEqual({ died: [], changed: true });
+  expect(look(['a'])).toEqual({ died: [], changed: false });
+});
+
 test('a replica is not judged by one that did not look', () => {
   const { members, look } = circle();
   look(['a']);

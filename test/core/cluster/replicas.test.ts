@@ -212,13 +212,17 @@ test('a classic token is not minted while the store is away, and is as soon as i
   expect(replicas.agreed()).toBe(true);
 });
 
-test('a replica that was given up is waited for when it mints, before it is seen to live', async () => {
+test.each([
+  ['hinted of it', true],
+  ['found in the store', false],
+])('a replica that was given up is waited for when it mints, before it is seen to live: %s', async (_, hints) => {
   const replicas = await Replicas.started(3, { settings: { cooldownMs: 0 } });
   const [first, second] = replicas.all;
   if (!first || !second) throw new Error('no replicas');
   first.connection.way.state = 'cut';
   await replicas.clock.advance(MINUTE);
   first.connection.way.state = 'open';
+  second.connection.way.hints = hints;
   first.line.hold = 'before';
   const before = replicas.mints();
   const refreshed = first.broker.forceRefresh('wxc', undefined);
@@ -226,10 +230,51 @@ test('a replica that was given up is waited for when it mints, before it is seen
   const joined = second.broker.forceRefresh('wxc', undefined);
   await settle();
   first.line.release();
-  await replicas.clock.advance(SECOND);
+  await replicas.clock.advance(5 * SECOND);
   await Promise.all([refreshed, joined]);
   expect(replicas.mints() - before).toBe(1);
   expect(replicas.agreed()).toBe(true);
+});
+
+test('a replica that has just begun waits for the one that replaces a token that is known to be dead', async () => {
+  const replicas = await Replicas.started(2, { settings: { cooldownMs: 0 } });
+  const other = await replicas.add();
+  await replicas.clock.advance(5 * SECOND);
+  const owner = replicas.owner();
+  expect(owner).not.toBe(other);
+  const token = replicas.state(owner).current?.value ?? '';
+  replicas.wechat.kill('wxc', { issuer: 'classic', which: 'all', stuck: false });
+  owner.line.hold = 'before';
+  const first = owner.broker.forceRefresh('wxc', { kind: 'token', token });
+  await settle();
+  expect(replicas.state(other).status).toBe('DEGRADED');
+  const second = other.broker.forceRefresh('wxc', { kind: 'token', token });
+  await settle();
+  owner.line.release();
+  await replicas.clock.advance(5 * SECOND);
+  expect((await first).outcome).toBe('REFRESHED');
+  expect((await second).state.current?.value).toBe((await first).state.current?.value);
+  expect(replicas.mints()).toBe(2);
+});
+
+test('a token that was read while the store was away, and replaced since, leaves no previous one', async () => {
+  const replicas = await Replicas.started(2, { apps: { wxc: 'stable' }, settings: { cooldownMs: 0 } });
+  const owner = replicas.owner();
+  const [other] = replicas.others();
+  if (!other) throw new Error('no replicas');
+  const { generation, current: oldest } = replicas.state(owner);
+  for (const { connection } of replicas.all) connection.way.state = 'cut';
+  await replicas.until(() => replicas.state(owner).generation > generation, 3 * HOUR);
+  other.connection.way.state = 'open';
+  const forced = other.broker.forceRefresh('wxc', undefined);
+  await settle();
+  expect((await forced).outcome).toBe('REFRESHED');
+  expect(replicas.wechat.honours('wxc', oldest?.value ?? '')).toBe(false);
+  expect(replicas.state(other).previous?.value).toBe(oldest?.value); // what it cannot know
+  owner.connection.way.state = 'open';
+  await replicas.clock.advance(10 * SECOND);
+  expect(replicas.agreed()).toBe(true);
+  expect(replicas.all.map((replica) => replicas.state(replica).previous)).toEqual([null, null]);
 });
 
 test('the confirming mint is made inside an overlap that is shorter than usual', async () => {

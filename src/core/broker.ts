@@ -141,7 +141,12 @@ export class Broker {
       const set = this.#watches.get(key) ?? new Set();
       this.#watches.set(key, set.add(watch));
     }
-    for (const { state } of keepers) watch.begin({ type: 'state', state });
+    for (const keeper of keepers) {
+      const { state } = keeper;
+      watch.begin({ type: 'state', state });
+      const known = options.known.get(state.appId) ?? 0;
+      if (this.#cluster && known > state.generation) void keeper.outnumber(known);
+    }
     return watch;
   }
 

@@ -26,12 +26,12 @@ export class Calls {
     this.#read = read;
   }
 
-  /** Throws COOLDOWN or BUDGET_EXHAUSTED when such a mint may not be made now. */
-  authorize(app: App, call: MintCall, cause: RefreshCause): MintWish {
-    const wish = { appId: app.appId, call, cause, now: this.#timeline.elapsed(), wallNow: this.#deps.clock.now() };
-    const refusal = mintRefusal(this.#read(), wish, this.#settings);
+  /** Throws COOLDOWN or BUDGET_EXHAUSTED when such a mint may not be made now, nor is one under way that it could join. */
+  authorize(app: App, call: MintCall, cause: RefreshCause): void {
+    const kept = this.#read();
+    if (this.#tenure.isBusy(kept)) return;
+    const refusal = mintRefusal(kept, this.#wish(app, call, cause), this.#settings);
     if (refusal) throw refusal;
-    return wish;
   }
 
   /**
@@ -40,7 +40,7 @@ export class Calls {
    */
   async issue(app: App, call: TokenCall, cause: RefreshCause, base: number, flight: AbortSignal): Promise<Issued> {
     const { clock, wechat } = this.#deps;
-    const mint = call === 'stable' ? undefined : this.authorize(app, call, cause);
+    const mint = call === 'stable' ? undefined : this.#wish(app, call, cause);
     const intent = mint && (await this.#begin(mint, base, flight));
     const sentAt = this.#timeline.elapsed();
     try {
@@ -62,6 +62,10 @@ export class Calls {
   /** The flight is over: a mint that has not settled is lost. */
   async over(): Promise<void> {
     if (this.#open) await this.#end(this.#open.intent, this.#open.call, 'lost');
+  }
+
+  #wish({ appId }: App, call: MintCall, cause: RefreshCause): MintWish {
+    return { appId, call, cause, now: this.#timeline.elapsed(), wallNow: this.#deps.clock.now() };
   }
 
   async #begin(mint: MintWish, base: number, flight: AbortSignal): Promise<Intent | undefined> {

@@ -41,6 +41,10 @@ const EXPIRED_ERRCODE = 42001;
 const PROBES_OF_OTHERS = 4;
 /** No failure is waited out for longer, whatever a clock that was set makes of its time. */
 const LONGEST_PAUSE_MS = 25 * 3_600_000;
+/** The clocks by which replicas tell one another of a failure differ by less. */
+const CLOCKS_AGREE_MS = 2_000;
+/** A generation is a wall time or follows one: none is farther ahead, whatever a clock did. */
+const FARTHEST_GENERATION_MS = 24 * 3_600_000;
 const OUTSIDE_MINT =
   'WeChat refused a token before its time and nobody here had replaced it: most likely another program mints with the same AppSecret';
 
@@ -184,6 +188,20 @@ export class Keeper {
       if (this.peek()) await this.#nextState(signal);
       else await join(this.#inFlight().landing, signal);
     }
+  }
+
+  /**
+   * Takes note of a generation that a watcher has. One that is nowhere else was lost with the store: what is here is
+   * numbered above it, or the watcher would not be told of it. Never rejects.
+   */
+  async outnumber(generation: number): Promise<void> {
+    await this.#tenure.sync();
+    const isCredible = generation <= this.#deps.clock.now() + FARTHEST_GENERATION_MS;
+    if (this.#closed || !isCredible || generation <= this.#kept.generation) return;
+    const next = generation + this.#tenure.generationStep();
+    const above = (kept: Kept) => (kept.generation < generation ? { ...kept, generation: next } : kept);
+    await this.#change(above, 'must').catch(() => undefined); // the watcher asks again when it comes again
+    this.#publish();
   }
 
   /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
@@ -527,7 +545,10 @@ export class Keeper {
     const planned = nextAttemptAt(known, { now, startedAt, failures, random, wallNow, quotaResetHour });
     const facts = { kept: this.#kept, trust: this.#trust, issuer: app.issuer };
     const retryAt = app === this.#app ? retryAtLatest(facts, known, planned, now, stablePollMs) : now;
-    if (owed) {
+    // What a caller was refused for its haste says nothing of WeChat: a retry that is planned sooner stays.
+    const plannedAt = this.#health.kind === 'failing' ? this.#health.retryAt : now;
+    const isMoot = known.reason === 'COOLDOWN' && plannedAt > now && plannedAt <= retryAt;
+    if (owed && !isMoot) {
       this.#health = { kind: 'failing', error: known, failures, retryAt };
       this.#tenure.tellTrouble(this.#base, known, failures, retryAt);
     }
@@ -583,9 +604,12 @@ export class Keeper {
     this.tick();
   }
 
-  #sharedTrouble({ failures, retryTime, reason, message, answer }: Trouble): Health {
+  #sharedTrouble({ failures, time, retryTime, reason, message, answer }: Trouble): Health {
     const error = new LingpaiError(message, { reason, answer: answer ?? undefined });
-    const retryAt = Math.min(this.#timeline.momentOf(retryTime), this.#now() + LONGEST_PAUSE_MS);
+    const now = this.#now();
+    // By a clock that was set back since, nobody knows when.
+    const isTimeless = time > this.#deps.clock.now() + CLOCKS_AGREE_MS;
+    const retryAt = isTimeless ? now : Math.min(this.#timeline.momentOf(retryTime), now + LONGEST_PAUSE_MS);
     return { kind: 'failing', error, failures, retryAt };
   }
 

@@ -33,7 +33,7 @@ export interface Situation {
 export function planNext({ kept, health, trust, doubt, issuer, owedAt, startAt }: Situation, now: number): Plan {
   const { current } = kept;
   const alive = current !== null && current.expiresAt > now;
-  const isDue = alive && now >= current.dueAt;
+  const isDue = alive && now >= Math.min(current.dueAt, owedAt);
   return { at: whenNext(), step: whatNext() };
 
   function whenNext(): number {
@@ -44,7 +44,7 @@ export function planNext({ kept, health, trust, doubt, issuer, owedAt, startAt }
 
   function whatNext(): Plan['step'] {
     if (doubt && doubt.expiresAt > now && issuer === 'classic') return 'confirm';
-    // A classic token that is due anyway is replaced on the schedule, whose share of the budget reports cannot touch.
+    // A classic token that is due anyway, as one that a mint of ours may have replaced, is replaced on the schedule, whose share of the budget reports cannot touch.
     return alive && trust === 'dead' && !(isDue && issuer === 'classic') ? 'replace_dead' : 'renew';
   }
 }

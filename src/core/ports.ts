@@ -106,6 +106,8 @@ export interface Debt {
 export interface Trouble {
   /** Failures in a row. */
   readonly failures: number;
+  /** When it failed last. */
+  readonly time: number;
   /** When it is tried again. */
   readonly retryTime: number;
   readonly reason: Reason;

@@ -51,6 +51,8 @@ export interface Tenure {
   begin(wish: MintWish, base: number, signal: AbortSignal): Promise<Intent | undefined>;
   /** Records that WeChat certainly did not mint (`undone`), that nobody knows (`lost`), or that the token is dead (`outlived`). */
   end(mint: Intent | undefined, call: MintCall, how: MintEnd): Promise<void>;
+  /** Whether another replica is minting. */
+  isBusy(kept: Kept): boolean;
   /** See CommitContext; replicas that cannot ask one another are not to choose the same. */
   generationStep(): number;
   /** What is kept after an answer of WeChat to a flight that began with generation `base`. */
@@ -126,6 +128,10 @@ export class SoleTenure implements Tenure {
   commit(kept: Kept, issued: Issued, context: CommitContext): { kept: Kept; result: CommitResult } {
     const { kept: next, rotated } = commit(kept, issued, context);
     return { kept: next, result: rotated ? 'rotated' : 'unchanged' };
+  }
+
+  isBusy(): boolean {
+    return false;
   }
 
   generationStep(): number {

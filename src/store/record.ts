@@ -23,6 +23,7 @@ const shared: z.ZodType<SharedPart> = z.object({
   trouble: z
     .object({
       failures: count,
+      time: time.default(0),
       retryTime: time,
       // A newer version may have reasons that this one does not know.
       reason: z.string().transform((reason) => reason as Reason),

@@ -1,3 +1,4 @@
+import { settledMs } from '../../src/core/cluster/convergence.ts';
 import type { Settings } from '../../src/core/ports.ts';
 
 /** How long what must happen may take. Durations are in milliseconds. */
@@ -18,6 +19,12 @@ export interface Bounds {
    * calls, may stand before the mint.
    */
   readonly detectionMs: number;
+  /** The same where the replica whose turn it is cannot reach WeChat: the others probe beside it now and then. */
+  readonly farDetectionMs: number;
+  /** After so long a mint of unknown fate overlaps nothing any more. */
+  readonly settledMs: number;
+  /** How long WeChat honours the token before the newest. */
+  readonly overlapMs: number;
   /** How far a reachable replica may be behind the store: a poll and its way, one command lost on it. */
   readonly behindMs: number;
   /** How much longer that may take when the way to the store was bad: a connection is made anew, a command given up. */
@@ -39,10 +46,12 @@ const COMMAND_MS = 1_000;
 const RECONNECTION_MS = 1_500;
 /** The longest pause before a failed call is repeated. */
 const BACKOFF_MS = 20_000;
+/** Every so many of another's probes a replica makes one too. */
+const PROBES_OF_OTHERS = 4;
 
 export function boundsOf(settings: Settings, cluster: { leaseMs: number; pollMs: number }): Bounds {
   const { leaseMs, pollMs } = cluster;
-  const { timeoutMs, probeIntervalMs, cooldownMs } = settings;
+  const { timeoutMs, probeIntervalMs, cooldownMs, overlapMs } = settings;
   const behindMs = pollMs + 2 * COMMAND_MS;
   // A forced mint is an intent, the call, a read, the outcome.
   const propagationMs = 2 * ANSWER_MS + 2 * COMMAND_MS + behindMs;
@@ -51,6 +60,9 @@ export function boundsOf(settings: Settings, cluster: { leaseMs: number; pollMs:
     propagationMs,
     takeoverMs: judgedMs + 2 * leaseMs + timeoutMs + BACKOFF_MS,
     detectionMs: probeIntervalMs + timeoutMs + 2 * cooldownMs,
+    farDetectionMs: PROBES_OF_OTHERS * probeIntervalMs + timeoutMs + 2 * cooldownMs,
+    settledMs: settledMs(overlapMs),
+    overlapMs,
     behindMs,
     reconnectionMs: RECONNECTION_MS + COMMAND_MS,
     debtMs: propagationMs + timeoutMs,

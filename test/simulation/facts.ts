@@ -16,6 +16,9 @@ export interface Call {
   mint: Mint | undefined;
 }
 
+/** Why a token died before its time. `stuck`: it was revoked, and a read goes on bringing it. */
+export type Cause = Mint | 'revoked' | 'stuck';
+
 /** A token that WeChat made. */
 export interface Mint {
   readonly app: string;
@@ -28,7 +31,7 @@ export interface Mint {
   /** From when WeChat refuses it. */
   diesAt: number;
   /** What made it die before its time. */
-  killer: Mint | 'revoked' | undefined;
+  killer: Cause | undefined;
   /** The one that came directly after it, and began its overlap. */
   successor: Mint | undefined;
 }
@@ -45,6 +48,8 @@ const DAY_MS = 86_400_000;
 const SHANGHAI_MS = 8 * 3_600_000;
 /** A budget keeps a fifth for the schedule, and counts what was begun and not carried out. */
 const SPENT_SHARE = 0.6;
+/** Replicas that go by the store's clock differ by less. */
+const ROUNDING_MS = 2_000;
 
 const LONG_AGO = Number.NEGATIVE_INFINITY;
 
@@ -54,7 +59,7 @@ export class Facts {
   readonly hosts: readonly Host[];
   readonly #epochTime: number;
   readonly #mints = new Map<string, Mint>();
-  /** Calls that mint, by app and day. */
+  /** Calls that mint, by app and day, WeChat's and the store's. */
   readonly #spent = new Map<string, number>();
   readonly #newest = new Map<string, Mint>();
   readonly #calls = new Map<number, Call>();
@@ -66,6 +71,13 @@ export class Facts {
   forgottenAt = LONG_AGO;
   /** When the store's clock was last set. */
   clockSetAt = LONG_AGO;
+  /** By app: when its record was last lost or rolled back. */
+  readonly #rolledBackAt = new Map<string, number>();
+  /** Calls whose process has ended and whose record the store has lost since, before others had their tokens. */
+  readonly #unrecorded = new Set<Call>();
+  /** By token: the hosts that have published it. */
+  readonly #publishers = new Map<string, Set<number>>();
+  #storeClockMs = 0;
 
   constructor(hosts: number, issuers: ReadonlyMap<string, IssuerKind>, epochTime: number) {
     this.issuers = issuers;
@@ -83,10 +95,11 @@ export class Facts {
         this.#condition(event.at, this.host(event.host), event.what, event.bad);
         return;
       case 'record':
-        if (event.by === null && this.hosts.every(({ bad }) => bad.has('down'))) this.forgottenAt = event.at;
+        if (event.by === null) this.#rolledBack(event.app, event.at);
         return;
       case 'store clock':
         this.clockSetAt = event.at;
+        this.#storeClockMs += event.byMs;
         return;
       case 'call': {
         const { call, host, app, forced, at } = event;
@@ -94,10 +107,12 @@ export class Facts {
         const known: Call = { ...begun, outcome: undefined, mint: undefined };
         this.#calls.set(call, known);
         this.#callsOf.set(app, [...this.callsOf(app), known]);
-        const key = `${app} ${this.day(at)}`;
-        this.#spent.set(key, (this.#spent.get(key) ?? 0) + 1);
+        for (const key of this.#days(app, at)) this.#spent.set(key, (this.#spent.get(key) ?? 0) + 1);
         return;
       }
+      case 'published':
+        if (event.current !== null) this.#published(event.current, event.host);
+        return;
       case 'outcome': {
         const call = this.#calls.get(event.call);
         if (!call) return;
@@ -128,7 +143,7 @@ export class Facts {
         return;
       }
       case 'revoked':
-        for (const death of event.deaths) this.#dies(death.token, death.at, 'revoked');
+        for (const { token, at } of event.deaths) this.#dies(token, at, event.stuck ? 'stuck' : 'revoked');
         return;
     }
   }
@@ -148,6 +163,11 @@ export class Facts {
     return this.#callsOf.get(app) ?? [];
   }
 
+  /** The days in which a moment is: WeChat's, and that of the store's clock, by which the replicas count. */
+  #days(app: string, at: number): readonly [string, string] {
+    return [`${app} WeChat ${this.day(at)}`, `${app} store ${this.day(at + this.#storeClockMs)}`];
+  }
+
   /** WeChat's day, by which it counts calls. */
   day(at: number): number {
     return Math.floor((this.#epochTime + at + SHANGHAI_MS) / DAY_MS);
@@ -156,13 +176,27 @@ export class Facts {
   /** Whether so many calls of an app were begun today that its budget may keep it from more. */
   isSpent(app: string, at: number, bounds: Bounds): boolean {
     const budget = this.issuers.get(app) === 'classic' ? bounds.dailyBudget : bounds.forceDailyBudget;
-    return (this.#spent.get(`${app} ${this.day(at)}`) ?? 0) >= budget * SPENT_SHARE;
+    return this.#days(app, at).some((day) => (this.#spent.get(day) ?? 0) >= budget * SPENT_SHARE);
   }
 
   /** Whether WeChat refuses a token. */
   isDead(token: string, now: number): boolean {
     const mint = this.#mints.get(token);
     return mint !== undefined && mint.diesAt <= now;
+  }
+
+  /** From when the budget may have been there again, if it was spent the day before: the day's beginning. */
+  replenishedAt(app: string, now: number, bounds: Bounds): number {
+    const begun = [now, now + this.#storeClockMs].map((time) => {
+      const dayAt = this.day(time) * DAY_MS - SHANGHAI_MS - this.#epochTime - (time - now);
+      return this.isSpent(app, dayAt - 1, bounds) ? Math.max(dayAt, this.clockSetAt) : LONG_AGO;
+    });
+    return Math.max(...begun.filter((at) => at <= now));
+  }
+
+  /** When the record of an app was last lost or rolled back. */
+  rolledBackAt(app: string): number {
+    return this.#rolledBackAt.get(app) ?? LONG_AGO;
   }
 
   /** When a host last had one of these conditions; Infinity: it has. */
@@ -178,23 +212,33 @@ export class Facts {
     return Math.max(...this.hosts.map((_, index) => this.lastBad(index, ...CONDITIONS)));
   }
 
+  /** Whether nobody here can know of a mint, nor WeChat tell: somebody else made it, or all records of it were lost. */
+  isForgotten({ by, at, call }: Mint): boolean {
+    return by === 'outside' || at <= this.forgottenAt || (call !== undefined && this.#unrecorded.has(call));
+  }
+
   /**
-   * Whether nobody here can know of a mint: somebody else made it, all records of it were lost, or its process had given up
-   * or died and it arrived when the two mints that make up for it were over, the provisional and the confirming one.
+   * Whether nobody here can know of a mint: it is forgotten, or its process had given up or died and it arrived when what
+   * makes up for it was over: the provisional mint and the confirming one, or one that began when no overlap was left.
    */
-  isSilent(mint: Mint): boolean {
-    if (mint.by === 'outside' || mint.at <= this.forgottenAt) return true;
+  isSilent(mint: Mint, { settledMs }: Bounds): boolean {
+    if (this.isForgotten(mint)) return true;
     const { call } = mint;
     if (call?.outcome !== 'lost') return false;
     // By a clock that was set meanwhile nobody can tell how old the request is.
     if (this.clockSetAt >= call.begunAt && this.clockSetAt <= mint.at) return true;
-    return this.madeUpFor(call, mint.at) >= 2;
+    const later = this.#laterThan(call, mint.at);
+    return later.length >= 2 || later.some(({ begunAt }) => begunAt >= call.begunAt + settledMs - ROUNDING_MS);
   }
 
   /** How many mints began after a call and were known to their processes before a moment. */
-  madeUpFor({ app, begunAt }: Call, before: number): number {
+  madeUpFor(call: Call, before: number): number {
+    return this.#laterThan(call, before).length;
+  }
+
+  #laterThan({ app, begunAt }: Call, before: number): readonly Call[] {
     const later = this.callsOf(app).filter((call) => call.begunAt > begunAt && call.outcome === 'answered');
-    return later.filter(({ mint }) => mint !== undefined && mint.at < before).length;
+    return later.filter(({ mint }) => mint !== undefined && mint.at < before);
   }
 
   #condition(at: number, host: Host, what: Condition, bad: boolean): void {
@@ -206,7 +250,27 @@ export class Facts {
     else if (this.noneAbleAt === Number.POSITIVE_INFINITY) this.noneAbleAt = at;
   }
 
-  #dies(token: string, at: number, killer: Mint | 'revoked'): void {
+  #rolledBack(app: string, at: number): void {
+    this.#rolledBackAt.set(app, at);
+    if (this.hosts.every(({ bad }) => bad.has('down'))) this.forgottenAt = at;
+    for (const call of this.callsOf(app)) {
+      const isGone = this.lastBad(call.host, 'down') >= call.begunAt;
+      const publishers = [...(this.#publishers.get(call.mint?.token ?? '') ?? [])];
+      if (isGone && publishers.every((host) => host === call.host)) this.#unrecorded.add(call);
+    }
+  }
+
+  #published(token: string, host: number): void {
+    const publishers = this.#publishers.get(token) ?? new Set();
+    this.#publishers.set(token, publishers.add(host));
+  }
+
+  /** Whether a host has published a token. */
+  hasHad(token: string, host: number): boolean {
+    return this.#publishers.get(token)?.has(host) ?? false;
+  }
+
+  #dies(token: string, at: number, killer: Cause): void {
     const mint = this.#mints.get(token);
     if (!mint || at >= mint.diesAt) return;
     mint.diesAt = at;

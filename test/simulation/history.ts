@@ -51,7 +51,13 @@ export type Happening =
       readonly deaths: readonly Death[];
     }
   /** WeChat revoked tokens. */
-  | { readonly type: 'revoked'; readonly app: string; readonly deaths: readonly Death[] }
+  | {
+      readonly type: 'revoked';
+      readonly app: string;
+      /** Whether a read goes on bringing what was revoked, so that only a forced call helps. */
+      readonly stuck: boolean;
+      readonly deaths: readonly Death[];
+    }
   /** A replica publishes a state. */
   | ({ readonly type: 'published'; readonly host: number } & Told)
   /** A state reaches a subscriber. */

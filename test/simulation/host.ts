@@ -133,7 +133,9 @@ export class Host {
   /** The process says goodbye, finishes what it is at, and ends. Calls `onEnd` then. */
   drain(onEnd: () => void): void {
     const serving = this.#serving;
-    if (!serving) {
+    // One that has not started has nothing to finish.
+    if (!serving || !this.#ready) {
+      this.kill();
       onEnd();
       return;
     }

@@ -17,7 +17,7 @@ export class Subscriber {
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   readonly #note: (happening: Happening) => void;
-  /** What it knows: it tells the next replica. */
+  /** The generations of the tokens that it has: it tells the next replica. */
   readonly #known = new Map<string, number>();
   /** Changes with each connection: what an older one still brings does not count. */
   #connection = 0;
@@ -100,7 +100,8 @@ export class Subscriber {
     this.#arrivedAt = Math.max(this.#arrivedAt + 0.001, this.#scheduler.now + this.#random() * 20);
     this.#scheduler.after(this.#arrivedAt - this.#scheduler.now, () => {
       if (connection !== this.#connection) return;
-      this.#known.set(told.app, told.generation);
+      if (told.current !== null) this.#known.set(told.app, told.generation);
+      else this.#known.delete(told.app);
       this.#note({ type: 'seen', subscriber: this.#index, host: host.index, ...told });
     });
   }

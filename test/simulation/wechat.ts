@@ -78,8 +78,9 @@ export class WeChatServer {
   /** WeChat revokes the current token, or that and the one before. */
   revoke(appId: string, which: 'current' | 'all', stuck: boolean): void {
     const issuer = this.#issuer(appId);
-    this.#wechat.kill(appId, { issuer, which, stuck: stuck && issuer === 'stable' });
-    this.#note({ type: 'revoked', app: appId, deaths: this.#deaths(appId) });
+    const isStuck = stuck && issuer === 'stable';
+    this.#wechat.kill(appId, { issuer, which, stuck: isStuck });
+    this.#note({ type: 'revoked', app: appId, stuck: isStuck, deaths: this.#deaths(appId) });
   }
 
   #issuer(appId: string): IssuerKind {

@@ -46,7 +46,14 @@ export function sharedStoreContract(name: string, create: () => Promise<() => Pr
     test('what replicas share of an app comes back as it was', () =>
       withTwo(async (a, b) => {
         const answer = { errcode: 45009, errmsg: '令牌 "x"', rid: 'r' };
-        const trouble = { failures: 3, retryTime: 1.5, reason: 'UPSTREAM_BUSY', message: 'busy', answer } as const;
+        const trouble = {
+          failures: 3,
+          time: 1.25,
+          retryTime: 1.5,
+          reason: 'UPSTREAM_BUSY',
+          message: 'busy',
+          answer,
+        } as const;
         const shared = {
           commitTime: 1_768_449_600_000.25,
           epoch: 7,

@@ -111,7 +111,8 @@ export class Cluster {
         leaseMs,
         isOther: (name) => this.#members.isOther(name),
         sync: (appId) => this.#read(appId),
-        isOwner: (appId, failures) => ownerOf(appId, failures, this.#living) === replica,
+        // While the store is away nobody tells this replica what others do.
+        isOwner: (appId, failures) => !this.#available || ownerOf(appId, failures, this.#living) === replica,
       },
       appId: app.appId,
       register: this.#register(app.appId),

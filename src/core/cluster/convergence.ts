@@ -68,19 +68,33 @@ export function minters(before: Kept, after: Kept): string[] {
   return begun.map(({ replica }) => replica);
 }
 
-/** Records the intent of a mint. An intent of this replica that is still there was never carried out. */
+/** Records the intent of a mint. One of this replica that is still there came back with an older state of the store. */
 export function intend(kept: Kept, replica: string, time: number): { kept: Kept; intent: Intent } {
   const shared = sharedOf(kept);
   const epoch = shared.epoch + 1;
   const intent: Intent = { epoch, replica, time, lost: false };
-  const open = shared.intents.filter((other) => other.replica !== replica || other.lost);
+  const open = shared.intents.map((other) => (other.replica === replica ? { ...other, lost: true } : other));
   return { kept: withShared(kept, { epoch, intents: [...open, intent] }), intent };
 }
 
-/** Takes an intent out, or marks it as lost. Where it was the last that a debt waited for, that is due now. */
-export function conclude(kept: Kept, intent: Intent, call: MintCall, how: MintEnd, time: number): Kept {
+/**
+ * Takes an intent out, or marks it as lost. Where it was the last that a debt waited for, that is due now. One that others
+ * took for settled and that was lost only now, since its process stood still, may arrive from now on.
+ */
+export function conclude(
+  kept: Kept,
+  intent: Intent,
+  call: MintCall,
+  how: MintEnd,
+  { time, overlapMs }: { readonly time: number; readonly overlapMs: number },
+): Kept {
   const shared = sharedOf(kept);
-  if (!shared.intents.some((other) => isSame(other, intent))) return kept;
+  if (!shared.intents.some((other) => isSame(other, intent))) {
+    if (how !== 'lost') return kept;
+    const epoch = shared.epoch + 1;
+    const debt = { epoch, time: time + settledMs(overlapMs) };
+    return withShared(kept, { epoch, intents: [...shared.intents, { ...intent, time, lost: true }], debt });
+  }
   if (how === 'lost') {
     const lost = shared.intents.map((other) => (isSame(other, intent) ? { ...other, lost: true } : other));
     return withShared(kept, { intents: lost });
@@ -168,6 +182,39 @@ function afterRead(shared: SharedPart, others: readonly Intent[], flown: Flown):
 /** A clock that was set may make it look younger than it can be. */
 function isSettled(intent: Intent, time: number, overlapMs: number): boolean {
   return Math.abs(time - intent.time) >= settledMs(overlapMs);
+}
+
+/** Whether a record is older than what is known: the store was emptied, or went back in time. */
+export function isBehind(there: Kept, known: Kept): boolean {
+  if (there.generation !== known.generation) return there.generation < known.generation;
+  return sharedOf(there).epoch < sharedOf(known).epoch;
+}
+
+/** What is kept when a store comes back without it: the newer tokens, the sums of both, and the mints that either names. */
+export function restored(known: Kept, there: Kept): Kept {
+  const a = known.budget;
+  const b = there.budget;
+  const budget =
+    a.day === b.day
+      ? { day: a.day, mints: Math.max(a.mints, b.mints), forced: Math.max(a.forced, b.forced) }
+      : a.day > b.day
+        ? a
+        : b;
+  const [ours, theirs] = [sharedOf(known), sharedOf(there)];
+  const epoch = Math.max(ours.epoch, theirs.epoch);
+  // Some were made without what is known here, others are over, and which is which nobody knows.
+  const strange = theirs.intents.filter((intent) => !ours.intents.some((other) => isSame(other, intent)));
+  const intents = [...ours.intents, ...strange.map((intent) => ({ ...intent, lost: true }))];
+  // By a clock that was set back, the token that WeChat made last may have the lower generation.
+  const isNewer = known.current !== null && (there.current?.issuedAt ?? -Infinity) > known.current.answeredAt;
+  const debt = isNewer ? { epoch, time: theirs.commitTime } : ours.debt;
+  const kept = {
+    ...known,
+    budget,
+    lastMintAt: Math.max(known.lastMintAt, there.lastMintAt),
+    lastForcedAt: Math.max(known.lastForcedAt, there.lastForcedAt),
+  };
+  return withShared(kept, { epoch, intents, debt });
 }
 
 function hasten(debt: Debt, intents: readonly Intent[], time: number): Debt {

@@ -3,7 +3,7 @@ import type { Settings, StoredApp } from '../ports.ts';
 import { dueAt } from '../schedule.ts';
 import type { Change } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
-import { minters, sharedOf } from './convergence.ts';
+import { isBehind, minters, restored } from './convergence.ts';
 import type { SharedRecord, SharedStore } from './ports.ts';
 
 /** The store did not answer, or not in time. */
@@ -218,13 +218,10 @@ export class Register {
     this.#record = found?.app ?? null;
     const there = found && this.#revived(found.app);
     for (const replica of there ? minters(this.#stored, there) : []) this.#deps.onSign(replica);
-    if (there && there.generation >= this.#stored.generation) this.#stored = there;
-    else if (this.#stored.generation > 0) {
-      // The store was emptied or went back in time: what is newer is here.
-      const known = this.#stored;
-      this.#pending.unshift((kept) => (kept.generation < known.generation ? restored(known, kept) : kept));
-      if (there) this.#stored = there;
-      else this.#stored = nothingKept('stable');
+    const known = this.#stored;
+    this.#stored = there ?? nothingKept('stable');
+    if (isBehind(this.#stored, known)) {
+      this.#pending.unshift((kept) => (isBehind(kept, known) ? restored(known, kept) : kept));
     }
   }
 
@@ -268,26 +265,6 @@ export class Register {
         : null;
     return { ...kept, previous: grace, current: { ...kept.current, dueAt: due, answeredAt } };
   }
-}
-
-/** What is kept when a store comes back without it: the newer tokens, and the sums of both. */
-function restored(known: Kept, there: Kept): Kept {
-  const a = known.budget;
-  const b = there.budget;
-  const budget =
-    a.day === b.day
-      ? { day: a.day, mints: Math.max(a.mints, b.mints), forced: Math.max(a.forced, b.forced) }
-      : a.day > b.day
-        ? a
-        : b;
-  const shared = { ...sharedOf(known), epoch: Math.max(sharedOf(known).epoch, sharedOf(there).epoch) };
-  return {
-    ...known,
-    budget,
-    lastMintAt: Math.max(known.lastMintAt, there.lastMintAt),
-    lastForcedAt: Math.max(known.lastForcedAt, there.lastForcedAt),
-    shared,
-  };
 }
 
 /** Each content of a record names the one before by counting on. */

@@ -109,7 +109,9 @@ export class SharedTenure implements Tenure {
   }
 
   async end(mint: Intent | undefined, call: MintCall, how: MintEnd): Promise<void> {
-    if (mint) await this.change((kept) => conclude(kept, mint, call, how, this.#deps.now()), 'may');
+    const { now, settings } = this.#deps;
+    const { overlapMs } = settings;
+    if (mint) await this.change((kept) => conclude(kept, mint, call, how, { time: now(), overlapMs }), 'may');
   }
 
   commit(kept: Kept, issued: Issued, context: CommitContext, base: number): { kept: Kept; result: CommitResult } {
@@ -127,6 +129,10 @@ export class SharedTenure implements Tenure {
       overlapMs,
     };
     return land(kept, issued, context, flown);
+  }
+
+  isBusy(kept: Kept): boolean {
+    return this.#leaseOf(kept) !== undefined;
   }
 
   generationStep(): number {
@@ -156,11 +162,12 @@ export class SharedTenure implements Tenure {
   }
 
   tellTrouble(generation: number, error: UpstreamError | LingpaiError, failures: number, retryAt: number): void {
-    const { timeline } = this.#deps;
+    const { timeline, now } = this.#deps;
     const { reason, message, answer = null } = error;
     // A store that is away says nothing of WeChat, and a budget is in the record.
     if (reason === 'STORE_UNAVAILABLE') return;
-    const trouble = { failures, retryTime: timeline.wallOf(retryAt), reason, message, answer };
+    const retryTime = timeline.wallOf(retryAt);
+    const trouble = { failures, time: now(), retryTime, reason, message, answer };
     // Another replica may have refreshed it meanwhile, and then nothing is the matter.
     this.#tell((kept) => (kept.generation === generation ? withShared(kept, { trouble }) : kept));
   }

@@ -264,7 +264,12 @@ test('a token that was read while the store was away, and replaced since, leaves
   if (!other) throw new Error('no replicas');
   const { generation, current: oldest } = replicas.state(owner);
   for (const { connection } of replicas.all) connection.way.state = 'cut';
+  other.line.hold = 'before';
   await replicas.until(() => replicas.state(owner).generation > generation, 3 * HOUR);
+  const { waiting } = other.line;
+  await replicas.until(() => other.line.waiting > waiting, MINUTE);
+  await replicas.clock.advance(5 * SECOND); // its read has been given up
+  other.line.hold = 'none';
   other.connection.way.state = 'open';
   const forced = other.broker.forceRefresh('wxc', undefined);
   await settle();

@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/cluster/register.ts',
-      find: 'if (there && there.generation >= this.#stored.generation) this.#stored = there;',
-      replace: 'if (there) this.#stored = there;',
+      find: 'if (isBehind(this.#stored, known)) {',
+      replace: 'if (isBehind(this.#stored, known) && known.generation < 0) {',
     },
     {
       file: 'src/core/cluster/register.ts',

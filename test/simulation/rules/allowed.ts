@@ -1,21 +1,27 @@
 import type { IssuerKind } from '../../../src/core/ports.ts';
 import type { Bounds } from '../bounds.ts';
-import type { Facts, Mint } from '../facts.ts';
+import type { Cause, Facts, Mint } from '../facts.ts';
+
+interface Known {
+  readonly facts: Facts;
+  readonly bounds: Bounds;
+}
 
 /**
  * Until when someone may be shown a token that WeChat refuses; Infinity while a fault makes it unavoidable.
  *
- * - While the replica that shows it is down, paused or (classic) cut off from the store, it cannot know better; on stable it
- *   can ask WeChat itself. While no replica has both WeChat and the store, none can make a better one. Time counts from the
+ * - While the replica that shows it is down, paused or cut off from the store, it cannot know better; on stable it can ask
+ *   WeChat itself, unless only a forced call helps, which takes the store. While no replica has both WeChat and the store, none can make a better one. Time counts from the
  *   end of all that.
- * - Nor can any when the day's budget is spent.
+ * - Nor can any when the day's budget is spent; time counts from the next day then.
  * - What our own mints do to a token is mended before it is felt: what is left is propagation. A fault of any replica a
  *   while before, or meanwhile, adds a takeover.
  * - Only what nobody here can know has to be detected: on classic what `Facts.isSilent` says, on stable a mint from outside
- *   and a token that was revoked, and without the store what other replicas did.
+ *   and a token that was revoked, and without the store what other replicas did. That takes longer where some replica cannot
+ *   reach WeChat: it may be the one that probes.
  */
 export function allowedUntil(
-  { facts, bounds }: { facts: Facts; bounds: Bounds },
+  { facts, bounds }: Known,
   shown: { host: number; issuer: IssuerKind; token: Mint; since: number },
   now: number,
 ): number {
@@ -24,29 +30,33 @@ export function allowedUntil(
   const storeless = facts.lastBad(host, 'store');
   const still = facts.lastBad(host, 'down', 'paused');
   const helpless =
-    issuer === 'classic'
+    issuer === 'classic' || token.killer === 'stuck'
       ? Math.max(storeless, facts.noneAbleAt)
       : Math.min(Math.max(storeless, facts.noneAbleAt), facts.lastBad(host, 'upstream'));
-  const since = Math.max(shown.since, still, helpless);
+  const since = Math.max(shown.since, still, helpless, facts.replenishedAt(token.app, now, bounds));
   if (since === Number.POSITIVE_INFINITY) return since;
   let allowedMs = bounds.propagationMs;
   if (facts.lastFault >= since - bounds.takeoverMs) allowedMs += bounds.takeoverMs;
-  if (isUnknowable(facts, issuer, token) || (issuer === 'stable' && storeless >= since))
-    allowedMs += bounds.detectionMs;
+  if (isUnknowable({ facts, bounds }, issuer, token) || (issuer === 'stable' && storeless >= since)) {
+    const isFar = facts.hosts.some((_, index) => facts.lastBad(index, 'upstream') >= since);
+    allowedMs += isFar ? bounds.farDetectionMs : bounds.detectionMs;
+  }
   return since + allowedMs;
 }
 
 /** Whether nobody here can know what made a token die. */
-function isUnknowable(facts: Facts, issuer: IssuerKind, { killer, successor }: Mint): boolean {
-  if (killer === undefined) return false;
-  if (isHidden(facts, issuer, killer)) return true;
-  // One that nobody knows of took its overlap, and one whose answer was lost its life.
-  const isLost = killer !== 'revoked' && killer.call?.outcome === 'lost';
-  return isLost && successor !== undefined && isHidden(facts, issuer, successor);
+function isUnknowable(evidence: Known, issuer: IssuerKind, { killer, successor, at }: Mint): boolean {
+  // Its own time is over, and by a clock that was set since nobody can tell.
+  if (killer === undefined) return evidence.facts.clockSetAt >= at;
+  if (isHidden(evidence, issuer, killer)) return true;
+  // One that nobody knows of took its overlap, and one whose answer was lost its life; or two of the latter did.
+  const isLost = (mint: Cause) => typeof mint !== 'string' && mint.call?.outcome === 'lost';
+  if (successor === undefined || successor === killer || !isLost(killer)) return false;
+  return isLost(successor) || isHidden(evidence, issuer, successor);
 }
 
 /** Whether nobody here can know what happened to a token. */
-export function isHidden(facts: Facts, issuer: IssuerKind, cause: Mint | 'revoked'): boolean {
-  if (cause === 'revoked' || cause.by === 'outside' || cause.at <= facts.forgottenAt) return true;
-  return issuer === 'classic' && facts.isSilent(cause);
+export function isHidden({ facts, bounds }: Known, issuer: IssuerKind, cause: Cause): boolean {
+  if (typeof cause === 'string' || facts.isForgotten(cause)) return true;
+  return issuer === 'classic' && facts.isSilent(cause, bounds);
 }

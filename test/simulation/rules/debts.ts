@@ -8,8 +8,8 @@ const CONFIRMED_MS = 240_000;
 /** A debt is overdue, or two mints crossed each other and none came after them, though replicas could make one. */
 export class DebtUnpaid implements Rule {
   readonly #evidence: Evidence;
-  /** By app: when the debt in the store is due. */
-  readonly #debts = new Map<string, number>();
+  /** By app: when the debt in the store is due, and since when it is there. */
+  readonly #debts = new Map<string, { readonly dueAt: number; readonly since: number }>();
   readonly #known = new Set<string>();
   /** Pairs of mints that crossed, with the time of the later one's end. */
   readonly #crossed: { readonly app: string; readonly at: number }[] = [];
@@ -20,8 +20,9 @@ export class DebtUnpaid implements Rule {
 
   take(event: Dated): void {
     if (event.type === 'record') {
-      if (event.debtDueAt === null) this.#debts.delete(event.app);
-      else this.#debts.set(event.app, event.debtDueAt);
+      const { app, debtDueAt: dueAt, at } = event;
+      if (dueAt === null) this.#debts.delete(app);
+      else if (this.#debts.get(app)?.dueAt !== dueAt) this.#debts.set(app, { dueAt, since: at });
     }
     if (event.type === 'outcome' && event.outcome === 'answered') this.#ended(event.call, event.at);
   }
@@ -30,8 +31,8 @@ export class DebtUnpaid implements Rule {
     const { facts, bounds } = this.#evidence;
     const excusedAt = Math.max(facts.noneAbleAt, facts.clockSetAt);
     const graceMs = bounds.debtMs + (facts.lastFault >= now - 2 * bounds.takeoverMs ? bounds.takeoverMs : 0);
-    for (const [app, dueAt] of this.#debts) {
-      if (now <= Math.max(dueAt, excusedAt) + graceMs || facts.isSpent(app, now, bounds)) continue;
+    for (const [app, { dueAt, since }] of this.#debts) {
+      if (now <= Math.max(dueAt, since, excusedAt) + graceMs || facts.isSpent(app, now, bounds)) continue;
       this.#break(`${app} ${dueAt}`, `the debt of ${app} is overdue for ${Math.round((now - dueAt) / 1000)} s`);
     }
     for (const { app, at } of this.#crossed) {

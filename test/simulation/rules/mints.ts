@@ -70,12 +70,13 @@ export class TooManyMints implements Rule {
         return;
       }
       case 'outcome': {
-        // One more whose fate nobody knows has to be made up for and confirmed once more.
+        // One more whose fate nobody knows has to be made up for and confirmed once more, and so has one that is given up
+        // only when that is over, since its process stood still.
         if (event.outcome !== 'lost') return;
         const { facts } = this.#evidence;
         for (const [app, trial] of this.#trials) {
-          const isItsOwn = facts.callsOf(app).some(({ call }) => call === event.call);
-          if (isItsOwn && ++trial.lost > 1) trial.late++;
+          const call = facts.callsOf(app).find((each) => each.call === event.call);
+          if (call && (++trial.lost > 1 || facts.madeUpFor(call, event.at) > 0)) trial.late++;
         }
         return;
       }

@@ -27,24 +27,44 @@ export interface FileWatch extends Disposable {
 export function watchFiles(options: FileWatchOptions): FileWatch {
   const { intervalMs, clock, onChange, fingerprint = statFingerprint } = options;
   let paths = options.paths;
-  let seen = new Map<string, string>();
+  const seen = new Map<string, string>();
   let timer: Timer | undefined;
   let disposed = false;
 
   async function look(): Promise<void> {
-    const found = new Map<string, string>();
-    for (const path of paths) found.set(path, await fingerprint(path));
-    const changed = [...found].some(([path, print]) => seen.has(path) && seen.get(path) !== print);
-    seen = found;
+    let changed = false;
+    for (const path of paths) {
+      const print = await fingerprint(path);
+      changed ||= (seen.get(path) ?? print) !== print;
+      seen.set(path, print);
+    }
+    forget();
     if (disposed) return;
     timer = clock.schedule(intervalMs, () => void look());
     if (changed) onChange();
   }
   void look();
 
+  /** Looks at paths that are new before the next look, or what changes until then would never be noticed. */
+  async function greet(): Promise<void> {
+    for (const path of paths) {
+      if (seen.has(path)) continue;
+      const print = await fingerprint(path);
+      if (!seen.has(path)) seen.set(path, print);
+    }
+    forget();
+  }
+
+  function forget(): void {
+    const named = new Set(paths);
+    for (const path of seen.keys()) if (!named.has(path)) seen.delete(path);
+  }
+
   return {
     setPaths(next) {
       paths = next;
+      forget();
+      void greet();
     },
     [Symbol.dispose]() {
       disposed = true;

@@ -59,6 +59,27 @@ describe('watchFiles', () => {
     expect(changes()).toBe(1);
   });
 
+  test('notices a change in a path that it was given a moment before', async () => {
+    const { clock, prints, watch, changes } = setup(['a']);
+    await settle();
+    watch.setPaths(['a', 'c']);
+    await settle();
+    prints.set('c', '2');
+    await clock.advance(2_000);
+    expect(changes()).toBe(1);
+  });
+
+  test('a path that is given again is a new one', async () => {
+    const { clock, prints, watch, changes } = setup(['a', 'c']);
+    await settle();
+    watch.setPaths(['a']);
+    prints.set('c', '2');
+    await clock.advance(2_000);
+    watch.setPaths(['a', 'c']);
+    await clock.advance(4_000);
+    expect(changes()).toBe(0);
+  });
+
   test('leaves no timer behind', async () => {
     const { clock, prints, watch, changes } = setup();
     await clock.advance(2_000);

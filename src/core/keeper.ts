@@ -43,7 +43,7 @@ const PROBES_OF_OTHERS = 4;
 const LONGEST_PAUSE_MS = 25 * 3_600_000;
 /** The clocks by which replicas tell one another of a failure differ by less. */
 const CLOCKS_AGREE_MS = 2_000;
-/** A generation is a wall time or follows one: none is farther ahead, whatever a clock did. */
+/** A generation is a wall time or follows one: none is farther ahead, unless somebody made it up. */
 const FARTHEST_GENERATION_MS = 24 * 3_600_000;
 const OUTSIDE_MINT =
   'WeChat refused a token before its time and nobody here had replaced it: most likely another program mints with the same AppSecret';
@@ -191,13 +191,14 @@ export class Keeper {
   }
 
   /**
-   * Takes note of a generation that a watcher has. One that is nowhere else was lost with the store: what is here is
-   * numbered above it, or the watcher would not be told of it. Never rejects.
+   * Takes note of a generation that a watcher has. One that is nowhere else was lost with the store; where it is ahead of
+   * the clock, which was set back, what is here is numbered above it, or the watcher would be told of no token until the
+   * clock is there. Never rejects.
    */
   async outnumber(generation: number): Promise<void> {
     await this.#tenure.sync();
-    const isCredible = generation <= this.#deps.clock.now() + FARTHEST_GENERATION_MS;
-    if (this.#closed || !isCredible || generation <= this.#kept.generation) return;
+    const aheadMs = generation - this.#deps.clock.now();
+    if (this.#closed || generation <= this.#kept.generation || aheadMs < 0 || aheadMs > FARTHEST_GENERATION_MS) return;
     const next = generation + this.#tenure.generationStep();
     const above = (kept: Kept) => (kept.generation < generation ? { ...kept, generation: next } : kept);
     await this.#change(above, 'must').catch(() => undefined); // the watcher asks again when it comes again

@@ -46,6 +46,18 @@ describe('ForceRefresh of a named token', () => {
     }
   });
 
+  it('is refused so soon after a mint whose answer was lost, and puts off no attempt that is planned', async () => {
+    const world = await World.started(quiet);
+    const dead = world.token();
+    world.wechat.changeApp('wxc', { overlapMs: 0 });
+    world.break({ kind: 'reset', takesEffect: true }, { count: 1 });
+    await expect(world.broker.forceRefresh('wxc', undefined)).rejects.toMatchObject({ reason: 'UPSTREAM_UNREACHABLE' });
+    await expect(world.broker.forceRefresh('wxc', byToken(dead))).rejects.toMatchObject({ reason: 'COOLDOWN' });
+    await world.clock.advance(5 * SECOND);
+    expect(world.good()).toBe(true);
+    expect(world.counts().classic).toBe(3);
+  });
+
   it('P6: a hundred reports of one dead token make one mint, and reports of an older one none', async () => {
     const world = await World.started(quiet);
     const dead = world.token();

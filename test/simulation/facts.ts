@@ -73,7 +73,7 @@ export class Facts {
   clockSetAt = LONG_AGO;
   /** By app: when its record was last lost or rolled back. */
   readonly #rolledBackAt = new Map<string, number>();
-  /** Calls whose process has ended and whose record the store has lost since, before others had their tokens. */
+  /** Calls whose record the store has lost, when every process that knew of them had ended. */
   readonly #unrecorded = new Set<Call>();
   /** By token: the hosts that have published it. */
   readonly #publishers = new Map<string, Set<number>>();
@@ -254,9 +254,8 @@ export class Facts {
     this.#rolledBackAt.set(app, at);
     if (this.hosts.every(({ bad }) => bad.has('down'))) this.forgottenAt = at;
     for (const call of this.callsOf(app)) {
-      const isGone = this.lastBad(call.host, 'down') >= call.begunAt;
-      const publishers = [...(this.#publishers.get(call.mint?.token ?? '') ?? [])];
-      if (isGone && publishers.every((host) => host === call.host)) this.#unrecorded.add(call);
+      const witnesses = [call.host, ...(this.#publishers.get(call.mint?.token ?? '') ?? [])];
+      if (witnesses.every((host) => this.lastBad(host, 'down') >= call.begunAt)) this.#unrecorded.add(call);
     }
   }
 

@@ -84,7 +84,9 @@ export class Line implements WeChat {
 /** Several brokers on one shared store, before a simulated WeChat, on one driven clock. */
 export class Replicas {
   readonly clock = new FakeClock();
-  readonly store = new FakeSharedStore(() => this.clock.outside.now());
+  /** By how much the store's clock is ahead of everyone else's. */
+  storeAheadMs = 0;
+  readonly store = new FakeSharedStore(() => this.clock.outside.now() + this.storeAheadMs);
   readonly wechat: SimulatedWeChat;
   readonly settings: Settings;
   readonly apps: readonly App[];

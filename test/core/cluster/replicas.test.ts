@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import type { TokenState } from '../../../src/core/state.ts';
 import { settle } from '../../support/clock.ts';
-import { Replicas } from '../../support/replicas.ts';
+import { type Replica, Replicas } from '../../support/replicas.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 
 /** Lets the token of the app come due: the owner is about to refresh it. */
@@ -295,6 +296,122 @@ test('the confirming mint is made inside an overlap that is shorter than usual',
   owner.line.release();
   await everGood(replicas, 20 * MINUTE);
   expect(replicas.mints() - before).toBe(3);
+});
+
+test.each(['classic', 'stable'] as const)(
+  'who asks for a refresh while another mints waits for it, %s',
+  async (issuer) => {
+    const replicas = await Replicas.started(2, { apps: { wxc: issuer } });
+    const [first, second] = replicas.all;
+    if (!first || !second) throw new Error('no replicas');
+    const before = replicas.mints();
+    first.line.hold = 'after';
+    const asked = first.broker.forceRefresh('wxc', undefined);
+    await replicas.until(() => first.line.waiting > 0, SECOND);
+    await replicas.clock.advance(SECOND); // the other has heard of it
+    const joined = second.broker.forceRefresh('wxc', undefined);
+    joined.catch(() => undefined);
+    await replicas.clock.advance(SECOND);
+    first.line.release();
+    await replicas.clock.advance(2 * SECOND);
+    expect([(await asked).outcome, (await joined).outcome]).toEqual(['REFRESHED', 'JOINED']);
+    expect(replicas.mints() - before).toBe(1);
+    expect(second.events.filter(({ type }) => type === 'refresh_failed')).toEqual([]);
+  },
+);
+
+test('a replica that cannot reach the store notices by itself that its token died', async () => {
+  const replicas = await Replicas.started(3, { apps: { wxc: 'stable' } });
+  const [cut] = replicas.others();
+  if (!cut) throw new Error('no replicas');
+  const { probeIntervalMs } = replicas.settings;
+  cut.connection.way.state = 'cut';
+  await replicas.clock.advance(5 * SECOND);
+  replicas.wechat.kill('wxc', { issuer: 'stable', which: 'all' });
+  await replicas.clock.advance(probeIntervalMs + 5 * SECOND);
+  expect(replicas.wechat.honours('wxc', replicas.state(cut).current?.value ?? '')).toBe(true);
+});
+
+test('what a failure told by a clock that was set back since says of its next attempt is not waited for', async () => {
+  const replicas = await Replicas.started(2, { apps: { wxc: 'classic' } });
+  await replicas.clock.advance(45 * MINUTE);
+  for (const { line } of replicas.all) line.hold = 'lost';
+  const hasFailed = () => replicas.all.some(({ events }) => events.some(({ type }) => type === 'refresh_failed'));
+  await replicas.until(hasFailed, 30 * MINUTE);
+  const stored = replicas.store.snapshot();
+  for (const replica of [...replicas.running]) await replicas.kill(replica);
+  replicas.storeAheadMs = -30 * MINUTE;
+  replicas.store.restart(stored);
+  const { generation } = stored.get('wxc')?.app ?? { generation: 0 };
+  const fresh = await replicas.add();
+  await replicas.until(() => replicas.state(fresh).generation > generation, 2 * MINUTE);
+  expect(replicas.agreed()).toBe(true);
+});
+
+describe('a watcher that has a generation which the store has lost', () => {
+  const watching = (replica: Replica, known: number) => {
+    const watch = replica.broker.watch({ appIds: ['wxc'], known: new Map([['wxc', known]]) });
+    return () => {
+      const states: TokenState[] = [];
+      for (let event = watch.take(); event; event = watch.take()) if (event.type === 'state') states.push(event.state);
+      return states;
+    };
+  };
+
+  test('is told of the token that is here, numbered above it, at every replica', async () => {
+    const replicas = await Replicas.started(2);
+    const [first, second] = replicas.all;
+    if (!first || !second) throw new Error('no replicas');
+    const { generation, current } = replicas.state(first);
+    const lost = generation + 20 * MINUTE;
+    const told = watching(first, lost);
+    await replicas.clock.advance(3 * SECOND);
+    const states = told();
+    expect(states.map((state) => state.current?.value)).toEqual([current?.value]);
+    expect(states[0]?.generation).toBeGreaterThan(lost);
+    expect(replicas.state(second)).toMatchObject({ generation: states[0]?.generation, current });
+    expect(replicas.mints()).toBe(1);
+  });
+
+  test('is told of the first token where nothing is left', async () => {
+    const replicas = new Replicas();
+    const lost = replicas.clock.now() + 20 * MINUTE;
+    const replica = await replicas.add();
+    replica.line.hold = 'after';
+    const told = watching(replica, lost);
+    await replicas.clock.advance(3 * SECOND);
+    replica.line.release();
+    await replicas.clock.advance(20 * SECOND);
+    const [last] = told().slice(-1);
+    expect(replicas.wechat.honours('wxc', last?.current?.value ?? '')).toBe(true);
+    expect(last?.generation).toBeGreaterThan(lost);
+  });
+
+  test('keeps its token where the clock is there already: the next one is numbered above it anyway', async () => {
+    const replicas = await Replicas.started(2);
+    const [first] = replicas.all;
+    if (!first) throw new Error('no replicas');
+    const { generation } = replicas.state(first);
+    const told = watching(first, generation + 20 * SECOND);
+    await replicas.clock.advance(3 * SECOND);
+    expect(told()).toEqual([]);
+    expect(replicas.state(first).generation).toBe(generation);
+    await first.broker.forceRefresh('wxc', undefined);
+    expect(told()[0]?.generation).toBeGreaterThan(generation + 20 * SECOND);
+  });
+
+  test('is not believed where it is the day after tomorrow, or while the store cannot be asked', async () => {
+    const replicas = await Replicas.started(2);
+    const [first] = replicas.all;
+    if (!first) throw new Error('no replicas');
+    const { generation } = replicas.state(first);
+    watching(first, generation + 48 * HOUR);
+    await replicas.clock.advance(3 * SECOND);
+    first.connection.way.state = 'cut';
+    watching(first, generation + 20 * MINUTE);
+    await replicas.clock.advance(3 * SECOND);
+    expect(replicas.state(first).generation).toBe(generation);
+  });
 });
 
 /** Every replica that runs has a token that WeChat honours, all the time; and at the end all have the same. */

@@ -1,0 +1,78 @@
+import { describe, expect, it } from 'vitest';
+import { conclude, intend, isBehind, restored, sharedOf, withShared } from '../../../src/core/cluster/convergence.ts';
+import { type Kept, nothingKept } from '../../../src/core/kept.ts';
+import type { Intent } from '../../../src/core/ports.ts';
+import { MINUTE, SECOND } from '../../support/world.ts';
+
+const NOW = 1_768_449_600_000;
+const OVERLAP = 5 * MINUTE;
+const at = { time: NOW, overlapMs: OVERLAP };
+
+function intent(epoch: number, replica: string, lost = false): Intent {
+  return { epoch, replica, time: NOW - 10 * MINUTE, lost };
+}
+
+/** A record with these mints of unknown outcome. */
+function record(generation: number, epoch: number, ...intents: Intent[]): Kept {
+  return withShared({ ...nothingKept('classic'), generation }, { epoch, intents });
+}
+
+/** The same with a token whose request left at this elapsed moment. */
+function holding(kept: Kept, value: string, issuedAt: number): Kept {
+  const current = { value, id: value, issuedAt, expiresAt: issuedAt + 1e7, answeredAt: issuedAt + 50, dueAt: 1e6 };
+  return { ...kept, current };
+}
+
+describe('an intent of our own that is there again', () => {
+  it('may have been carried out: it is taken for lost', () => {
+    const { kept } = intend(record(7, 3, intent(3, 'r1'), intent(2, 'r2')), 'r1', NOW);
+    expect(sharedOf(kept).intents).toEqual([
+      intent(3, 'r1', true),
+      intent(2, 'r2'),
+      { epoch: 4, replica: 'r1', time: NOW, lost: false },
+    ]);
+  });
+});
+
+describe('a mint that is given up when others have settled it', () => {
+  it('may arrive from now on: it is lost now, and a confirming mint is owed before its overlap ends', () => {
+    const { epoch, intents, debt } = sharedOf(conclude(record(7, 5), intent(3, 'r1'), 'classic', 'lost', at));
+    expect(intents).toEqual([{ ...intent(3, 'r1', true), time: NOW }]);
+    expect(epoch).toBe(6); // so that no mint in progress is taken for alone
+    expect(debt?.epoch).toBe(6);
+    expect(debt?.time).toBeGreaterThan(NOW);
+    expect(debt?.time).toBeLessThan(NOW + OVERLAP - 30 * SECOND);
+  });
+
+  it.each(['undone', 'outlived'] as const)('leaves nothing where it is known to be %s', (how) => {
+    const kept = record(7, 5);
+    expect(conclude(kept, intent(3, 'r1'), 'classic', how, at)).toBe(kept);
+  });
+
+  it('is recorded once', () => {
+    const once = conclude(record(7, 5), intent(3, 'r1'), 'classic', 'lost', at);
+    expect(sharedOf(conclude(once, intent(3, 'r1'), 'classic', 'lost', at)).intents).toHaveLength(1);
+  });
+});
+
+describe('a store that went back', () => {
+  it('is behind by its generation, and with the same generation by its epoch', () => {
+    expect(isBehind(record(6, 9), record(7, 3))).toBe(true);
+    expect(isBehind(record(7, 2), record(7, 3))).toBe(true);
+    expect(isBehind(record(7, 3), record(7, 3))).toBe(false);
+    expect(isBehind(record(8, 1), record(7, 3))).toBe(false);
+  });
+
+  it('gets back the mints that are known here, and keeps those that it names, which nobody waits for', () => {
+    const { epoch, intents } = sharedOf(restored(record(7, 5, intent(5, 'r1')), record(6, 2, intent(2, 'r2'))));
+    expect(epoch).toBe(5);
+    expect(intents).toEqual([intent(5, 'r1'), intent(2, 'r2', true)]);
+  });
+
+  it('owes a confirming mint where its token was made after ours, by a clock that was set back', () => {
+    const ours = holding(record(7, 5), 'a', 1_000);
+    expect(sharedOf(restored(ours, holding(record(6, 1), 'b', 500))).debt).toBeNull();
+    expect(sharedOf(restored(ours, holding(record(6, 1), 'b', 2_000))).debt).toMatchObject({ epoch: 5 });
+    expect(restored(ours, holding(record(6, 1), 'b', 2_000)).current?.value).toBe('a');
+  });
+});

@@ -8,7 +8,7 @@ export interface Issued extends Grant {
   readonly answeredAt: number;
   /**
    * Just before the request left at which WeChat minted it, in elapsed milliseconds: the token before it lives only for the
-   * overlap from here. Undefined: WeChat did not mint it at our call.
+   * overlap from here. Undefined: WeChat did not mint it at our call, or minted another in between.
    */
   readonly mintedAt: number | undefined;
   /** What was recorded of that mint before, where replicas share the app. */
@@ -27,16 +27,18 @@ export function renew(issuer: IssuerKind, call: Call): Promise<Issued> {
 export async function replaceDead(issuer: IssuerKind, dead: string, call: Call): Promise<Issued> {
   if (issuer === 'classic') return call('classic');
   const read = await call('stable');
-  return read.value === dead ? force(call) : read;
+  return read.value === dead ? force(dead, call) : read;
 }
 
 /** What replaces a token that works, for an operator. */
-export function replaceLive(issuer: IssuerKind, call: Call): Promise<Issued> {
-  return issuer === 'classic' ? call('classic') : force(call);
+export function replaceLive(issuer: IssuerKind, live: string, call: Call): Promise<Issued> {
+  return issuer === 'classic' ? call('classic') : force(live, call);
 }
 
 /** WeChat may answer a forced call with the old token; what a read returns after it is what everyone gets. */
-async function force(call: Call): Promise<Issued> {
-  const { sentAt, intent } = await call('stable_force');
-  return { ...(await call('stable')), mintedAt: sentAt, intent };
+async function force(old: string, call: Call): Promise<Issued> {
+  const { value, sentAt, intent } = await call('stable_force');
+  const read = await call('stable');
+  const isOurs = value === read.value || value === old;
+  return { ...read, mintedAt: isOurs ? sentAt : undefined, intent };
 }

@@ -365,7 +365,7 @@ export class Keeper {
     }
     const held = usable ? this.#kept.current?.value : undefined;
     this.#fly('operator', async (call) => {
-      const issued = await (held === undefined ? renew(issuer, call) : replaceLive(issuer, call));
+      const issued = await (held === undefined ? renew(issuer, call) : replaceLive(issuer, held, call));
       return this.#commit('operator', issuer, issued, held);
     });
   }

@@ -58,6 +58,21 @@ describe('ForceRefresh of a named token', () => {
     expect(world.counts().classic).toBe(3);
   });
 
+  it('shows no previous token where another came between the forced call and the read', async () => {
+    for (const isRevoked of [true, false]) {
+      const world = await World.started(quiet);
+      const { generation, current } = world.state('wxs');
+      world.break({ kind: 'latency', ms: SECOND }, { calls: ['stable_force'] });
+      const forced = world.broker.forceRefresh('wxs', undefined);
+      await world.clock.advance(SECOND / 2);
+      if (isRevoked) world.wechat.kill('wxs', { issuer: 'stable', which: 'current' });
+      await world.clock.advance(5 * SECOND);
+      expect((await forced).state.generation).toBeGreaterThan(generation);
+      expect(world.state('wxs').previous?.value).toBe(isRevoked ? undefined : current?.value);
+      expect(world.good('wxs')).toBe(true);
+    }
+  });
+
   it('P6: a hundred reports of one dead token make one mint, and reports of an older one none', async () => {
     const world = await World.started(quiet);
     const dead = world.token();

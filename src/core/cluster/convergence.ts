@@ -150,7 +150,8 @@ export function land(
     return { kept: withShared({ ...kept, previous }, { intents: others, debt }), result: 'superseded' };
   }
   // Where another mint may have come between, WeChat need not honour what is replaced.
-  const isAlone = others.length === 0 && after.debt === null && shared.debt === null;
+  const isDirect = issued.intent === undefined || issued.mintedAt !== undefined;
+  const isAlone = isDirect && others.length === 0 && after.debt === null && shared.debt === null;
   const openMints = isAlone ? Number(issued.mintedAt !== undefined) : 2;
   const { kept: next, rotated } = commit({ ...kept, openMints }, issued, context);
   const told = rotated ? { dead: false, warning: '', commitTime: flown.time } : {};

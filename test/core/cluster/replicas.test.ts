@@ -348,6 +348,21 @@ test('what a failure told by a clock that was set back since says of its next at
   expect(replicas.agreed()).toBe(true);
 });
 
+test('a token that came between a forced call and the read after it leaves no previous one', async () => {
+  const replicas = await Replicas.started(2, { apps: { wxc: 'stable' } });
+  const [first] = replicas.all;
+  if (!first) throw new Error('no replicas');
+  first.line.hold = 'after';
+  const forced = first.broker.forceRefresh('wxc', undefined);
+  await replicas.until(() => first.line.waiting > 0, SECOND);
+  replicas.wechat.kill('wxc', { issuer: 'stable', which: 'current' });
+  first.line.release();
+  await replicas.clock.advance(3 * SECOND);
+  expect((await forced).outcome).toBe('REFRESHED');
+  expect(replicas.agreed()).toBe(true);
+  expect(replicas.all.map((replica) => replicas.state(replica).previous)).toEqual([null, null]);
+});
+
 describe('a watcher that has a generation which the store has lost', () => {
   const watching = (replica: Replica, known: number) => {
     const watch = replica.broker.watch({ appIds: ['wxc'], known: new Map([['wxc', known]]) });

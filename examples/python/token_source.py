@@ -94,7 +94,7 @@ class TokenSource:
 
     async def _watch(self, reconnect: bool) -> float:
         """Reads one stream until a goaway and returns the pause that the broker asks for; raises on any other end."""
-        known = {self._app_id: self._state.generation} if self._state else {}
+        known = {self._app_id: self._state.generation} if self._state and self._state.HasField("current") else {}
         stream = self._stub.WatchToken(pb.WatchTokenRequest(app_ids=[self._app_id], known_generations=known))
         try:
             while True:

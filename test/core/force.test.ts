@@ -60,7 +60,7 @@ describe('ForceRefresh of a named token', () => {
 
   it('shows no previous token where another came between the forced call and the read', async () => {
     for (const isRevoked of [true, false]) {
-      const world = await World.started(quiet);
+      const world = await World.started({ apps: { wxs: 'stable' }, ...quiet });
       const { generation, current } = world.state('wxs');
       world.break({ kind: 'latency', ms: SECOND }, { calls: ['stable_force'] });
       const forced = world.broker.forceRefresh('wxs', undefined);

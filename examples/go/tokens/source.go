@@ -192,7 +192,7 @@ func (s *Source) drop() {
 func (s *Source) known() map[string]uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == nil {
+	if s.state.GetCurrent() == nil {
 		return nil
 	}
 	return map[string]uint64{s.AppID: s.state.Generation}

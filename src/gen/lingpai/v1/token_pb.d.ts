@@ -160,7 +160,8 @@ export declare type WatchTokenRequest = Message<"lingpai.v1.WatchTokenRequest"> 
   appIds: string[];
 
   /**
-   * The generation that the client already holds, by app id. An app's state is not sent until it is newer than this.
+   * The generation of the token that the client already holds, by app id. An app's state is not sent until it is newer than
+   * this: leave out an app of which the client holds no token, for instance since it was told that it has expired.
    *
    * @generated from field: map<string, uint64> known_generations = 2;
    */

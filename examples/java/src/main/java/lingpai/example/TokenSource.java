@@ -116,7 +116,7 @@ final class TokenSource {
 
   /** Reads one stream until a goaway and returns the pause that the broker asks for; throws on any other end. */
   private Duration watch(boolean reconnect) throws StatusException, InterruptedException {
-    long known = generation();
+    long known = known();
     var request = WatchTokenRequest.newBuilder().addAppIds(appId);
     if (known > 0) request.putKnownGenerations(appId, known);
     BlockingClientCall<?, WatchTokenResponse> stream = stub.watchToken(request.build());
@@ -175,8 +175,9 @@ final class TokenSource {
     observe.accept("removed", Map.of("app", appId));
   }
 
-  private synchronized long generation() {
-    return state.getGeneration();
+  /** The generation of the token that is held; 0: none is. */
+  private synchronized long known() {
+    return state.hasCurrent() ? state.getGeneration() : 0;
   }
 
   /** An enum's value without its prefix: FRESH. */

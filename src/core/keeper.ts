@@ -5,15 +5,16 @@ import { LingpaiError, UpstreamError } from './errors.ts';
 import type { RefreshCause } from './events.ts';
 import { type Flight, join, type Landing } from './flight.ts';
 import { type Call, type Issued, renew, replaceDead, replaceLive } from './issuing.ts';
-import { fromStored, type Held, type Kept, nothingKept, sameToken, spared, toStored } from './kept.ts';
+import { fromStored, type Held, type Kept, nothingKept, spared, toStored } from './kept.ts';
 import { cooldownRefusal, STABLE_FORCE_SPACING_MS } from './minting.ts';
 import { type Plan, planNext, retryAtLatest } from './plan.ts';
-import type { App, Deps, IssuerKind, Settings, SharedPart, StoredApp, Trouble } from './ports.ts';
+import type { App, Deps, IssuerKind, Settings, SharedPart, StoredApp } from './ports.ts';
 import { dueAt, type Life } from './schedule.ts';
+import { OPINION_HOLDS_MS, Standing } from './standing.ts';
 import type { ForceOutcome, TokenState } from './state.ts';
 import { type Change, type CommitResult, type Holder, Superseded, type Tenure } from './tenure.ts';
 import type { Timeline } from './timeline.ts';
-import { type Health, sameView, type Trust, viewOf } from './view.ts';
+import { sameView, viewOf } from './view.ts';
 
 /** The token that a caller says WeChat refused. */
 export type Rejected =
@@ -26,23 +27,10 @@ export interface ForceResult {
   readonly outcome: ForceOutcome;
 }
 
-/** What WeChat said of a generation when a report or the canary last asked. Not asked again before `until`. */
-interface Opinion {
-  readonly generation: number;
-  readonly until: number;
-  /** Why it could not be asked; undefined: it accepts the token. */
-  readonly failure: LingpaiError | undefined;
-}
-
-const OPINION_HOLDS_MS = 2_000;
 /** WeChat's word for a token whose own time is over, rather than one that was replaced. */
 const EXPIRED_ERRCODE = 42001;
 /** Every so many probes of another replica this one makes one too: it may be the other that cannot reach WeChat. */
 const PROBES_OF_OTHERS = 4;
-/** No failure is waited out for longer, whatever a clock that was set makes of its time. */
-const LONGEST_PAUSE_MS = 25 * 3_600_000;
-/** The clocks by which replicas tell one another of a failure differ by less. */
-const CLOCKS_AGREE_MS = 2_000;
 /** A generation is a wall time or follows one: none is farther ahead, unless somebody made it up. */
 const FARTHEST_GENERATION_MS = 24 * 3_600_000;
 const OUTSIDE_MINT =
@@ -60,12 +48,7 @@ export class Keeper {
   readonly #waiting = new Set<() => void>();
   #app: App;
   #kept: Kept;
-  #health: Health = { kind: 'well' };
-  #trust: Trust = 'trusted';
-  /** The current token as it is if the clock that leapt beyond its life was only set. */
-  #doubt: Held | null = null;
-  #warning = '';
-  #opinion: Opinion | undefined;
+  readonly #standing = new Standing();
   #flight: Flight | undefined;
   /** The generation with which the flight began. */
   #base = 0;
@@ -154,7 +137,7 @@ export class Keeper {
     if (!this.#flight && now >= this.#probeAt) {
       this.#probeAt = now + this.#settings.probeIntervalMs;
       const isMine = this.#tenure.patienceMs(this.#kept) === 0 || ++this.#probesLeftOut % PROBES_OF_OTHERS === 0;
-      if (isMine && this.#hasGood() && this.#health.kind === 'well') this.#startVerdict('canary');
+      if (isMine && this.#hasGood() && this.#standing.health.kind === 'well') this.#startVerdict('canary');
     }
     this.#arm(now);
   }
@@ -162,7 +145,7 @@ export class Keeper {
   /** Takes a changed secret or issuer into use, at once where the old one was failing. */
   update(app: App): void {
     this.#app = app;
-    if (this.#health.kind === 'failing') this.#health = { ...this.#health, failures: 0, retryAt: this.#now() };
+    this.#standing.retryNow(this.#now());
     this.tick();
   }
 
@@ -172,8 +155,9 @@ export class Keeper {
    */
   clockJumped(byMs: number): void {
     const now = this.#now();
-    const token = this.#doubt ?? this.#kept.current;
-    if (byMs > 0 && token && token.expiresAt <= now && token.expiresAt + byMs > now) this.#doubt = spared(token, byMs);
+    const token = this.#standing.doubt ?? this.#kept.current;
+    if (byMs > 0 && token && token.expiresAt <= now && token.expiresAt + byMs > now)
+      this.#standing.doubt = spared(token, byMs);
     // By the wall clock that was set back, the stored times lie too far ahead.
     if (byMs < 0 && !this.#flight) void this.#change((kept) => kept, 'may');
     this.tick();
@@ -212,13 +196,14 @@ export class Keeper {
     for (;;) {
       if (rejected && this.peek()) {
         if (this.#isOld(rejected)) return { state: this.#state, outcome: 'ALREADY_NEWER' };
-        if (this.#isAccepted()) return { state: this.#state, outcome: 'STILL_VALID' };
+        if (this.#standing.isAccepted(this.#kept.generation, this.#now()))
+          return { state: this.#state, outcome: 'STILL_VALID' };
       }
       const before = this.#flight;
       this.#want();
       const usable = this.peek() !== undefined;
       if (!this.#flight && !rejected) this.#startOperator(usable);
-      if (!this.#flight && usable && this.#trust === 'trusted') this.#startVerdict('report');
+      if (!this.#flight && usable && this.#standing.trust === 'trusted') this.#startVerdict('report');
       const flight = this.#inFlight();
       const landing = await join(flight.landing, signal);
       if (landing === 'superseded' && this.peek()) return { state: this.#state, outcome: 'JOINED' };
@@ -254,13 +239,14 @@ export class Keeper {
   /** The flight to join; without one, throws the failure after which the keeper pauses. */
   #inFlight(): Flight {
     if (this.#flight) return this.#flight;
-    if (this.#health.kind === 'failing') throw this.#asCallersSee(this.#health.error, this.#health.retryAt);
+    const { health } = this.#standing;
+    if (health.kind === 'failing') throw this.#asCallersSee(health.error, health.retryAt);
     throw new LingpaiError('no refresh is planned', { reason: 'INTERNAL', appId: this.#app.appId });
   }
 
   /** Whether there is a usable token that WeChat accepts, as far as anyone knows. */
   #hasGood(): boolean {
-    return this.#trust === 'trusted' && this.peek() !== undefined;
+    return this.#standing.trust === 'trusted' && this.peek() !== undefined;
   }
 
   #isKnown(rejected: Rejected): boolean {
@@ -283,23 +269,16 @@ export class Keeper {
     return rejected.generation < generation;
   }
 
-  /** Whether WeChat said a moment ago that it accepts the token; throws when it could not be asked a moment ago. */
-  #isAccepted(): boolean {
-    const opinion = this.#opinion;
-    const holds = opinion?.generation === this.#kept.generation && this.#now() < opinion.until;
-    if (holds && opinion.failure) throw opinion.failure;
-    return holds && this.#trust === 'trusted';
-  }
-
   #plan(now: number): Plan {
-    const facts = { kept: this.#kept, health: this.#health, trust: this.#trust, doubt: this.#doubt };
+    const { health, trust, doubt } = this.#standing;
+    const facts = { kept: this.#kept, health, trust, doubt };
     const owedAt = this.#tenure.owedAt(this.#kept);
     return planNext({ ...facts, issuer: this.#app.issuer, owedAt, startAt: this.#startAt }, now);
   }
 
   /** How much later than planned it is done, since it is another replica's turn. */
   #patienceMs(): number {
-    return this.#wanted && this.#health.kind === 'well' ? 0 : this.#tenure.patienceMs(this.#kept);
+    return this.#wanted && this.#standing.health.kind === 'well' ? 0 : this.#tenure.patienceMs(this.#kept);
   }
 
   #arm(now: number): void {
@@ -324,8 +303,8 @@ export class Keeper {
       this.#fly('canary', async (call) =>
         this.#commit('canary', issuer, await replaceDead(issuer, current.value, call), current.value),
       );
-    } else if (step === 'confirm' && this.#doubt) {
-      const { value } = this.#doubt;
+    } else if (step === 'confirm' && this.#standing.doubt) {
+      const { value } = this.#standing.doubt;
       this.#fly('scheduled', async (call, signal) => {
         if (await this.#confirmed(value, signal)) return 'accepted';
         return this.#commit('scheduled', issuer, await renew(issuer, call), value);
@@ -340,16 +319,13 @@ export class Keeper {
     const { leaptMs } = this.#timeline;
     const { accepted } = await this.#calls.probe(value, signal);
     this.#catchUp();
-    const doubt = this.#doubt;
+    const doubt = this.#standing.doubt;
     if (accepted && doubt && this.#timeline.leaptMs === leaptMs) {
-      this.#doubt = null;
-      this.#health = { kind: 'well' };
-      const isSame = (kept: Kept) => sameToken(kept.current ?? doubt, doubt);
-      await this.#change((kept) => (isSame(kept) ? { ...kept, current: doubt } : kept), 'may');
+      await this.#change(this.#standing.redeem(doubt), 'may');
       this.#publish();
       return true;
     }
-    if (!accepted) this.#doubt = null;
+    if (!accepted) this.#standing.doubt = null;
     return false;
   }
 
@@ -394,26 +370,26 @@ export class Keeper {
       this.#deps.observe({ type: 'probed', appId, tokenId: current.id, cause, verdict });
       return verdict;
     };
-    const hold = () => this.#now() + OPINION_HOLDS_MS;
     try {
       const verdict = await this.#calls.probe(current.value, signal);
       this.#catchUp(); // a token whose life has ended meanwhile is none to have an opinion of
       if (verdict.accepted) {
-        this.#opinion = { generation, until: hold(), failure: undefined };
+        this.#standing.ask(generation, this.#now());
         return observe('accepted');
       }
       if (this.#kept.generation !== generation) return observe('rejected');
-      this.#trust = 'dead';
+      this.#standing.trust = 'dead';
       if (verdict.errcode !== EXPIRED_ERRCODE && isOrderKnown) {
-        this.#warning = OUTSIDE_MINT;
+        this.#standing.warning = OUTSIDE_MINT;
         this.#deps.observe({ type: 'outside_mint', appId, tokenId: current.id });
       }
-      this.#tenure.tellDead(generation, this.#warning);
+      this.#tenure.tellDead(generation, this.#standing.warning);
       this.#publish();
       return observe('rejected');
     } catch (error) {
       if (signal.aborted || !(error instanceof UpstreamError)) throw error;
-      this.#opinion = { generation, until: hold(), failure: this.#asCallersSee(error, hold()) };
+      const now = this.#now();
+      this.#standing.ask(generation, now, this.#asCallersSee(error, now + OPINION_HOLDS_MS));
       return observe('unknown');
     }
   }
@@ -434,7 +410,7 @@ export class Keeper {
       return 'superseded';
     }
     const { clock, random } = this.#deps;
-    const trusted = this.#trust === 'trusted';
+    const trusted = this.#standing.trust === 'trusted';
     let wallNow = clock.now();
     const generationStep = this.#tenure.generationStep();
     const outcome: { result: CommitResult | 'older' } = { result: 'unchanged' };
@@ -472,10 +448,7 @@ export class Keeper {
     const rotated = result === 'rotated';
     // Whatever is still owed, WeChat has just been asked in vain.
     if (result === 'unchanged') this.#startAt = this.#now() + this.#settings.stablePollMs;
-    this.#doubt = null;
-    this.#health = { kind: 'well' };
-    if (rotated) this.#trust = 'trusted';
-    if (rotated && (cause === 'scheduled' || cause === 'operator')) this.#warning = '';
+    this.#standing.landed(rotated ? cause : undefined);
     const { appId } = this.#app;
     const durationMs = Math.max(0, issued.answeredAt - issued.sentAt);
     if (rotated) {
@@ -540,17 +513,13 @@ export class Keeper {
         ? error
         : new LingpaiError('the refresh failed inside the broker', { reason: 'INTERNAL', cause: error });
     const owed = cause === 'scheduled' || !this.#hasGood() || this.#kept.openMints > 0;
-    const failures = this.#health.kind === 'failing' ? this.#health.failures + 1 : 1;
+    const failures = this.#standing.failures + 1;
     const { quotaResetHour, stablePollMs } = this.#settings;
     const wallNow = clock.now();
     const planned = nextAttemptAt(known, { now, startedAt, failures, random, wallNow, quotaResetHour });
-    const facts = { kept: this.#kept, trust: this.#trust, issuer: app.issuer };
+    const facts = { kept: this.#kept, trust: this.#standing.trust, issuer: app.issuer };
     const retryAt = app === this.#app ? retryAtLatest(facts, known, planned, now, stablePollMs) : now;
-    // What a caller was refused for its haste says nothing of WeChat: a retry that is planned sooner stays.
-    const plannedAt = this.#health.kind === 'failing' ? this.#health.retryAt : now;
-    const isMoot = known.reason === 'COOLDOWN' && plannedAt > now && plannedAt <= retryAt;
-    if (owed && !isMoot) {
-      this.#health = { kind: 'failing', error: known, failures, retryAt };
+    if (owed && this.#standing.fail(known, retryAt, now)) {
       this.#tenure.tellTrouble(this.#base, known, failures, retryAt);
     }
     const retryInMs = owed ? retryAt - now : null;
@@ -576,10 +545,8 @@ export class Keeper {
     if (kept.shared) this.#takeShared(before, kept, kept.shared);
   }
 
-  #learn({ dead, warning, trouble }: SharedPart): void {
-    this.#trust = dead ? 'dead' : 'trusted';
-    this.#warning = warning;
-    this.#health = trouble ? this.#sharedTrouble(trouble) : { kind: 'well' };
+  #learn(shared: SharedPart): void {
+    this.#standing.learn(shared, this.#timeline, this.#deps.clock.now());
   }
 
   #takeShared(before: Kept, kept: Kept, shared: SharedPart): void {
@@ -589,7 +556,7 @@ export class Keeper {
     const { debt, commitTime } = shared;
     this.#learn(shared);
     if (generation > before.generation) {
-      this.#doubt = null;
+      this.#standing.doubt = null;
       this.#wanted = false;
       if (current && generation !== this.#ownGeneration) {
         const delayMs = Math.max(0, clock.now() - commitTime);
@@ -603,15 +570,6 @@ export class Keeper {
     this.#publish();
     this.#notify();
     this.tick();
-  }
-
-  #sharedTrouble({ failures, time, retryTime, reason, message, answer }: Trouble): Health {
-    const error = new LingpaiError(message, { reason, answer: answer ?? undefined });
-    const now = this.#now();
-    // By a clock that was set back since, nobody knows when.
-    const isTimeless = time > this.#deps.clock.now() + CLOCKS_AGREE_MS;
-    const retryAt = isTimeless ? now : Math.min(this.#timeline.momentOf(retryTime), now + LONGEST_PAUSE_MS);
-    return { kind: 'failing', error, failures, retryAt };
   }
 
   /** Resolves at the next published state. */
@@ -645,10 +603,10 @@ export class Keeper {
     const facts = {
       appId: this.#app.appId,
       kept: this.#kept,
-      health: this.#health,
-      trust: this.#trust,
+      health: this.#standing.health,
+      trust: this.#standing.trust,
       storeFailing: this.#tenure.failing,
-      warning: this.#warning,
+      warning: this.#standing.warning,
       nextRefreshAt: this.#plan(now).at,
     };
     return viewOf(facts, now, this.#timeline);

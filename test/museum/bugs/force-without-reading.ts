@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/issuing.ts',
-      find: 'return read.value === dead ? force(call) : read;',
-      replace: 'return force(call);',
+      find: 'return read.value === dead ? force(dead, call) : read;',
+      replace: 'return force(dead, call);',
     },
   ],
   caughtBy: { file: 'test/core/force.test.ts', test: 'takes what a read returns when that is another token' },

@@ -8,11 +8,11 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/keeper.ts',
-      find: 'const facts = { kept: this.#kept, health:',
+      find: 'const facts = { kept: this.#kept, health,',
       replace: `const { current } = this.#kept;
     const drawn = current && dueAt(current, this.#kept.issuer, this.#settings, this.#deps.random());
     const kept = { ...this.#kept, current: current && { ...current, dueAt: drawn ?? 0 } };
-    const facts = { kept, health:`,
+    const facts = { kept, health,`,
     },
   ],
   caughtBy: { file: 'test/core/refresh.test.ts', test: 'is drawn once per generation' },

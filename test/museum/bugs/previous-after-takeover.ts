@@ -8,8 +8,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/cluster/convergence.ts',
-      find: 'const isAlone = others.length === 0 && after.debt === null && shared.debt === null;',
-      replace: 'const isAlone = true;',
+      find: 'const isAlone = isDirect && others.length === 0 && after.debt === null && shared.debt === null;',
+      replace: 'const isAlone = isDirect;',
     },
   ],
   caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still before its mint' },

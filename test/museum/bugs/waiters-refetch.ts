@@ -11,7 +11,7 @@ export const bug: Bug = {
       replace: `else {
         await join(this.#inFlight().landing, signal).catch((error: unknown) => {
           if (++attempts >= 3) throw error;
-          this.#health = { kind: 'well' };
+          this.#standing.health = { kind: 'well' };
         });
       }`,
     },

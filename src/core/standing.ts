@@ -1,0 +1,100 @@
+import { LingpaiError, type UpstreamError } from './errors.ts';
+import type { RefreshCause } from './events.ts';
+import { type Held, type Kept, sameToken } from './kept.ts';
+import type { SharedPart, Trouble } from './ports.ts';
+import type { Timeline } from './timeline.ts';
+import type { Health, Trust } from './view.ts';
+
+/** What WeChat said of a generation when a report or the canary last asked. Not asked again before `until`. */
+interface Opinion {
+  readonly generation: number;
+  readonly until: number;
+  /** Why it could not be asked; undefined: it accepts the token. */
+  readonly failure: LingpaiError | undefined;
+}
+
+/** How long WeChat's word on a token is good. */
+export const OPINION_HOLDS_MS = 2_000;
+/** No failure is waited out for longer, whatever a clock that was set makes of its time. */
+const LONGEST_PAUSE_MS = 25 * 3_600_000;
+/** The clocks by which replicas tell one another of a failure differ by less. */
+const CLOCKS_AGREE_MS = 2_000;
+
+/** What is thought of an app's current token, and of the way to WeChat, by this process or by another that has told it. */
+export class Standing {
+  health: Health = { kind: 'well' };
+  trust: Trust = 'trusted';
+  /** The current token as it is if the clock that leapt beyond its life was only set. */
+  doubt: Held | null = null;
+  /** Something that an operator should know although the token is good; empty: nothing. */
+  warning = '';
+  #opinion: Opinion | undefined;
+
+  /** Takes over what all replicas know. `wallNow` is by the clock that they share. */
+  learn({ dead, warning, trouble }: SharedPart, timeline: Timeline, wallNow: number): void {
+    this.trust = dead ? 'dead' : 'trusted';
+    this.warning = warning;
+    this.health = trouble ? toldOf(trouble, timeline, wallNow) : { kind: 'well' };
+  }
+
+  /** Failures in a row. */
+  get failures(): number {
+    return this.health.kind === 'failing' ? this.health.failures : 0;
+  }
+
+  /** A refresh failed that is owed and tried again at `retryAt`. Returns whether that says anything new. */
+  fail(error: UpstreamError | LingpaiError, retryAt: number, now: number): boolean {
+    // What a caller was refused for its haste says nothing of WeChat: a retry that is planned sooner stays.
+    const plannedAt = this.health.kind === 'failing' ? this.health.retryAt : now;
+    if (error.reason === 'COOLDOWN' && plannedAt > now && plannedAt <= retryAt) return false;
+    this.health = { kind: 'failing', error, failures: this.failures + 1, retryAt };
+    return true;
+  }
+
+  /** What failed until now has changed: it is tried at once. */
+  retryNow(now: number): void {
+    if (this.health.kind === 'failing') this.health = { ...this.health, failures: 0, retryAt: now };
+  }
+
+  /** An answer is in use; `cause`: it brought a new token to a flight of this cause. */
+  landed(cause: RefreshCause | undefined): void {
+    this.doubt = null;
+    this.health = { kind: 'well' };
+    if (cause) this.trust = 'trusted';
+    // What a probe found stays told until a token comes that no probe had asked for.
+    if (cause === 'scheduled' || cause === 'operator') this.warning = '';
+  }
+
+  /** WeChat was asked about a generation, or could not be. */
+  ask(generation: number, now: number, failure?: LingpaiError): void {
+    this.#opinion = { generation, until: now + OPINION_HOLDS_MS, failure };
+  }
+
+  /** Whether WeChat said a moment ago that it accepts the generation; throws when it could not be asked a moment ago. */
+  isAccepted(generation: number, now: number): boolean {
+    const opinion = this.#opinion;
+    const holds = opinion?.generation === generation && now < opinion.until;
+    if (holds && opinion.failure) throw opinion.failure;
+    return holds && this.trust === 'trusted';
+  }
+
+  /** WeChat accepts the token that was in doubt: it has back what the clock took. */
+  redeem(doubt: Held): (kept: Kept) => Kept {
+    this.doubt = null;
+    this.health = { kind: 'well' };
+    return (kept) => (sameToken(kept.current ?? doubt, doubt) ? { ...kept, current: doubt } : kept);
+  }
+}
+
+function toldOf(
+  { failures, time, retryTime, reason, message, answer }: Trouble,
+  timeline: Timeline,
+  wallNow: number,
+): Health {
+  const error = new LingpaiError(message, { reason, answer: answer ?? undefined });
+  const now = timeline.elapsed();
+  // By a clock that was set back since, nobody knows when.
+  const isTimeless = time > wallNow + CLOCKS_AGREE_MS;
+  const retryAt = isTimeless ? now : Math.min(timeline.momentOf(retryTime), now + LONGEST_PAUSE_MS);
+  return { kind: 'failing', error, failures, retryAt };
+}

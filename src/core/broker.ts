@@ -244,12 +244,12 @@ export class Broker {
       startDelayMs,
       catchUp: () => this.#catchUp(),
       onState: (state) => {
-        if (this.#keepers.get(appId) === keeper) this.#offer(state);
+        if (this.#keepers.get(appId) === keeper) this.#offer(state, keeper);
       },
     });
     this.#keepers.set(appId, keeper);
     keeper.tick();
-    this.#offer(keeper.state);
+    this.#offer(keeper.state, keeper);
   }
 
   #tenure(app: App, holder: Holder): Tenure {
@@ -275,9 +275,13 @@ export class Broker {
     this.#eachWatch(appId, (watch) => watch.remove(appId));
   }
 
-  #offer(state: TokenState): void {
+  #offer(state: TokenState, keeper: Keeper): void {
     const event = { type: 'state', state } as const;
-    this.#eachWatch(state.appId, (watch) => watch.offer(event));
+    let newest = 0;
+    this.#eachWatch(state.appId, (watch) => {
+      newest = Math.max(newest, watch.offer(event));
+    });
+    if (this.#cluster && newest > 0) void keeper.outnumber(newest);
   }
 
   #eachWatch(appId: string, tell: (watch: Watch) => void): void {

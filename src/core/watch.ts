@@ -61,10 +61,13 @@ export class Watch implements Disposable, Waiting {
     if (known === undefined || known < generation) this.#tell(appId, event);
   }
 
-  /** Leaves a change in the mailbox, unless the watcher has seen something newer elsewhere. */
-  offer(event: StateEvent): void {
+  /** Leaves a change in the mailbox, unless the watcher came with a newer generation: then returns that, else 0. */
+  offer(event: StateEvent): number {
     const { appId, generation } = event.state;
-    if ((this.#known.get(appId) ?? 0) <= generation) this.#tell(appId, event);
+    const known = this.#known.get(appId) ?? 0;
+    if (known > generation) return known;
+    this.#tell(appId, event);
+    return 0;
   }
 
   /** Says that an app is gone. */

@@ -415,6 +415,21 @@ describe('a watcher that has a generation which the store has lost', () => {
     expect(told()[0]?.generation).toBeGreaterThan(generation + 20 * SECOND);
   });
 
+  test('is told of the next token too where the clock is set back after it came', async () => {
+    const replicas = await Replicas.started(2);
+    const [first] = replicas.all;
+    if (!first) throw new Error('no replicas');
+    const lost = replicas.state(first).generation + 20 * SECOND;
+    const told = watching(first, lost);
+    replicas.storeAheadMs = -10 * MINUTE;
+    await replicas.clock.advance(5 * SECOND);
+    await first.broker.forceRefresh('wxc', undefined);
+    await replicas.clock.advance(5 * SECOND);
+    const [last] = told().slice(-1);
+    expect(last?.current).toEqual(replicas.state(first).current);
+    expect(last?.generation).toBeGreaterThan(lost);
+  });
+
   test('is not believed where it is the day after tomorrow, or while the store cannot be asked', async () => {
     const replicas = await Replicas.started(2);
     const [first] = replicas.all;

@@ -7,6 +7,7 @@ const PATIENCE_MS = 60_000;
 interface Recorded {
   readonly app: string;
   readonly generation: number;
+  readonly current: string | null;
   readonly intents: number;
   readonly debtDueAt: number | null;
 }
@@ -60,7 +61,9 @@ export class NeverConverged implements Rule {
         const who = `subscriber ${event.subscriber}`;
         if (event.current === null) return `${who} has no token of ${app}`;
         if (facts.isDead(event.current, now)) return `${who} has ${event.current} of ${app}, which is dead`;
-        if (event.generation !== generation) return `${who} has ${event.generation} of ${app}, the store ${generation}`;
+        // A generation that was lost with the store is no harm while it names the same token.
+        if (event.generation === generation || event.current === record.current) continue;
+        return `${who} has ${event.generation} of ${app}, the store ${generation}`;
       }
     }
     return undefined;

@@ -142,10 +142,7 @@ export class Broker {
       this.#watches.set(key, set.add(watch));
     }
     for (const keeper of keepers) {
-      const { state } = keeper;
-      watch.begin({ type: 'state', state });
-      const known = options.known.get(state.appId) ?? 0;
-      if (this.#cluster && known > state.generation) void keeper.outnumber(known);
+      this.#outnumber(keeper, watch.begin({ type: 'state', state: keeper.state }));
     }
     return watch;
   }
@@ -281,7 +278,12 @@ export class Broker {
     this.#eachWatch(state.appId, (watch) => {
       newest = Math.max(newest, watch.offer(event));
     });
-    if (this.#cluster && newest > 0) void keeper.outnumber(newest);
+    this.#outnumber(keeper, newest);
+  }
+
+  /** A watcher came with a newer generation, unless this is 0. */
+  #outnumber(keeper: Keeper, generation: number): void {
+    if (this.#cluster && generation > 0) void keeper.outnumber(generation);
   }
 
   #eachWatch(appId: string, tell: (watch: Watch) => void): void {

@@ -25,6 +25,12 @@ export function budgetNow(budget: Budget, wallNow: number, settings: Settings): 
   return { day, mints: 0, forced: 0 };
 }
 
+/** What two records of one app say was spent: the later day's, or of one day the greater counts. */
+export function joinBudgets(a: Budget, b: Budget): Budget {
+  if (a.day !== b.day) return a.day > b.day ? a : b;
+  return { day: a.day, mints: Math.max(a.mints, b.mints), forced: Math.max(a.forced, b.forced) };
+}
+
 /** Milliseconds until WeChat's daily quotas reset: more than 0, at most a day. */
 export function msUntilReset(wallNow: number, quotaResetHour: number): number {
   const ms = shifted(wallNow, quotaResetHour) % DAY_MS;

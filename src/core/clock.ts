@@ -16,3 +16,6 @@ export interface Clock {
 
 /** Uniform random numbers in [0, 1). */
 export type Random = () => number;
+
+/** Replicas that go by the store's clock differ by less. */
+export const CLOCKS_AGREE_MS = 2_000;

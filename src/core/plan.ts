@@ -44,7 +44,8 @@ export function planNext({ kept, health, trust, doubt, issuer, owedAt, startAt }
 
   function whatNext(): Plan['step'] {
     if (doubt && doubt.expiresAt > now && issuer === 'classic') return 'confirm';
-    // A classic token that is due anyway, as one that a mint of ours may have replaced, is replaced on the schedule, whose share of the budget reports cannot touch.
+    // A classic token that is due anyway, as one that a mint of ours may have replaced, is replaced on the schedule, whose
+    // share of the budget reports cannot touch.
     return alive && trust === 'dead' && !(isDue && issuer === 'classic') ? 'replace_dead' : 'renew';
   }
 }

@@ -1,3 +1,4 @@
+import { CLOCKS_AGREE_MS } from './clock.ts';
 import { LingpaiError, type UpstreamError } from './errors.ts';
 import type { RefreshCause } from './events.ts';
 import { type Held, type Kept, sameToken } from './kept.ts';
@@ -17,8 +18,6 @@ interface Opinion {
 export const OPINION_HOLDS_MS = 2_000;
 /** No failure is waited out for longer, whatever a clock that was set makes of its time. */
 const LONGEST_PAUSE_MS = 25 * 3_600_000;
-/** The clocks by which replicas tell one another of a failure differ by less. */
-const CLOCKS_AGREE_MS = 2_000;
 
 /** What is thought of an app's current token, and of the way to WeChat, by this process or by another that has told it. */
 export class Standing {

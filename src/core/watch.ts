@@ -54,11 +54,10 @@ export class Watch implements Disposable, Waiting {
     this.#onDispose = options.onDispose;
   }
 
-  /** Leaves the first state of an app in the mailbox, unless the watcher has it. */
-  begin(event: StateEvent): void {
+  /** As `offer`, for the first state of an app: not left either where the watcher has just this generation. */
+  begin(event: StateEvent): number {
     const { appId, generation } = event.state;
-    const known = this.#known.get(appId);
-    if (known === undefined || known < generation) this.#tell(appId, event);
+    return this.#known.get(appId) === generation ? 0 : this.offer(event);
   }
 
   /** Leaves a change in the mailbox, unless the watcher came with a newer generation: then returns that, else 0. */

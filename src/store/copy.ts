@@ -1,3 +1,4 @@
+import { joinBudgets } from '../core/budget.ts';
 import type { Clock } from '../core/clock.ts';
 import { NOTHING_SHARED } from '../core/cluster/convergence.ts';
 import type { Intent, StoredApp } from '../core/ports.ts';
@@ -106,17 +107,10 @@ export function join(there: StoredApp, here: StoredApp): StoredApp {
   const isSame = here.generation === there.generation;
   const isHere = isSame ? here.openMints > there.openMints : here.generation > there.generation;
   const newer = isHere ? here : there;
-  const [a, b] = [there.budget, here.budget];
-  const budget =
-    a.day === b.day
-      ? { day: a.day, mints: Math.max(a.mints, b.mints), forced: Math.max(a.forced, b.forced) }
-      : a.day > b.day
-        ? a
-        : b;
   const epoch = Math.max(there.shared?.epoch ?? 0, here.shared?.epoch ?? 0);
   return {
     ...newer,
-    budget,
+    budget: joinBudgets(there.budget, here.budget),
     lastMintTime: Math.max(there.lastMintTime, here.lastMintTime),
     lastForcedTime: Math.max(there.lastForcedTime, here.lastForcedTime),
     ...(newer.shared && { shared: { ...newer.shared, epoch } }),

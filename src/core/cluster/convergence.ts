@@ -1,3 +1,5 @@
+import { joinBudgets } from '../budget.ts';
+import { CLOCKS_AGREE_MS } from '../clock.ts';
 import { type CommitContext, commit } from '../commit.ts';
 import type { Issued } from '../issuing.ts';
 import type { Kept } from '../kept.ts';
@@ -22,8 +24,6 @@ export function settledMs(overlapMs: number): number {
   return overlapMs * SETTLED_AFTER;
 }
 
-/** Replicas that go by the store's clock differ by less. */
-const CLOCKS_AGREE_MS = 2_000;
 /** A read costs nothing: a forced refresh whose fate is unknown is looked for at each settling, for so many overlaps. */
 const READ_FOR_OVERLAPS = 12;
 
@@ -193,14 +193,6 @@ export function isBehind(there: Kept, known: Kept): boolean {
 
 /** What is kept when a store comes back without it: the newer tokens, the sums of both, and the mints that either names. */
 export function restored(known: Kept, there: Kept): Kept {
-  const a = known.budget;
-  const b = there.budget;
-  const budget =
-    a.day === b.day
-      ? { day: a.day, mints: Math.max(a.mints, b.mints), forced: Math.max(a.forced, b.forced) }
-      : a.day > b.day
-        ? a
-        : b;
   const [ours, theirs] = [sharedOf(known), sharedOf(there)];
   const epoch = Math.max(ours.epoch, theirs.epoch);
   // Some were made without what is known here, others are over, and which is which nobody knows.
@@ -211,7 +203,7 @@ export function restored(known: Kept, there: Kept): Kept {
   const debt = isNewer ? { epoch, time: theirs.commitTime } : ours.debt;
   const kept = {
     ...known,
-    budget,
+    budget: joinBudgets(known.budget, there.budget),
     lastMintAt: Math.max(known.lastMintAt, there.lastMintAt),
     lastForcedAt: Math.max(known.lastForcedAt, there.lastForcedAt),
   };

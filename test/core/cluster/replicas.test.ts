@@ -302,8 +302,7 @@ test.each(['classic', 'stable'] as const)(
   'who asks for a refresh while another mints waits for it, %s',
   async (issuer) => {
     const replicas = await Replicas.started(2, { apps: { wxc: issuer } });
-    const [first, second] = replicas.all;
-    if (!first || !second) throw new Error('no replicas');
+    const [first, second] = [replicas.get('r1'), replicas.get('r2')];
     const before = replicas.mints();
     first.line.hold = 'after';
     const asked = first.broker.forceRefresh('wxc', undefined);
@@ -350,8 +349,7 @@ test('what a failure told by a clock that was set back since says of its next at
 
 test('a token that came between a forced call and the read after it leaves no previous one', async () => {
   const replicas = await Replicas.started(2, { apps: { wxc: 'stable' } });
-  const [first] = replicas.all;
-  if (!first) throw new Error('no replicas');
+  const first = replicas.get('r1');
   first.line.hold = 'after';
   const forced = first.broker.forceRefresh('wxc', undefined);
   await replicas.until(() => first.line.waiting > 0, SECOND);
@@ -375,8 +373,7 @@ describe('a watcher that has a generation which the store has lost', () => {
 
   test('is told of the token that is here, numbered above it, at every replica', async () => {
     const replicas = await Replicas.started(2);
-    const [first, second] = replicas.all;
-    if (!first || !second) throw new Error('no replicas');
+    const [first, second] = [replicas.get('r1'), replicas.get('r2')];
     const { generation, current } = replicas.state(first);
     const lost = generation + 20 * MINUTE;
     const told = watching(first, lost);
@@ -404,8 +401,7 @@ describe('a watcher that has a generation which the store has lost', () => {
 
   test('keeps its token where the clock is there already: the next one is numbered above it anyway', async () => {
     const replicas = await Replicas.started(2);
-    const [first] = replicas.all;
-    if (!first) throw new Error('no replicas');
+    const first = replicas.get('r1');
     const { generation } = replicas.state(first);
     const told = watching(first, generation + 20 * SECOND);
     await replicas.clock.advance(3 * SECOND);
@@ -417,8 +413,7 @@ describe('a watcher that has a generation which the store has lost', () => {
 
   test('is told of the next token too where the clock is set back after it came', async () => {
     const replicas = await Replicas.started(2);
-    const [first] = replicas.all;
-    if (!first) throw new Error('no replicas');
+    const first = replicas.get('r1');
     const lost = replicas.state(first).generation + 20 * SECOND;
     const told = watching(first, lost);
     replicas.storeAheadMs = -10 * MINUTE;
@@ -432,8 +427,7 @@ describe('a watcher that has a generation which the store has lost', () => {
 
   test('is not believed where it is the day after tomorrow, or while the store cannot be asked', async () => {
     const replicas = await Replicas.started(2);
-    const [first] = replicas.all;
-    if (!first) throw new Error('no replicas');
+    const first = replicas.get('r1');
     const { generation } = replicas.state(first);
     watching(first, generation + 48 * HOUR);
     await replicas.clock.advance(3 * SECOND);

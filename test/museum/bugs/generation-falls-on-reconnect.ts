@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/watch.ts',
-      find: 'known < generation',
-      replace: 'known !== generation',
+      find: 'return this.#known.get(appId) === generation ? 0 : this.offer(event);',
+      replace: 'if (this.#known.get(appId) !== generation) this.#tell(appId, event);\n    return 0;',
     },
   ],
   caughtBy: { file: 'test/core/watch.test.ts', test: 'P2: sends nothing older than what the watcher has' },

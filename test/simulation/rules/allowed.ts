@@ -1,11 +1,8 @@
 import type { IssuerKind } from '../../../src/core/ports.ts';
-import type { Bounds } from '../bounds.ts';
-import type { Cause, Facts, Mint } from '../facts.ts';
+import type { Cause, Mint } from '../facts.ts';
+import type { Evidence } from './rule.ts';
 
-interface Known {
-  readonly facts: Facts;
-  readonly bounds: Bounds;
-}
+type Known = Pick<Evidence, 'facts' | 'bounds'>;
 
 /**
  * Until when someone may be shown a token that WeChat refuses; Infinity while a fault makes it unavoidable.

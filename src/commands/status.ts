@@ -59,7 +59,8 @@ function clusterLines({ replica, storeAvailable, storeAge, replicas, lostSets }:
   const store = storeAvailable
     ? `the store answered ${seconds(storeAge)} ago`
     : `the store has been away for ${seconds(storeAge)}: tokens in memory are served, classic ones are not replaced`;
-  const lost = lostSets > 0n ? [`${lostSets} writes were lost to other replicas and made again`] : [];
+  const writes = lostSets === 1n ? '1 write was' : `${lostSets} writes were`;
+  const lost = lostSets > 0n ? [`${writes} lost to other replicas and made again`] : [];
   return [
     `${replica} answers; ${store}`,
     ...lost,

@@ -141,6 +141,12 @@ wx1  FRESH   7           abcdef  1:59:59  1:01  r-two
       expect(shown.split('\n')).toContain(line);
   });
 
+  it('of a single lost write', () => {
+    expect(text({ cluster: { replica: 'r1', lostSets: 1n } })).toContain(
+      '\n1 write was lost to other replicas and made again\n',
+    );
+  });
+
   it('of a broker without apps', () => {
     expect(text({})).toBe('one broker, which owns its store\n\nno apps\n');
   });

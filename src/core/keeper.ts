@@ -181,6 +181,7 @@ export class Keeper {
    */
   async outnumber(generation: number): Promise<void> {
     await this.#tenure.sync();
+    await this.#flight?.landing.catch(() => undefined); // renumbered meanwhile, it would have to be made again
     const aheadMs = generation - this.#deps.clock.now();
     if (this.#closed || generation <= this.#kept.generation || aheadMs < 0 || aheadMs > FARTHEST_GENERATION_MS) return;
     const next = generation + this.#tenure.generationStep();
@@ -522,7 +523,8 @@ export class Keeper {
     if (owed && this.#standing.fail(known, retryAt, now)) {
       this.#tenure.tellTrouble(this.#base, known, failures, retryAt);
     }
-    const retryInMs = owed ? retryAt - now : null;
+    const { health } = this.#standing;
+    const retryInMs = owed && health.kind === 'failing' ? health.retryAt - now : null;
     observe({ type: 'refresh_failed', appId: app.appId, cause, durationMs: now - startedAt, error: known, retryInMs });
     return this.#asCallersSee(known, retryAt);
   }

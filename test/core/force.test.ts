@@ -53,6 +53,9 @@ describe('ForceRefresh of a named token', () => {
     world.break({ kind: 'reset', takesEffect: true }, { count: 1 });
     await expect(world.broker.forceRefresh('wxc', undefined)).rejects.toMatchObject({ reason: 'UPSTREAM_UNREACHABLE' });
     await expect(world.broker.forceRefresh('wxc', byToken(dead))).rejects.toMatchObject({ reason: 'COOLDOWN' });
+    const told = world.seen('refresh_failed').map(({ retryInMs }) => retryInMs ?? Infinity);
+    expect(told).toHaveLength(2);
+    expect(Math.max(...told)).toBeLessThanOrEqual(5 * SECOND);
     await world.clock.advance(5 * SECOND);
     expect(world.good()).toBe(true);
     expect(world.counts().classic).toBe(3);

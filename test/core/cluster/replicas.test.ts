@@ -425,6 +425,26 @@ describe('a watcher that has a generation which the store has lost', () => {
     expect(last?.generation).toBeGreaterThan(lost);
   });
 
+  test('does not have a refresh made twice that is under way', async () => {
+    const replicas = await Replicas.started(2);
+    const first = replicas.get('r1');
+    const lost = replicas.state(first).generation + 20 * MINUTE;
+    first.line.hold = 'after';
+    const forced = first.broker.forceRefresh('wxc', undefined);
+    await replicas.until(() => first.line.waiting > 0, SECOND);
+    const told = watching(first, lost);
+    await replicas.clock.advance(SECOND);
+    first.line.release();
+    await replicas.clock.advance(3 * SECOND);
+    expect((await forced).outcome).toBe('REFRESHED');
+    await replicas.clock.advance(5 * MINUTE);
+    const [last] = told().slice(-1);
+    expect(last).toMatchObject({ current: replicas.state(first).current });
+    expect(last?.generation).toBeGreaterThan(lost);
+    expect(replicas.mints()).toBe(2);
+    expect(replicas.agreed()).toBe(true);
+  });
+
   test('is not believed where it is the day after tomorrow, or while the store cannot be asked', async () => {
     const replicas = await Replicas.started(2);
     const first = replicas.get('r1');

@@ -322,7 +322,7 @@ export class Keeper {
     this.#catchUp();
     const doubt = this.#standing.doubt;
     if (accepted && doubt && this.#timeline.leaptMs === leaptMs) {
-      await this.#change(this.#standing.redeem(doubt), 'may');
+      await this.#change(this.#standing.redeem(doubt, this.#kept.generation), 'may');
       this.#publish();
       return true;
     }
@@ -513,7 +513,9 @@ export class Keeper {
       error instanceof UpstreamError || error instanceof LingpaiError
         ? error
         : new LingpaiError('the refresh failed inside the broker', { reason: 'INTERNAL', cause: error });
-    const owed = cause === 'scheduled' || !this.#hasGood() || this.#kept.openMints > 0;
+    // A caller that was refused for its haste has changed nothing that is planned.
+    const isHaste = cause === 'operator' && known.reason === 'COOLDOWN';
+    const owed = !isHaste && (cause === 'scheduled' || !this.#hasGood() || this.#kept.openMints > 0);
     const failures = this.#standing.failures + 1;
     const { quotaResetHour, stablePollMs } = this.#settings;
     const wallNow = clock.now();

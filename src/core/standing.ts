@@ -77,11 +77,15 @@ export class Standing {
     return holds && this.trust === 'trusted';
   }
 
-  /** WeChat accepts the token that was in doubt: it has back what the clock took. */
-  redeem(doubt: Held): (kept: Kept) => Kept {
+  /** WeChat accepts the token of this generation that was in doubt: it has back what the clock took. */
+  redeem(doubt: Held, generation: number): (kept: Kept) => Kept {
     this.doubt = null;
     this.health = { kind: 'well' };
-    return (kept) => (sameToken(kept.current ?? doubt, doubt) ? { ...kept, current: doubt } : kept);
+    return (kept) => {
+      // A record that another replica has made meanwhile may look expired too, and has another token.
+      const isOurs = kept.generation === generation && sameToken(kept.current ?? doubt, doubt);
+      return isOurs ? { ...kept, current: doubt } : kept;
+    };
   }
 }
 

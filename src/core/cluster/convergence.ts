@@ -160,8 +160,10 @@ export function land(
 
 /** Intents and debt once a mint has landed: it is clean, and pays the debt, when no other can have overlapped it. */
 function afterMint(shared: SharedPart, others: readonly Intent[], flown: Flown): Pick<SharedPart, 'intents' | 'debt'> {
-  const { intent, sentTime, overlapMs } = flown;
-  const intents = others.filter((other) => !isSettled(other, sentTime, overlapMs));
+  const { intent, sentTime, time: now, overlapMs } = flown;
+  // Where the store was away, others may have begun long after ours was sent, and before ours is stored.
+  const isOver = (other: Intent, at: number) => isSettled(other, at, overlapMs);
+  const intents = others.filter((other) => !isOver(other, sentTime) || !isOver(other, now));
   const isThere = others.length < shared.intents.length;
   const isClean = isThere && intents.length === 0 && shared.epoch === intent?.epoch;
   if (!isClean) {
@@ -174,8 +176,9 @@ function afterMint(shared: SharedPart, others: readonly Intent[], flown: Flown):
 
 /** The same once a token was read, which shows the newest: only a mint that is still open can make a newer one. */
 function afterRead(shared: SharedPart, others: readonly Intent[], flown: Flown): Pick<SharedPart, 'intents' | 'debt'> {
-  const { sentTime, overlapMs } = flown;
-  const intents = others.filter((other) => Math.abs(sentTime - other.time) < READ_FOR_OVERLAPS * overlapMs);
+  const { sentTime, time: now, overlapMs } = flown;
+  const isRecent = (other: Intent, at: number) => Math.abs(at - other.time) < READ_FOR_OVERLAPS * overlapMs;
+  const intents = others.filter((other) => isRecent(other, sentTime) || isRecent(other, now));
   const time = sentTime + settledMs(overlapMs);
   return { intents, debt: intents.length > 0 ? { epoch: shared.epoch, time } : null };
 }

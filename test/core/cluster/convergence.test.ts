@@ -1,8 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { conclude, intend, isBehind, restored, sharedOf, withShared } from '../../../src/core/cluster/convergence.ts';
+import {
+  conclude,
+  intend,
+  isBehind,
+  land,
+  restored,
+  sharedOf,
+  withShared,
+} from '../../../src/core/cluster/convergence.ts';
 import { type Kept, nothingKept } from '../../../src/core/kept.ts';
-import type { Intent } from '../../../src/core/ports.ts';
-import { MINUTE, SECOND } from '../../support/world.ts';
+import type { Intent, IssuerKind } from '../../../src/core/ports.ts';
+import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 
 const NOW = 1_768_449_600_000;
 const OVERLAP = 5 * MINUTE;
@@ -52,6 +60,38 @@ describe('a mint that is given up when others have settled it', () => {
   it('is recorded once', () => {
     const once = conclude(record(7, 5), intent(3, 'r1'), 'classic', 'lost', at);
     expect(sharedOf(conclude(once, intent(3, 'r1'), 'classic', 'lost', at)).intents).toHaveLength(1);
+  });
+});
+
+describe('an answer that is stored long after it was asked for, since the store was away', () => {
+  const sentAgoMs = 90 * MINUTE;
+  const ours: Intent = { epoch: 5, replica: 'r1', time: NOW - sentAgoMs, lost: false };
+  const theirs: Intent = { epoch: 6, replica: 'r2', time: NOW - 10 * SECOND, lost: true };
+  const landed = (issuer: IssuerKind, intents: readonly Intent[], mint: Intent | undefined) => {
+    const now = 1e7;
+    const sentAt = now - sentAgoMs;
+    const kept = { ...record(7, 6, ...intents), issuer };
+    const issued = {
+      value: 'b',
+      id: 'b',
+      lifetimeMs: 2 * HOUR,
+      sentAt,
+      answeredAt: sentAt + 50,
+      mintedAt: mint && sentAt,
+    };
+    const context = { issuer, trusted: true, now, wallNow: NOW, generationStep: 1, overlapMs: OVERLAP, due: () => now };
+    const times = { sentTime: NOW - sentAgoMs, time: NOW, answeredTime: NOW - sentAgoMs + 50, currentTime: undefined };
+    return land(kept, { ...issued, intent: mint }, context, { base: 7, intent: mint, ...times, overlapMs: OVERLAP });
+  };
+
+  it.each([
+    ['classic', [ours, theirs], ours],
+    ['stable', [theirs], undefined],
+  ] as const)('is not taken for newer than a mint that was begun meanwhile: %s', (issuer, intents, mint) => {
+    const { kept, result } = landed(issuer, intents, mint);
+    expect(result).toBe('rotated');
+    expect(sharedOf(kept).intents).toEqual([theirs]);
+    expect(sharedOf(kept).debt?.epoch).toBe(6);
   });
 });
 

@@ -319,6 +319,22 @@ test.each(['classic', 'stable'] as const)(
   },
 );
 
+test('a refresh refused for its haste does not put off the mint that is owed after a lost one', async () => {
+  const replicas = await Replicas.started(2, { settings: { cooldownMs: HOUR } });
+  const [first, second] = [replicas.get('r1'), replicas.get('r2')];
+  const before = replicas.mints();
+  first.line.hold = 'lost';
+  void first.broker.forceRefresh('wxc', undefined);
+  await replicas.until(() => replicas.mints() > before, SECOND);
+  await replicas.clock.advance(SECOND); // the other has heard of it
+  const waiting = second.broker.forceRefresh('wxc', undefined).catch((error: unknown) => error);
+  await replicas.kill(first);
+  await replicas.clock.advance(30 * SECOND); // it is dead by now, and its mint is lost
+  expect(await waiting).toMatchObject({ reason: 'COOLDOWN' });
+  await everGood(replicas, 10 * MINUTE);
+  expect(replicas.mints() - before).toBeLessThanOrEqual(3);
+});
+
 test('a replica that cannot reach the store notices by itself that its token died', async () => {
   const replicas = await Replicas.started(3, { apps: { wxc: 'stable' } });
   const [cut] = replicas.others();

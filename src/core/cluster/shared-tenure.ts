@@ -142,14 +142,14 @@ export class SharedTenure implements Tenure {
   owedAt(kept: Kept): number {
     const { debt, intents } = sharedOf(kept);
     const { timeline, settings } = this.#deps;
+    // WeChat has been asked since those were begun that the debt was recorded with.
+    const isUnasked = intents.some(({ epoch }) => epoch > (debt?.epoch ?? 0));
+    if (isUnasked && !this.#leaseOf(kept)) return Number.NEGATIVE_INFINITY;
+    if (!debt) return Number.POSITIVE_INFINITY;
     const now = timeline.elapsed();
-    if (debt) {
-      const at = timeline.momentOf(debt.time);
-      // By a clock that was set back since.
-      return at > now + 2 * settledMs(settings.overlapMs) ? now : at;
-    }
-    if (intents.length === 0) return Number.POSITIVE_INFINITY;
-    return this.#leaseOf(kept) ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
+    const at = timeline.momentOf(debt.time);
+    // By a clock that was set back since.
+    return at > now + 2 * settledMs(settings.overlapMs) ? now : at;
   }
 
   patienceMs(kept: Kept): number {

@@ -335,6 +335,23 @@ test('a refresh refused for its haste does not put off the mint that is owed aft
   expect(replicas.mints() - before).toBeLessThanOrEqual(3);
 });
 
+test('a replica that dies at a mint while an older one is waited for has its token looked for at once', async () => {
+  const replicas = await Replicas.started(2, { apps: { wxc: 'stable' } });
+  const first = replicas.get('r1');
+  first.line.hold = 'before';
+  const late = first.broker.forceRefresh('wxc', undefined).catch((error: unknown) => error);
+  await replicas.clock.advance(35 * SECOND);
+  expect(await late).toMatchObject({ reason: 'UPSTREAM_TIMEOUT' });
+  first.line.hold = 'lost';
+  const before = replicas.mints();
+  void first.broker.forceRefresh('wxc', undefined);
+  await replicas.until(() => replicas.mints() > before, SECOND);
+  await replicas.kill(first);
+  await replicas.clock.advance(100 * SECOND);
+  first.line.release(); // WeChat now honours what it minted before, and nothing older
+  await everGood(replicas, 10 * MINUTE);
+});
+
 test('a replica that cannot reach the store notices by itself that its token died', async () => {
   const replicas = await Replicas.started(3, { apps: { wxc: 'stable' } });
   const [cut] = replicas.others();

@@ -55,7 +55,7 @@ describe('the direction rule', () => {
   });
 
   it('lets a file grow beyond 300 lines only for a reason that stands here', () => {
-    // The keeper is one state machine: its transitions are read against each other.
+    // What may begin, and when, is read against each other.
     const reasons = new Set(['core/keeper.ts']);
     const long = files.filter(({ text }) => text.split('\n').length > 301).map(({ file }) => file);
     expect(long.filter((file) => !reasons.has(relative('.', file)))).toEqual([]);

@@ -4,8 +4,9 @@ import type { ClusterStatus } from './cluster/status.ts';
 import { StoreClock } from './cluster/store-clock.ts';
 import { Delays } from './delays.ts';
 import { appNotFoundError, drainingError, LingpaiError } from './errors.ts';
-import { type ForceResult, Keeper, type Rejected } from './keeper.ts';
+import { type ForceResult, Keeper } from './keeper.ts';
 import type { App, Deps, Settings, StoredApp } from './ports.ts';
+import type { Rejected } from './rejected.ts';
 import { Saver } from './saver.ts';
 import type { TokenState } from './state.ts';
 import { type Holder, SoleTenure, type Tenure } from './tenure.ts';
@@ -13,7 +14,7 @@ import { Timeline } from './timeline.ts';
 import { Watch } from './watch.ts';
 
 export type { ClusterDeps } from './cluster/cluster.ts';
-export type { ForceResult, Rejected } from './keeper.ts';
+export type { ForceResult } from './keeper.ts';
 
 /** What a broker needs of the world. Where replicas share a store, `store` is not asked. */
 export interface BrokerDeps extends Deps {

@@ -137,6 +137,12 @@ export class LingpaiError extends Error {
   }
 }
 
+/** A failure as a caller is told of it who may ask again after `retryAfterMs`. */
+export function callersError(error: UpstreamError | LingpaiError, appId: string, retryAfterMs: number): LingpaiError {
+  const { message, reason, answer } = error;
+  return new LingpaiError(message, { reason, answer, appId, retryAfterMs: Math.max(0, retryAfterMs) });
+}
+
 /** Nobody keeps this app. */
 export function appNotFoundError(appId: string): LingpaiError {
   return new LingpaiError(`no app "${appId}" is configured`, { reason: 'APP_NOT_FOUND', appId });

@@ -19,6 +19,11 @@ export const OPINION_HOLDS_MS = 2_000;
 /** No failure is waited out for longer, whatever a clock that was set makes of its time. */
 const LONGEST_PAUSE_MS = 25 * 3_600_000;
 
+/** WeChat's word for a token whose own time is over, rather than one that was replaced. */
+const EXPIRED_ERRCODE = 42001;
+const OUTSIDE_MINT =
+  'WeChat refused a token before its time and nobody here had replaced it: most likely another program mints with the same AppSecret';
+
 /** What is thought of an app's current token, and of the way to WeChat, by this process or by another that has told it. */
 export class Standing {
   health: Health = { kind: 'well' };
@@ -67,6 +72,17 @@ export class Standing {
   /** WeChat was asked about a generation, or could not be. */
   ask(generation: number, now: number, failure?: LingpaiError): void {
     this.#opinion = { generation, until: now + OPINION_HOLDS_MS, failure };
+  }
+
+  /**
+   * WeChat refuses the current token. Returns whether someone outside must have replaced it, which then is a warning:
+   * `isOrderKnown` says that no mint of our own can have.
+   */
+  refuse(errcode: number, isOrderKnown: boolean): boolean {
+    this.trust = 'dead';
+    const isOutside = errcode !== EXPIRED_ERRCODE && isOrderKnown;
+    if (isOutside) this.warning = OUTSIDE_MINT;
+    return isOutside;
   }
 
   /** Whether WeChat said a moment ago that it accepts the generation; throws when it could not be asked a moment ago. */

@@ -1,8 +1,8 @@
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
-import type { Rejected } from '../core/broker.ts';
 import type { Clock } from '../core/clock.ts';
 import { Delays } from '../core/delays.ts';
 import { LingpaiError } from '../core/errors.ts';
+import type { Rejected } from '../core/rejected.ts';
 import type { ForceOutcome, TokenState } from '../core/state.ts';
 import type { ForceRefreshRequest, TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { Messages } from './messages.ts';

@@ -1,6 +1,6 @@
 import type { Random } from '../../src/core/clock.ts';
 import { LingpaiError } from '../../src/core/errors.ts';
-import type { Rejected } from '../../src/core/keeper.ts';
+import type { Rejected } from '../../src/core/rejected.ts';
 import type { TokenState } from '../../src/core/state.ts';
 import type { Happening } from './history.ts';
 import type { Host } from './host.ts';

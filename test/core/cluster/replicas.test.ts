@@ -352,6 +352,20 @@ test('a replica that dies at a mint while an older one is waited for has its tok
   await everGood(replicas, 10 * MINUTE);
 });
 
+test('a token that is not stored yet stays the same when it is read again', async () => {
+  const replicas = await Replicas.started(1, { apps: { wxc: 'stable' } });
+  const first = replicas.get('r1');
+  const { generation } = replicas.state(first);
+  first.connection.way.state = 'cut';
+  await replicas.until(() => replicas.state(first).generation > generation, 3 * HOUR);
+  const rotated = replicas.state(first);
+  const asked = replicas.wechat.counts('wxc').stable;
+  await replicas.until(() => replicas.wechat.counts('wxc').stable > asked, 3 * HOUR);
+  await settle();
+  expect(replicas.state(first)).toMatchObject({ generation: rotated.generation, current: rotated.current });
+  expect(first.events.filter(({ type }) => type === 'adopted')).toEqual([]);
+});
+
 test('a replica that cannot reach the store notices by itself that its token died', async () => {
   const replicas = await Replicas.started(3, { apps: { wxc: 'stable' } });
   const [cut] = replicas.others();

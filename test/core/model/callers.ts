@@ -1,5 +1,5 @@
 import type { Timer } from '../../../src/core/clock.ts';
-import type { Rejected } from '../../../src/core/keeper.ts';
+import type { Rejected } from '../../../src/core/rejected.ts';
 import type { TokenState } from '../../../src/core/state.ts';
 import type { CallKind } from '../../../src/sandbox/calls.ts';
 import { settle } from '../../support/clock.ts';

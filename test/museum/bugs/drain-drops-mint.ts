@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/keeper.ts',
-      find: `if (inProgress === 'abort') this.#flight?.abort(reason);`,
-      replace: 'this.#flight?.abort(reason);',
+      find: `if (inProgress === 'abort') this.#flights.current?.abort(reason);`,
+      replace: 'this.#flights.current?.abort(reason);',
     },
   ],
   caughtBy: { file: 'test/core/restart.test.ts', test: 'draining waits for the mint in progress and stores it' },

@@ -8,8 +8,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/keeper.ts',
-      find: 'const startedAt = this.#now();',
-      replace: `const startedAt = this.#now();
+      find: 'this.#flights.replace(usable ? this.#kept.current?.value : undefined);',
+      replace: `this.#flights.replace(usable ? this.#kept.current?.value : undefined);
     this.#kept = { ...this.#kept, current: null };
     this.#publish();`,
     },

@@ -8,7 +8,7 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/keeper.ts',
-      find: `this.#startVerdict('report')`,
+      find: `this.#flights.ask('report')`,
       replace: 'this.#startOperator(usable)',
     },
   ],

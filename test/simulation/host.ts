@@ -9,7 +9,7 @@ import { Life } from './life.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { StoreServer } from './shared-store.ts';
 import type { OnStep } from './steps.ts';
-import { StoreLink } from './store-link.ts';
+import { StoreLink, StoreLinkError } from './store-link.ts';
 import { WeChatLink, type WeChatWorld } from './wechat-link.ts';
 import { Wire } from './wire.ts';
 
@@ -117,7 +117,10 @@ export class Host {
     scheduler.touch();
     broker.start(apps).then(
       () => life.deliver(() => this.#started(life, broker)),
-      () => this.#restart(life),
+      (error) => {
+        if (!(error instanceof StoreLinkError)) this.#crack(error);
+        this.#restart(life);
+      },
     );
   }
 

@@ -55,6 +55,8 @@ const SHORT_AND_LONG = [2, 30, 150];
 const held = (seconds: number): Fault[] => [{ kind: 'mint held', app: 0, ms: seconds * SECOND }];
 const storeRestart = (backMs: number): Fault => ({ kind: 'store restart', backMs, ms: 20 * SECOND });
 
+const clockSet = (minutes: number): Fault[] => [{ kind: 'store clock', byMs: minutes * MINUTE }];
+
 describe.each(['classic', 'stable'] as const)('%s: every subscriber ends on a token that WeChat accepts', (issuer) => {
   it.each<[string, readonly (readonly Fault[])[]]>([
     ['when the leader stands still before its mint', ambushes(BEFORE_THE_MINT, 'pause', SHORT_AND_LONG)],
@@ -68,6 +70,7 @@ describe.each(['classic', 'stable'] as const)('%s: every subscriber ends on a to
     ['when the store goes back in time', [[storeRestart(5 * MINUTE)], [storeRestart(30 * MINUTE)]]],
     ['when all replicas are restarted', [[{ kind: 'rolling restart' }], [{ kind: 'rolling restart' }]]],
     ['when hints are lost', [0, 1, 2].map((host) => [{ kind: 'deaf', host, ms: 5 * MINUTE } as const])],
+    ['when the clock of the store is set forward, or back', [75, -130, 90, -50, 130].map(clockSet)],
     ['when somebody else mints', [[{ kind: 'outside mint', app: 0 }], [{ kind: 'outside mint', app: 0 }]]],
   ])('%s', async (_, tries) => {
     expect(await broken(issuer, tries)).toEqual([]);

@@ -1,4 +1,4 @@
-import type { Member, Poll, Replaced, SharedRecord } from '../../src/core/cluster/ports.ts';
+import type { Member, Poll, Reading, Replaced, SharedRecord } from '../../src/core/cluster/ports.ts';
 import type { StoredApp } from '../../src/core/ports.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -101,14 +101,14 @@ export class StoreServer {
     return { position: this.#position, changed, members: [...this.#members.values()], time: this.time };
   }
 
-  read(appIds: readonly string[]): readonly SharedRecord[] {
-    return appIds.map((appId) => this.#records.get(appId)).filter((kept) => kept !== undefined);
+  read(appIds: readonly string[]): Reading {
+    return { records: appIds.flatMap((appId) => this.#records.get(appId) ?? []), time: this.time };
   }
 
   replace(app: StoredApp, expected: string | null, etag: string, by: string): Replaced {
     const { appId } = app;
     const found = this.#records.get(appId) ?? null;
-    if ((found?.etag ?? null) !== expected) return { stored: false, found };
+    if ((found?.etag ?? null) !== expected) return { stored: false, found, time: this.time };
     this.#remember();
     this.#position++;
     this.#records = new Map(this.#records).set(appId, {
@@ -117,7 +117,7 @@ export class StoreServer {
       position: this.#position,
     });
     this.#onChange({ appId, before: found?.app ?? null, app, by });
-    return { stored: true };
+    return { stored: true, time: this.time };
   }
 
   remove(replica: string): void {

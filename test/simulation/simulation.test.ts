@@ -30,6 +30,21 @@ describe('replicas that share a store', () => {
     expect(report.violations).toEqual([]);
   });
 
+  it('hear of a new token long before they poll', async () => {
+    const published = new Map<string, number[]>();
+    const seconds = (clock: string) => clock.split(':').reduce((sum, part) => 60 * sum + Number(part), 0);
+    await new Simulation({ ...scenarioOf(3), episodes: [] }, (line) => {
+      const [, at, app, generation] =
+        /^(\S+) +published .* app=(\S+) generation=(\d+) current=\w{12} /.exec(line) ?? [];
+      if (!at) return;
+      const key = `${app} ${generation}`;
+      published.set(key, [...(published.get(key) ?? []), seconds(at)]);
+    }).play();
+    const spreads = [...published.values()].map((times) => Math.max(...times) - Math.min(...times));
+    expect(spreads.length).toBeGreaterThan(0);
+    expect(Math.max(...spreads)).toBeLessThan(0.1);
+  });
+
   it('and their simulation tell no token and no secret', async () => {
     const { lines } = await played(5);
     expect(lines.filter((line) => /secret of|92_[0-9a-z]+_/.test(line))).toEqual([]);

@@ -187,6 +187,7 @@ export class Simulation {
       intents: app?.shared?.intents.length ?? 0,
       debtDueAt: debt && this.#server.momentOf(debt.time),
     });
+    if (by !== null) for (const { process } of this.#hosts) process?.link.hint(appId);
   }
 
   #remark(host: number, event: BrokerEvent): void {

@@ -1,5 +1,5 @@
 import type { Random } from '../../src/core/clock.ts';
-import type { Member, Poll, Replaced, SharedRecord, SharedStore, StoreListener } from '../../src/core/cluster/ports.ts';
+import type { Member, Poll, Reading, Replaced, SharedStore, StoreListener } from '../../src/core/cluster/ports.ts';
 import type { StoredApp } from '../../src/core/ports.ts';
 import type { Life } from './life.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -15,6 +15,11 @@ const TOO_LATE_SHARE = 0.5;
 const HELD_SHARE = 0.3;
 const RECONNECT_MS = 1_500;
 
+/** The store could not be asked, or did not answer. */
+export class StoreLinkError extends Error {
+  override readonly name = 'StoreLinkError';
+}
+
 /** One process's connection to the shared store. */
 export class StoreLink implements SharedStore {
   readonly #life: Life;
@@ -24,8 +29,10 @@ export class StoreLink implements SharedStore {
   readonly #random: Random;
   readonly #onStep: OnStep;
   #listener: StoreListener | undefined;
-  /** The run of the server that it is connected to; undefined: it is not. */
+  /** The run of the server that it is connected to; undefined: it is not, and what is asked is refused at once. */
   #run: number | undefined;
+  /** Which connection it is. */
+  #connection = 0;
   /** What a cut holds up. */
   #held: (() => void)[] = [];
   /** Hints no longer come, and nobody says so. */
@@ -52,7 +59,7 @@ export class StoreLink implements SharedStore {
     return this.#command(() => this.#server.poll(self, position));
   }
 
-  read(appIds: readonly string[]): Promise<readonly SharedRecord[]> {
+  read(appIds: readonly string[]): Promise<Reading> {
     return this.#command(() => this.#server.read(appIds));
   }
 
@@ -97,14 +104,17 @@ export class StoreLink implements SharedStore {
   recover(broken: boolean): void {
     const held = this.#held;
     this.#held = [];
-    if (!broken && this.#run === this.#server.run) {
-      for (const pass of held) pass();
-      return;
-    }
+    if (!broken) for (const pass of held) pass();
+    if (broken || this.#run !== this.#server.run) this.#reconnect();
+  }
+
+  /** Another connection takes the place of this one, once there is something to connect to. */
+  #reconnect(): void {
     this.#run = undefined;
+    const connection = ++this.#connection;
     this.#scheduler.after(this.#random() * RECONNECT_MS, () => {
       this.#life.deliver(() => {
-        if (this.#run !== undefined || !this.#server.up || this.#wire.cut) return;
+        if (connection !== this.#connection || !this.#server.up || this.#wire.cut) return;
         this.#run = this.#server.run;
         this.#listener?.reconnected();
       });
@@ -115,7 +125,16 @@ export class StoreLink implements SharedStore {
   #command<T>(apply: () => T, onAnswer?: (value: T) => void): Promise<T> {
     const sentAt = this.#scheduler.now;
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const giveUp = () => reject(new Error('the store did not answer in time'));
+    const [connection, run] = [this.#connection, this.#run];
+    if (run === undefined) {
+      this.#life.deliver(() => reject(new StoreLinkError('there is no connection to the store')));
+      return promise;
+    }
+    // A connection on which something is not answered is given up.
+    const giveUp = () => {
+      reject(new StoreLinkError('the store did not answer in time'));
+      if (connection === this.#connection) this.#reconnect();
+    };
     const giveUpInTime = () => this.#life.clock.schedule(sentAt + TIMEOUT_MS - this.#scheduler.now, giveUp);
     const answer = (value: T) => {
       if (this.#wire.losesAnswer()) return void giveUpInTime();
@@ -131,7 +150,6 @@ export class StoreLink implements SharedStore {
       });
     };
     this.#life.send(() => {
-      const run = this.#run;
       const arrive = () => {
         if (this.#server.up && run === this.#server.run) answer(apply());
         else giveUpInTime();

@@ -1,4 +1,5 @@
 import type { Random } from '../../src/core/clock.ts';
+import { LingpaiError } from '../../src/core/errors.ts';
 import type { Watch } from '../../src/core/watch.ts';
 import type { Happening, Told } from './history.ts';
 import { type Host, type Serving, toldOf } from './host.ts';
@@ -74,8 +75,9 @@ export class Subscriber {
     let watch: Watch;
     try {
       watch = serving.broker.watch({ appIds: [], known: new Map(this.#known) });
-    } catch {
-      this.#connectLater(RECONNECT_MS * this.#random(), connection); // it is draining
+    } catch (error) {
+      if (!(error instanceof LingpaiError && error.reason === 'DRAINING')) throw error;
+      this.#connectLater(RECONNECT_MS * this.#random(), connection);
       return;
     }
     this.#at = { host, serving, watch };

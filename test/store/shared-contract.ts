@@ -21,19 +21,30 @@ export function sharedStoreContract(name: string, create: () => Promise<() => Pr
     test('a new store is empty', () =>
       withTwo(async (a) => {
         expect(await a.poll(self('r1'), 0)).toMatchObject({ changed: [], members: [self('r1')] });
-        expect(await a.read(['wx1'])).toEqual([]);
+        expect((await a.read(['wx1'])).records).toEqual([]);
       }));
 
     test('a record is replaced only where its etag is the expected one', () =>
       withTwo(async (a, b) => {
-        expect(await a.replace(record(), '1.x', '2.a')).toEqual({ stored: false, found: null });
-        expect(await a.replace(record(), null, '1.a')).toEqual({ stored: true });
+        expect(await a.replace(record(), '1.x', '2.a')).toMatchObject({ stored: false, found: null });
+        expect(await a.replace(record(), null, '1.a')).toMatchObject({ stored: true });
         const found = { app: record(), etag: '1.a' };
-        expect(await b.replace(record({ generation: 9 }), null, '1.b')).toEqual({ stored: false, found });
-        expect(await b.replace(record({ generation: 9 }), '1.x', '2.b')).toEqual({ stored: false, found });
-        expect(await a.read(['wx0001'])).toEqual([found]);
-        expect(await b.replace(record({ generation: 9 }), '1.a', '2.b')).toEqual({ stored: true });
-        expect(await a.read(['wx0001'])).toEqual([{ app: record({ generation: 9 }), etag: '2.b' }]);
+        expect(await b.replace(record({ generation: 9 }), null, '1.b')).toMatchObject({ stored: false, found });
+        expect(await b.replace(record({ generation: 9 }), '1.x', '2.b')).toMatchObject({ stored: false, found });
+        expect((await a.read(['wx0001'])).records).toEqual([found]);
+        expect(await b.replace(record({ generation: 9 }), '1.a', '2.b')).toMatchObject({ stored: true });
+        expect((await a.read(['wx0001'])).records).toEqual([{ app: record({ generation: 9 }), etag: '2.b' }]);
+      }));
+
+    test('every answer says what time it is by the clock of the store', () =>
+      withTwo(async (a, b) => {
+        const { time } = await a.poll(self('r1'), 0);
+        const stored = await b.replace(record(), null, '1.a');
+        const refused = await a.replace(record(), null, '1.b');
+        const read = await a.read(['wx0001']);
+        const times = [time, stored.time, refused.time, read.time];
+        expect(times).toEqual(times.toSorted((x, y) => x - y));
+        expect(read.time - time).toBeLessThan(60_000);
       }));
 
     test('of many who replace one record, one does', () =>
@@ -65,7 +76,7 @@ export function sharedStoreContract(name: string, create: () => Promise<() => Pr
         };
         const app = record({ shared, current: token('"\\\n\u4ee4\u{1f511}') });
         await a.replace(app, null, '1.a');
-        expect(await b.read(['wx0001'])).toEqual([{ app, etag: '1.a' }]);
+        expect((await b.read(['wx0001'])).records).toEqual([{ app, etag: '1.a' }]);
       }));
 
     test('a poll brings what changed since its position, and nothing twice', () =>

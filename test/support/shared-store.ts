@@ -1,4 +1,12 @@
-import type { Member, Poll, Replaced, SharedRecord, SharedStore, StoreListener } from '../../src/core/cluster/ports.ts';
+import type {
+  Member,
+  Poll,
+  Reading,
+  Replaced,
+  SharedRecord,
+  SharedStore,
+  StoreListener,
+} from '../../src/core/cluster/ports.ts';
 import type { StoredApp } from '../../src/core/ports.ts';
 
 /** The faults of one replica's way to the store. */
@@ -36,15 +44,19 @@ export class FakeSharedStore {
     return { position: this.#position, changed, members: [...this.members.values()], time: this.#now() };
   }
 
+  read(appIds: readonly string[]): Reading {
+    return { records: appIds.flatMap((appId) => this.records.get(appId) ?? []), time: this.#now() };
+  }
+
   replace(app: StoredApp, expected: string | null, etag: string): Replaced {
     const found = this.records.get(app.appId) ?? null;
-    if ((found?.etag ?? null) !== expected) return { stored: false, found };
+    if ((found?.etag ?? null) !== expected) return { stored: false, found, time: this.#now() };
     this.records.set(app.appId, { app: structuredClone(app), etag });
     this.#changes.set(app.appId, ++this.#position);
     for (const [connection, listener] of this.#listeners) {
       if (connection.way.hints && connection.way.state === 'open') queueMicrotask(() => listener.changed(app.appId));
     }
-    return { stored: true };
+    return { stored: true, time: this.#now() };
   }
 
   listen(connection: FakeConnection, listener: StoreListener): void {
@@ -87,8 +99,8 @@ export class FakeConnection implements SharedStore {
     return this.#through(() => this.#store.poll(self, position));
   }
 
-  async read(appIds: readonly string[]): Promise<readonly SharedRecord[]> {
-    return this.#through(() => appIds.flatMap((appId) => this.#store.records.get(appId) ?? []));
+  async read(appIds: readonly string[]): Promise<Reading> {
+    return this.#through(() => this.#store.read(appIds));
   }
 
   async replace(app: StoredApp, expected: string | null, etag: string): Promise<Replaced> {

@@ -4,7 +4,7 @@ import type { App, Settings } from '../ports.ts';
 import type { Holder } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
 import { Members } from './members.ts';
-import type { Poll, SharedStore } from './ports.ts';
+import type { Dated, Poll, SharedStore } from './ports.ts';
 import { Register } from './register.ts';
 import { ownerOf } from './rendezvous.ts';
 import { SharedTenure } from './shared-tenure.ts';
@@ -251,12 +251,21 @@ export class Cluster {
       const appIds = [...this.#hinted];
       this.#hinted.clear();
       try {
-        const records = await this.#deps.store.read(appIds);
+        const { records } = await this.#dated(() => this.#deps.store.read(appIds));
         await Promise.all(records.map((record) => this.#register(record.app.appId).see(record)));
       } catch {
         return; // the next poll brings what was missed
       }
     }
+  }
+
+  /** Sets the clock by the store's answer before anything is made of it: a record is read by the clock it was written by. */
+  async #dated<T extends Dated>(ask: () => Promise<T>): Promise<T> {
+    const askedAt = this.#clock.monotonic();
+    const answer = await ask();
+    this.#clock.set(answer.time, askedAt);
+    this.#catchUp();
+    return answer;
   }
 
   #schedule(): void {
@@ -271,7 +280,10 @@ export class Cluster {
     const { store, replica } = this.#deps;
     const register = new Register(
       {
-        store,
+        store: {
+          read: (...args) => this.#dated(() => store.read(...args)),
+          replace: (...args) => this.#dated(() => store.replace(...args)),
+        },
         replica,
         settings: this.#settings,
         timeline: this.#timeline,

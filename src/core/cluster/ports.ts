@@ -17,20 +17,30 @@ export interface Member {
   readonly address: string;
 }
 
+/** Every answer of a store says when it was given. */
+export interface Dated {
+  /** The store's clock, in milliseconds since 1970: the one that all replicas go by. */
+  readonly time: number;
+}
+
 /** What a poll brings. */
-export interface Poll {
+export interface Poll extends Dated {
   /** From where the next poll goes on. */
   readonly position: number;
   /** The records that changed since the position asked from; all of them where the store cannot tell. */
   readonly changed: readonly SharedRecord[];
   /** All replicas that were not removed, this one included. */
   readonly members: readonly Member[];
-  /** The store's clock, in milliseconds since 1970: the one that all replicas go by. */
-  readonly time: number;
+}
+
+/** What a read brings. */
+export interface Reading extends Dated {
+  readonly records: readonly SharedRecord[];
 }
 
 /** The answer to a compare-and-set: `found` is what is there instead, null where there is none. */
-export type Replaced = { readonly stored: true } | { readonly stored: false; readonly found: SharedRecord | null };
+export type Replaced = Dated &
+  ({ readonly stored: true } | { readonly stored: false; readonly found: SharedRecord | null });
 
 /** What a shared store tells of by itself. Hints only: any may be missing, late, or there twice. */
 export interface StoreListener {
@@ -48,7 +58,7 @@ export interface SharedStore {
   /** Shows that this replica lives, and asks what is new. Position 0, or one that the store has not reached: everything. */
   poll(self: Member, position: number): Promise<Poll>;
   /** The records of these apps that there are. */
-  read(appIds: readonly string[]): Promise<readonly SharedRecord[]>;
+  read(appIds: readonly string[]): Promise<Reading>;
   /** Replaces a record, and gives it this etag, if its etag is `expected` (null: if there is no record). Atomic. */
   replace(app: StoredApp, expected: string | null, etag: string): Promise<Replaced>;
   /** Takes a replica out of the members. */

@@ -4,7 +4,7 @@ import { dueAt } from '../schedule.ts';
 import type { Change } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
 import { isBehind, minters, restored } from './convergence.ts';
-import type { SharedRecord, SharedStore } from './ports.ts';
+import type { Replaced, SharedRecord, SharedStore } from './ports.ts';
 
 /** The store did not answer, or not in time. */
 export class StoreAwayError extends Error {
@@ -13,7 +13,7 @@ export class StoreAwayError extends Error {
 
 /** What a register needs of its cluster. */
 export interface RegisterDeps {
-  readonly store: SharedStore;
+  readonly store: Pick<SharedStore, 'read' | 'replace'>;
   readonly replica: string;
   readonly settings: Settings;
   readonly timeline: Timeline;
@@ -132,7 +132,7 @@ export class Register {
     this.#isUnsure = true;
     let found: SharedRecord | undefined;
     try {
-      [found] = await this.#deps.store.read([this.#appId]);
+      [found] = (await this.#deps.store.read([this.#appId])).records;
     } catch (error) {
       throw new StoreAwayError('the store does not answer', { cause: error });
     }
@@ -187,7 +187,7 @@ export class Register {
         return;
       }
       const etag = `${turnOf(this.#etag) + 1}.${this.#deps.newId()}`;
-      let replaced: Awaited<ReturnType<SharedStore['replace']>>;
+      let replaced: Replaced;
       try {
         replaced = await store.replace(record, this.#etag, etag);
       } catch (error) {

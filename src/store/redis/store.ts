@@ -1,5 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import type { Member, Poll, Replaced, SharedRecord, SharedStore, StoreListener } from '../../core/cluster/ports.ts';
+import type {
+  Member,
+  Poll,
+  Reading,
+  Replaced,
+  SharedRecord,
+  SharedStore,
+  StoreListener,
+} from '../../core/cluster/ports.ts';
 import type { Store, StoredApp } from '../../core/ports.ts';
 import type { StoreError } from '../errors.ts';
 import { decodeRecord, encodeRecord } from '../record.ts';
@@ -24,8 +32,11 @@ else
     end
   end
 end
-local time = redis.call('TIME')
-return { tostring(reached), records, redis.call('HVALS', members), time[1], time[2] }
+return { tostring(reached), records, redis.call('HVALS', members), redis.call('TIME') }
+`);
+
+const READ = script(`
+return { redis.call('HMGET', KEYS[1], unpack(ARGV)), redis.call('TIME') }
 `);
 
 const REPLACE = script(`
@@ -36,12 +47,12 @@ local there = string.match(found, '^[^\\n]*')
 if expected == '*' then
   etag = ((tonumber(string.match(there, '^%d+')) or 0) + 1) .. '.' .. etag
 elseif there ~= expected then
-  return { '0', found }
+  return { '0', found, redis.call('TIME') }
 end
 redis.call('HSET', apps, id, etag .. '\\n' .. text)
 redis.call('ZADD', changes, redis.call('INCR', seq), id)
 redis.call('PUBLISH', channel, id)
-return { '1', '' }
+return { '1', '', redis.call('TIME') }
 `);
 
 /** The apps' records in Redis. */
@@ -99,36 +110,32 @@ export class RedisStore implements Store, SharedStore {
   async poll(self: Member, position: number): Promise<Poll> {
     const keys = [this.#apps, this.#changes, this.#seq, this.#members];
     const args = [String(position), self.replica, JSON.stringify(self)];
-    const [reached, pairs, members, seconds, micros] = (await this.#connection.run(POLL, keys, args)) as [
-      string,
-      string[],
-      string[],
-      string,
-      string,
-    ];
+    const answer = await this.#connection.run(POLL, keys, args);
+    const [reached, pairs, members, time] = answer as [string, string[], string[], ServerTime];
     const changed = entries(pairs).flatMap(([appId, text]) => this.#sound(appId, text));
     return {
       position: Number(reached),
       changed,
       members: members.flatMap(decodeMember),
-      time: Number(seconds) * 1_000 + Number(micros) / 1_000,
+      time: millisOf(time),
     };
   }
 
-  async read(appIds: readonly string[]): Promise<readonly SharedRecord[]> {
-    if (appIds.length === 0) return [];
-    const texts = (await this.#connection.command(['HMGET', this.#apps, ...appIds])) as (string | null)[];
-    return texts.flatMap((text, i) => (text === null ? [] : this.#sound(appIds[i] as string, text)));
+  async read(appIds: readonly string[]): Promise<Reading> {
+    const answer = await this.#connection.run(READ, [this.#apps], appIds);
+    const [texts, time] = answer as [(string | null)[], ServerTime];
+    const records = texts.flatMap((text, i) => (text === null ? [] : this.#sound(appIds[i] as string, text)));
+    return { records, time: millisOf(time) };
   }
 
   async replace(app: StoredApp, expected: string | null, etag: string): Promise<Replaced> {
-    const found = await this.#replace(app, expected ?? '', etag);
-    if (found === undefined) return { stored: true };
+    const { found, time } = await this.#replace(app, expected ?? '', etag);
+    if (found === undefined) return { stored: true, time };
     const [sound] = found === '' ? [] : this.#sound(app.appId, found);
-    if (sound || found === '') return { stored: false, found: sound ?? null };
+    if (sound || found === '') return { stored: false, found: sound ?? null, time };
     // Nobody can read it, and the next write is to take its place.
     const repaired = await this.#replace(app, etagOf(found), etag);
-    return repaired === undefined ? { stored: true } : { stored: false, found: null };
+    return repaired.found === undefined ? { stored: true, time } : { stored: false, found: null, time };
   }
 
   async remove(replica: string): Promise<void> {
@@ -143,12 +150,16 @@ export class RedisStore implements Store, SharedStore {
     this.#close();
   }
 
-  /** Undefined once it is stored, else what is there instead; empty: nothing. */
-  async #replace(app: StoredApp, expected: string, etag: string): Promise<string | undefined> {
+  /** `found` is what is there instead; empty: nothing; undefined: it is stored. */
+  async #replace(
+    app: StoredApp,
+    expected: string,
+    etag: string,
+  ): Promise<{ readonly found: string | undefined; readonly time: number }> {
     const keys = [this.#apps, this.#changes, this.#seq];
     const args = [app.appId, expected, etag, encodeRecord(app), this.#channel];
-    const [stored, found] = (await this.#connection.run(REPLACE, keys, args)) as [string, string];
-    return stored === '1' ? undefined : found;
+    const [stored, found, time] = (await this.#connection.run(REPLACE, keys, args)) as [string, string, ServerTime];
+    return { found: stored === '1' ? undefined : found, time: millisOf(time) };
   }
 
   #decode(appId: string, text: string): SharedRecord {
@@ -163,6 +174,13 @@ export class RedisStore implements Store, SharedStore {
       return [];
     }
   }
+}
+
+/** Seconds and microseconds, as TIME answers. */
+type ServerTime = [string, string];
+
+function millisOf([seconds, micros]: ServerTime): number {
+  return Number(seconds) * 1_000 + Number(micros) / 1_000;
 }
 
 function etagOf(text: string): string {

@@ -1,0 +1,16 @@
+import type { Bug } from '../bug.ts';
+
+export const bug: Bug = {
+  story:
+    'Replicas learn what time it is by their polls, and records reach them sooner. When the clock that they share is set ' +
+    'forward, each takes for expired what the other has just minted by its own time, and mints anew: dozens of tokens in the ' +
+    'two seconds until all have polled.',
+  edits: [
+    {
+      file: 'src/core/cluster/cluster.ts',
+      find: '    this.#clock.set(answer.time, askedAt);\n    this.#catchUp();\n    return answer;',
+      replace: '    return answer;',
+    },
+  ],
+  caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the clock of the store is set forward, or back' },
+};

@@ -9,7 +9,7 @@ import type { App, Deps, Settings, SharedPart, StoredApp } from './ports.ts';
 import { Published } from './published.ts';
 import { isKnown, isOld, type Rejected } from './rejected.ts';
 import { dueAt } from './schedule.ts';
-import { Standing } from './standing.ts';
+import { isNews, Standing } from './standing.ts';
 import type { ForceOutcome, TokenState } from './state.ts';
 import type { Change, Holder, Tenure } from './tenure.ts';
 import type { Timeline } from './timeline.ts';
@@ -310,7 +310,8 @@ export class Keeper {
     const { appId } = this.#app;
     const { generation, current } = kept;
     const { debt, commitTime } = shared;
-    this.#learn(shared);
+    // What was found here and could not be told stands until there is news.
+    if (generation !== before.generation || isNews(shared, before.shared)) this.#learn(shared);
     if (generation > before.generation) {
       this.#standing.doubt = null;
       this.#wanted = false;

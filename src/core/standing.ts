@@ -105,6 +105,13 @@ export class Standing {
   }
 }
 
+/** Whether what all replicas know of the token, or of the way to WeChat, has changed. */
+export function isNews(shared: SharedPart, before: SharedPart | undefined): boolean {
+  const { dead, warning, trouble } = shared;
+  if (dead !== before?.dead || warning !== before.warning) return true;
+  return JSON.stringify(trouble) !== JSON.stringify(before.trouble);
+}
+
 function toldOf(
   { failures, time, retryTime, reason, message, answer }: Trouble,
   timeline: Timeline,

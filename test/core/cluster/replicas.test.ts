@@ -367,6 +367,22 @@ test('a token that is not stored yet is replaced as one that is', async () => {
   expect(first.events.filter(({ type }) => type === 'rotated')).toHaveLength(3);
 });
 
+test('a failure that cannot be told is waited out all the same', async () => {
+  const replicas = await Replicas.started(1, { apps: { wxc: 'stable' }, settings: { probeIntervalMs: 0 } });
+  const first = replicas.get('r1');
+  const { generation } = replicas.state(first);
+  first.connection.way.state = 'cut';
+  await replicas.until(() => replicas.state(first).generation > generation, 3 * HOUR); // it is not stored
+  replicas.wechat.faults.inject({ effect: { kind: 'errcode', errcode: 89501 } }); // and asks administrators at each call
+  const failed = () => first.events.filter(({ type }) => type === 'refresh_failed').length;
+  await replicas.until(() => failed() > 0, 3 * HOUR);
+  const { stable } = replicas.wechat.counts('wxc');
+  await replicas.clock.advance(9 * MINUTE);
+  expect(replicas.wechat.counts('wxc').stable).toBe(stable);
+  await replicas.clock.advance(2 * MINUTE);
+  expect(replicas.wechat.counts('wxc').stable).toBe(stable + 1);
+});
+
 test('a replica that cannot reach the store notices by itself that its token died', async () => {
   const replicas = await Replicas.started(3, { apps: { wxc: 'stable' } });
   const [cut] = replicas.others();

@@ -3,7 +3,7 @@ import type { BrokerEvent } from '../events.ts';
 import type { App, Settings } from '../ports.ts';
 import type { Holder } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
-import { Members } from './members.ts';
+import { LEASES_REMEMBERED, Members } from './members.ts';
 import type { Poll, SharedStore } from './ports.ts';
 import { Register } from './register.ts';
 import { ownerOf } from './rendezvous.ts';
@@ -25,9 +25,6 @@ export interface ClusterDeps {
   /** Told of each replica that died. It must not throw. */
   readonly onDeath?: (replica: string) => void;
 }
-
-/** A replica that died is remembered for so many leases: in case it was only stopped. */
-const LEASES_REMEMBERED = 40;
 
 /** This replica among the others: polls the store, knows who lives, and brings what they store to its keepers. */
 export class Cluster {

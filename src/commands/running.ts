@@ -49,6 +49,10 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     openStore(url, { clock: systemClock, random: systemRandom, onDamage }),
   );
   undo.defer(() => store.close());
+  const recover = async (owner: string) => {
+    const unknown = await ledger.recover(broker.clock.now(), owner);
+    if (unknown > 0) logger.warn({ messages: unknown }, 'a process that died left messages of unknown fate');
+  };
   const replica = shared ? `${hostname()}-${randomBytes(4).toString('hex')}` : '';
   let grpcAddress = '';
 
@@ -82,15 +86,16 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           return grpcAddress;
         },
         ...config.cluster,
-        onDeath: (dead) => void recover(dead).catch(report),
+        onDeath: async (dead) => {
+          await recover(dead).catch((error) => {
+            report(error);
+            throw error;
+          });
+        },
       },
     },
     config.settings,
   );
-  const recover = async (owner: string) => {
-    const unknown = await ledger.recover(broker.clock.now(), owner);
-    if (unknown > 0) logger.warn({ messages: unknown }, 'a process that died left messages of unknown fate');
-  };
   undo.defer(() => broker.stop());
   await failing(broker.start(config.apps));
   // What tokens age by, messages do too: where replicas share a store, not the clock of this machine.

@@ -3,6 +3,7 @@ import type { BrokerEvent } from '../events.ts';
 import type { App, Settings } from '../ports.ts';
 import type { Holder } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
+import { Burials } from './burials.ts';
 import { LEASES_REMEMBERED, Members } from './members.ts';
 import type { Poll, SharedStore } from './ports.ts';
 import { Register } from './register.ts';
@@ -22,8 +23,8 @@ export interface ClusterDeps {
   readonly leaseMs: number;
   /** The pause between polls of the store. */
   readonly pollMs: number;
-  /** Told of each replica that died. It must not throw. */
-  readonly onDeath?: (replica: string) => void;
+  /** Sees to what a replica that died has left in the store. Called again, at a later poll, where it rejected. */
+  readonly onDeath?: (replica: string) => Promise<void>;
 }
 
 /** This replica among the others: polls the store, knows who lives, and brings what they store to its keepers. */
@@ -37,6 +38,7 @@ export class Cluster {
   readonly #catchUp: () => void;
   readonly #onMembers: () => void;
   readonly #members: Members;
+  readonly #burials: Burials;
   readonly #registers = new Map<string, Register>();
   readonly #tenures = new Map<string, SharedTenure>();
   readonly #hinted = new Set<string>();
@@ -75,6 +77,7 @@ export class Cluster {
     this.#onMembers = options.onMembers;
     const { replica: self, leaseMs, pollMs } = options.deps;
     this.#members = new Members({ self, leaseMs, pollMs });
+    this.#burials = new Burials(async (replica) => options.deps.onDeath?.(replica));
     this.#living = [self];
     this.#polledAt = this.#clock.monotonic();
   }
@@ -208,10 +211,8 @@ export class Cluster {
     // A reconnection meanwhile asks for everything.
     if (this.#position === from) this.#position = position;
     const { died, changed: isNewCircle } = this.#members.look(members, now);
-    for (const replica of died) {
-      this.#observe({ type: 'replica_died', replica });
-      this.#deps.onDeath?.(replica);
-    }
+    for (const replica of died) this.#observe({ type: 'replica_died', replica });
+    this.#burials.look(this.#members.others());
     const seen = new Map(changed.map((record) => [record.app.appId, record]));
     const done = [...seen.values()].map((record) => this.#register(record.app.appId).see(record));
     if (from === 0 || position < from) {
@@ -227,7 +228,7 @@ export class Cluster {
       this.#onMembers();
     }
     for (const { member, silentMs } of this.#members.others()) {
-      if (silentMs < LEASES_REMEMBERED * this.#deps.leaseMs) continue;
+      if (silentMs < LEASES_REMEMBERED * this.#deps.leaseMs || !this.#burials.isDone(member.replica)) continue;
       await this.#deps.store.remove(member.replica);
     }
   }

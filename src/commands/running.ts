@@ -51,7 +51,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   undo.defer(() => store.close());
   const recover = async (owner: string) => {
     const unknown = await ledger.recover(broker.clock.now(), owner);
-    if (unknown > 0) logger.warn({ messages: unknown }, 'a process that died left messages of unknown fate');
+    if (unknown > 0) logger.warn({ messages: unknown }, 'a process that ended left messages of unknown fate');
   };
   const replica = shared ? `${hostname()}-${randomBytes(4).toString('hex')}` : '';
   let grpcAddress = '';
@@ -86,24 +86,21 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           return grpcAddress;
         },
         ...config.cluster,
-        onDeath: async (dead) => {
-          await recover(dead).catch((error) => {
+        onDeath: (dead) =>
+          recover(dead).catch((error) => {
             report(error);
             throw error;
-          });
+          }),
+        onLeave: async () => {
+          if (sender.busy) throw new Error('messages are under way');
+          await recover(replica);
         },
       },
     },
     config.settings,
   );
-  undo.defer(() => broker.stop());
-  await failing(broker.start(config.apps));
   // What tokens age by, messages do too: where replicas share a store, not the clock of this machine.
   const { clock } = broker;
-
-  const toError = (error: unknown) => toConnectError(error, report);
-  // Where there is one process it is the one before that died; where there are several, who died shows when a lease has passed.
-  if (!shared) await failing(recover(''));
   const sender = new Sender(
     {
       clock,
@@ -122,6 +119,12 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     },
     config.messages,
   );
+  undo.defer(() => broker.stop());
+  await failing(broker.start(config.apps));
+
+  const toError = (error: unknown) => toConnectError(error, report);
+  // Where there is one process it is the one before that died; where there are several, who died shows when a lease has passed.
+  if (!shared) await failing(recover(''));
   const draining = new AbortController();
   const mount = {
     services: [

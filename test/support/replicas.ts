@@ -118,7 +118,7 @@ export class Replicas {
   }
 
   /** Starts one more, which is told of deaths and of its own end. */
-  async add(told: Pick<ClusterDeps, 'onDeath'> = {}): Promise<Replica> {
+  async add(told: Pick<ClusterDeps, 'onDeath' | 'onLeave'> = {}): Promise<Replica> {
     const name = `r${++this.#started}`;
     const life = new Life();
     const connection = this.store.connect();

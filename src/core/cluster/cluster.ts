@@ -25,6 +25,8 @@ export interface ClusterDeps {
   readonly pollMs: number;
   /** Sees to what a replica that died has left in the store. Called again, at a later poll, where it rejected. */
   readonly onDeath?: (replica: string) => Promise<void>;
+  /** Sees to what this replica has left there. Where it rejects, the replica stays a member, which the others find dead. */
+  readonly onLeave?: () => Promise<void>;
 }
 
 /** This replica among the others: polls the store, knows who lives, and brings what they store to its keepers. */
@@ -142,14 +144,19 @@ export class Cluster {
     if (!this.#closed) await this.poll();
   }
 
-  /** Stores what is not stored yet, once more, and leaves. Nothing follows. */
+  /** Stores what is not stored yet, once more, and leaves if it may. Nothing follows. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
     await this.#polling;
     await this.#reading;
     await Promise.all([...this.#registers.values()].map((register) => register.flush()));
-    await this.#deps.store.remove(this.#deps.replica).catch(() => undefined);
+    const { store, replica, onLeave } = this.#deps;
+    const left = async () => {
+      await onLeave?.();
+      await store.remove(replica);
+    };
+    await left().catch(() => undefined); // the others bury it when a lease has passed
   }
 
   /** How this replica sees the cluster. */

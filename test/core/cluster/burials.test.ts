@@ -52,3 +52,22 @@ test('one that lives again is left alone, and seen to again when it dies again',
   await replicas.clock.advance(MINUTE);
   expect(told).toHaveLength(before + 1);
 });
+
+test('a replica that leaves is off the list once what it left has been seen to, and else dies', async () => {
+  for (const isClean of [true, false]) {
+    const replicas = new Replicas();
+    const told: string[] = [];
+    await replicas.add({ onDeath: async (name) => void told.push(name) });
+    const onLeave = async () => {
+      expect([...replicas.store.members.keys()]).toEqual(['r1', 'r2']);
+      if (!isClean) throw new Error('a message is under way');
+    };
+    const leaving = await replicas.add({ onLeave });
+    await replicas.clock.advance(MINUTE);
+    await leaving.broker.drain(1_000);
+    await replicas.kill(leaving);
+    expect([...replicas.store.members.keys()]).toEqual(isClean ? ['r1'] : ['r1', 'r2']);
+    await replicas.clock.advance(LEASE + 2 * POLL);
+    expect(told).toEqual(isClean ? [] : ['r2']);
+  }
+});

@@ -189,12 +189,8 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     async stop() {
       sweep.stop();
       purge.stop();
-      const drained = async (reconnectWithinMs: number) => {
-        draining.abort(drainingError());
-        // Messages under way may still need the broker to replace a token.
-        await Promise.all([sender.drain(), broker.drain(reconnectWithinMs)]);
-      };
-      await drain({ listeners, broker: { drain: drained }, clock });
+      draining.abort(drainingError());
+      await drain({ listeners, messages: sender, broker, clock });
       await running.disposeAsync();
     },
   };

@@ -49,6 +49,10 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     openStore(url, { clock: systemClock, random: systemRandom, onDamage }),
   );
   undo.defer(() => store.close());
+  const recover = async (owner: string) => {
+    const unknown = await ledger.recover(broker.clock.now(), owner);
+    if (unknown > 0) logger.warn({ messages: unknown }, 'a process that ended left messages of unknown fate');
+  };
   const replica = shared ? `${hostname()}-${randomBytes(4).toString('hex')}` : '';
   let grpcAddress = '';
 
@@ -82,23 +86,21 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           return grpcAddress;
         },
         ...config.cluster,
-        onDeath: (dead) => void recover(dead).catch(report),
+        onDeath: (dead) =>
+          recover(dead).catch((error) => {
+            report(error);
+            throw error;
+          }),
+        onLeave: async () => {
+          if (sender.busy) throw new Error('messages are under way');
+          await recover(replica);
+        },
       },
     },
     config.settings,
   );
-  const recover = async (owner: string) => {
-    const unknown = await ledger.recover(broker.clock.now(), owner);
-    if (unknown > 0) logger.warn({ messages: unknown }, 'a process that died left messages of unknown fate');
-  };
-  undo.defer(() => broker.stop());
-  await failing(broker.start(config.apps));
   // What tokens age by, messages do too: where replicas share a store, not the clock of this machine.
   const { clock } = broker;
-
-  const toError = (error: unknown) => toConnectError(error, report);
-  // Where there is one process it is the one before that died; where there are several, who died shows when a lease has passed.
-  if (!shared) await failing(recover(''));
   const sender = new Sender(
     {
       clock,
@@ -117,6 +119,12 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     },
     config.messages,
   );
+  undo.defer(() => broker.stop());
+  await failing(broker.start(config.apps));
+
+  const toError = (error: unknown) => toConnectError(error, report);
+  // Where there is one process it is the one before that died; where there are several, who died shows when a lease has passed.
+  if (!shared) await failing(recover(''));
   const draining = new AbortController();
   const mount = {
     services: [
@@ -181,12 +189,8 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     async stop() {
       sweep.stop();
       purge.stop();
-      const drained = async (reconnectWithinMs: number) => {
-        draining.abort(drainingError());
-        // Messages under way may still need the broker to replace a token.
-        await Promise.all([sender.drain(), broker.drain(reconnectWithinMs)]);
-      };
-      await drain({ listeners, broker: { drain: drained }, clock });
+      draining.abort(drainingError());
+      await drain({ listeners, messages: sender, broker, clock });
       await running.disposeAsync();
     },
   };

@@ -189,15 +189,14 @@ export class Broker {
   }
 
   /**
-   * Says goodbye to every watch, with a random time to reconnect below `reconnectWithinMs`, and begins nothing more.
-   * Tokens in memory are still served. Resolves when the flights in progress have landed and all is stored.
+   * Says goodbye to every watch, with a random time to reconnect below `reconnectWithinMs`, and begins nothing more once
+   * `users` of tokens have ended. Those in memory are still served. Resolves when all flights have landed and are stored.
    */
-  async drain(reconnectWithinMs: number): Promise<void> {
+  async drain(reconnectWithinMs: number, users?: Promise<unknown>): Promise<void> {
     this.#draining = true;
-    const { random } = this.#deps;
-    for (const watches of this.#watches.values()) {
-      for (const watch of watches) watch.goaway(random() * reconnectWithinMs);
-    }
+    const goaway = (watch: Watch) => watch.goaway(this.#deps.random() * reconnectWithinMs);
+    for (const watches of this.#watches.values()) watches.forEach(goaway);
+    await users;
     await this.#close('await');
   }
 

@@ -110,6 +110,23 @@ describe('a broker that drains', () => {
     await drained;
   });
 
+  it('replaces a token as long as users of tokens are at work, and no longer', async () => {
+    const world = await World.started({ settings: quiet });
+    await world.clock.advance(MINUTE);
+    const { promise: users, resolve: end } = Promise.withResolvers<void>();
+    const watch = world.broker.watch({ appIds: [], known: new Map() });
+    const drained = world.broker.drain(SECOND, users);
+    expect([(await watch.next())?.type, (await watch.next())?.type]).toEqual(['state', 'goaway']);
+    const token = world.token();
+    world.wechat.kill('wxc', { issuer: 'classic', which: 'all', stuck: true });
+    const replaced = world.broker.forceRefresh('wxc', { kind: 'token', token });
+    await world.clock.advance(SECOND);
+    expect((await replaced).outcome).toBe('REFRESHED');
+    end();
+    await drained;
+    await expect(world.broker.forceRefresh('wxc', undefined)).rejects.toMatchObject({ reason: 'DRAINING' });
+  });
+
   it('keeps nobody who comes later', async () => {
     const world = await World.started();
     await world.broker.drain(SECOND);

@@ -9,7 +9,7 @@ import { detailsOf, ForeignClient, failure, LOOPBACK, Mounted, until } from '../
 import { SECOND, World } from '../support/world.ts';
 
 /** A listener and a broker that note what is asked of them, and take as long as they are told. */
-function scripted(clock: FakeClock, brokerMs: number, listenerMs: number) {
+function scripted(clock: FakeClock, messagesMs: number, brokerMs: number, listenerMs: number) {
   const log: string[] = [];
   const note = (what: string) => log.push(`${clock.monotonic() - 1_000} ${what}`);
   const pass = (ms: number) => new Promise<void>((resolve) => void clock.schedule(ms, resolve));
@@ -22,19 +22,27 @@ function scripted(clock: FakeClock, brokerMs: number, listenerMs: number) {
     },
     stop: async () => {},
   };
-  const broker = {
+  const messages = {
     drain: async () => {
+      note('messages drain');
+      await pass(messagesMs);
+    },
+  };
+  const broker = {
+    drain: async (_: number, users: Promise<unknown>) => {
+      note('goaways');
+      await users;
       note('broker drains');
       await pass(brokerMs);
     },
   };
-  return { log, note, listeners: [listener], broker };
+  return { log, note, listeners: [listener], messages, broker };
 }
 
-async function run(brokerMs: number, listenerMs: number): Promise<string[]> {
+async function run(messagesMs: number, brokerMs: number, listenerMs: number): Promise<string[]> {
   const clock = new FakeClock();
-  const { log, note, listeners, broker } = scripted(clock, brokerMs, listenerMs);
-  const drained = drain({ listeners, broker, clock }).then((settled) => note(`done ${settled}`));
+  const { log, note, ...parts } = scripted(clock, messagesMs, brokerMs, listenerMs);
+  const drained = drain({ ...parts, clock }).then((settled) => note(`done ${settled}`));
   await clock.advance(60 * SECOND);
   await drained;
   expect(clock.pending).toBeLessThanOrEqual(1);
@@ -42,18 +50,33 @@ async function run(brokerMs: number, listenerMs: number): Promise<string[]> {
 }
 
 describe('the order of a drain', () => {
-  it('is readiness, broker, listeners', async () => {
-    expect(await run(100, 200)).toEqual([
+  it('is readiness, goaways, messages, broker, listeners', async () => {
+    expect(await run(50, 100, 200)).toEqual([
       '0 serving false',
-      '0 broker drains',
-      '100 listener drains within 23900',
-      '300 done true',
+      '0 messages drain',
+      '0 goaways',
+      '50 broker drains',
+      '150 listener drains within 23850',
+      '350 done true',
+    ]);
+  });
+
+  it('leaves the broker time when messages take too long', async () => {
+    expect(await run(90_000, 5_000, 100)).toEqual([
+      '0 serving false',
+      '0 messages drain',
+      '0 goaways',
+      '12000 broker drains',
+      '17000 listener drains within 7000',
+      '17100 done true',
     ]);
   });
 
   it('leaves the listeners time when the broker takes too long, and ends within 25 s', async () => {
-    expect(await run(90_000, 90_000)).toEqual([
+    expect(await run(0, 90_000, 90_000)).toEqual([
       '0 serving false',
+      '0 messages drain',
+      '0 goaways',
       '0 broker drains',
       '19200 listener drains within 4800',
       '24000 done false',
@@ -78,7 +101,8 @@ describe('a drain of a broker that serves', () => {
     await watch.next();
     await client.call('Get', { app_id: 'wxc' });
 
-    const drained = drain({ listeners: [grpc, http], broker: world.broker, clock: world.clock });
+    const messages = { drain: async () => undefined };
+    const drained = drain({ listeners: [grpc, http], messages, broker: world.broker, clock: world.clock });
     expect((await health.next()).status).toBe('NOT_SERVING');
     expect((await watch.next()).goaway.reconnect_after).toBeDefined();
     const ended = await failure(watch.next());

@@ -1,4 +1,4 @@
-import { Broker } from '../../src/core/broker.ts';
+import { Broker, type ClusterDeps } from '../../src/core/broker.ts';
 import { UpstreamError } from '../../src/core/errors.ts';
 import type { BrokerEvent } from '../../src/core/events.ts';
 import type { App, IssuerKind, Settings, Store, WeChat } from '../../src/core/ports.ts';
@@ -117,8 +117,8 @@ export class Replicas {
     return replicas;
   }
 
-  /** Starts one more. */
-  async add(): Promise<Replica> {
+  /** Starts one more, which is told of deaths and of its own end. */
+  async add(told: Pick<ClusterDeps, 'onDeath' | 'onLeave'> = {}): Promise<Replica> {
     const name = `r${++this.#started}`;
     const life = new Life();
     const connection = this.store.connect();
@@ -132,7 +132,7 @@ export class Replicas {
         wechat: life.wechat(line),
         store: NO_STORE,
         observe: (event) => events.push(event),
-        cluster: { store: life.store(connection), replica: name, address: '', leaseMs: LEASE, pollMs: POLL },
+        cluster: { store: life.store(connection), replica: name, address: '', leaseMs: LEASE, pollMs: POLL, ...told },
       },
       this.settings,
     );

@@ -3,7 +3,8 @@ import type { BrokerEvent } from '../events.ts';
 import type { App, Settings } from '../ports.ts';
 import type { Holder } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
-import { Members } from './members.ts';
+import { Burials } from './burials.ts';
+import { LEASES_REMEMBERED, Members } from './members.ts';
 import type { Dated, Poll, SharedStore } from './ports.ts';
 import { Register } from './register.ts';
 import { ownerOf } from './rendezvous.ts';
@@ -22,12 +23,11 @@ export interface ClusterDeps {
   readonly leaseMs: number;
   /** The pause between polls of the store. */
   readonly pollMs: number;
-  /** Told of each replica that died. It must not throw. */
-  readonly onDeath?: (replica: string) => void;
+  /** Sees to what a replica that died has left in the store. Called again, at a later poll, where it rejected. */
+  readonly onDeath?: (replica: string) => Promise<void>;
+  /** Sees to what this replica has left there. Where it rejects, the replica stays a member, which the others find dead. */
+  readonly onLeave?: () => Promise<void>;
 }
-
-/** A replica that died is remembered for so many leases: in case it was only stopped. */
-const LEASES_REMEMBERED = 40;
 
 /** This replica among the others: polls the store, knows who lives, and brings what they store to its keepers. */
 export class Cluster {
@@ -40,6 +40,7 @@ export class Cluster {
   readonly #catchUp: () => void;
   readonly #onMembers: () => void;
   readonly #members: Members;
+  readonly #burials: Burials;
   readonly #registers = new Map<string, Register>();
   readonly #tenures = new Map<string, SharedTenure>();
   readonly #hinted = new Set<string>();
@@ -78,6 +79,7 @@ export class Cluster {
     this.#onMembers = options.onMembers;
     const { replica: self, leaseMs, pollMs } = options.deps;
     this.#members = new Members({ self, leaseMs, pollMs });
+    this.#burials = new Burials(async (replica) => options.deps.onDeath?.(replica));
     this.#living = [self];
     this.#polledAt = this.#clock.monotonic();
   }
@@ -91,8 +93,9 @@ export class Cluster {
         void this.#pollAnew();
       },
     });
+    const askedAt = this.#clock.monotonic();
     const poll = await this.#ask(0);
-    this.#clock.set(poll.time, poll.askedAt);
+    this.#clock.set(poll.time, askedAt);
     this.#timeline.resync(); // nothing has an age yet
     await this.#take(poll, 0);
     this.#schedule();
@@ -142,14 +145,16 @@ export class Cluster {
     if (!this.#closed) await this.poll();
   }
 
-  /** Stores what is not stored yet, once more, and leaves. Nothing follows. */
+  /** Stores what is not stored yet, once more, and leaves if it may. Nothing follows. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
     await this.#polling;
     await this.#reading;
     await Promise.all([...this.#registers.values()].map((register) => register.flush()));
-    await this.#deps.store.remove(this.#deps.replica).catch(() => undefined);
+    const { store, replica, onLeave } = this.#deps;
+    const left = Promise.resolve(onLeave?.()).then(() => store.remove(replica));
+    await left.catch(() => undefined); // the others bury it when a lease has passed
   }
 
   /** How this replica sees the cluster. */
@@ -187,7 +192,7 @@ export class Cluster {
   async #poll(): Promise<void> {
     const from = this.#position;
     try {
-      await this.#take(await this.#ask(from), from);
+      await this.#take(await this.#dated(() => this.#ask(from)), from);
       if (!this.#available) this.#observe({ type: 'store_reached' });
       this.#available = true;
     } catch (error) {
@@ -196,25 +201,18 @@ export class Cluster {
     }
   }
 
-  async #ask(position: number): Promise<Poll & { readonly askedAt: number }> {
+  #ask(position: number): Promise<Poll> {
     const { store, replica, address } = this.#deps;
-    const askedAt = this.#clock.monotonic();
-    const poll = await store.poll({ replica, beat: ++this.#polls, address }, position);
-    return { ...poll, askedAt };
+    return store.poll({ replica, beat: ++this.#polls, address }, position);
   }
 
-  async #take({ askedAt, time, members, changed, position }: Poll & { readonly askedAt: number }, from: number) {
-    const now = this.#clock.monotonic();
-    this.#clock.set(time, askedAt);
-    this.#catchUp();
-    this.#polledAt = now;
+  async #take({ members, changed, position }: Poll, from: number) {
+    this.#polledAt = this.#clock.monotonic();
     // A reconnection meanwhile asks for everything.
     if (this.#position === from) this.#position = position;
-    const { died, changed: isNewCircle } = this.#members.look(members, now);
-    for (const replica of died) {
-      this.#observe({ type: 'replica_died', replica });
-      this.#deps.onDeath?.(replica);
-    }
+    const { died, changed: isNewCircle } = this.#members.look(members, this.#polledAt);
+    for (const replica of died) this.#observe({ type: 'replica_died', replica });
+    this.#burials.look(this.#members.others());
     const seen = new Map(changed.map((record) => [record.app.appId, record]));
     const done = [...seen.values()].map((record) => this.#register(record.app.appId).see(record));
     if (from === 0 || position < from) {
@@ -226,11 +224,11 @@ export class Cluster {
     await Promise.all(done);
     if (isNewCircle) {
       this.#living = this.#members.living();
-      for (const tenure of this.#tenures.values()) tenure.wake();
       this.#onMembers();
     }
+    for (const tenure of this.#tenures.values()) tenure.wake(); // a lease ends by time, too
     for (const { member, silentMs } of this.#members.others()) {
-      if (silentMs < LEASES_REMEMBERED * this.#deps.leaseMs) continue;
+      if (silentMs < LEASES_REMEMBERED * this.#deps.leaseMs || !this.#burials.isDone(member.replica)) continue;
       await this.#deps.store.remove(member.replica);
     }
   }
@@ -280,10 +278,8 @@ export class Cluster {
     const { store, replica } = this.#deps;
     const register = new Register(
       {
-        store: {
-          read: (...args) => this.#dated(() => store.read(...args)),
-          replace: (...args) => this.#dated(() => store.replace(...args)),
-        },
+        read: (appIds) => this.#dated(() => store.read(appIds)),
+        replace: (...change) => this.#dated(() => store.replace(...change)),
         replica,
         settings: this.#settings,
         timeline: this.#timeline,

@@ -14,6 +14,9 @@ export interface MemberView {
   readonly alive: boolean;
 }
 
+/** One that is dead is remembered for so many leases: in case it was only stopped, or something still names it. */
+export const LEASES_REMEMBERED = 40;
+
 /**
  * Who else lives. Nobody's clock is trusted, nor the store's: a replica is dead when this one has looked on for a whole
  * lease without its beat changing. Time during which this replica did not look, because it was stopped or cut off, counts
@@ -24,7 +27,10 @@ export class Members {
   readonly #leaseMs: number;
   readonly #longestGapMs: number;
   readonly #seen = new Map<string, Seen>();
-  /** Those that a record names and no poll shows, and for how long this replica has looked on; Infinity: they have left. */
+  /**
+   * Those that a record names and no poll shows, and for how long this replica has looked on. One that has left is dead at
+   * once.
+   */
   readonly #absent = new Map<string, number>();
   #lookedAt: number | undefined;
   /** Those that lived by the last look. */
@@ -45,14 +51,14 @@ export class Members {
     const names = new Set(members.map((member) => member.replica));
     let isSomeoneGone = false;
     for (const [name, silentMs] of this.#absent) {
-      if (names.has(name)) this.#absent.delete(name);
+      if (names.has(name) || silentMs >= LEASES_REMEMBERED * this.#leaseMs) this.#absent.delete(name);
       else this.#absent.set(name, silentMs + gapMs);
       isSomeoneGone ||= silentMs < this.#leaseMs && silentMs + gapMs >= this.#leaseMs;
     }
     for (const name of this.#seen.keys()) {
       if (names.has(name)) continue;
       this.#seen.delete(name);
-      this.#absent.set(name, Number.POSITIVE_INFINITY);
+      this.#absent.set(name, this.#leaseMs);
       isSomeoneGone = true;
     }
     for (const member of members) {
@@ -76,7 +82,8 @@ export class Members {
     if (replica === this.#self || replica === '') return false;
     const seen = this.#seen.get(replica);
     if (seen) return seen.silentMs < this.#leaseMs;
-    const silentMs = this.#absent.get(replica) ?? 0;
+    // A dead one that a record still names is not forgotten: it would be given another lease.
+    const silentMs = Math.min(this.#absent.get(replica) ?? 0, this.#leaseMs);
     this.#absent.set(replica, silentMs);
     return silentMs < this.#leaseMs;
   }

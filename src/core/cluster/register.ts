@@ -13,7 +13,9 @@ export class StoreAwayError extends Error {
 
 /** What a register needs of its cluster. */
 export interface RegisterDeps {
-  readonly store: Pick<SharedStore, 'read' | 'replace'>;
+  /** As the store has them. */
+  readonly read: SharedStore['read'];
+  readonly replace: SharedStore['replace'];
   readonly replica: string;
   readonly settings: Settings;
   readonly timeline: Timeline;
@@ -132,7 +134,7 @@ export class Register {
     this.#isUnsure = true;
     let found: SharedRecord | undefined;
     try {
-      [found] = (await this.#deps.store.read([this.#appId])).records;
+      [found] = (await this.#deps.read([this.#appId])).records;
     } catch (error) {
       throw new StoreAwayError('the store does not answer', { cause: error });
     }
@@ -174,7 +176,7 @@ export class Register {
 
   /** Stores what is pending, and one more change. */
   async #write(change: Change | undefined): Promise<void> {
-    const { store, timeline, onLost } = this.#deps;
+    const { replace, timeline, onLost } = this.#deps;
     const appId = this.#appId;
     for (;;) {
       if (this.#isUnsure) await this.#ask();
@@ -189,7 +191,7 @@ export class Register {
       const etag = `${turnOf(this.#etag) + 1}.${this.#deps.newId()}`;
       let replaced: Replaced;
       try {
-        replaced = await store.replace(record, this.#etag, etag);
+        replaced = await replace(record, this.#etag, etag);
       } catch (error) {
         this.#isUnsure = true; // it may be stored all the same
         throw new StoreAwayError('the store does not answer', { cause: error });

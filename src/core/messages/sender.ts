@@ -44,7 +44,7 @@ export class Sender {
   #ahead = Number.NEGATIVE_INFINITY;
   #draining = false;
 
-  /** The ledger must have recovered from the process before. */
+  /** The ledger must have recovered from the process before when the first message is sent. */
   constructor(deps: SenderDeps, settings: MessageSettings) {
     const { clock, observe } = deps;
     this.#deps = deps;
@@ -87,7 +87,7 @@ export class Sender {
 
   /**
    * Begins nothing more: messages that are not begun fail with DRAINING. Resolves when those under way have ended and are
-   * settled, or could not be, once more: the next process finds those to be of unknown fate.
+   * settled, or could not be, once more: whoever recovers the ledger finds those to be of unknown fate.
    */
   async drain(): Promise<void> {
     this.#draining = true;
@@ -95,6 +95,11 @@ export class Sender {
     for (const { sending, leave } of calls) if (!sending.begun) leave.abort(drainingError());
     await Promise.allSettled(calls.map((call) => call.result));
     await this.#settlements.stop();
+  }
+
+  /** Whether a message is under way, of which nobody else may say what became. */
+  get busy(): boolean {
+    return this.#calls.size > 0;
   }
 
   async #wait(call: Call, signal: AbortSignal): Promise<SendResult> {

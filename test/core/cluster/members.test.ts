@@ -62,6 +62,20 @@ test('one that no poll has shown yet may have just begun, for a lease', () => {
   expect(members.isOther('a')).toBe(false);
 });
 
+test('one that has left is dead for as long as anybody asks, and forgotten when nobody has for 40 leases', () => {
+  const { members, look } = circle();
+  const leases = (count: number) => Array.from({ length: count * 8 }, () => look([]).changed);
+  look(['a', 'b']);
+  look([]);
+  for (let i = 0; i < 5; i++) {
+    expect(leases(20).some(Boolean)).toBe(false);
+    expect(members.isOther('a')).toBe(false);
+  }
+  expect(members.isOther('b')).toBe(true); // as one that nothing is known of
+  leases(1);
+  expect(members.isOther('b')).toBe(false);
+});
+
 test('it is no other itself', () => {
   const { members, look } = circle();
   look(['a']);

@@ -318,9 +318,9 @@ describe('a drain', () => {
     expect(await waiting).toMatchObject({ reason: 'DRAINING' });
     expect(await world.tell(base)).toMatchObject({ reason: 'DRAINING' });
     await world.clock.advance(999);
-    expect(drained).toBe(false);
+    expect([drained, world.sender.busy]).toEqual([false, true]);
     await world.clock.advance(1);
-    expect(drained).toBe(true);
+    expect([drained, world.sender.busy]).toEqual([true, false]);
     expect(await underWay).toMatchObject({ replayed: false });
     expect([...world.ledger.sends.values()]).toMatchObject([{ outcome: { kind: 'sent' } }]);
     expect(world.api.attempts).toHaveLength(1);

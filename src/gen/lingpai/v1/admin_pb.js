@@ -2,7 +2,7 @@
 // @generated from file lingpai/v1/admin.proto (package lingpai.v1, syntax proto3)
 /* eslint-disable */
 
-// The token broker: one current WeChat access_token per app, read, watched and reported here.
+// What operators ask of the broker: how each app is, and how the replicas that share a store see one another.
 
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";

@@ -1,0 +1,32 @@
+import type { MemberView } from './members.ts';
+
+/** Has what each dead replica left seen to, until that has succeeded once. */
+export class Burials {
+  readonly #bury: (replica: string) => Promise<void>;
+  /** The dead that are being buried, and whether that is done. */
+  readonly #dead = new Map<string, boolean>();
+
+  /** `bury` is called again, at a later look, for a replica for which it rejected. */
+  constructor(bury: (replica: string) => Promise<void>) {
+    this.#bury = bury;
+  }
+
+  /** Begins to bury the dead among the others. One that lives again will be buried again. */
+  look(others: readonly MemberView[]): void {
+    const dead = new Set(others.filter(({ alive }) => !alive).map(({ member }) => member.replica));
+    for (const name of this.#dead.keys()) if (!dead.has(name)) this.#dead.delete(name);
+    for (const name of dead) {
+      if (this.#dead.has(name)) continue;
+      this.#dead.set(name, false);
+      this.#bury(name).then(
+        () => this.#dead.set(name, true),
+        () => this.#dead.delete(name),
+      );
+    }
+  }
+
+  /** Whether a dead replica may be forgotten. */
+  isDone(replica: string): boolean {
+    return this.#dead.get(replica) ?? false;
+  }
+}

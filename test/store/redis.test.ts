@@ -1,8 +1,11 @@
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import type { Clock } from '../../src/core/clock.ts';
 import type { StoreListener } from '../../src/core/cluster/ports.ts';
 import { systemClock } from '../../src/ops/clock.ts';
 import { StoreError } from '../../src/store/errors.ts';
 import { openStore, parseStoreUrl } from '../../src/store/open.ts';
+import { TcpProxy } from '../faults/proxy.ts';
+import { FakeClock } from '../support/clock.ts';
 import { RedisServer } from '../support/redis.ts';
 import { storeContract } from './contract.ts';
 import { ledgerContract } from './ledger-contract.ts';
@@ -16,11 +19,14 @@ afterAll(() => server[Symbol.asyncDispose]());
 let prefixes = 0;
 
 /** A store under a prefix that nobody else has. */
-async function open(url = server.url(`?prefix=t${++prefixes}:`), damages: Error[] = []) {
+async function open(
+  url = server.url(`?prefix=t${++prefixes}:`),
+  { damages = [], clock = systemClock }: { damages?: Error[]; clock?: Clock } = {},
+) {
   const parsed = parseStoreUrl(url);
   if ('error' in parsed) throw new Error(parsed.error);
   const onDamage = (error: Error) => void damages.push(error);
-  const opened = await openStore(parsed, { clock: systemClock, random: Math.random, onDamage });
+  const opened = await openStore(parsed, { clock, random: Math.random, onDamage });
   if (!opened.shared) throw new Error('not shared');
   return { ...opened, shared: opened.shared };
 }
@@ -87,6 +93,28 @@ describe('a server that fails', () => {
     expect(await shared.poll(MEMBER, 0)).toMatchObject({ members: [MEMBER] });
   });
 
+  test('that takes a connection and never answers its handshake is asked again on another one', async () => {
+    await using proxy = await TcpProxy.before(() => server.port);
+    const clock = new FakeClock();
+    const { shared } = await open(`redis://127.0.0.1:${proxy.port}?prefix=t${++prefixes}:`, { clock });
+    onTestFinished(() => shared.close());
+    const reconnected = reconnection((listener) => shared.listen(listener));
+    const { promise: bothAreSwallowed, resolve } = Promise.withResolvers<void>();
+    const swallowed = new Set();
+    proxy.rule = (_chunk, _direction, link) => {
+      if (swallowed.add(link).size === 2) resolve();
+      return 'drop';
+    };
+    proxy.cut();
+    await bothAreSwallowed;
+    await expect(shared.poll(MEMBER, 0)).rejects.toThrow(/being made again/);
+
+    proxy.rule = () => 'pass';
+    await clock.advance(6_000);
+    await reconnected;
+    expect(await shared.poll(MEMBER, 0)).toMatchObject({ members: [MEMBER] });
+  });
+
   test('that forgets its scripts is told them again', async () => {
     await using own = await RedisServer.start();
     const { shared } = await open(own.url());
@@ -131,7 +159,7 @@ describe('a server that cannot be used is refused', () => {
 test('a record that is no record is left out, told of, and replaced', async () => {
   const damages: Error[] = [];
   const url = server.url(`?prefix=t${++prefixes}:`);
-  const { shared, store } = await open(url, damages);
+  const { shared, store } = await open(url, { damages });
   onTestFinished(() => store.close());
   await shared.replace(record({ current: token('secret-token') }), null, '1.a');
   await server.command(`HSET t${prefixes}:apps wx0001 secret-token`);

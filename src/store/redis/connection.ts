@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createClient } from 'redis';
-import type { Clock, Random } from '../../core/clock.ts';
+import type { Clock, Random, Timer } from '../../core/clock.ts';
 import { StoreError } from '../errors.ts';
 import { explainRedis } from './errors.ts';
 
@@ -9,6 +9,8 @@ const COMMAND_TIMEOUT_MS = 1_000;
 const CONNECT_TIMEOUT_MS = 2_000;
 /** How long either may take when the store is opened: a machine that starts many things at once is slow. */
 export const OPEN_TIMEOUT_MS = 10_000;
+/** How long a lost connection may take to be there again, its handshake included, before another try takes its place. */
+const RECONNECT_TIMEOUT_MS = 5_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
 
@@ -46,6 +48,10 @@ export class Connection {
   readonly #options: ConnectionOptions;
   #client: Client;
   #readies = 0;
+  /** Tries since the last answer. */
+  #failures = 0;
+  /** While it is not there: what makes the next try. */
+  #next: Timer | undefined;
   #isClosed = false;
 
   private constructor(options: ConnectionOptions) {
@@ -78,7 +84,9 @@ export class Connection {
   async #ask(question: (client: Client) => Promise<unknown>, timeoutMs: number): Promise<unknown> {
     const client = this.#client;
     try {
-      return await this.#within(question(client), timeoutMs);
+      const answer = await this.#within(question(client), timeoutMs);
+      this.#failures = 0;
+      return answer;
     } catch (error) {
       if (error === TIMED_OUT) this.#replace(client);
       if (isScriptMissing(error)) throw error;
@@ -100,26 +108,25 @@ export class Connection {
   /** Ends it. Commands that are under way are rejected. */
   close(): void {
     this.#isClosed = true;
+    this.#next?.cancel();
     discard(this.#client);
   }
 
   #make(): Client {
-    const { url, random, onReady, onReconnected } = this.#options;
-    let failures = 0;
+    const { url, onReady, onReconnected } = this.#options;
     const client = newClient(url, (_, cause) => {
       // Whoever opens it learns why it cannot be.
       if (this.#readies === 0 || this.#isClosed) return cause;
-      const ceiling = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures++, 10));
-      return Math.ceil(random() * ceiling);
+      return this.#pause();
     });
     // Each failure reaches whoever waits for an answer, or shows in the next command.
     client.on('error', () => undefined);
+    client.on('reconnecting', () => this.#limit(client));
+    client.on('connect', () => {
+      if (this.#isClosed || client !== this.#client) discard(client); // it was given up while it was being made
+    });
     client.on('ready', () => {
-      if (this.#isClosed || client !== this.#client) {
-        discard(client); // it was given up while it was being made
-        return;
-      }
-      failures = 0;
+      this.#next?.cancel();
       onReady?.(client);
       if (this.#readies++ > 0) onReconnected?.();
     });
@@ -129,9 +136,28 @@ export class Connection {
   /** A connection that does not answer may be dead without a word: another takes its place. */
   #replace(client: Client): void {
     if (this.#isClosed || client !== this.#client) return;
-    this.#client = this.#make();
+    const another = this.#make();
+    this.#client = another;
     discard(client);
-    this.#client.connect().catch(() => undefined);
+    this.#after(this.#pause(), () => {
+      this.#limit(another);
+      another.connect().catch(() => undefined);
+    });
+  }
+
+  /** The client's own timeout ends with the TCP connection: one whose handshake is not answered would wait for ever. */
+  #limit(client: Client): void {
+    this.#after(RECONNECT_TIMEOUT_MS, () => this.#replace(client));
+  }
+
+  #after(ms: number, fn: () => void): void {
+    this.#next?.cancel();
+    this.#next = this.#options.clock.schedule(ms, fn);
+  }
+
+  #pause(): number {
+    const ceiling = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures++, 10));
+    return Math.ceil(this.#options.random() * ceiling);
   }
 
   async #within<T>(answer: Promise<T>, ms: number): Promise<T> {

@@ -10,6 +10,7 @@ const IN_WORDS: Readonly<Record<string, string>> = {
   ECONNRESET: 'closed the connection. Look at its log; with TLS write "rediss://"',
   EPIPE: 'closed the connection. Look at its log',
   ClientOfflineError: 'cannot be reached: the connection is lost and is being made again',
+  ClientClosedError: 'cannot be reached: the connection was given up and is being made again',
   SocketClosedUnexpectedlyError: 'closed the connection. Look at its log; with TLS write "rediss://"',
   ConnectionTimeoutError: 'cannot be reached in time. Look at the network',
   DisconnectsClientError: 'was too slow: the connection was given up and is being made again',

@@ -115,6 +115,22 @@ describe('a server that fails', () => {
     expect(await shared.poll(MEMBER, 0)).toMatchObject({ members: [MEMBER] });
   });
 
+  test('that became a replica is looked up again under its name, which leads to the new primary', async () => {
+    await using old = await RedisServer.start();
+    await using promoted = await RedisServer.start(['--replicaof', `127.0.0.1 ${old.port}`]);
+    let primary = old;
+    await using name = await TcpProxy.before(() => primary.port);
+    const { shared } = await open(`redis://127.0.0.1:${name.port}`);
+    onTestFinished(() => shared.close());
+    const reconnected = reconnection((listener) => shared.listen(listener));
+    await promoted.command('REPLICAOF NO ONE');
+    await old.command(`REPLICAOF 127.0.0.1 ${promoted.port}`);
+    primary = promoted;
+    await expect(shared.poll(MEMBER, 0)).rejects.toThrow(/is a replica/);
+    await reconnected;
+    expect(await shared.replace(record(), null, '1.a')).toEqual({ stored: true });
+  });
+
   test('that forgets its scripts is told them again', async () => {
     await using own = await RedisServer.start();
     const { shared } = await open(own.url());

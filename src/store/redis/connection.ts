@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createClient } from 'redis';
 import type { Clock, Random, Timer } from '../../core/clock.ts';
 import { StoreError } from '../errors.ts';
-import { explainRedis } from './errors.ts';
+import { explainRedis, isReadOnly } from './errors.ts';
 
 /** How long Redis may take to answer a command. A connection on which one is not answered is given up. */
 const COMMAND_TIMEOUT_MS = 1_000;
@@ -41,8 +41,8 @@ export function script(text: string): Script {
 }
 
 /**
- * One connection to Redis, which is made again for ever. While it is not there commands are refused at once; one that is not
- * answered in time is rejected, and may have taken effect.
+ * One connection to Redis, which is made again for ever, also when the server cannot be written any more. While it is not there
+ * commands are refused at once; one that is not answered in time is rejected, and may have taken effect.
  */
 export class Connection {
   readonly #options: ConnectionOptions;
@@ -88,7 +88,8 @@ export class Connection {
       this.#failures = 0;
       return answer;
     } catch (error) {
-      if (error === TIMED_OUT) this.#replace(client);
+      // A primary that was demoted may keep the connection; its name may lead to another one by now.
+      if (error === TIMED_OUT || isReadOnly(error)) this.#replace(client);
       if (isScriptMissing(error)) throw error;
       throw explainRedis(error, this.#options.name);
     }

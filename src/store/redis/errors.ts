@@ -35,6 +35,11 @@ export function explainRedis(error: unknown, name: string): StoreError {
   return new StoreError(`${name} ${IN_WORDS[code] ?? 'cannot be used as a store'} (${code || 'unknown error'}).`);
 }
 
+/** Whether it is the answer of a replica to what would write. */
+export function isReadOnly(error: unknown): boolean {
+  return codeOf(error) === 'READONLY';
+}
+
 function codeOf(error: unknown): string {
   if (!(error instanceof Error) || error instanceof StoreError) return '';
   if ('code' in error && typeof error.code === 'string') return error.code;

@@ -5,7 +5,7 @@ import { systemClock } from '../../src/ops/clock.ts';
 import { StoreError } from '../../src/store/errors.ts';
 import { openStore, parseStoreUrl } from '../../src/store/open.ts';
 import { TcpProxy } from '../faults/proxy.ts';
-import { FakeClock } from '../support/clock.ts';
+import { FakeClock, settle } from '../support/clock.ts';
 import { RedisServer } from '../support/redis.ts';
 import { storeContract } from './contract.ts';
 import { ledgerContract } from './ledger-contract.ts';
@@ -129,6 +129,18 @@ describe('a server that fails', () => {
     await expect(shared.poll(MEMBER, 0)).rejects.toThrow(/is a replica/);
     await reconnected;
     expect(await shared.replace(record(), null, '1.a')).toEqual({ stored: true });
+  });
+
+  test('that does not answer leaves nothing behind once the store is closed', async () => {
+    await using own = await RedisServer.start();
+    const clock = new FakeClock();
+    const { shared } = await open(own.url(), { clock });
+    own.pause();
+    await clock.advance(5_000);
+    expect(clock.pending).toBe(1); // the end of the wait for an answer to whether it lives
+    await shared.close();
+    await settle();
+    expect(clock.pending).toBe(0);
   });
 
   test('that forgets its scripts is told them again', async () => {

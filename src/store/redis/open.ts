@@ -40,21 +40,32 @@ export async function openRedis({ url, name, prefix }: RedisUrl, deps: RedisDeps
       client.subscribe(store.channel, (appId) => store.listener?.changed(appId)).catch(() => undefined);
     },
   });
-  let check: Timer;
-  const checkLater = () => {
-    check = deps.clock.schedule(HINTS_CHECK_MS, () => {
-      hints.ping().then(checkLater, checkLater);
-    });
-  };
-  checkLater();
+  const endChecks = keepChecking(hints, deps.clock);
   const close = () => {
-    check.cancel();
+    endChecks();
     hints.close();
     connection.close();
   };
   undo.move();
   const place = { connection, name, prefix };
   return { store, ledger: new RedisLedger(place), rows: new RedisRows(place) };
+}
+
+/** Finds out again and again whether the connection lives. Returns what ends that. */
+function keepChecking(hints: Connection, clock: Clock): () => void {
+  let isOver = false;
+  let next: Timer | undefined;
+  const later = () => {
+    if (isOver) return;
+    next = clock.schedule(HINTS_CHECK_MS, () => {
+      hints.ping().then(later, later);
+    });
+  };
+  later();
+  return () => {
+    isOver = true;
+    next?.cancel();
+  };
 }
 
 function checkServer(info: string, name: string): void {

@@ -29,15 +29,17 @@ export interface OpenedRedis {
 export async function openRedis({ url, name, prefix }: RedisUrl, deps: RedisDeps): Promise<OpenedRedis> {
   const common = { url, name, clock: deps.clock, random: deps.random };
   await using undo = new AsyncDisposableStack();
-  const connection = await Connection.open({ ...common, onReconnected: () => store.listener?.reconnected() });
+  let store: RedisStore | undefined; // not there yet when the connection is lost and back at once
+  const connection = await Connection.open({ ...common, onReconnected: () => store?.listener?.reconnected() });
   undo.defer(() => connection.close());
   checkServer(String(await connection.command(['INFO'], OPEN_TIMEOUT_MS)), name);
-  const store = new RedisStore({ connection, name, prefix, onDamage: deps.onDamage, close: () => close() });
+  const opened = new RedisStore({ connection, name, prefix, onDamage: deps.onDamage, close: () => close() });
+  store = opened;
   // Hints have a connection of their own: what is wrong with one is not to delay the other.
   const hints = await Connection.open({
     ...common,
     onReady: (client) => {
-      client.subscribe(store.channel, (appId) => store.listener?.changed(appId)).catch(() => undefined);
+      client.subscribe(opened.channel, (appId) => opened.listener?.changed(appId)).catch(() => undefined);
     },
   });
   const endChecks = keepChecking(hints, deps.clock);
@@ -48,7 +50,7 @@ export async function openRedis({ url, name, prefix }: RedisUrl, deps: RedisDeps
   };
   undo.move();
   const place = { connection, name, prefix };
-  return { store, ledger: new RedisLedger(place), rows: new RedisRows(place) };
+  return { store: opened, ledger: new RedisLedger(place), rows: new RedisRows(place) };
 }
 
 /** Finds out again and again whether the connection lives. Returns what ends that. */

@@ -23,8 +23,8 @@ export interface ConnectionOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** Called each time the connection is there, with its client: to subscribe, for instance. */
-  readonly onReady?: (client: Client) => void;
+  /** Called each time the connection is there, with its client: to subscribe, for instance. If it fails the first time, so does `open`. */
+  readonly onReady?: (client: Client) => Promise<unknown>;
   /** Called when the connection was lost and is there again. */
   readonly onReconnected?: () => void;
 }
@@ -48,6 +48,7 @@ export class Connection {
   readonly #options: ConnectionOptions;
   #client: Client;
   #readies = 0;
+  #prepared: Promise<unknown> | undefined;
   /** Tries since the last answer. */
   #failures = 0;
   /** While it is not there: what makes the next try. */
@@ -63,7 +64,8 @@ export class Connection {
   static async open(options: ConnectionOptions): Promise<Connection> {
     const connection = new Connection(options);
     try {
-      await connection.#within(connection.#client.connect(), OPEN_TIMEOUT_MS);
+      const ready = connection.#client.connect().then(() => connection.#prepared);
+      await connection.#within(ready, OPEN_TIMEOUT_MS);
     } catch (error) {
       connection.close();
       throw explainRedis(error, options.name);
@@ -128,7 +130,8 @@ export class Connection {
     });
     client.on('ready', () => {
       this.#next?.cancel();
-      onReady?.(client);
+      this.#prepared = onReady?.(client);
+      this.#prepared?.catch(() => undefined);
       if (this.#readies++ > 0) onReconnected?.();
     });
     return client;

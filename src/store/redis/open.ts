@@ -36,11 +36,11 @@ export async function openRedis({ url, name, prefix }: RedisUrl, deps: RedisDeps
   const opened = new RedisStore({ connection, name, prefix, onDamage: deps.onDamage, close: () => close() });
   store = opened;
   // Hints have a connection of their own: what is wrong with one is not to delay the other.
+  // The client counts what it is given once, and subscribes again by itself: a new function each time would be one more.
+  const changed = (appId: string) => opened.listener?.changed(appId);
   const hints = await Connection.open({
     ...common,
-    onReady: (client) => {
-      client.subscribe(opened.channel, (appId) => opened.listener?.changed(appId)).catch(() => undefined);
-    },
+    onReady: (client) => client.subscribe(opened.channel, changed),
   });
   const endChecks = keepChecking(hints, deps.clock);
   const close = () => {

@@ -1,29 +1,28 @@
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
-import type { StoreListener } from '../../src/core/cluster/ports.ts';
-import { systemClock } from '../../src/ops/clock.ts';
 import { StoreError } from '../../src/store/errors.ts';
-import { openStore, parseStoreUrl } from '../../src/store/open.ts';
+import { TcpProxy } from '../faults/proxy.ts';
+import { FakeClock, settle } from '../support/clock.ts';
 import { RedisServer } from '../support/redis.ts';
 import { storeContract } from './contract.ts';
 import { ledgerContract } from './ledger-contract.ts';
 import { FORM, form, NOW, send } from './ledger-support.ts';
+import { MEMBER, openRedis, reconnection, SET_USER } from './redis-support.ts';
 import { sharedStoreContract } from './shared-contract.ts';
 import { record, token } from './support.ts';
 
 const server = await RedisServer.start();
 afterAll(() => server[Symbol.asyncDispose]());
 
+await server.command(SET_USER);
+
 let prefixes = 0;
 
-/** A store under a prefix that nobody else has. */
-async function open(url = server.url(`?prefix=t${++prefixes}:`), damages: Error[] = []) {
-  const parsed = parseStoreUrl(url);
-  if ('error' in parsed) throw new Error(parsed.error);
-  const onDamage = (error: Error) => void damages.push(error);
-  const opened = await openStore(parsed, { clock: systemClock, random: Math.random, onDamage });
-  if (!opened.shared) throw new Error('not shared');
-  return { ...opened, shared: opened.shared };
+/** A place that nobody else uses, for the user whom the manual makes. */
+function newUrl(port = server.port): string {
+  return `redis://lingpai:PASSWORD@127.0.0.1:${port}?prefix=lingpai:t${++prefixes}:`;
 }
+
+const open = (...args: Partial<Parameters<typeof openRedis>>) => openRedis(args[0] ?? newUrl(), args[1]);
 
 storeContract('redis', async () => (await open()).store);
 ledgerContract('redis', async () => {
@@ -31,16 +30,9 @@ ledgerContract('redis', async () => {
   return { ledger, close: () => store.close() };
 });
 sharedStoreContract('redis', async () => {
-  const url = server.url(`?prefix=t${++prefixes}:`);
+  const url = newUrl();
   return async () => (await open(url)).shared;
 });
-
-const MEMBER = { replica: 'r1', beat: 1, address: '' };
-
-/** Resolves when the listener has been told of a reconnection. */
-function reconnection(listen: (listener: StoreListener) => void): Promise<void> {
-  return new Promise((resolve) => listen({ changed: () => undefined, reconnected: resolve }));
-}
 
 describe('owners of sends', () => {
   test('a message that its owner is sending names it, until that has died', async () => {
@@ -87,6 +79,76 @@ describe('a server that fails', () => {
     expect(await shared.poll(MEMBER, 0)).toMatchObject({ members: [MEMBER] });
   });
 
+  test('that takes a connection and never answers its handshake is asked again on another one', async () => {
+    await using proxy = await TcpProxy.before(() => server.port);
+    const clock = new FakeClock();
+    const { shared } = await open(newUrl(proxy.port), { clock });
+    onTestFinished(() => shared.close());
+    const reconnected = reconnection((listener) => shared.listen(listener));
+    const { promise: bothAreSwallowed, resolve } = Promise.withResolvers<void>();
+    const swallowed = new Set();
+    proxy.rule = (_chunk, _direction, link) => {
+      if (swallowed.add(link).size === 2) resolve();
+      return 'drop';
+    };
+    proxy.cut();
+    await bothAreSwallowed;
+    await expect(shared.poll(MEMBER, 0)).rejects.toThrow(/being made again/);
+
+    proxy.rule = () => 'pass';
+    await clock.advance(6_000);
+    await reconnected;
+    expect(await shared.poll(MEMBER, 0)).toMatchObject({ members: [MEMBER] });
+  });
+
+  test('that became a replica is looked up again under its name, which leads to the new primary', async () => {
+    await using old = await RedisServer.start();
+    await using promoted = await RedisServer.start(['--replicaof', `127.0.0.1 ${old.port}`]);
+    let primary = old;
+    await using name = await TcpProxy.before(() => primary.port);
+    const { shared } = await open(`redis://127.0.0.1:${name.port}`);
+    onTestFinished(() => shared.close());
+    const reconnected = reconnection((listener) => shared.listen(listener));
+    await promoted.command('REPLICAOF NO ONE');
+    await old.command(`REPLICAOF 127.0.0.1 ${promoted.port}`);
+    primary = promoted;
+    await expect(shared.poll(MEMBER, 0)).rejects.toThrow(/is a replica/);
+    await reconnected;
+    expect(await shared.replace(record(), null, '1.a')).toEqual({ stored: true });
+  });
+
+  test('that does not answer leaves nothing behind once the store is closed', async () => {
+    await using own = await RedisServer.start();
+    const clock = new FakeClock();
+    const { shared } = await open(own.url(), { clock });
+    own.pause();
+    await clock.advance(5_000);
+    expect(clock.pending).toBe(1); // the end of the wait for an answer to whether it lives
+    await shared.close();
+    await settle();
+    expect(clock.pending).toBe(0);
+  });
+
+  test('that ends the connection for hints gives each of them once on the next one', async () => {
+    await using own = await RedisServer.start();
+    const { shared } = await open(own.url());
+    onTestFinished(() => shared.close());
+    const heard: string[] = [];
+    const { promise: hasHeardLast, resolve } = Promise.withResolvers<void>();
+    const changed = (appId: string) => {
+      heard.push(appId);
+      if (appId === 'last') resolve();
+    };
+    shared.listen({ changed, reconnected: () => undefined });
+    await own.command('CLIENT KILL TYPE pubsub');
+    const publish = (appId: string) => own.command(`PUBLISH lingpai:changed ${appId}`);
+    while (!(await publish('first')).startsWith(':1'));
+    await publish('second');
+    await publish('last');
+    await hasHeardLast;
+    expect(heard).toEqual(['first', 'second', 'last']);
+  });
+
   test('that forgets its scripts is told them again', async () => {
     await using own = await RedisServer.start();
     const { shared } = await open(own.url());
@@ -130,11 +192,11 @@ describe('a server that cannot be used is refused', () => {
 
 test('a record that is no record is left out, told of, and replaced', async () => {
   const damages: Error[] = [];
-  const url = server.url(`?prefix=t${++prefixes}:`);
-  const { shared, store } = await open(url, damages);
+  const url = newUrl();
+  const { shared, store } = await open(url, { damages });
   onTestFinished(() => store.close());
   await shared.replace(record({ current: token('secret-token') }), null, '1.a');
-  await server.command(`HSET t${prefixes}:apps wx0001 secret-token`);
+  await server.command(`HSET lingpai:t${prefixes}:apps wx0001 secret-token`);
   expect(await shared.poll(MEMBER, 0)).toMatchObject({ changed: [] });
   expect(damages.map((error) => error.message).join()).toMatch(/record of app wx0001 is damaged/);
   expect(damages.join()).not.toContain('secret-token');

@@ -1,14 +1,16 @@
 import { createHash } from 'node:crypto';
 import { createClient } from 'redis';
-import type { Clock, Random } from '../../core/clock.ts';
+import type { Clock, Random, Timer } from '../../core/clock.ts';
 import { StoreError } from '../errors.ts';
-import { explainRedis } from './errors.ts';
+import { explainRedis, isReadOnly } from './errors.ts';
 
 /** How long Redis may take to answer a command. A connection on which one is not answered is given up. */
 const COMMAND_TIMEOUT_MS = 1_000;
 const CONNECT_TIMEOUT_MS = 2_000;
 /** How long either may take when the store is opened: a machine that starts many things at once is slow. */
 export const OPEN_TIMEOUT_MS = 10_000;
+/** How long a lost connection may take to be there again, its handshake included, before another try takes its place. */
+const RECONNECT_TIMEOUT_MS = 5_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
 
@@ -21,8 +23,8 @@ export interface ConnectionOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** Called each time the connection is there, with its client: to subscribe, for instance. */
-  readonly onReady?: (client: Client) => void;
+  /** Called each time the connection is there, with its client: to subscribe, for instance. If it fails the first time, so does `open`. */
+  readonly onReady?: (client: Client) => Promise<unknown>;
   /** Called when the connection was lost and is there again. */
   readonly onReconnected?: () => void;
 }
@@ -39,13 +41,18 @@ export function script(text: string): Script {
 }
 
 /**
- * One connection to Redis, which is made again for ever. While it is not there commands are refused at once; one that is not
- * answered in time is rejected, and may have taken effect.
+ * One connection to Redis, which is made again for ever, also when the server cannot be written any more. While it is not there
+ * commands are refused at once; one that is not answered in time is rejected, and may have taken effect.
  */
 export class Connection {
   readonly #options: ConnectionOptions;
   #client: Client;
   #readies = 0;
+  #prepared: Promise<unknown> | undefined;
+  /** Tries since the last answer. */
+  #failures = 0;
+  /** While it is not there: what makes the next try. */
+  #next: Timer | undefined;
   #isClosed = false;
 
   private constructor(options: ConnectionOptions) {
@@ -57,7 +64,8 @@ export class Connection {
   static async open(options: ConnectionOptions): Promise<Connection> {
     const connection = new Connection(options);
     try {
-      await connection.#within(connection.#client.connect(), OPEN_TIMEOUT_MS);
+      const ready = connection.#client.connect().then(() => connection.#prepared);
+      await connection.#within(ready, OPEN_TIMEOUT_MS);
     } catch (error) {
       connection.close();
       throw explainRedis(error, options.name);
@@ -78,9 +86,12 @@ export class Connection {
   async #ask(question: (client: Client) => Promise<unknown>, timeoutMs: number): Promise<unknown> {
     const client = this.#client;
     try {
-      return await this.#within(question(client), timeoutMs);
+      const answer = await this.#within(question(client), timeoutMs);
+      this.#failures = 0;
+      return answer;
     } catch (error) {
-      if (error === TIMED_OUT) this.#replace(client);
+      // A primary that was demoted may keep the connection; its name may lead to another one by now.
+      if (error === TIMED_OUT || isReadOnly(error)) this.#replace(client);
       if (isScriptMissing(error)) throw error;
       throw explainRedis(error, this.#options.name);
     }
@@ -100,27 +111,27 @@ export class Connection {
   /** Ends it. Commands that are under way are rejected. */
   close(): void {
     this.#isClosed = true;
+    this.#next?.cancel();
     discard(this.#client);
   }
 
   #make(): Client {
-    const { url, random, onReady, onReconnected } = this.#options;
-    let failures = 0;
+    const { url, onReady, onReconnected } = this.#options;
     const client = newClient(url, (_, cause) => {
       // Whoever opens it learns why it cannot be.
       if (this.#readies === 0 || this.#isClosed) return cause;
-      const ceiling = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures++, 10));
-      return Math.ceil(random() * ceiling);
+      return this.#pause();
     });
     // Each failure reaches whoever waits for an answer, or shows in the next command.
     client.on('error', () => undefined);
+    client.on('reconnecting', () => this.#limit(client));
+    client.on('connect', () => {
+      if (this.#isClosed || client !== this.#client) discard(client); // it was given up while it was being made
+    });
     client.on('ready', () => {
-      if (this.#isClosed || client !== this.#client) {
-        discard(client); // it was given up while it was being made
-        return;
-      }
-      failures = 0;
-      onReady?.(client);
+      this.#next?.cancel();
+      this.#prepared = onReady?.(client);
+      this.#prepared?.catch(() => undefined);
       if (this.#readies++ > 0) onReconnected?.();
     });
     return client;
@@ -129,9 +140,28 @@ export class Connection {
   /** A connection that does not answer may be dead without a word: another takes its place. */
   #replace(client: Client): void {
     if (this.#isClosed || client !== this.#client) return;
-    this.#client = this.#make();
+    const another = this.#make();
+    this.#client = another;
     discard(client);
-    this.#client.connect().catch(() => undefined);
+    this.#after(this.#pause(), () => {
+      this.#limit(another);
+      another.connect().catch(() => undefined);
+    });
+  }
+
+  /** The client's own timeout ends with the TCP connection: one whose handshake is not answered would wait for ever. */
+  #limit(client: Client): void {
+    this.#after(RECONNECT_TIMEOUT_MS, () => this.#replace(client));
+  }
+
+  #after(ms: number, fn: () => void): void {
+    this.#next?.cancel();
+    this.#next = this.#options.clock.schedule(ms, fn);
+  }
+
+  #pause(): number {
+    const ceiling = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures++, 10));
+    return Math.ceil(this.#options.random() * ceiling);
   }
 
   async #within<T>(answer: Promise<T>, ms: number): Promise<T> {

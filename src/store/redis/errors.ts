@@ -1,5 +1,9 @@
 import { StoreError } from '../errors.ts';
 
+/** What a user of Redis' access control must be allowed besides the keys and channels. docs/cluster.md has the same. */
+export const PERMISSIONS =
+  '+eval +evalsha +@hash +@sortedset +@set +@string +del +exists +scan +publish +subscribe +info +time +ping +select +client|setname';
+
 /** What Redis' and the network's codes mean to an operator. */
 const IN_WORDS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'refuses connections: nothing listens there. Start Redis, or correct store.url',
@@ -10,13 +14,13 @@ const IN_WORDS: Readonly<Record<string, string>> = {
   ECONNRESET: 'closed the connection. Look at its log; with TLS write "rediss://"',
   EPIPE: 'closed the connection. Look at its log',
   ClientOfflineError: 'cannot be reached: the connection is lost and is being made again',
+  ClientClosedError: 'cannot be reached: the connection was given up and is being made again',
   SocketClosedUnexpectedlyError: 'closed the connection. Look at its log; with TLS write "rediss://"',
   ConnectionTimeoutError: 'cannot be reached in time. Look at the network',
   DisconnectsClientError: 'was too slow: the connection was given up and is being made again',
   NOAUTH: 'wants a password. Write redis://:PASSWORD@HOST in store.url',
   WRONGPASS: 'does not accept the user or the password. Correct store.url',
-  NOPERM:
-    'does not allow this user what Lingpai needs. Give it the commands @scripting, @hash, @sortedset, @string, @set, @pubsub and info on its keys',
+  NOPERM: `does not allow this user what Lingpai needs: ~PREFIX* &PREFIX* ${PERMISSIONS}, where PREFIX is "lingpai:" or what store.url says. Set it with ACL SETUSER`,
   READONLY: 'is a replica, which cannot be written. Name the primary in store.url',
   MISCONF: 'cannot write its own data to disk, and so takes none. Look at its log',
   OOM: 'is out of memory (maxmemory). Give it more, with maxmemory-policy noeviction',
@@ -34,12 +38,19 @@ export function explainRedis(error: unknown, name: string): StoreError {
   return new StoreError(`${name} ${IN_WORDS[code] ?? 'cannot be used as a store'} (${code || 'unknown error'}).`);
 }
 
+/** Whether it is the answer of a replica to what would write. */
+export function isReadOnly(error: unknown): boolean {
+  return codeOf(error) === 'READONLY';
+}
+
 function codeOf(error: unknown): string {
   if (!(error instanceof Error) || error instanceof StoreError) return '';
   if ('code' in error && typeof error.code === 'string') return error.code;
   if ('originalError' in error) return codeOf(error.originalError);
   // An AggregateError of all the addresses of a name.
   if (error instanceof AggregateError) return codeOf(error.errors[0]);
+  // Redis 7.0, and later ones: what a script may not do is told without the code.
+  if (/^ERR (The user executing the script|ACL failure in script)\b/.test(error.message)) return 'NOPERM';
   // Redis' errors begin with their code; errors of scripts wrap it.
   const [, wrapped] =
     /\b(NOAUTH|WRONGPASS|NOPERM|READONLY|MISCONF|OOM|LOADING|BUSY|WRONGTYPE)\b/.exec(error.message) ?? [];

@@ -29,32 +29,45 @@ export interface OpenedRedis {
 export async function openRedis({ url, name, prefix }: RedisUrl, deps: RedisDeps): Promise<OpenedRedis> {
   const common = { url, name, clock: deps.clock, random: deps.random };
   await using undo = new AsyncDisposableStack();
-  const connection = await Connection.open({ ...common, onReconnected: () => store.listener?.reconnected() });
+  let store: RedisStore | undefined; // not there yet when the connection is lost and back at once
+  const connection = await Connection.open({ ...common, onReconnected: () => store?.listener?.reconnected() });
   undo.defer(() => connection.close());
   checkServer(String(await connection.command(['INFO'], OPEN_TIMEOUT_MS)), name);
-  const store = new RedisStore({ connection, name, prefix, onDamage: deps.onDamage, close: () => close() });
+  const opened = new RedisStore({ connection, name, prefix, onDamage: deps.onDamage, close: () => close() });
+  store = opened;
   // Hints have a connection of their own: what is wrong with one is not to delay the other.
+  // The client counts what it is given once, and subscribes again by itself: a new function each time would be one more.
+  const changed = (appId: string) => opened.listener?.changed(appId);
   const hints = await Connection.open({
     ...common,
-    onReady: (client) => {
-      client.subscribe(store.channel, (appId) => store.listener?.changed(appId)).catch(() => undefined);
-    },
+    onReady: (client) => client.subscribe(opened.channel, changed),
   });
-  let check: Timer;
-  const checkLater = () => {
-    check = deps.clock.schedule(HINTS_CHECK_MS, () => {
-      hints.ping().then(checkLater, checkLater);
-    });
-  };
-  checkLater();
+  const endChecks = keepChecking(hints, deps.clock);
   const close = () => {
-    check.cancel();
+    endChecks();
     hints.close();
     connection.close();
   };
   undo.move();
   const place = { connection, name, prefix };
-  return { store, ledger: new RedisLedger(place), rows: new RedisRows(place) };
+  return { store: opened, ledger: new RedisLedger(place), rows: new RedisRows(place) };
+}
+
+/** Finds out again and again whether the connection lives. Returns what ends that. */
+function keepChecking(hints: Connection, clock: Clock): () => void {
+  let isOver = false;
+  let next: Timer | undefined;
+  const later = () => {
+    if (isOver) return;
+    next = clock.schedule(HINTS_CHECK_MS, () => {
+      hints.ping().then(later, later);
+    });
+  };
+  later();
+  return () => {
+    isOver = true;
+    next?.cancel();
+  };
 }
 
 function checkServer(info: string, name: string): void {

@@ -204,9 +204,9 @@ export class Cluster {
   }
 
   async #ask(position: number): Promise<Poll & { readonly askedAt: number }> {
-    const { store, replica, address } = this.#deps;
+    const { store, replica, address, pollMs } = this.#deps;
     const askedAt = this.#clock.monotonic();
-    const poll = await store.poll({ replica, beat: ++this.#polls, address }, position);
+    const poll = await store.poll({ replica, beat: ++this.#polls, address, pollMs }, position);
     return { ...poll, askedAt };
   }
 

@@ -6,8 +6,9 @@ import { StoreError } from './errors.ts';
 import type { Opened } from './open.ts';
 import type { Row } from './rows.ts';
 
-/** For how long a store that others may use is looked at, to see whether they live. */
-const LOOK_MS = 5_000;
+/** Whoever lives shows it in so many of its pauses, though one sign be lost, and this much for the signs themselves. */
+const PAUSES = 2;
+const MARGIN_MS = 1_000;
 
 /** One side of a copy. */
 export interface Side {
@@ -71,9 +72,10 @@ function tally(): Tally {
 async function requireUnused({ name, opened }: Side, clock: Clock): Promise<void> {
   const before = await opened.rows.users();
   if (before.size === 0) return;
-  await new Promise<void>((resolve) => clock.schedule(LOOK_MS, resolve));
-  for (const [user, sign] of await opened.rows.users()) {
-    if (before.get(user) === sign) continue;
+  const longestMs = Math.max(...[...before.values()].map(({ pauseMs }) => pauseMs));
+  await new Promise<void>((resolve) => clock.schedule(PAUSES * longestMs + MARGIN_MS, resolve));
+  for (const [user, { sign }] of await opened.rows.users()) {
+    if (before.get(user)?.sign === sign) continue;
     throw new StoreError(`${name} is in use by ${user}. Stop every broker that uses it first.`);
   }
 }

@@ -45,6 +45,14 @@ export interface QuotaRow {
 /** What a ledger keeps. */
 export type Row = PermitRow | SendRow | QuotaRow;
 
+/** What a process that may use a store shows of itself. */
+export interface User {
+  /** Changes while it lives. */
+  readonly sign: string;
+  /** The pause between two changes, in milliseconds. */
+  readonly pauseMs: number;
+}
+
 /**
  * A ledger that can be copied. What two ledgers have of the same thing can be joined in any order and any number of times: of
  * a permit the more used one stays, of a message the one whose fate is known, of a count the greater.
@@ -58,9 +66,6 @@ export interface Rows {
   dump(): AsyncIterable<readonly Row[]>;
   /** Adds what is missing and joins what is there; says how many rows that changed. Atomic for each row. */
   restore(rows: readonly Row[]): Promise<number>;
-  /**
-   * What shows who uses the store: names of processes, each with something that changes while it lives. Empty where nobody
-   * else can, because it is locked.
-   */
-  users(): Promise<ReadonlyMap<string, string>>;
+  /** What shows who uses the store, by the names of processes. Empty where nobody else can, because it is locked. */
+  users(): Promise<ReadonlyMap<string, User>>;
 }

@@ -2,7 +2,7 @@ import type { SQLOutputValue, StatementSync } from 'node:sqlite';
 import type { PermitKind } from '../core/messages/ports.ts';
 import type { GroupCommit } from './group-commit.ts';
 import { decodeOutcome, UNKNOWN } from './outcome.ts';
-import type { PermitRow, QuotaRow, Row, Rows, SendRow } from './rows.ts';
+import type { PermitRow, QuotaRow, Row, Rows, SendRow, User } from './rows.ts';
 
 /** How much is read or written in one transaction. */
 const STEP = 500;
@@ -69,7 +69,7 @@ export class SqliteRows implements Rows {
   }
 
   /** The file is locked while it is open. */
-  async users(): Promise<ReadonlyMap<string, string>> {
+  async users(): Promise<ReadonlyMap<string, User>> {
     return new Map();
   }
 

@@ -6,6 +6,7 @@ import { systemClock } from '../../src/ops/clock.ts';
 import { copyStore, join, ownable, type Side, shareable } from '../../src/store/copy.ts';
 import { openDatabase, openMemory } from '../../src/store/database.ts';
 import { openStore, parseStoreUrl, storeIn } from '../../src/store/open.ts';
+import type { User } from '../../src/store/rows.ts';
 import { FakeClock } from '../support/clock.ts';
 import { RedisServer } from '../support/redis.ts';
 import {
@@ -202,33 +203,38 @@ describe.each<[Kind, Kind]>([
 });
 
 describe('a store that is in use', () => {
+  const user = (beat: number, pauseMs = 2_000) => ({ sign: `beat ${beat}`, pauseMs });
   test.each([
-    [{ r1: 'beat 1' }, { r1: 'beat 2' }, 'is in use by r1'],
-    [{ r1: 'beat 1' }, { r1: 'beat 1', r2: 'beat 1' }, 'is in use by r2'],
-    [{ r1: 'beat 1' }, { r1: 'beat 1' }, undefined],
-    [{ r1: 'beat 1' }, {}, undefined],
-  ])('%j, then %j: %s', async (before, after, words) => {
+    [{ r1: user(1) }, { r1: user(2) }, 5_000, 'is in use by r1'],
+    [{ r1: user(1) }, { r1: user(1), r2: user(1) }, 5_000, 'is in use by r2'],
+    [{ r1: user(1) }, { r1: user(1) }, 5_000, undefined],
+    [{ r1: user(1) }, {}, 5_000, undefined],
+    [{ r1: user(1), r2: user(1, 10_000) }, { r1: user(1), r2: user(2, 10_000) }, 21_000, 'is in use by r2'],
+  ])('%j, then %j %d ms later: %s', async (before, after, lookMs, words) => {
     const [from, to] = [await side('memory'), await side('memory')];
     const clock = new FakeClock();
-    let seen: Record<string, string> = before;
+    let seen: Record<string, User> = before;
     const { rows } = to.opened;
     const users = async () => new Map(Object.entries(seen));
     const watched = { dump: () => rows.dump(), restore: (some: []) => rows.restore(some), users };
     const copied = copyStore(from, { ...to, opened: { ...to.opened, rows: watched } }, { force: false, clock });
     const ended = words ? expect(copied).rejects.toThrow(words) : expect(copied).resolves.toBeDefined();
-    await clock.advance(4_999);
-    seen = after as Record<string, string>;
+    await clock.advance(lookMs - 1);
+    seen = after as Record<string, User>;
     await clock.advance(1);
     await ended;
   });
 
-  test('Redis tells who was there last', async () => {
+  test('Redis tells who was there last, and how often each shows itself', async () => {
     const { opened } = await side('redis');
-    await opened.shared?.poll({ replica: 'r1', beat: 1, address: 'h:1' }, 0);
-    const [before] = [await opened.rows.users()];
-    await opened.shared?.poll({ replica: 'r1', beat: 2, address: 'h:1' }, 0);
-    expect([...before.keys()]).toEqual(['r1']);
-    expect((await opened.rows.users()).get('r1')).not.toBe(before.get('r1'));
+    const poll = (beat: number) => opened.shared?.poll({ replica: 'r1', beat, address: 'h:1', pollMs: 250 }, 0);
+    await poll(1);
+    await opened.shared?.poll({ replica: 'silent', beat: 1, address: 'h:2' }, 0);
+    const before = await opened.rows.users();
+    await poll(2);
+    const pauses = [...before].map(([name, { pauseMs }]) => [name, pauseMs]);
+    expect(Object.fromEntries(pauses)).toEqual({ r1: 250, silent: 60_000 });
+    expect((await opened.rows.users()).get('r1')?.sign).not.toBe(before.get('r1')?.sign);
   });
 });
 

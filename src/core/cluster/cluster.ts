@@ -202,8 +202,8 @@ export class Cluster {
   }
 
   #ask(position: number): Promise<Poll> {
-    const { store, replica, address } = this.#deps;
-    return store.poll({ replica, beat: ++this.#polls, address }, position);
+    const { store, replica, address, pollMs } = this.#deps;
+    return store.poll({ replica, beat: ++this.#polls, address, pollMs }, position);
   }
 
   async #take({ members, changed, position }: Poll, from: number) {

@@ -15,6 +15,8 @@ export interface Member {
   readonly beat: number;
   /** Where it serves gRPC, as host:port, for people; empty while it is not known. */
   readonly address: string;
+  /** The pause between its polls, in milliseconds: for those who look on from outside. A poll need not bring it. */
+  readonly pollMs?: number;
 }
 
 /** Every answer of a store says when it was given. */

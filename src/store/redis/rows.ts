@@ -1,11 +1,14 @@
 import type { PermitKind } from '../../core/messages/ports.ts';
 import { decodeOutcome, UNKNOWN } from '../outcome.ts';
-import type { PermitRow, Row, Rows, SendRow } from '../rows.ts';
+import type { PermitRow, Row, Rows, SendRow, User } from '../rows.ts';
 import type { Connection, Script } from './connection.ts';
 import { RESTORE_PERMITS, RESTORE_QUOTAS, RESTORE_SENDS } from './rows-scripts.ts';
 
 /** How much one script writes, which keeps everyone else waiting, and how many keys are looked at in one go. */
 const STEP = 200;
+
+/** The longest `cluster.poll` that may be configured. */
+const LONGEST_POLL_MS = 60_000;
 
 type Hash = Readonly<Record<string, string>>;
 
@@ -49,8 +52,9 @@ export class RedisRows implements Rows {
     );
   }
 
-  async users(): Promise<ReadonlyMap<string, string>> {
-    return new Map(pairs((await this.#connection.command(['HGETALL', `${this.#prefix}members`])) as string[]));
+  async users(): Promise<ReadonlyMap<string, User>> {
+    const members = pairs((await this.#connection.command(['HGETALL', `${this.#prefix}members`])) as string[]);
+    return new Map(members.map(([name, sign]) => [name, { sign, pauseMs: pauseOf(sign) }]));
   }
 
   async #run(script: Script, rows: readonly (readonly (string | number)[])[]): Promise<number> {
@@ -103,6 +107,11 @@ export class RedisRows implements Rows {
     const end = rest.indexOf(':');
     return { kind: rest.slice(0, end) as PermitKind, value: rest.slice(end + 1) };
   }
+}
+
+/** Of a member that does not tell, the longest that there is. */
+function pauseOf(member: string): number {
+  return Number(/"pollMs":(\d+)/.exec(member)?.[1] ?? LONGEST_POLL_MS);
 }
 
 function toPermit(permit: Hash, isDoubted: boolean): PermitRow {

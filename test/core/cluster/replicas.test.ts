@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { TokenState } from '../../../src/core/state.ts';
 import { settle } from '../../support/clock.ts';
-import { type Replica, Replicas } from '../../support/replicas.ts';
+import { POLL, type Replica, Replicas } from '../../support/replicas.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 
 /** Lets the token of the app come due: the owner is about to refresh it. */
@@ -533,3 +533,9 @@ async function everGood(replicas: Replicas, ms: number): Promise<void> {
   }
   expect(replicas.agreed()).toBe(true);
 }
+
+test('a replica tells how often it polls', async () => {
+  const replicas = new Replicas();
+  await replicas.add();
+  expect([...replicas.store.members.values()]).toMatchObject([{ replica: 'r1', pollMs: POLL }]);
+});

@@ -114,7 +114,7 @@ describe('a server that fails', () => {
     primary = promoted;
     await expect(shared.poll(MEMBER, 0)).rejects.toThrow(/is a replica/);
     await reconnected;
-    expect(await shared.replace(record(), null, '1.a')).toEqual({ stored: true });
+    expect(await shared.replace(record(), null, '1.a')).toMatchObject({ stored: true });
   });
 
   test('that does not answer leaves nothing behind once the store is closed', async () => {

@@ -95,6 +95,25 @@ describe('an answer that is stored long after it was asked for, since the store 
   });
 });
 
+describe('the confirming mint', () => {
+  it('settles it all though the clock of its replica is a little behind', () => {
+    const sentAt = 1e7;
+    const time = NOW - 50;
+    const lost: Intent = { epoch: 5, replica: 'r2', time: NOW - settledMs(OVERLAP), lost: true };
+    const ours: Intent = { epoch: 6, replica: 'r1', time, lost: false };
+    const kept = withShared(record(7, 6, lost, ours), { debt: { epoch: 5, time: NOW } });
+    const issued = { value: 'b', id: 'b', lifetimeMs: 2 * HOUR, sentAt, answeredAt: sentAt, mintedAt: sentAt };
+    const context = { issuer: 'classic', trusted: true, now: sentAt, wallNow: NOW, generationStep: 1 } as const;
+    const landed = land(
+      kept,
+      { ...issued, intent: ours },
+      { ...context, overlapMs: OVERLAP, due: () => sentAt },
+      { base: 7, intent: ours, sentTime: time, time, answeredTime: time, currentTime: undefined, overlapMs: OVERLAP },
+    );
+    expect(sharedOf(landed.kept)).toMatchObject({ intents: [], debt: null });
+  });
+});
+
 describe('a store that went back', () => {
   it('is behind by its generation, and with the same generation by its epoch', () => {
     expect(isBehind(record(6, 9), record(7, 3))).toBe(true);

@@ -2,7 +2,7 @@
 // @generated from file lingpai/v1/error.proto (package lingpai.v1, syntax proto3)
 /* eslint-disable */
 
-// The token broker: one current WeChat access_token per app, read, watched and reported here.
+// How calls fail: the reasons that google.rpc.ErrorInfo carries.
 
 import { enumDesc, fileDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 

@@ -2,7 +2,7 @@
 // @generated from file lingpai/v1/message.proto (package lingpai.v1, syntax proto3)
 /* eslint-disable */
 
-// The token broker: one current WeChat access_token per app, read, watched and reported here.
+// Template messages: sent, each recorded before it leaves, and the ledger of the right to send them.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";

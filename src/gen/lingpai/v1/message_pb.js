@@ -2,7 +2,7 @@
 // @generated from file lingpai/v1/message.proto (package lingpai.v1, syntax proto3)
 /* eslint-disable */
 
-// The token broker: one current WeChat access_token per app, read, watched and reported here.
+// Template messages: sent, each recorded before it leaves, and the ledger of the right to send them.
 
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";

@@ -5,6 +5,7 @@ import {
   isBehind,
   land,
   restored,
+  settledMs,
   sharedOf,
   withShared,
 } from '../../../src/core/cluster/convergence.ts';

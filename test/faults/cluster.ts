@@ -2,8 +2,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { tokenClient } from '../../src/commands/client.ts';
+import type { Client } from '@connectrpc/connect';
+import { clientOf, refusalOf, tokenClient } from '../../src/commands/client.ts';
 import type { IssuerKind } from '../../src/core/ports.ts';
+import { AdminService } from '../../src/gen/lingpai/v1/admin_pb.js';
+import { ForceRefreshOutcome } from '../../src/gen/lingpai/v1/token_pb.js';
 import { systemClock } from '../../src/ops/clock.ts';
 import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts';
 import { Child } from '../support/child.ts';
@@ -26,13 +29,11 @@ export const TIMES = {
   timeoutMs: 1_000,
   probeMs: 3_000,
 } as const;
-/** After an ambiguous mint all is settled two thirds of the overlap later; with a lease and a probe on top all has converged. */
-export const CONVERGED_MS = (TIMES.overlapMs * 2) / 3 + TIMES.leaseMs + TIMES.probeMs;
-
 /** One replica: the command itself, with a proxy on each of its ways. */
 export interface Replica {
   readonly child: Child;
   readonly grpc: string;
+  readonly admin: Client<typeof AdminService>;
   readonly toWeChat: TcpProxy;
   readonly toRedis: TcpProxy;
 }
@@ -129,7 +130,8 @@ export class Cluster implements AsyncDisposable {
     ] as const;
     const child = this.#stack.use(new Child({ name: 'lingpai serve', command: [...command], cwd: this.#folder }));
     const ready = await child.next('"ready"', (line) => line.msg === 'ready');
-    const replica = { child, grpc: String(ready['grpc']), toWeChat, toRedis };
+    const grpc = String(ready['grpc']);
+    const replica = { child, grpc, admin: clientOf(AdminService, grpc), toWeChat, toRedis };
     this.replicas[at] = replica;
     return replica;
   }
@@ -141,26 +143,54 @@ export class Cluster implements AsyncDisposable {
     return replica;
   }
 
-  /** Has a replica refresh the token; its answer does not matter. */
-  refresh(replica: Replica): Promise<void> {
-    const left = AbortSignal.timeout(20_000);
-    return tokenClient(replica.grpc)
-      .forceRefresh({ appId: APP }, { signal: left })
-      .then(
-        () => undefined,
-        () => undefined,
-      );
+  /** Has a replica refresh the token; resolves with the outcome's name, and rejects with why there is none. */
+  async refresh(replica: Replica): Promise<string> {
+    const signal = AbortSignal.timeout(20_000);
+    try {
+      const { outcome } = await tokenClient(replica.grpc).forceRefresh({ appId: APP }, { signal });
+      return ForceRefreshOutcome[outcome];
+    } catch (error) {
+      const { code, reason, message } = refusalOf(error);
+      throw new Error(`the refresh failed: ${message} (${reason || code})`);
+    }
   }
 
-  /** Waits until the token that everyone has is one that WeChat honours, and no mint is owed or open. */
-  async converged(ms = 3 * CONVERGED_MS): Promise<void> {
-    await until('all subscribers have one token, which WeChat honours', ms, () => {
-      const generations = this.subscribers.generations();
-      const newest = Math.max(...generations);
-      const holding = this.subscribers.holdings.findLast(({ generation }) => generation === newest);
-      const token = this.wechat.wechat.tokens(APP).find(({ id }) => id === holding?.tokenId);
-      return generations.every((generation) => generation === newest) && token?.honoured === true;
+  /** Waits until everyone has WeChat's newest token, and no mint is owed or open. */
+  async converged(): Promise<void> {
+    await until(3 * TIMES.overlapMs, () => this.#lacking());
+  }
+
+  /** Waits until each replica has found the store to be away. */
+  async storeAway(): Promise<void> {
+    await until(3 * TIMES.leaseMs, async () => {
+      const all = await this.#statuses();
+      return all.some(({ cluster }) => cluster?.storeAvailable !== false)
+        ? 'every replica has lost the store'
+        : undefined;
     });
+  }
+
+  /** What is not so yet when not all has converged. */
+  async #lacking(): Promise<string | undefined> {
+    const newest = this.wechat.wechat.tokens(APP).find(({ issuer }) => issuer === this.issuer);
+    const holdings = this.subscribers.current();
+    if (holdings.some((holding) => holding?.tokenId !== newest?.id))
+      return "all subscribers have WeChat's newest token";
+    const generations = new Set(holdings.map((holding) => holding?.generation));
+    if (generations.size > 1) return 'all subscribers know it by one generation';
+    for (const { cluster, apps } of await this.#statuses()) {
+      const [app] = apps;
+      if (!cluster?.storeAvailable || app?.share?.unsaved !== false) return 'each replica has stored what it knows';
+      if (app.tokenId !== newest?.id || !generations.has(Number(app.generation))) return 'each replica has that token';
+      // A stable read costs nothing: what a lost forced refresh may have made is looked for much longer.
+      const { owedTime, intents } = app.share;
+      if (this.issuer === 'classic' && (owedTime || intents.length > 0)) return 'no mint is owed or open';
+    }
+    return undefined;
+  }
+
+  #statuses() {
+    return Promise.all(this.replicas.map(({ admin }) => admin.getStatus({ appIds: [APP] })));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -168,10 +198,15 @@ export class Cluster implements AsyncDisposable {
   }
 }
 
-/** Looks every 20 ms until it is so. Rejects with `what` after `ms`. */
-export async function until(what: string, ms: number, isSo: () => boolean): Promise<void> {
+/** Looks again and again until nothing is lacking. Rejects with what is after `ms`. */
+export async function until(
+  ms: number,
+  lacking: () => string | undefined | Promise<string | undefined>,
+): Promise<void> {
   const end = performance.now() + ms;
-  while (!isSo()) {
+  for (;;) {
+    const what = await lacking();
+    if (what === undefined) return;
     if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
     await setTimeout(20);
   }

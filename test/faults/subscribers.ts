@@ -46,11 +46,16 @@ export class Subscribers implements AsyncDisposable {
     this.#process.send(addresses);
   }
 
-  /** The newest generation that each has. */
+  /** What each has now. */
+  current(): (Holding | undefined)[] {
+    const current = Array.from({ length: this.#count }, (): Holding | undefined => undefined);
+    for (const holding of this.holdings) current[holding.subscriber] = holding;
+    return current;
+  }
+
+  /** The generation that each has now. */
   generations(): number[] {
-    const newest = Array.from({ length: this.#count }, () => 0);
-    for (const { subscriber, generation } of this.holdings) newest[subscriber] = generation;
-    return newest;
+    return this.current().map((holding) => holding?.generation ?? 0);
   }
 
   /** Resolves when all have at least this generation. Rejects after `ms`. */

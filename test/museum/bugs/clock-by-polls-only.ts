@@ -8,8 +8,18 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/cluster/cluster.ts',
-      find: '    this.#clock.set(answer.time, askedAt);\n    this.#catchUp();\n    return answer;',
-      replace: '    return answer;',
+      find: 'const { records } = await this.#dated(() => this.#deps.store.read(appIds));',
+      replace: 'const { records } = await this.#deps.store.read(appIds);',
+    },
+    {
+      file: 'src/core/cluster/cluster.ts',
+      find: 'read: (appIds) => this.#dated(() => store.read(appIds)),',
+      replace: 'read: (appIds) => store.read(appIds),',
+    },
+    {
+      file: 'src/core/cluster/cluster.ts',
+      find: 'replace: (...change) => this.#dated(() => store.replace(...change)),',
+      replace: 'replace: (...change) => store.replace(...change),',
     },
   ],
   caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the clock of the store is set forward, or back' },

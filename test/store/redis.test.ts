@@ -68,13 +68,21 @@ describe('a server that fails', () => {
 
   test('that does not answer is given up within a second, and used again when it does', async () => {
     await using own = await RedisServer.start();
-    const { shared } = await open(own.url());
+    const clock = new FakeClock();
+    const { shared } = await open(own.url(), { clock });
     onTestFinished(() => shared.close());
     const reconnected = reconnection((listener) => shared.listen(listener));
     own.pause();
-    await expect(shared.poll(MEMBER, 0)).rejects.toThrow(/no answer in time/);
+    const refusal = shared.poll(MEMBER, 0).catch((error) => error);
+    await clock.advance(999);
+    expect(await Promise.race([refusal, 'waiting'])).toBe('waiting');
+    await clock.advance(1);
+    expect(await Promise.race([refusal, 'waiting'])).toMatchObject({
+      message: expect.stringMatching(/no answer in time/),
+    });
     await expect(shared.poll(MEMBER, 0)).rejects.toBeInstanceOf(StoreError);
     own.resume();
+    await clock.advance(100);
     await reconnected;
     expect(await shared.poll(MEMBER, 0)).toMatchObject({ members: [MEMBER] });
   });

@@ -22,6 +22,8 @@ describe('parseStoreUrl', () => {
     ['redis://cache:7000/3?prefix=wx:', redis('redis://cache:7000/3', { prefix: 'wx:' })],
     ['redis://:p%40ss@cache', redis('redis://cache:6379', { url: 'redis://:p%40ss@cache:6379' })],
     ['rediss://me:pass@cache/', redis('rediss://cache:6379', { url: 'rediss://me:pass@cache:6379' })],
+    ['redis://:pa,ss@cache', redis('redis://cache:6379', { url: 'redis://:pa,ss@cache:6379' })],
+    ['rediss://me:a,b,@cache:1/2', redis('rediss://cache:1/2', { url: 'rediss://me:a,b,@cache:1/2' })],
     ['redis://[::1]:7000', redis('redis://[::1]:7000')],
   ])('%s', (url, parsed) => {
     expect(parseStoreUrl(url)).toEqual(parsed);
@@ -40,6 +42,9 @@ describe('parseStoreUrl', () => {
     ['redis:cache', /host is missing/],
     ['redis://:hunter2@a,b', /several servers/],
     ['redis://:hunter2@a:1,b:2', /several servers/],
+    ['redis://a,b', /several servers/],
+    ['redis://:hunter2,@a,b/1', /several servers/],
+    ['rediss://:hunter2@a,b?prefix=x', /several servers/],
     ['redis://:hunter2@cache/x', /database must be a number/],
     ['redis://:hunter2@cache?db=1', /"db" is not known/],
     ['redis://:hunter2@cache?prefix=', /the prefix must be/],

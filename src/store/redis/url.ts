@@ -13,7 +13,8 @@ const DEFAULT_PREFIX = 'lingpai:';
 
 /** Reads the address of a Redis server, or says what is wrong with it and what to write. No error shows the password. */
 export function parseRedisUrl(text: string): RedisUrl | { readonly error: string } {
-  if (/^[^?]*@?[^/?]*,/.test(text.replace(/^rediss?:\/\//i, ''))) {
+  // After the last "@": a password may have commas.
+  if (/^rediss?:\/\/[^/?#]*,[^@/?#]*([/?#]|$)/i.test(text)) {
     return { error: `several servers cannot be named (no Redis Cluster, no list of sentinels); ${FORM}` };
   }
   let url: URL;

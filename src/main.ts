@@ -136,7 +136,7 @@ program.addCommand(
 program.addCommand(
   tokenless('status', 'print how the broker and its apps are doing')
     .description(
-      'Prints how each app is and, where several replicas share a store, how the one that answers sees the others: who lives, who refreshes which app, whether the store answers, and in words whatever is unusual. It shows no token.',
+      'Prints how each app is and, where several replicas share a store, how the one that answers sees the others: who lives, who refreshes which app, whether the store answers; how long new tokens took from hop to hop; and in words whatever is unusual. It shows no token.',
     )
     .argument('[APP...]', 'the WeChat app ids; none: all')
     .addOption(timeout(10))

@@ -152,7 +152,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           report,
         }),
       },
-      { desc: AdminService, impl: adminService({ broker, clock }) },
+      { desc: AdminService, impl: adminService({ broker, clock, propagation: () => metrics.propagationSummary() }) },
     ],
     toError,
     streamValues: withStreamControl,

@@ -7,8 +7,10 @@ import {
   type ClusterStatus,
   type GetStatusResponse,
   GetStatusResponseSchema,
+  type HopStatus,
   IntentKind,
   type IntentStatus,
+  PropagationHop,
   type ReplicaStatus,
 } from '../gen/lingpai/v1/admin_pb.js';
 import { type CallOptions, calling } from './client.ts';
@@ -45,9 +47,13 @@ function joined(answers: readonly GetStatusResponse[]): GetStatusResponse {
 }
 
 /** An answer for people. */
-export function statusText({ cluster, apps, serverTime }: GetStatusResponse): string {
+export function statusText({ cluster, apps, serverTime, propagation }: GetStatusResponse): string {
   const now = serverTime ? timestampMs(serverTime) : Date.now();
-  const blocks = [cluster ? clusterLines(cluster) : ['one broker, which owns its store'], appLines(apps, now)];
+  const blocks = [
+    cluster ? clusterLines(cluster) : ['one broker, which owns its store'],
+    appLines(apps, now),
+    hopLines(propagation),
+  ];
   const notes = apps.flatMap((app) => notesOf(app, now).map((note) => `${app.appId}: ${note}`));
   return [...blocks, notes]
     .filter((lines) => lines.length > 0)
@@ -92,6 +98,28 @@ function appLines(apps: readonly AppStatus[], now: number): string[] {
   ]);
   const header = ['APP', 'STATUS', 'GENERATION', 'TOKEN', 'LEFT', 'NEXT'];
   return tableLines(isShared ? [...header, 'REFRESHED BY'] : header, rows);
+}
+
+const HOPS: Readonly<Record<PropagationHop, string>> = {
+  [PropagationHop.UNSPECIFIED]: '',
+  [PropagationHop.STORE]: 'WeChat to the store',
+  [PropagationHop.REPLICA]: 'another replica to this one',
+  [PropagationHop.STREAM]: 'this replica to a watch',
+};
+
+function hopLines(propagation: readonly HopStatus[]): string[] {
+  if (propagation.length === 0) return [];
+  const time = (duration: Duration | undefined) => `${ms(duration)} ms`;
+  return tableLines(
+    ['NEW TOKENS, FROM', 'COUNT', 'MEDIAN', 'P99', 'MAX'],
+    propagation.map(({ hop, count, median, p99, max }) => [
+      HOPS[hop] ?? `hop ${hop}`,
+      String(count),
+      time(median),
+      time(p99),
+      time(max),
+    ]),
+  );
 }
 
 /** What of an app is unusual, in words. */

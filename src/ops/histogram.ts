@@ -66,6 +66,18 @@ export function registerHistogram(registry: Registry, options: HistogramOptions)
 export interface HistogramSeries {
   /** Counts one duration. */
   observe(durationMs: number): void;
+  /** What was counted so far. */
+  summary(): HistogramSummary;
+}
+
+/** What a series has counted, in milliseconds. All 0 where it counted nothing. */
+export interface HistogramSummary {
+  readonly count: number;
+  /** At least half are no longer: the upper bound of the bucket in which that one is, or `maxMs` where that is less. */
+  readonly medianMs: number;
+  /** At least 99 of 100 are no longer, as exactly as `medianMs`. */
+  readonly p99Ms: number;
+  readonly maxMs: number;
 }
 
 /** One line of the text format. */
@@ -81,6 +93,7 @@ class Series implements HistogramSeries {
   /** One count for each bound, and one for what is above them all. */
   readonly #counts: Float64Array;
   #sumMs = 0;
+  #maxMs = 0;
 
   constructor(labels: Readonly<Record<string, string>>, boundsMs: Float64Array) {
     this.#labels = labels;
@@ -94,6 +107,20 @@ class Series implements HistogramSeries {
     while (i < bounds.length && durationMs > (bounds[i] as number)) i++;
     (this.#counts[i] as number)++;
     this.#sumMs += durationMs;
+    if (durationMs > this.#maxMs) this.#maxMs = durationMs;
+  }
+
+  summary(): HistogramSummary {
+    const count = this.#counts.reduce((total, each) => total + each, 0);
+    const within = (share: number) => {
+      let seen = 0;
+      const bucket = this.#counts.findIndex((each) => {
+        seen += each;
+        return seen >= share * count;
+      });
+      return Math.min(this.#boundsMs[bucket] ?? this.#maxMs, this.#maxMs);
+    };
+    return { count, medianMs: within(0.5), p99Ms: within(0.99), maxMs: this.#maxMs };
   }
 
   lines(name: string, bounds: readonly number[]): Line[] {

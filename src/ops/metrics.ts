@@ -5,7 +5,7 @@ import type { BrokerEvent } from '../core/events.ts';
 import type { TokenState } from '../core/state.ts';
 import { formatClusterGauges } from './cluster-gauges.ts';
 import { registerEventCounters } from './event-counters.ts';
-import { registerHistogram } from './histogram.ts';
+import { type HistogramSummary, registerHistogram } from './histogram.ts';
 import { type MessageMetrics, registerMessageMetrics } from './message-metrics.ts';
 import { formatTokenGauges } from './token-gauges.ts';
 
@@ -29,6 +29,9 @@ export interface UpstreamCall {
   readonly result: string;
 }
 
+/** A part of a new token's way: from WeChat into the store, from there to another replica, from a replica to a watch. */
+export type PropagationHop = 'store' | 'replica' | 'stream';
+
 /** What the broker counts, for Prometheus. No label ever holds a token, an openid or a secret. */
 export interface Metrics {
   readonly messages: MessageMetrics;
@@ -40,6 +43,8 @@ export interface Metrics {
   rpc(method: string, code: string, durationMs: number): void;
   /** Counts one watch that was written a rotation, `durationMs` after this replica got it. */
   propagation(durationMs: number): void;
+  /** How long new tokens took so far, by hop. */
+  propagationSummary(): Readonly<Record<PropagationHop, HistogramSummary>>;
   /** Everything, in Prometheus' text format. */
   text(): Promise<string>;
   /** The content type of `text`. */
@@ -122,6 +127,12 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
     rpc: (method, code, durationMs) => rpcs.series(method, code).observe(durationMs),
 
     propagation: (durationMs) => hops.stream.observe(durationMs),
+
+    propagationSummary: () => ({
+      store: hops.store.summary(),
+      replica: hops.replica.summary(),
+      stream: hops.stream.summary(),
+    }),
 
     async text() {
       const appIds = new Set(Array.from(states(), ({ appId }) => appId));

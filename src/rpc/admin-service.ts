@@ -18,6 +18,23 @@ export interface AdminBroker {
   requireApp(appId: string): void;
 }
 
+/** A part of a new token's way, and how long tokens took for it, in milliseconds. */
+export interface HopSummary {
+  readonly count: number;
+  readonly medianMs: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+}
+
+const HOPS = {
+  store: pb.PropagationHop.STORE,
+  replica: pb.PropagationHop.REPLICA,
+  stream: pb.PropagationHop.STREAM,
+} as const;
+
+/** How long new tokens took so far, by hop. */
+export type Propagation = Readonly<Record<keyof typeof HOPS, HopSummary>>;
+
 const STATUSES: Readonly<Record<Status, pb.AppTokenStatus>> = {
   PENDING: pb.AppTokenStatus.PENDING,
   FRESH: pb.AppTokenStatus.FRESH,
@@ -30,12 +47,17 @@ const KINDS: Readonly<Record<IntentStatus['kind'], pb.IntentKind>> = {
   open: pb.IntentKind.OPEN,
 };
 
-/**
- * AdminService, written once for every listener. `clock` is the one by which the broker's tokens age. Its methods throw
- * LingpaiErrors, which `toConnectError` translates.
- */
-export function adminService(deps: { broker: AdminBroker; clock: Clock }): ServiceImpl<typeof pb.AdminService> {
-  const { broker, clock } = deps;
+/** What AdminService is made of. */
+export interface AdminServiceDeps {
+  readonly broker: AdminBroker;
+  /** The clock by which the broker's tokens age. */
+  readonly clock: Clock;
+  readonly propagation: () => Propagation;
+}
+
+/** AdminService, written once for every listener. Its methods throw LingpaiErrors, which `toConnectError` translates. */
+export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof pb.AdminService> {
+  const { broker, clock, propagation } = deps;
   return {
     getStatus(request) {
       validateGetStatus(request);
@@ -52,6 +74,7 @@ export function adminService(deps: { broker: AdminBroker; clock: Clock }): Servi
         apps: page.map((state) => toApp(state, shares.get(state.appId))),
         nextPageToken: chosen.length > page.length ? (page.at(-1)?.appId ?? '') : '',
         serverTime: timestamp(clock.now()),
+        propagation: toHops(propagation()),
       });
     },
   };
@@ -71,6 +94,19 @@ function toCluster(cluster: ClusterStatus): MessageInitShape<typeof pb.ClusterSt
     })),
     lostSets: BigInt(cluster.lostSets),
   };
+}
+
+function toHops(propagation: Propagation): MessageInitShape<typeof pb.HopStatusSchema>[] {
+  return Object.entries(HOPS)
+    .map(([name, hop]) => ({ hop, ...propagation[name as keyof typeof HOPS] }))
+    .filter(({ count }) => count > 0)
+    .map(({ hop, count, medianMs, p99Ms, maxMs }) => ({
+      hop,
+      count: BigInt(count),
+      median: atMost(medianMs),
+      p99: atMost(p99Ms),
+      max: atMost(maxMs),
+    }));
 }
 
 /** Field by field, so that no token's value comes with it. */
@@ -101,6 +137,10 @@ function toShare(share: AppShare): MessageInitShape<typeof pb.AppShareSchema> {
     ...(owedTime !== null && { owedTime: timestamp(owedTime) }),
     unsaved,
   };
+}
+
+function atMost(ms: number) {
+  return durationFromMs(Math.ceil(ms));
 }
 
 function duration(ms: number) {

@@ -1,8 +1,13 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { durationFromMs as ms, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { statusText } from '../../src/commands/status.ts';
-import { AppTokenStatus, GetStatusResponseSchema, IntentKind } from '../../src/gen/lingpai/v1/admin_pb.js';
+import {
+  AppTokenStatus,
+  GetStatusResponseSchema,
+  IntentKind,
+  PropagationHop,
+} from '../../src/gen/lingpai/v1/admin_pb.js';
 import { Place } from '../support/lingpai.ts';
 import { RedisServer } from '../support/redis.ts';
 import { ForeignClient } from '../support/rpc.ts';
@@ -25,7 +30,7 @@ describe('status of a broker that owns its store', () => {
     expect({ code, output }).toEqual({
       code: 0,
       output: expect.stringMatching(
-        /^one broker, which owns its store\n\nAPP +STATUS +GENERATION +TOKEN +LEFT +NEXT\nwxa +FRESH +\d+ +[0-9a-f]{12} +1:59:\d\d +\S+\nwxb +FRESH .*\n$/,
+        /^one broker, which owns its store\n\nAPP +STATUS +GENERATION +TOKEN +LEFT +NEXT\nwxa +FRESH +\d+ +[0-9a-f]{12} +1:59:\d\d +\S+\nwxb +FRESH .*\n\nNEW TOKENS, FROM +COUNT +MEDIAN +P99 +MAX\nWeChat to the store +2 +\d+ ms +\d+ ms +\d+ ms\n$/,
       ),
     });
     const one = await place.run('status', 'wxb', '--addr', grpc, '--json');
@@ -80,10 +85,10 @@ describe('what people read', () => {
     const cluster = {
       replica: 'r1',
       storeAvailable: true,
-      storeAge: durationFromMs(1_900),
+      storeAge: ms(1_900),
       replicas: [
-        { name: 'r1', address: 'h1:7600', self: true, alive: true, silentFor: durationFromMs(0) },
-        { name: 'r-two', address: 'h2:7600', alive: true, silentFor: durationFromMs(2_000) },
+        { name: 'r1', address: 'h1:7600', self: true, alive: true, silentFor: ms(0) },
+        { name: 'r-two', address: 'h2:7600', alive: true, silentFor: ms(2_000) },
       ],
     };
     expect(text({ cluster, apps: [{ ...app, share: { owner: 'r-two', epoch: 3n } }] })).toBe(
@@ -98,15 +103,35 @@ wx1  FRESH   7           abcdef  1:59:59  1:01  r-two
     );
   });
 
+  it('of how long new tokens took', () => {
+    const propagation = [
+      { hop: PropagationHop.STORE, count: 12n, median: ms(5), p99: ms(25), max: ms(31) },
+      { hop: PropagationHop.REPLICA, count: 3n, median: ms(10), p99: ms(1_007), max: ms(1_007) },
+      { hop: PropagationHop.STREAM, count: 45_000n, median: ms(1), p99: ms(50), max: ms(61) },
+    ];
+    expect(text({ apps: [app], propagation })).toBe(
+      `one broker, which owns its store
+
+APP  STATUS  GENERATION  TOKEN   LEFT     NEXT
+wx1  FRESH   7           abcdef  1:59:59  1:01
+
+NEW TOKENS, FROM             COUNT  MEDIAN  P99      MAX
+WeChat to the store          12     5 ms    25 ms    31 ms
+another replica to this one  3      10 ms   1007 ms  1007 ms
+this replica to a watch      45000  1 ms    50 ms    61 ms
+`,
+    );
+  });
+
   it('of all that is unusual', () => {
     const cluster = {
       replica: 'r1',
       storeAvailable: false,
-      storeAge: durationFromMs(12_300),
+      storeAge: ms(12_300),
       replicas: [
         { name: 'r1', self: true, alive: true },
-        { name: 'r2', alive: true, silentFor: durationFromMs(8_000) },
-        { name: 'r3', alive: false, silentFor: durationFromMs(31_000) },
+        { name: 'r2', alive: true, silentFor: ms(8_000) },
+        { name: 'r3', alive: false, silentFor: ms(31_000) },
       ],
       lostSets: 4n,
     };
@@ -114,8 +139,8 @@ wx1  FRESH   7           abcdef  1:59:59  1:01  r-two
       owner: 'r1',
       epoch: 9n,
       intents: [
-        { replica: 'r3', epoch: 8n, age: durationFromMs(95_000), kind: IntentKind.OPEN },
-        { replica: 'r2', epoch: 9n, age: durationFromMs(1_200), kind: IntentKind.LEASE },
+        { replica: 'r3', epoch: 8n, age: ms(95_000), kind: IntentKind.OPEN },
+        { replica: 'r2', epoch: 9n, age: ms(1_200), kind: IntentKind.LEASE },
       ],
       owedTime: timestampFromMs(NOW + 179_500),
       unsaved: true,

@@ -239,6 +239,22 @@ describe('histograms', () => {
     expect(lines.filter((line) => line.includes('_count'))).toEqual(counts.map((line) => line.replace(/0$/, '1')));
   });
 
+  test('propagation in short: counts, and durations as exactly as the buckets tell, but never beyond the longest', () => {
+    const { metrics } = setup();
+    const none = { count: 0, medianMs: 0, p99Ms: 0, maxMs: 0 };
+    expect(metrics.propagationSummary()).toEqual({ store: none, replica: none, stream: none });
+    const stream = () => metrics.propagationSummary().stream;
+    metrics.propagation(7);
+    expect(stream()).toEqual({ count: 1, medianMs: 7, p99Ms: 7, maxMs: 7 });
+    for (let i = 0; i < 98; i++) metrics.propagation(3);
+    metrics.propagation(900);
+    expect(stream()).toEqual({ count: 100, medianMs: 5, p99Ms: 10, maxMs: 900 });
+    metrics.propagation(45_000);
+    // Above the highest bound there is no other to tell.
+    for (let i = 0; i < 2; i++) metrics.propagation(31_000);
+    expect(stream()).toEqual({ count: 103, medianMs: 5, p99Ms: 45_000, maxMs: 45_000 });
+  });
+
   test('WeChat: latency by endpoint, calls by result, and no more results than are good for Prometheus', async () => {
     const { metrics } = setup();
     metrics.upstream({ endpoint: 'token', durationMs: 20, result: 'ok' });

@@ -12,7 +12,7 @@ import {
   GetStatusResponseSchema,
   IntentKind,
 } from '../../src/gen/lingpai/v1/admin_pb.js';
-import { type AdminBroker, adminService } from '../../src/rpc/admin-service.ts';
+import { type AdminBroker, adminService, type Propagation } from '../../src/rpc/admin-service.ts';
 import { FakeClock } from '../support/clock.ts';
 import { Replicas } from '../support/replicas.ts';
 import { SECOND, World } from '../support/world.ts';
@@ -44,10 +44,14 @@ function fixed(states: readonly TokenState[], cluster?: ClusterStatus): AdminBro
   };
 }
 
+const NONE = { count: 0, medianMs: 0, p99Ms: 0, maxMs: 0 };
+const UNMOVED: Propagation = { store: NONE, replica: NONE, stream: NONE };
+
 async function statusOf(
   broker: AdminBroker,
   request: { appIds?: string[]; pageToken?: string } = {},
   clock = new FakeClock(NOW),
+  propagation = UNMOVED,
 ): Promise<GetStatusResponse> {
   const method = AdminService.method.getStatus;
   const context = createHandlerContext({
@@ -57,7 +61,8 @@ async function statusOf(
     requestMethod: 'POST',
     url: 'http://h/',
   });
-  const answer = await adminService({ broker, clock }).getStatus(create(GetStatusRequestSchema, request), context);
+  const service = adminService({ broker, clock, propagation: () => propagation });
+  const answer = await service.getStatus(create(GetStatusRequestSchema, request), context);
   return create(GetStatusResponseSchema, answer);
 }
 
@@ -103,6 +108,18 @@ describe('one process that owns its store', () => {
     const text = JSON.stringify(json(await statusOf(fixed([stateOf('wx1')]))));
     expect(text).not.toMatch(/T0KEN|0LD/);
   });
+});
+
+it('tells how long new tokens took by each hop that one has taken', async () => {
+  const propagation = {
+    ...UNMOVED,
+    stream: { count: 3_000, medianMs: 0.2, p99Ms: 25, maxMs: 31.4 },
+    store: { count: 2, medianMs: 5, p99Ms: 1_500, maxMs: 1_500 },
+  };
+  expect(json(await statusOf(fixed([]), {}, new FakeClock(NOW), propagation)).propagation).toEqual([
+    { hop: 'PROPAGATION_HOP_STORE', count: '2', median: '0.005s', p99: '1.500s', max: '1.500s' },
+    { hop: 'PROPAGATION_HOP_STREAM', count: '3000', median: '0.001s', p99: '0.025s', max: '0.032s' },
+  ]);
 });
 
 describe('a replica', () => {

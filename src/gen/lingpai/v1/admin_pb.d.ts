@@ -73,6 +73,14 @@ export declare type GetStatusResponse = Message<"lingpai.v1.GetStatusResponse"> 
    * @generated from field: google.protobuf.Timestamp server_time = 4;
    */
   serverTime?: Timestamp | undefined;
+
+  /**
+   * How long new tokens took from hop to hop, as the broker that answers saw it since it started. A hop that none has
+   * taken is left out.
+   *
+   * @generated from field: repeated lingpai.v1.HopStatus propagation = 5;
+   */
+  propagation: HopStatus[];
 };
 
 /**
@@ -80,6 +88,54 @@ export declare type GetStatusResponse = Message<"lingpai.v1.GetStatusResponse"> 
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export declare const GetStatusResponseSchema: GenMessage<GetStatusResponse>;
+
+/**
+ * HopStatus tells how long new tokens took for one hop on their way from WeChat to a watch.
+ *
+ * @generated from message lingpai.v1.HopStatus
+ */
+export declare type HopStatus = Message<"lingpai.v1.HopStatus"> & {
+  /**
+   * The hop.
+   *
+   * @generated from field: lingpai.v1.PropagationHop hop = 1;
+   */
+  hop: PropagationHop;
+
+  /**
+   * How many were measured: new tokens, and for PROPAGATION_HOP_STREAM the watches to which they were written.
+   *
+   * @generated from field: uint64 count = 2;
+   */
+  count: bigint;
+
+  /**
+   * Half of them took at most this long, as exactly as the buckets of `lingpai_rotation_propagation_seconds` tell.
+   *
+   * @generated from field: google.protobuf.Duration median = 3;
+   */
+  median?: Duration | undefined;
+
+  /**
+   * 99 of 100 took at most this long, as exactly as the buckets tell.
+   *
+   * @generated from field: google.protobuf.Duration p99 = 4;
+   */
+  p99?: Duration | undefined;
+
+  /**
+   * The longest that one took.
+   *
+   * @generated from field: google.protobuf.Duration max = 5;
+   */
+  max?: Duration | undefined;
+};
+
+/**
+ * Describes the message lingpai.v1.HopStatus.
+ * Use `create(HopStatusSchema)` to create a new message.
+ */
+export declare const HopStatusSchema: GenMessage<HopStatus>;
 
 /**
  * ClusterStatus is how one replica sees all of them.
@@ -336,6 +392,46 @@ export declare type IntentStatus = Message<"lingpai.v1.IntentStatus"> & {
  * Use `create(IntentStatusSchema)` to create a new message.
  */
 export declare const IntentStatusSchema: GenMessage<IntentStatus>;
+
+/**
+ * PropagationHop is a part of the way of a new token.
+ *
+ * @generated from enum lingpai.v1.PropagationHop
+ */
+export enum PropagationHop {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: PROPAGATION_HOP_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * From WeChat's answer until the token was stored, by the replica that fetched it.
+   *
+   * @generated from enum value: PROPAGATION_HOP_STORE = 1;
+   */
+  STORE = 1,
+
+  /**
+   * From there until this replica had it from another.
+   *
+   * @generated from enum value: PROPAGATION_HOP_REPLICA = 2;
+   */
+  REPLICA = 2,
+
+  /**
+   * From when this replica had it until it was written to a watch.
+   *
+   * @generated from enum value: PROPAGATION_HOP_STREAM = 3;
+   */
+  STREAM = 3,
+}
+
+/**
+ * Describes the enum lingpai.v1.PropagationHop.
+ */
+export declare const PropagationHopSchema: GenEnum<PropagationHop>;
 
 /**
  * AppTokenStatus is the health of one app's token: TokenStatus by another name, so that this file needs no other.

@@ -11,7 +11,7 @@ import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@
  * Describes the file lingpai/v1/admin.proto.
  */
 export const file_lingpai_v1_admin = /*@__PURE__*/
-  fileDesc("ChZsaW5ncGFpL3YxL2FkbWluLnByb3RvEgpsaW5ncGFpLnYxIjcKEEdldFN0YXR1c1JlcXVlc3QSDwoHYXBwX2lkcxgBIAMoCRISCgpwYWdlX3Rva2VuGAIgASgJIq4BChFHZXRTdGF0dXNSZXNwb25zZRIqCgdjbHVzdGVyGAEgASgLMhkubGluZ3BhaS52MS5DbHVzdGVyU3RhdHVzEiMKBGFwcHMYAiADKAsyFS5saW5ncGFpLnYxLkFwcFN0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkSLwoLc2VydmVyX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqcBCg1DbHVzdGVyU3RhdHVzEg8KB3JlcGxpY2EYASABKAkSFwoPc3RvcmVfYXZhaWxhYmxlGAIgASgIEiwKCXN0b3JlX2FnZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCghyZXBsaWNhcxgEIAMoCzIZLmxpbmdwYWkudjEuUmVwbGljYVN0YXR1cxIRCglsb3N0X3NldHMYBSABKAQiegoNUmVwbGljYVN0YXR1cxIMCgRuYW1lGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSDAoEc2VsZhgDIAEoCBINCgVhbGl2ZRgEIAEoCBItCgpzaWxlbnRfZm9yGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIpECCglBcHBTdGF0dXMSDgoGYXBwX2lkGAEgASgJEhIKCmdlbmVyYXRpb24YAiABKAQSEAoIdG9rZW5faWQYAyABKAkSLwoLZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBnN0YXR1cxgFIAEoDjIaLmxpbmdwYWkudjEuQXBwVG9rZW5TdGF0dXMSFQoNc3RhdHVzX3JlYXNvbhgGIAEoCRI1ChFuZXh0X3JlZnJlc2hfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIwoFc2hhcmUYCCABKAsyFC5saW5ncGFpLnYxLkFwcFNoYXJlIpMBCghBcHBTaGFyZRINCgVvd25lchgBIAEoCRINCgVlcG9jaBgCIAEoBBIpCgdpbnRlbnRzGAMgAygLMhgubGluZ3BhaS52MS5JbnRlbnRTdGF0dXMSLQoJb3dlZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd1bnNhdmVkGAUgASgIInwKDEludGVudFN0YXR1cxIPCgdyZXBsaWNhGAEgASgJEg0KBWVwb2NoGAIgASgEEiYKA2FnZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIkCgRraW5kGAQgASgOMhYubGluZ3BhaS52MS5JbnRlbnRLaW5kKqkBCg5BcHBUb2tlblN0YXR1cxIgChxBUFBfVE9LRU5fU1RBVFVTX1VOU1BFQ0lGSUVEEAASHAoYQVBQX1RPS0VOX1NUQVRVU19QRU5ESU5HEAESGgoWQVBQX1RPS0VOX1NUQVRVU19GUkVTSBACEh0KGUFQUF9UT0tFTl9TVEFUVVNfREVHUkFERUQQAxIcChhBUFBfVE9LRU5fU1RBVFVTX0VYUElSRUQQBCpWCgpJbnRlbnRLaW5kEhsKF0lOVEVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASFQoRSU5URU5UX0tJTkRfTEVBU0UQARIUChBJTlRFTlRfS0lORF9PUEVOEAIyWAoMQWRtaW5TZXJ2aWNlEkgKCUdldFN0YXR1cxIcLmxpbmdwYWkudjEuR2V0U3RhdHVzUmVxdWVzdBodLmxpbmdwYWkudjEuR2V0U3RhdHVzUmVzcG9uc2VCJAoKbGluZ3BhaS52MVABWhRsaW5ncGFpL3YxO2xpbmdwYWl2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChZsaW5ncGFpL3YxL2FkbWluLnByb3RvEgpsaW5ncGFpLnYxIjcKEEdldFN0YXR1c1JlcXVlc3QSDwoHYXBwX2lkcxgBIAMoCRISCgpwYWdlX3Rva2VuGAIgASgJItoBChFHZXRTdGF0dXNSZXNwb25zZRIqCgdjbHVzdGVyGAEgASgLMhkubGluZ3BhaS52MS5DbHVzdGVyU3RhdHVzEiMKBGFwcHMYAiADKAsyFS5saW5ncGFpLnYxLkFwcFN0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkSLwoLc2VydmVyX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKC3Byb3BhZ2F0aW9uGAUgAygLMhUubGluZ3BhaS52MS5Ib3BTdGF0dXMivgEKCUhvcFN0YXR1cxInCgNob3AYASABKA4yGi5saW5ncGFpLnYxLlByb3BhZ2F0aW9uSG9wEg0KBWNvdW50GAIgASgEEikKBm1lZGlhbhgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNwOTkYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoDbWF4GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIqcBCg1DbHVzdGVyU3RhdHVzEg8KB3JlcGxpY2EYASABKAkSFwoPc3RvcmVfYXZhaWxhYmxlGAIgASgIEiwKCXN0b3JlX2FnZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCghyZXBsaWNhcxgEIAMoCzIZLmxpbmdwYWkudjEuUmVwbGljYVN0YXR1cxIRCglsb3N0X3NldHMYBSABKAQiegoNUmVwbGljYVN0YXR1cxIMCgRuYW1lGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSDAoEc2VsZhgDIAEoCBINCgVhbGl2ZRgEIAEoCBItCgpzaWxlbnRfZm9yGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIpECCglBcHBTdGF0dXMSDgoGYXBwX2lkGAEgASgJEhIKCmdlbmVyYXRpb24YAiABKAQSEAoIdG9rZW5faWQYAyABKAkSLwoLZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBnN0YXR1cxgFIAEoDjIaLmxpbmdwYWkudjEuQXBwVG9rZW5TdGF0dXMSFQoNc3RhdHVzX3JlYXNvbhgGIAEoCRI1ChFuZXh0X3JlZnJlc2hfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIwoFc2hhcmUYCCABKAsyFC5saW5ncGFpLnYxLkFwcFNoYXJlIpMBCghBcHBTaGFyZRINCgVvd25lchgBIAEoCRINCgVlcG9jaBgCIAEoBBIpCgdpbnRlbnRzGAMgAygLMhgubGluZ3BhaS52MS5JbnRlbnRTdGF0dXMSLQoJb3dlZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd1bnNhdmVkGAUgASgIInwKDEludGVudFN0YXR1cxIPCgdyZXBsaWNhGAEgASgJEg0KBWVwb2NoGAIgASgEEiYKA2FnZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIkCgRraW5kGAQgASgOMhYubGluZ3BhaS52MS5JbnRlbnRLaW5kKoUBCg5Qcm9wYWdhdGlvbkhvcBIfChtQUk9QQUdBVElPTl9IT1BfVU5TUEVDSUZJRUQQABIZChVQUk9QQUdBVElPTl9IT1BfU1RPUkUQARIbChdQUk9QQUdBVElPTl9IT1BfUkVQTElDQRACEhoKFlBST1BBR0FUSU9OX0hPUF9TVFJFQU0QAyqpAQoOQXBwVG9rZW5TdGF0dXMSIAocQVBQX1RPS0VOX1NUQVRVU19VTlNQRUNJRklFRBAAEhwKGEFQUF9UT0tFTl9TVEFUVVNfUEVORElORxABEhoKFkFQUF9UT0tFTl9TVEFUVVNfRlJFU0gQAhIdChlBUFBfVE9LRU5fU1RBVFVTX0RFR1JBREVEEAMSHAoYQVBQX1RPS0VOX1NUQVRVU19FWFBJUkVEEAQqVgoKSW50ZW50S2luZBIbChdJTlRFTlRfS0lORF9VTlNQRUNJRklFRBAAEhUKEUlOVEVOVF9LSU5EX0xFQVNFEAESFAoQSU5URU5UX0tJTkRfT1BFThACMlgKDEFkbWluU2VydmljZRJICglHZXRTdGF0dXMSHC5saW5ncGFpLnYxLkdldFN0YXR1c1JlcXVlc3QaHS5saW5ncGFpLnYxLkdldFN0YXR1c1Jlc3BvbnNlQiQKCmxpbmdwYWkudjFQAVoUbGluZ3BhaS92MTtsaW5ncGFpdjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message lingpai.v1.GetStatusRequest.
@@ -28,45 +28,66 @@ export const GetStatusResponseSchema = /*@__PURE__*/
   messageDesc(file_lingpai_v1_admin, 1);
 
 /**
+ * Describes the message lingpai.v1.HopStatus.
+ * Use `create(HopStatusSchema)` to create a new message.
+ */
+export const HopStatusSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 2);
+
+/**
  * Describes the message lingpai.v1.ClusterStatus.
  * Use `create(ClusterStatusSchema)` to create a new message.
  */
 export const ClusterStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 2);
+  messageDesc(file_lingpai_v1_admin, 3);
 
 /**
  * Describes the message lingpai.v1.ReplicaStatus.
  * Use `create(ReplicaStatusSchema)` to create a new message.
  */
 export const ReplicaStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 3);
+  messageDesc(file_lingpai_v1_admin, 4);
 
 /**
  * Describes the message lingpai.v1.AppStatus.
  * Use `create(AppStatusSchema)` to create a new message.
  */
 export const AppStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 4);
+  messageDesc(file_lingpai_v1_admin, 5);
 
 /**
  * Describes the message lingpai.v1.AppShare.
  * Use `create(AppShareSchema)` to create a new message.
  */
 export const AppShareSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 5);
+  messageDesc(file_lingpai_v1_admin, 6);
 
 /**
  * Describes the message lingpai.v1.IntentStatus.
  * Use `create(IntentStatusSchema)` to create a new message.
  */
 export const IntentStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 6);
+  messageDesc(file_lingpai_v1_admin, 7);
+
+/**
+ * Describes the enum lingpai.v1.PropagationHop.
+ */
+export const PropagationHopSchema = /*@__PURE__*/
+  enumDesc(file_lingpai_v1_admin, 0);
+
+/**
+ * PropagationHop is a part of the way of a new token.
+ *
+ * @generated from enum lingpai.v1.PropagationHop
+ */
+export const PropagationHop = /*@__PURE__*/
+  tsEnum(PropagationHopSchema);
 
 /**
  * Describes the enum lingpai.v1.AppTokenStatus.
  */
 export const AppTokenStatusSchema = /*@__PURE__*/
-  enumDesc(file_lingpai_v1_admin, 0);
+  enumDesc(file_lingpai_v1_admin, 1);
 
 /**
  * AppTokenStatus is the health of one app's token: TokenStatus by another name, so that this file needs no other.
@@ -80,7 +101,7 @@ export const AppTokenStatus = /*@__PURE__*/
  * Describes the enum lingpai.v1.IntentKind.
  */
 export const IntentKindSchema = /*@__PURE__*/
-  enumDesc(file_lingpai_v1_admin, 1);
+  enumDesc(file_lingpai_v1_admin, 2);
 
 /**
  * IntentKind is what an intent means to other replicas.

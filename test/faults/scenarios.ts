@@ -229,8 +229,9 @@ export const SCENARIOS: readonly Scenario[] = [
     // The first thief and the second mint on classic. On stable nothing is to be stolen of a forced refresh, which nobody
     // repeats: they read to find out what came of it, and it is this turn that is stolen.
     name: 'lease stolen again and again',
-    // Two late ones, that of the thief who gets through, and one that confirms.
-    mints: { classic: [3, 4], stable: [1, 1] },
+    // Two late ones, that of the thief who gets through, and one that confirms; one more where a probe finds that the second
+    // late one ended the thief's: it is replaced at once, while nobody knows yet what became of the two.
+    mints: { classic: [4, 5], stable: [1, 1] },
     isLate: true,
     classicBad: {
       secondsEach: TIMES.probeMs / 1_000 + 1,

@@ -70,6 +70,8 @@ export interface Episode {
 /** A simulated day, all that happens in it but for what the seed draws as it goes. */
 export interface Scenario {
   readonly seed: number;
+  /** In milliseconds: how long is played. */
+  readonly lengthMs: number;
   readonly hosts: number;
   readonly issuers: readonly IssuerKind[];
   readonly lifetimeMs: number;
@@ -103,13 +105,14 @@ export function scenarioOf(seed: number, lengthMs = 24 * HOUR): Scenario {
   // The first tokens come in peace.
   for (let at = 5 * MINUTE; ; ) {
     const episode = draw.episode(at, hosts, issuers);
-    if (episode.calmAt + MINUTE > lengthMs) break;
+    if (episode.calmAt + 90 * SECOND > lengthMs) break;
     episodes.push(episode);
     // So that episodes meet tokens of every age.
     at = episode.calmAt + 70 * SECOND + draw.between(0, 20 * MINUTE);
   }
   return {
     seed,
+    lengthMs,
     hosts,
     issuers,
     lifetimeMs: draw.one([40 * MINUTE, 2 * HOUR]),

@@ -12,6 +12,7 @@ function scene(issuer: IssuerKind, tries: readonly (readonly Fault[])[], seed: n
   const operator: Fault = { kind: 'operator', app: 0, host: seed % 3 };
   return {
     seed,
+    lengthMs: (4 + 20 * tries.length) * MINUTE,
     hosts: 3,
     issuers: [issuer],
     lifetimeMs: 120 * MINUTE,

@@ -97,18 +97,21 @@ export class StoreServer {
     this.#members.set(self.replica, self);
     const all = position <= 0 || position > this.#position;
     const changed: SharedRecord[] = [];
-    for (const kept of this.#records.values()) if (all || kept.position > position) changed.push(kept);
+    for (const kept of this.#records.values()) if (all || kept.position > position) changed.push(recordOf(kept));
     return { position: this.#position, changed, members: [...this.#members.values()], time: this.time };
   }
 
   read(appIds: readonly string[]): Reading {
-    return { records: appIds.flatMap((appId) => this.#records.get(appId) ?? []), time: this.time };
+    const kept = appIds.flatMap((appId) => this.#records.get(appId) ?? []);
+    return { records: kept.map(recordOf), time: this.time };
   }
 
   replace(app: StoredApp, expected: string | null, etag: string, by: string): Replaced {
     const { appId } = app;
-    const found = this.#records.get(appId) ?? null;
-    if ((found?.etag ?? null) !== expected) return { stored: false, found, time: this.time };
+    const found = this.#records.get(appId);
+    if ((found?.etag ?? null) !== expected) {
+      return { stored: false, found: found ? recordOf(found) : null, time: this.time };
+    }
     this.#remember();
     this.#position++;
     this.#records = new Map(this.#records).set(appId, {
@@ -132,4 +135,8 @@ export class StoreServer {
       this.#past = this.#past.filter(({ until }) => until >= now - REMEMBERED_MS);
     }
   }
+}
+
+function recordOf({ app, etag }: Kept): SharedRecord {
+  return { app, etag };
 }

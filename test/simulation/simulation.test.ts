@@ -33,7 +33,7 @@ describe('replicas that share a store', () => {
   it('hear of a new token long before they poll', async () => {
     const published = new Map<string, number[]>();
     const seconds = (clock: string) => clock.split(':').reduce((sum, part) => 60 * sum + Number(part), 0);
-    await new Simulation({ ...scenarioOf(3), episodes: [] }, (line) => {
+    await new Simulation(scenarioOf(3, 90_000), (line) => {
       const [, at, app, generation] =
         /^(\S+) +published .* app=(\S+) generation=(\d+) current=\w{12} /.exec(line) ?? [];
       if (!at) return;

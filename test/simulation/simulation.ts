@@ -105,8 +105,7 @@ export class Simulation {
 
   /** Plays it all. Rejects when the simulation itself fails. */
   async play(): Promise<Report> {
-    const { seed, episodes } = this.#scenario;
-    const end = (episodes.at(-1)?.calmAt ?? 0) + 90_000;
+    const { seed, episodes, lengthMs: end } = this.#scenario;
     const onUnhandled = (error: unknown) => {
       this.#note({ type: 'crack', host: -1, what: error instanceof Error ? (error.stack ?? '') : String(error) });
     };

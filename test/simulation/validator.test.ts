@@ -178,6 +178,26 @@ describe('expired-served', () => {
   });
 });
 
+describe('token-withheld', () => {
+  const withheld = (told: Told) => told.happens({ type: 'published', host: 0, ...NOTHING }).passes(4 * SECOND);
+  const NOTHING = { app: 'classic', generation: 1, current: null, previous: null };
+  const told = () => new Told().mints('classic', 'a').spreads('classic', 1, 'a').passes(MINUTE);
+
+  it('is a token that WeChat accepts and a replica that had it no longer shows', () => {
+    expect(withheld(told()).broken).toEqual(['token-withheld']);
+    expect(withheld(told().passes(2 * HOUR)).broken).not.toContain('token-withheld');
+  });
+
+  it('is not where the replica began anew, or shows one again', () => {
+    const restarted = told().happens({ type: 'condition', host: 0, what: 'down', bad: true }).passes(SECOND);
+    expect(withheld(restarted.happens({ type: 'condition', host: 0, what: 'down', bad: false })).broken).toEqual([]);
+    const shown = told()
+      .happens({ type: 'published', host: 0, ...NOTHING })
+      .passes(SECOND);
+    expect(shown.publishes(0, 'classic', 1, 'a').passes(MINUTE).broken).toEqual([]);
+  });
+});
+
 describe('never-converged', () => {
   const calm = { type: 'calm' } as const;
   const both = () => {

@@ -12,12 +12,14 @@ import { NeverConverged } from './rules/never-converged.ts';
 import { PreviousDead } from './rules/previous-dead.ts';
 import type { Evidence, Rule } from './rules/rule.ts';
 import { StaleReplica } from './rules/stale-replica.ts';
+import { TokenWithheld } from './rules/token-withheld.ts';
 
 /** What can be wrong with a history. */
 export const RULES = [
   'dead-token',
   'previous-dead',
   'expired-served',
+  'token-withheld',
   'never-converged',
   'generation-fell',
   'generation-two-values',
@@ -72,6 +74,7 @@ export class Validator {
       'dead-token': this.#deadToken,
       'previous-dead': new PreviousDead(evidence('previous-dead')),
       'expired-served': new ExpiredServed(evidence('expired-served')),
+      'token-withheld': new TokenWithheld(evidence('token-withheld')),
       'never-converged': new NeverConverged(evidence('never-converged')),
       'generation-fell': new GenerationFell(evidence('generation-fell')),
       'generation-two-values': new GenerationTwoValues(evidence('generation-two-values')),

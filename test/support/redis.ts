@@ -120,7 +120,8 @@ export function ensureRedis(): void {
   }
 }
 
-function freePort(): Promise<number> {
+/** A port that nobody listens on, for now. */
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer().once('error', reject);
     server.listen(0, '127.0.0.1', () => {

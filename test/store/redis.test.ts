@@ -176,6 +176,7 @@ describe('a server that cannot be used is refused', () => {
     ['with a wrong password', ['--requirepass', 'hunter2'], ':swordfish@', /does not accept the user or the password/],
     ['as part of a cluster', ['--cluster-enabled', 'yes'], '', /part of a Redis Cluster/],
     ['as a replica', ['--replicaof', '127.0.0.1 1'], '', /is a replica/],
+    ['as a sentinel', ['--sentinel'], '', /is a sentinel/],
   ])('%s', async (_, options, user, words) => {
     await using own = await RedisServer.start(options);
     const error = await open(`redis://${user}127.0.0.1:${own.port}`).catch((reason) => reason);

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -48,7 +48,10 @@ export class RedisServer implements AsyncDisposable {
   /** Starts it, empty, after `kill`. */
   async launch(): Promise<void> {
     const own = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
-    const args = [...own, '--dir', this.#folder, ...this.#options];
+    // A sentinel wants a file of its own.
+    const file = join(this.#folder, 'redis.conf');
+    writeFileSync(file, '');
+    const args = [file, ...own, '--dir', this.#folder, ...this.#options];
     this.#keeper = spawn('sh', ['-c', KEEPER, 'sh', ...args], { stdio: ['pipe', 'pipe', 'ignore'] });
     this.#pid = await firstNumber(this.#keeper);
     const end = Date.now() + PATIENCE_MS;

@@ -88,7 +88,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
         ...config.cluster,
         onDeath: (dead) =>
           recover(dead).catch((error) => {
-            report(error);
+            logger.warn({ ...errorFields(error), replica: dead }, 'messages of a dead replica are not settled yet');
             throw error;
           }),
         onLeave: async () => {

@@ -20,13 +20,18 @@ export async function storeCopy(options: { from: string; to: string; force?: boo
     return { name: nameOf(url), opened };
   };
   try {
-    const copied = await copyStore(await open(from), await open(to), { force, clock: systemClock });
+    const copied = await copyStore(await open(from), await open(to), { force, clock: systemClock, onWait });
     process.stdout.write(json ? `${JSON.stringify(copied)}\n` : copiedText(copied));
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     if (json) process.stdout.write(`${JSON.stringify({ error: { message } })}\n`);
     throw new Failure(message);
   }
+}
+
+function onWait(name: string, ms: number): void {
+  const seconds = Math.ceil(ms / 1_000);
+  process.stderr.write(`${name}: replicas have left their names; looking for ${seconds} s whether one still runs\n`);
 }
 
 function readUrl(flag: string, text: string): Exclude<StoreUrl, { kind: 'memory' }> {

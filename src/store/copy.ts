@@ -30,13 +30,22 @@ export interface Tally {
   copied: number;
 }
 
+/** How a copy is made. */
+export interface CopyOptions {
+  /** Whether a store that has apps already is written to. */
+  readonly force: boolean;
+  readonly clock: Clock;
+  /** Called before a side is looked at for so long, in milliseconds, because replicas have left their names there. */
+  readonly onWait?: (name: string, ms: number) => void;
+}
+
 /**
  * Copies the records of all apps and the whole ledger. What is in both stores is joined so that nothing is undone: of two
  * records the one with the higher generation stays, with the greater budgets; of the ledger see Rows. So it may be repeated,
  * and be broken off. Rejects with a StoreError when one of them is in use, and, unless `force`, when `to` has apps.
  */
-export async function copyStore(from: Side, to: Side, options: { force: boolean; clock: Clock }): Promise<Copied> {
-  await Promise.all([from, to].map((side) => requireUnused(side, options.clock)));
+export async function copyStore(from: Side, to: Side, options: CopyOptions): Promise<Copied> {
+  await Promise.all([from, to].map((side) => requireUnused(side, options)));
   const there = new Map((await to.opened.store.load()).map((app) => [app.appId, app]));
   if (there.size > 0 && !options.force) {
     throw new StoreError(
@@ -69,11 +78,13 @@ function tally(): Tally {
   return { found: 0, copied: 0 };
 }
 
-async function requireUnused({ name, opened }: Side, clock: Clock): Promise<void> {
+async function requireUnused({ name, opened }: Side, { clock, onWait }: CopyOptions): Promise<void> {
   const before = await opened.rows.users();
   if (before.size === 0) return;
   const longestMs = Math.max(...[...before.values()].map(({ pauseMs }) => pauseMs));
-  await new Promise<void>((resolve) => clock.schedule(PAUSES * longestMs + MARGIN_MS, resolve));
+  const waitMs = PAUSES * longestMs + MARGIN_MS;
+  onWait?.(name, waitMs);
+  await new Promise<void>((resolve) => clock.schedule(waitMs, resolve));
   for (const [user, { sign }] of await opened.rows.users()) {
     if (before.get(user)?.sign === sign) continue;
     throw new StoreError(`${name} is in use by ${user}. Stop every broker that uses it first.`);

@@ -79,7 +79,9 @@ it('a store that a broker uses is left alone, sqlite or Redis', async () => {
     const args = ['--from', redis.url('?prefix=used:'), '--to', 'sqlite:new.db', '--json'];
     const { code, output } = await place.run('store', 'copy', ...args);
     expect(code).toBe(1);
-    const { error } = JSON.parse(output.slice(0, output.indexOf('\n')));
+    expect(output).toMatch(/prefix used:\): replicas have left their names; looking for 5 s/);
+    const answer = output.split('\n').find((line) => line.startsWith('{')) ?? '';
+    const { error } = JSON.parse(answer);
     expect(error.message).toMatch(/prefix used:\) is in use by .*Stop every broker/);
   });
 });

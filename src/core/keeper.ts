@@ -26,6 +26,9 @@ const PROBES_OF_OTHERS = 4;
 /** A generation is a wall time or follows one: none is farther ahead, unless somebody made it up. */
 const FARTHEST_GENERATION_MS = 24 * 3_600_000;
 
+const OTHER_ISSUER =
+  'another replica has another issuer for this app: give all of them the same, and until then each refreshes by its own';
+
 /** Owns one app's token: one flight at a time, one timer, and the state that callers see. */
 export class Keeper {
   readonly #deps: Deps;
@@ -40,6 +43,8 @@ export class Keeper {
   readonly #standing = new Standing();
   /** What is due is not begun before this (see Situation). */
   #startAt: number;
+  /** See Situation. */
+  #isSwitched = true;
   /** A caller waits for a token: another replica's turn is not waited for. */
   #wanted = false;
   #probeAt: number;
@@ -143,6 +148,7 @@ export class Keeper {
 
   /** Takes a changed secret or issuer into use, at once where the old one was failing. */
   update(app: App): void {
+    this.#isSwitched ||= app.issuer !== this.#app.issuer;
     this.#app = app;
     this.#standing.retryNow(this.#now());
     this.tick();
@@ -251,7 +257,7 @@ export class Keeper {
 
   #plan(now: number): Plan {
     const { health, trust, doubt } = this.#standing;
-    const facts = { kept: this.#kept, health, trust, doubt };
+    const facts = { kept: this.#kept, health, trust, doubt, isSwitched: this.#isSwitched };
     const owedAt = this.#tenure.owedAt(this.#kept);
     return planNext({ ...facts, issuer: this.#app.issuer, owedAt, startAt: this.#startAt }, now);
   }
@@ -316,6 +322,7 @@ export class Keeper {
       this.#standing.doubt = null;
       this.#wanted = false;
       if (current && generation !== this.#flights.ownGeneration) {
+        this.#isSwitched = false;
         const delayMs = Math.max(0, clock.now() - commitTime);
         observe({ type: 'adopted', appId, generation, tokenId: current.id, delayMs });
       }
@@ -340,10 +347,15 @@ export class Keeper {
       health: this.#standing.health,
       trust: this.#standing.trust,
       storeFailing: this.#tenure.failing,
-      warning: this.#standing.warning,
+      warning: this.#standing.warning || (this.#isOtherwise() ? OTHER_ISSUER : ''),
       nextRefreshAt: this.#plan(now).at,
     };
     return viewOf(facts, now, this.#timeline);
+  }
+
+  /** Whether another replica took the token from where this one is not to take it. */
+  #isOtherwise(): boolean {
+    return this.#kept.issuer !== this.#app.issuer && !this.#isSwitched;
   }
 
   #now(): number {

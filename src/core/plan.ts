@@ -23,6 +23,8 @@ export interface Situation {
   readonly doubt: Held | null;
   /** Where the app's tokens are to come from now. */
   readonly issuer: IssuerKind;
+  /** Whether that has changed here, or at the start of this process, and no token has come since. */
+  readonly isSwitched: boolean;
   /** When mints of unknown outcome have the token asked for, in elapsed milliseconds; Infinity: there are none. */
   readonly owedAt: number;
   /** What is due is not begun before this: it spreads the first calls of many apps, and keeps calls in vain apart. */
@@ -30,7 +32,8 @@ export interface Situation {
 }
 
 /** Decides what the keeper does next, and when. */
-export function planNext({ kept, health, trust, doubt, issuer, owedAt, startAt }: Situation, now: number): Plan {
+export function planNext(situation: Situation, now: number): Plan {
+  const { kept, health, trust, doubt, issuer, isSwitched, owedAt, startAt } = situation;
   const { current } = kept;
   const alive = current !== null && current.expiresAt > now;
   const isDue = alive && now >= Math.min(current.dueAt, owedAt);
@@ -38,7 +41,9 @@ export function planNext({ kept, health, trust, doubt, issuer, owedAt, startAt }
 
   function whenNext(): number {
     if (health.kind === 'failing') return health.retryAt;
-    const mustReplace = !alive || trust === 'dead' || kept.issuer !== issuer;
+    // A replica that is configured otherwise brought a token of the other issuer: if each replaced the other's at once there
+    // would be no end.
+    const mustReplace = !alive || trust === 'dead' || (isSwitched && kept.issuer !== issuer);
     return mustReplace ? startAt : Math.max(startAt, Math.min(current.dueAt, current.expiresAt, owedAt));
   }
 

@@ -38,6 +38,8 @@ export class Line implements WeChat {
   readonly #wechat: WeChat;
   /** `before`: requests wait on their way there. `after`: answers wait on their way back. `lost`: answers never come. */
   hold: 'none' | 'before' | 'after' | 'lost' = 'none';
+  /** Reads of a stable token are held too. */
+  holdsReads = true;
   #held: (() => void)[] = [];
 
   constructor(wechat: WeChat) {
@@ -58,7 +60,7 @@ export class Line implements WeChat {
   }
 
   async fetchToken(...[app, call, signal]: Parameters<WeChat['fetchToken']>) {
-    const { hold } = this;
+    const hold = call === 'stable' && !this.holdsReads ? 'none' : this.hold;
     const arrived = () => this.#wechat.fetchToken(app, call, new AbortController().signal);
     const gate = () => new Promise<void>((go) => this.#held.push(go));
     const given = new Promise<never>((_, reject) =>
@@ -117,8 +119,11 @@ export class Replicas {
     return replicas;
   }
 
-  /** Starts one more, which is told of deaths and of its own end. */
-  async add(told: Pick<ClusterDeps, 'onDeath' | 'onLeave'> = {}): Promise<Replica> {
+  /** Starts one more, which is told of deaths and of its own end; `apps`: it is configured otherwise than the rest. */
+  async add(
+    told: Pick<ClusterDeps, 'onDeath' | 'onLeave'> & { readonly apps?: readonly App[] } = {},
+  ): Promise<Replica> {
+    const { apps = this.apps, ...listeners } = told;
     const name = `r${++this.#started}`;
     const life = new Life();
     const connection = this.store.connect();
@@ -132,13 +137,20 @@ export class Replicas {
         wechat: life.wechat(line),
         store: NO_STORE,
         observe: (event) => events.push(event),
-        cluster: { store: life.store(connection), replica: name, address: '', leaseMs: LEASE, pollMs: POLL, ...told },
+        cluster: {
+          store: life.store(connection),
+          replica: name,
+          address: '',
+          leaseMs: LEASE,
+          pollMs: POLL,
+          ...listeners,
+        },
       },
       this.settings,
     );
     const replica = { name, life, connection, broker, events, line };
     this.all.push(replica);
-    await broker.start(this.apps);
+    await broker.start(apps);
     await settle();
     return replica;
   }

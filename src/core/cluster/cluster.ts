@@ -113,6 +113,7 @@ export class Cluster {
         random: this.#random,
         leaseMs,
         isOther: (name) => this.#members.isOther(name),
+        isStoreThere: () => this.#available,
         sync: (appId) => this.#read(appId),
         // While the store is away nobody tells this replica what others do.
         isOwner: (appId, failures) => !this.#available || ownerOf(appId, failures, this.#living) === replica,
@@ -198,7 +199,13 @@ export class Cluster {
     } catch (error) {
       if (this.#available) this.#observe({ type: 'store_away', error });
       this.#available = false;
+      this.#wake();
     }
+  }
+
+  /** Has those who wait for another replica look again. */
+  #wake(): void {
+    for (const tenure of this.#tenures.values()) tenure.wake();
   }
 
   #ask(position: number): Promise<Poll> {
@@ -226,7 +233,7 @@ export class Cluster {
       this.#living = this.#members.living();
       this.#onMembers();
     }
-    for (const tenure of this.#tenures.values()) tenure.wake(); // a lease ends by time, too
+    this.#wake(); // a lease ends by time, too
     for (const { member, silentMs } of this.#members.others()) {
       if (silentMs < LEASES_REMEMBERED * this.#deps.leaseMs || !this.#burials.isDone(member.replica)) continue;
       await this.#deps.store.remove(member.replica);

@@ -21,6 +21,8 @@ export interface TenureDeps {
   readonly isOther: (replica: string) => boolean;
   /** Whether it is this replica's turn to refresh the app, after so many failures. */
   readonly isOwner: (appId: string, failures: number) => boolean;
+  /** Whether the last poll of the store succeeded. */
+  readonly isStoreThere: () => boolean;
   /** Reads the app's record, together with those of others that are asked for. Never rejects. */
   readonly sync: (appId: string) => Promise<void>;
 }
@@ -103,6 +105,8 @@ export class SharedTenure implements Tenure {
       } catch (error) {
         if (error instanceof StoreAwayError) throw this.#storeAway(error, written.intent, wish.call);
         if (!(error instanceof Leased)) throw error;
+        // Nobody tells that the other's mint is over.
+        if (!this.#deps.isStoreThere()) throw this.#storeAway(error, undefined, wish.call);
         await this.#released(signal);
       }
     }
@@ -187,7 +191,7 @@ export class SharedTenure implements Tenure {
   }
 
   /** The write may have taken effect: then its intent must not stand, for nothing follows from it. */
-  #storeAway(cause: StoreAwayError, intent: Intent | undefined, call: MintCall): LingpaiError {
+  #storeAway(cause: StoreAwayError | Leased, intent: Intent | undefined, call: MintCall): LingpaiError {
     if (intent) void this.end(intent, call, 'undone');
     return new LingpaiError('the store that the replicas share does not answer: no token can be minted safely', {
       reason: 'STORE_UNAVAILABLE',

@@ -395,6 +395,30 @@ test('a replica that cannot reach the store notices by itself that its token die
   expect(replicas.wechat.honours('wxc', replicas.state(cut).current?.value ?? '')).toBe(true);
 });
 
+test.each(['stable', 'classic'] as const)(
+  'while it waits for another at a mint, %s, a replica does not wait for a store that went away',
+  async (issuer) => {
+    const replicas = await Replicas.started(2, { apps: { wxc: issuer } });
+    await replicas.clock.advance(5 * SECOND);
+    const [first, second] = [replicas.owner(), ...replicas.others()] as [Replica, Replica];
+    const { generation } = replicas.state(first);
+    replicas.wechat.kill('wxc', { issuer, which: 'all', stuck: true });
+    first.line.hold = 'before';
+    first.line.holdsReads = false;
+    const signal = new AbortController().signal;
+    first.broker.forceRefresh('wxc', { kind: 'generation', generation }, signal).catch(() => undefined);
+    await replicas.until(() => first.line.waiting > 0, MINUTE);
+    const answer = second.broker
+      .forceRefresh('wxc', { kind: 'generation', generation }, signal)
+      .catch((error) => error);
+    await replicas.clock.advance(SECOND / 2);
+    for (const { connection } of replicas.all) connection.way.state = 'cut';
+    await replicas.kill(first);
+    await replicas.clock.advance(2 * POLL);
+    expect(await Promise.race([answer, 'waiting'])).toMatchObject({ reason: 'STORE_UNAVAILABLE' });
+  },
+);
+
 test('what a failure told by a clock that was set back since says of its next attempt is not waited for', async () => {
   const replicas = await Replicas.started(2, { apps: { wxc: 'classic' } });
   await replicas.clock.advance(45 * MINUTE);
@@ -538,4 +562,45 @@ test('a replica tells how often it polls', async () => {
   const replicas = new Replicas();
   await replicas.add();
   expect([...replicas.store.members.values()]).toMatchObject([{ replica: 'r1', pollMs: POLL }]);
+});
+
+describe.each([
+  ['classic', 'stable'],
+  ['stable', 'classic'],
+] as const)('replicas with the issuer %s, and others with %s', (issuer, other) => {
+  const otherwise = (replicas: Replicas) => ({ apps: replicas.apps.map((app) => ({ ...app, issuer: other })) });
+
+  test('do not replace the tokens of one another as they come, and say so', async () => {
+    const names = ['wx1', 'wx2', 'wx3', 'wx4', 'wx5', 'wx6'];
+    const replicas = await Replicas.started(3, { apps: Object.fromEntries(names.map((name) => [name, issuer])) });
+    const odd = await replicas.add(otherwise(replicas));
+    await replicas.clock.advance(30 * MINUTE);
+    for (const name of names) {
+      expect(replicas.mints(name)).toBeLessThanOrEqual(2);
+      expect(replicas.agreed(name)).toBe(true);
+      const reasons = replicas.all.map((replica) => replicas.state(replica, name).statusReason);
+      expect(reasons.filter((reason) => reason.includes('another issuer'))).not.toEqual([]);
+      expect(replicas.state(odd, name).status).toBe('FRESH');
+    }
+  });
+
+  test('are what a rolling change makes of them for a while: each app is moved once', async () => {
+    const names = ['wx1', 'wx2', 'wx3', 'wx4', 'wx5', 'wx6'];
+    const replicas = await Replicas.started(3, { apps: Object.fromEntries(names.map((name) => [name, issuer])) });
+    for (const old of replicas.running) {
+      await old.broker.drain(1_000);
+      await replicas.kill(old);
+      await replicas.add(otherwise(replicas));
+      await replicas.clock.advance(5 * SECOND);
+    }
+    await replicas.clock.advance(5 * MINUTE);
+    for (const name of names) {
+      expect(replicas.mints(name)).toBe(2);
+      expect(replicas.agreed(name)).toBe(true);
+      const shown = replicas.running.map((replica) => replicas.state(replica, name).current?.id);
+      const [used] = replicas.wechat.tokens(name).filter(({ id }) => shown.includes(id));
+      expect(used?.issuer).toBe(other);
+      for (const replica of replicas.running) expect(replicas.state(replica, name)).toMatchObject({ statusReason: '' });
+    }
+  });
 });

@@ -6,7 +6,7 @@ const ROUNDING_MS = 2_000;
 
 /**
  * A replica that runs shows no current token of an app, though WeChat accepts the one that it showed before. Where the store's
- * clock was set since that was made, its age must be found out.
+ * clock was set since that was made, its age must be found out, which takes WeChat.
  */
 export class TokenWithheld implements Rule {
   readonly #evidence: Evidence;
@@ -37,8 +37,10 @@ export class TokenWithheld implements Rule {
     for (const [key, { host, app, token, since }] of this.#shown) {
       const mint = facts.mint(token);
       if (since === null || !mint || facts.host(host).bad.has('down')) continue;
-      const doubtMs = facts.clockSetAt >= mint.at ? bounds.detectionMs + bounds.takeoverMs : 0;
-      const from = Math.max(since, facts.lastBad(host, 'paused')) + ROUNDING_MS + doubtMs;
+      let from = Math.max(since, facts.lastBad(host, 'paused')) + ROUNDING_MS;
+      if (facts.clockSetAt >= mint.at) {
+        from = Math.max(from, facts.lastBad(host, 'upstream', 'store')) + bounds.detectionMs + bounds.takeoverMs;
+      }
       if (now < from || now >= Math.min(mint.diesAt, mint.endsAt)) continue;
       this.#shown.delete(key);
       broken(

@@ -3,8 +3,8 @@ import type { MemberView } from './members.ts';
 /** Has what each dead replica left seen to, until that has succeeded once. */
 export class Burials {
   readonly #bury: (replica: string) => Promise<void>;
-  /** The dead that are being buried, and whether that is done. */
-  readonly #dead = new Map<string, boolean>();
+  /** The dead that are being buried, or have been. */
+  readonly #dead = new Map<string, { isDone: boolean }>();
 
   /** `bury` is called again, at a later look, for a replica for which it rejected. */
   constructor(bury: (replica: string) => Promise<void>) {
@@ -17,16 +17,21 @@ export class Burials {
     for (const name of this.#dead.keys()) if (!dead.has(name)) this.#dead.delete(name);
     for (const name of dead) {
       if (this.#dead.has(name)) continue;
-      this.#dead.set(name, false);
+      const burial = { isDone: false };
+      this.#dead.set(name, burial);
       this.#bury(name).then(
-        () => this.#dead.set(name, true),
-        () => this.#dead.delete(name),
+        () => {
+          burial.isDone = true;
+        },
+        () => {
+          if (this.#dead.get(name) === burial) this.#dead.delete(name);
+        },
       );
     }
   }
 
   /** Whether a dead replica may be forgotten. */
   isDone(replica: string): boolean {
-    return this.#dead.get(replica) ?? false;
+    return this.#dead.get(replica)?.isDone ?? false;
   }
 }

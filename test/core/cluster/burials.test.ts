@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { Burials } from '../../../src/core/cluster/burials.ts';
+import { settle } from '../../support/clock.ts';
 import { LEASE, POLL, Replicas } from '../../support/replicas.ts';
 import { MINUTE } from '../../support/world.ts';
 
@@ -51,6 +53,24 @@ test('one that lives again is left alone, and seen to again when it dies again',
   dead.life.stop();
   await replicas.clock.advance(MINUTE);
   expect(told).toHaveLength(before + 1);
+});
+
+test('a burial that ends when its replica has come back and died again says nothing of the second one', async () => {
+  const asked: ((fails: boolean) => void)[] = [];
+  const burials = new Burials((name) => {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    asked.push((fails) => (fails ? reject(new Error(name)) : resolve()));
+    return promise;
+  });
+  const r1 = (alive: boolean) => [{ member: { replica: 'r1', beat: 1, address: '' }, silentMs: 0, alive }];
+  for (const alive of [false, true, false]) burials.look(r1(alive));
+  expect(asked).toHaveLength(2);
+  asked[0]?.(false);
+  await settle();
+  expect(burials.isDone('r1')).toBe(false);
+  asked[1]?.(false);
+  await settle();
+  expect(burials.isDone('r1')).toBe(true);
 });
 
 test('a replica that leaves is off the list once what it left has been seen to, and else dies', async () => {

@@ -216,7 +216,7 @@ export class Flights {
     if (result === 'unchanged') this.#owner.pause(this.#settings.stablePollMs);
     this.#standing.landed(result === 'rotated' ? cause : undefined);
     const { appId } = this.#owner.app();
-    const durationMs = Math.max(0, issued.answeredAt - issued.sentAt);
+    const durationMs = Math.max(0, issued.answeredAt + this.#timeline.leaptMs - issued.sentAt);
     if (result === 'rotated') {
       const [generation, tokenId] = [this.#ownGeneration, issued.id];
       this.#deps.observe({ type: 'rotated', appId, generation, tokenId, cause, durationMs, storedAfterMs });

@@ -71,7 +71,8 @@ export function fromStored(stored: StoredApp, now: number, timeline: Timeline, d
     // A wall clock that was set back while nobody watched must not lengthen a life.
     const expiresAt = Math.min(timeline.momentOf(token.expireTime), now + token.expireTime - token.issueTime);
     const issuedAt = expiresAt - (token.expireTime - token.issueTime);
-    return expiresAt > now ? { value: token.value, id: token.id, issuedAt, expiresAt, answeredAt: now } : null;
+    const answeredAt = now - timeline.leaptMs;
+    return expiresAt > now ? { value: token.value, id: token.id, issuedAt, expiresAt, answeredAt } : null;
   };
   const current = revive(stored.current);
   return {

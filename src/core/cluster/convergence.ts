@@ -2,7 +2,7 @@ import { joinBudgets } from '../budget.ts';
 import { CLOCKS_AGREE_MS } from '../clock.ts';
 import { type CommitContext, commit } from '../commit.ts';
 import type { Issued } from '../issuing.ts';
-import type { Kept } from '../kept.ts';
+import { type Kept, sameToken } from '../kept.ts';
 import { type MintCall, mintUndone } from '../minting.ts';
 import type { Debt, Intent, SharedPart } from '../ports.ts';
 import type { CommitResult, MintEnd } from '../tenure.ts';
@@ -205,7 +205,8 @@ export function restored(known: Kept, there: Kept): Kept {
   const strange = theirs.intents.filter((intent) => !ours.intents.some((other) => isSame(other, intent)));
   const intents = [...ours.intents, ...strange.map((intent) => ({ ...intent, lost: true }))];
   // By a clock that was set back, the token that WeChat made last may have the lower generation.
-  const isNewer = known.current !== null && (there.current?.issuedAt ?? -Infinity) > known.current.answeredAt;
+  const isOther = known.current && there.current && !sameToken(there.current, known.current);
+  const isNewer = isOther && there.current.issuedAt > known.current.issuedAt;
   const debt = isNewer ? { epoch, time: theirs.commitTime } : ours.debt;
   const kept = {
     ...known,

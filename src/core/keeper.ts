@@ -2,7 +2,7 @@ import type { Timer } from './clock.ts';
 import { callersError, LingpaiError } from './errors.ts';
 import { type Flight, join } from './flight.ts';
 import { type FlightOwner, Flights } from './flights.ts';
-import { fromStored, type Kept, nothingKept, spared, toStored } from './kept.ts';
+import { fromStored, type Kept, nothingKept, sameToken, spared, toStored } from './kept.ts';
 import { cooldownRefusal } from './minting.ts';
 import { type Plan, planNext } from './plan.ts';
 import type { App, Deps, Settings, SharedPart, StoredApp } from './ports.ts';
@@ -198,10 +198,10 @@ export class Keeper {
   /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
   async force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
     // What is not known here may come from another replica.
-    if (rejected && !isKnown(rejected, this.state)) await join(this.#tenure.sync(), signal);
+    const isSure = !rejected || isKnown(rejected, this.state) || (await join(this.#tenure.sync(), signal));
     for (;;) {
       if (rejected && this.peek()) {
-        if (isOld(rejected, this.state)) return { state: this.state, outcome: 'ALREADY_NEWER' };
+        if (isOld(rejected, this.state, isSure)) return { state: this.state, outcome: 'ALREADY_NEWER' };
         if (this.#standing.isAccepted(this.#kept.generation, this.#now()))
           return { state: this.state, outcome: 'STILL_VALID' };
       }
@@ -321,7 +321,8 @@ export class Keeper {
     if (generation > before.generation) {
       this.#standing.doubt = null;
       this.#wanted = false;
-      if (current && generation !== this.#flights.ownGeneration) {
+      const isNew = current && !(before.current && sameToken(current, before.current));
+      if (isNew && generation !== this.#flights.ownGeneration) {
         this.#isSwitched = false;
         const delayMs = Math.max(0, clock.now() - commitTime);
         observe({ type: 'adopted', appId, generation, tokenId: current.id, delayMs });

@@ -37,8 +37,8 @@ export interface Tenure {
   readonly failing: boolean;
   /** What other replicas have stored of the app before. */
   known(): Kept | undefined;
-  /** Resolves when what other replicas have stored by now is in use, or the store does not answer. */
-  sync(): Promise<void>;
+  /** Resolves when what other replicas have stored by now is in use; false: the store does not answer. */
+  sync(): Promise<boolean>;
   /**
    * Stores a change and has the holder take it. `must`: rejects when it cannot be stored, and nothing has changed. `may`:
    * it is then taken all the same, and the write is repeated.
@@ -96,7 +96,9 @@ export class SoleTenure implements Tenure {
 
   known(): undefined {}
 
-  async sync(): Promise<void> {}
+  async sync(): Promise<boolean> {
+    return true;
+  }
 
   async change(change: Change): Promise<void> {
     const before = this.#holder.read();

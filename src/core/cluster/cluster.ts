@@ -6,6 +6,7 @@ import type { Timeline } from '../timeline.ts';
 import { Burials } from './burials.ts';
 import { LEASES_REMEMBERED, Members } from './members.ts';
 import type { Dated, Poll, SharedStore } from './ports.ts';
+import { Reads } from './reads.ts';
 import { Register } from './register.ts';
 import { ownerOf } from './rendezvous.ts';
 import { SharedTenure } from './shared-tenure.ts';
@@ -43,8 +44,7 @@ export class Cluster {
   readonly #burials: Burials;
   readonly #registers = new Map<string, Register>();
   readonly #tenures = new Map<string, SharedTenure>();
-  readonly #hinted = new Set<string>();
-  #reading: Promise<void> | undefined;
+  readonly #reads: Reads;
   #living: readonly string[];
   #position = 0;
   #polls = 0;
@@ -79,6 +79,7 @@ export class Cluster {
     this.#onMembers = options.onMembers;
     const { replica: self, leaseMs, pollMs } = options.deps;
     this.#members = new Members({ self, leaseMs, pollMs });
+    this.#reads = new Reads((appIds) => this.#read(appIds));
     this.#burials = new Burials(async (replica) => options.deps.onDeath?.(replica));
     this.#living = [self];
     this.#polledAt = this.#clock.monotonic();
@@ -87,7 +88,7 @@ export class Cluster {
   /** Reads the whole store, then polls. Rejects when the store cannot be read. */
   async start(): Promise<void> {
     this.#deps.store.listen({
-      changed: (appId) => void this.#read(appId),
+      changed: (appId) => void this.#reads.ask(appId),
       reconnected: () => {
         this.#position = 0;
         void this.#pollAnew();
@@ -104,7 +105,7 @@ export class Cluster {
   /** How an app is held. */
   tenure(app: App, holder: Holder): SharedTenure {
     const { replica, leaseMs } = this.#deps;
-    const tenure = new SharedTenure({
+    const tenure: SharedTenure = new SharedTenure({
       deps: {
         replica,
         settings: this.#settings,
@@ -114,7 +115,10 @@ export class Cluster {
         leaseMs,
         isOther: (name) => this.#members.isOther(name),
         isStoreThere: () => this.#available,
-        sync: (appId) => this.#read(appId),
+        onRelease: () => {
+          if (this.#tenures.get(app.appId) === tenure) this.#tenures.delete(app.appId);
+        },
+        sync: (appId) => this.#reads.ask(appId),
         // While the store is away nobody tells this replica what others do.
         isOwner: (appId, failures) => !this.#available || ownerOf(appId, failures, this.#living) === replica,
       },
@@ -151,7 +155,7 @@ export class Cluster {
     this.#closed = true;
     this.#timer?.cancel();
     await this.#polling;
-    await this.#reading;
+    await this.#reads.close();
     await Promise.all([...this.#registers.values()].map((register) => register.flush()));
     const { store, replica, onLeave } = this.#deps;
     const left = Promise.resolve(onLeave?.()).then(() => store.remove(replica));
@@ -240,28 +244,9 @@ export class Cluster {
     }
   }
 
-  /** Reads a record. What is asked for while another is read is read together. */
-  #read(appId: string): Promise<void> {
-    if (this.#closed) return Promise.resolve();
-    this.#hinted.add(appId);
-    this.#reading ??= this.#readHinted().finally(() => {
-      this.#reading = undefined;
-    });
-    return this.#reading;
-  }
-
-  async #readHinted(): Promise<void> {
-    await undefined; // so that `#reading` is set before the end clears it
-    while (this.#hinted.size > 0 && !this.#closed) {
-      const appIds = [...this.#hinted];
-      this.#hinted.clear();
-      try {
-        const { records } = await this.#dated(() => this.#deps.store.read(appIds));
-        await Promise.all(records.map((record) => this.#register(record.app.appId).see(record)));
-      } catch {
-        return; // the next poll brings what was missed
-      }
-    }
+  async #read(appIds: readonly string[]): Promise<void> {
+    const { records } = await this.#dated(() => this.#deps.store.read(appIds));
+    await Promise.all(records.map((record) => this.#register(record.app.appId).see(record)));
   }
 
   /** Sets the clock by the store's answer before anything is made of it: a record is read by the clock it was written by. */

@@ -86,8 +86,13 @@ export class Register {
   }
 
   /** Gives it to a user, in place of the one before. */
-  attach(user: RegisterUser | undefined): void {
+  attach(user: RegisterUser): void {
     this.#user = user;
+  }
+
+  /** Takes it from a user, unless it has been given to another meanwhile: an app that was taken out may be back already. */
+  detach(user: RegisterUser): void {
+    if (this.#user === user) this.#user = undefined;
   }
 
   /** See Tenure. A change that `may` wait does not throw, and leaves a record that has it as it is. */

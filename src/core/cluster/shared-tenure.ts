@@ -7,7 +7,7 @@ import type { Intent, Settings } from '../ports.ts';
 import { type Change, type CommitResult, type Holder, type MintEnd, Superseded, type Tenure } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
 import { conclude, intend, land, leaseOf, settledMs, sharedOf, withShared } from './convergence.ts';
-import { type Register, StoreAwayError } from './register.ts';
+import { type Register, type RegisterUser, StoreAwayError } from './register.ts';
 
 /** What a tenure needs of its cluster. */
 export interface TenureDeps {
@@ -23,8 +23,10 @@ export interface TenureDeps {
   readonly isOwner: (appId: string, failures: number) => boolean;
   /** Whether the last poll of the store succeeded. */
   readonly isStoreThere: () => boolean;
-  /** Reads the app's record, together with those of others that are asked for. Never rejects. */
-  readonly sync: (appId: string) => Promise<void>;
+  /** Reads the app's record, together with those of others that are asked for. False: the store did not answer. */
+  readonly sync: (appId: string) => Promise<boolean>;
+  /** The tenure is over. */
+  readonly onRelease: () => void;
 }
 
 /** Another replica is minting. */
@@ -43,6 +45,7 @@ export class SharedTenure implements Tenure {
   readonly #appId: string;
   readonly #register: Register;
   readonly #waiting = new Set<() => void>();
+  #user: RegisterUser | undefined;
 
   constructor(options: { deps: TenureDeps; appId: string; register: Register }) {
     this.#deps = options.deps;
@@ -52,13 +55,14 @@ export class SharedTenure implements Tenure {
 
   /** Has the holder told of what other replicas store. */
   hold(holder: Holder): void {
-    this.#register.attach({
+    this.#user = {
       take: (kept) => {
         holder.take(kept);
         this.wake();
       },
       onChange: () => holder.onChange(),
-    });
+    };
+    this.#register.attach(this.#user);
   }
 
   /** Has those who wait for another replica look again. */
@@ -74,7 +78,7 @@ export class SharedTenure implements Tenure {
     return this.#register.kept;
   }
 
-  sync(): Promise<void> {
+  sync(): Promise<boolean> {
     return this.#deps.sync(this.#appId);
   }
 
@@ -177,7 +181,8 @@ export class SharedTenure implements Tenure {
   }
 
   release(): void {
-    this.#register.attach(undefined);
+    if (this.#user) this.#register.detach(this.#user);
+    this.#deps.onRelease();
   }
 
   #leaseOf(kept: Kept): Intent | undefined {

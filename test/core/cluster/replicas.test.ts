@@ -419,6 +419,19 @@ test.each(['stable', 'classic'] as const)(
   },
 );
 
+test('a generation that only the store would know is not said to have never been published while it is away', async () => {
+  const replicas = await Replicas.started(2);
+  const [cut] = replicas.others() as [Replica];
+  cut.connection.way.state = 'cut';
+  const refreshed = replicas.owner().broker.forceRefresh('wxc', undefined);
+  await replicas.clock.advance(SECOND);
+  const { state } = await refreshed;
+  const report = () => cut.broker.forceRefresh('wxc', { kind: 'generation', generation: state.generation });
+  await expect(report()).rejects.toMatchObject({ reason: 'STORE_UNAVAILABLE', retryAfterMs: 2 * SECOND });
+  cut.connection.way.state = 'open';
+  expect((await report()).outcome).toBe('STILL_VALID');
+});
+
 test('what a failure told by a clock that was set back since says of its next attempt is not waited for', async () => {
   const replicas = await Replicas.started(2, { apps: { wxc: 'classic' } });
   await replicas.clock.advance(45 * MINUTE);
@@ -471,6 +484,9 @@ describe('a watcher that has a generation which the store has lost', () => {
     expect(states[0]?.generation).toBeGreaterThan(lost);
     expect(replicas.state(second)).toMatchObject({ generation: states[0]?.generation, current });
     expect(replicas.mints()).toBe(1);
+    // Nobody got a token by it that they had not.
+    const adopted = [first, second].flatMap(({ events }) => events.filter(({ type }) => type === 'adopted'));
+    expect(new Set(adopted.map((event) => 'generation' in event && event.generation))).toEqual(new Set([generation]));
   });
 
   test('is told of the first token where nothing is left', async () => {

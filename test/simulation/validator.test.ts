@@ -333,6 +333,16 @@ describe('debt-unpaid', () => {
     expect(told().passes(MINUTE + 30 * SECOND).broken).toContain('debt-unpaid');
   });
 
+  it('is none of a stable token that is dead: the forced call that replaces it pays it', () => {
+    const told = (app: string) => {
+      const history = new Told().mints(app, 'a').stores(app, 1, 'a', { debtDueAt: HOUR + MINUTE });
+      const deaths = [{ token: 'a', at: HOUR }];
+      return history.happens({ type: 'revoked', app, stuck: true, deaths }).passes(MINUTE + 30 * SECOND).broken;
+    };
+    expect(told('stable')).not.toContain('debt-unpaid');
+    expect(told('classic')).toContain('debt-unpaid');
+  });
+
   it('are two mints that crossed, with none after them, though nobody wrote it down', () => {
     const told = () =>
       new Told()
@@ -369,6 +379,24 @@ describe('debt-paid-by-overlapped-mint', () => {
     if (order === 'crossed') late();
     return history.stores('classic', 2, 'c').broken;
   };
+
+  it('is none where the token of the other is refused by WeChat when its answer comes: it is the older one', () => {
+    const history = new Told()
+      .stores('classic', 1, 'z', { debtDueAt: 9 * HOUR })
+      .happens({ type: 'condition', host: 0, what: 'paused', bad: true })
+      .calls(1, 1, 'classic', 'y')
+      .happens({ type: 'call', call: 2, host: 0, app: 'classic', forced: false })
+      .mints('classic', 'a', { call: 2 })
+      .calls(3, 1, 'classic', 'b')
+      .passes(OVERLAP)
+      .happens({ type: 'call', call: 4, host: 1, app: 'classic', forced: false })
+      .passes(50)
+      .happens({ type: 'outcome', call: 2, outcome: 'answered' })
+      .mints('classic', 'c', { call: 4 })
+      .happens({ type: 'outcome', call: 4, outcome: 'answered' })
+      .stores('classic', 2, 'c');
+    expect(history.broken).not.toContain('debt-paid-by-overlapped-mint');
+  });
 
   it('is one that is taken for paid by a mint that another one crossed', () => {
     expect(told('crossed')).toContain('debt-paid-by-overlapped-mint');

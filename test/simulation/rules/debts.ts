@@ -8,8 +8,11 @@ const CONFIRMED_MS = 240_000;
 /** A debt is overdue, or two mints crossed each other and none came after them, though replicas could make one. */
 export class DebtUnpaid implements Rule {
   readonly #evidence: Evidence;
-  /** By app: when the debt in the store is due, and since when it is there. */
-  readonly #debts = new Map<string, { readonly dueAt: number; readonly since: number }>();
+  /** By app: when the debt in the store is due, since when it is there, and the token whose place is in doubt. */
+  readonly #debts = new Map<
+    string,
+    { readonly dueAt: number; readonly since: number; readonly current: string | null }
+  >();
   readonly #known = new Set<string>();
   /** Pairs of mints that crossed, with the time of the later one's end. */
   readonly #crossed: { readonly app: string; readonly at: number }[] = [];
@@ -20,9 +23,10 @@ export class DebtUnpaid implements Rule {
 
   take(event: Dated): void {
     if (event.type === 'record') {
-      const { app, debtDueAt: dueAt, at } = event;
+      const { app, debtDueAt: dueAt, current, at } = event;
+      const known = this.#debts.get(app);
       if (dueAt === null) this.#debts.delete(app);
-      else if (this.#debts.get(app)?.dueAt !== dueAt) this.#debts.set(app, { dueAt, since: at });
+      else this.#debts.set(app, { dueAt, since: known?.dueAt === dueAt ? known.since : at, current });
     }
     if (event.type === 'outcome' && event.outcome === 'answered') this.#ended(event.call, event.at);
   }
@@ -31,7 +35,9 @@ export class DebtUnpaid implements Rule {
     const { facts, bounds } = this.#evidence;
     const excusedAt = Math.max(facts.noneAbleAt, facts.clockSetAt);
     const graceMs = bounds.debtMs + (facts.lastFault >= now - 2 * bounds.takeoverMs ? bounds.takeoverMs : 0);
-    for (const [app, { dueAt, since }] of this.#debts) {
+    for (const [app, { dueAt, since, current }] of this.#debts) {
+      // A stable token that is dead is replaced by a forced call, as soon as WeChat allows one: what a read says is known.
+      if (facts.issuers.get(app) === 'stable' && current !== null && facts.isDead(current, now)) continue;
       if (now <= Math.max(dueAt, since, excusedAt) + graceMs || facts.isSpent(app, now, bounds)) continue;
       this.#break(`${app} ${dueAt}`, `the debt of ${app} is overdue for ${Math.round((now - dueAt) / 1000)} s`);
     }
@@ -97,13 +103,17 @@ export class DebtPaidByOverlappedMint implements Rule {
   }
 }
 
-/** The mints whose answers were known to their processes, and that were under way at the same time as this one. */
+/**
+ * The mints whose answers were known to their processes, and that were under way at the same time as this one. One whose token
+ * WeChat refuses when its answer comes is older than what displaced it.
+ */
 function crossings(calls: readonly Call[], call: Call): Call[] {
   return calls.filter(
     (other) =>
       other !== call &&
       other.mint !== undefined &&
       other.outcome === 'answered' &&
+      other.mint.diesAt > other.endedAt &&
       other.begunAt < call.endedAt &&
       call.begunAt < other.endedAt,
   );

@@ -35,7 +35,9 @@ export async function status(appIds: readonly string[], options: CallOptions & {
     } while (pageToken !== '' || rest.length > 0);
     return joined(answers);
   });
-  const text = options.json ? `${JSON.stringify(toJson(GetStatusResponseSchema, found))}\n` : statusText(found);
+  const text = options.json
+    ? `${JSON.stringify(toJson(GetStatusResponseSchema, found, { alwaysEmitImplicit: true }))}\n`
+    : statusText(found);
   process.stdout.write(text);
 }
 
@@ -61,14 +63,19 @@ export function statusText({ cluster, apps, serverTime, propagation }: GetStatus
     .join('\n');
 }
 
-function clusterLines({ replica, storeAvailable, storeAge, replicas, lostSets }: ClusterStatus): string[] {
+function clusterLines(cluster: ClusterStatus): string[] {
+  const { replica, storeAvailable, storeAge, storeTrouble, replicas, lostSets } = cluster;
   const store = storeAvailable
     ? `the store answered ${seconds(storeAge)} ago`
     : `the store has been away for ${seconds(storeAge)}: tokens in memory are served, classic ones are not replaced`;
-  const writes = lostSets === 1n ? '1 write was' : `${lostSets} writes were`;
-  const lost = lostSets > 0n ? [`${writes} lost to other replicas and made again`] : [];
+  const writes = lostSets === 1n ? '1 write' : `${lostSets} writes`;
+  const lost =
+    lostSets > 0n
+      ? [`${writes} ${lostSets === 1n ? 'was' : 'were'} made again on top of another replica's that came first`]
+      : [];
   return [
     `${replica} answers; ${store}`,
+    ...(storeTrouble === '' ? [] : [storeTrouble]),
     ...lost,
     ...tableLines(
       ['REPLICA', 'ADDRESS', 'STATE'],

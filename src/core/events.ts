@@ -49,9 +49,11 @@ export type BrokerEvent =
   | { type: 'store_failed'; appId: string; error: unknown; retryInMs: number }
   | { type: 'store_recovered'; appId: string }
   | { type: 'app_added' | 'app_changed' | 'app_removed'; appId: string }
-  /** The store that the replicas share does not answer polls. */
-  | { type: 'store_away'; error: unknown }
+  /** The store that the replicas share does not answer polls; `isNew` false: as before, and now for another reason. */
+  | { type: 'store_away'; error: unknown; isNew: boolean }
   | { type: 'store_reached' }
+  /** It came back without the last so many changes of records that it had taken. */
+  | { type: 'store_went_back'; changes: number }
   /** A write to it lost to another replica's, and is made again on top of that. */
   | { type: 'set_lost'; appId: string }
   /** Another replica was silent for a whole lease. */

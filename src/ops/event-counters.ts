@@ -96,7 +96,7 @@ export function registerEventCounters(registry: Registry): EventCounters {
           clockJumps.inc();
           break;
         case 'store_away':
-          storeLosses.inc();
+          if (event.isNew) storeLosses.inc();
           break;
         case 'set_lost':
           lostSets.inc();

@@ -92,6 +92,8 @@ function lineOf(event: BrokerEvent): Line {
       return ['error', 'shared store does not answer', errorFields(event.error)];
     case 'store_reached':
       return ['info', 'shared store answers again', {}];
+    case 'store_went_back':
+      return ['warn', 'shared store lost what it had taken', { changes: event.changes }];
     case 'set_lost':
       return ['debug', 'compare-and-set lost', { app_id: event.appId }];
     case 'replica_died':

@@ -85,6 +85,7 @@ function toCluster(cluster: ClusterStatus): MessageInitShape<typeof pb.ClusterSt
     replica: cluster.replica,
     storeAvailable: cluster.storeAvailable,
     storeAge: duration(cluster.storeAgeMs),
+    storeTrouble: cluster.storeTrouble,
     replicas: cluster.replicas.map(({ replica: name, address, self, alive, silentMs }) => ({
       name,
       address,

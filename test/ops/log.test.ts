@@ -127,13 +127,17 @@ describe('logEvent', () => {
       { level: 'info', msg: 'app removed', app_id: 'wx1' },
     ],
     [
-      { type: 'store_away', error: diskFull },
+      { type: 'store_away', error: diskFull, isNew: true },
       {
         level: 'error',
         msg: 'shared store does not answer',
         code: 'ERR_SQLITE_ERROR',
         error: 'database or disk is full',
       },
+    ],
+    [
+      { type: 'store_went_back', changes: 7 },
+      { level: 'warn', msg: 'shared store lost what it had taken', changes: 7 },
     ],
     [{ type: 'store_reached' }, { level: 'info', msg: 'shared store answers again' }],
     [

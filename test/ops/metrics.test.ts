@@ -74,7 +74,7 @@ describe('events', () => {
       'lingpai_store_failures_total{app_id="wx1"} 2',
     ],
     [{ type: 'clock_jumped', byMs: 1 }, 'lingpai_clock_jumps_total 2'],
-    [{ type: 'store_away', error: failure }, 'lingpai_cluster_store_losses_total 2'],
+    [{ type: 'store_away', error: failure, isNew: true }, 'lingpai_cluster_store_losses_total 2'],
     [{ type: 'set_lost', appId: 'wx1' }, 'lingpai_cluster_lost_sets_total 2'],
     [{ type: 'replica_died', replica: 'r2' }, 'lingpai_cluster_replica_deaths_total 2'],
     [{ type: 'provisional', appId: 'wx1', dueInMs: 1 }, 'lingpai_cluster_provisional_tokens_total 2'],
@@ -136,6 +136,7 @@ describe('the cluster', () => {
   const cluster: ClusterStatus = {
     replica: 'r1',
     storeAvailable: true,
+    storeTrouble: '',
     storeAgeMs: 1_500,
     replicas: [
       { ...seen, replica: 'r1', self: true },
@@ -272,7 +273,15 @@ describe('histograms', () => {
 describe('the text', () => {
   test('is well-formed: each metric once, with help and type, each line a sample', async () => {
     const { metrics, live } = setup(stateOf('wx1'), stateOf('wx2'));
-    live.cluster = { replica: 'r', storeAvailable: true, storeAgeMs: 0, replicas: [], apps: [], lostSets: 0 };
+    live.cluster = {
+      replica: 'r',
+      storeAvailable: true,
+      storeTrouble: '',
+      storeAgeMs: 0,
+      replicas: [],
+      apps: [],
+      lostSets: 0,
+    };
     metrics.rpc('S/Get', 'OK', 1);
     const lines = (await metrics.text()).split('\n').filter((line) => line !== '');
     const typed = lines.filter((line) => line.startsWith('# TYPE')).map((line) => line.split(' ')[2] ?? '');

@@ -129,6 +129,7 @@ describe('a replica', () => {
         fixed([stateOf('wx1'), stateOf('wx2')], {
           replica: 'r1',
           storeAvailable: false,
+          storeTrouble: 'why',
           storeAgeMs: 12_000.4,
           replicas: [
             { replica: 'r1', address: 'h1:7600', self: true, alive: true, silentMs: 0 },
@@ -155,6 +156,7 @@ describe('a replica', () => {
     expect(status.cluster).toEqual({
       replica: 'r1',
       storeAge: '12s',
+      storeTrouble: 'why',
       replicas: [
         { name: 'r1', address: 'h1:7600', self: true, alive: true, silentFor: '0s' },
         { name: 'r2', silentFor: '31.500s' },

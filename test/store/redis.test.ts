@@ -101,7 +101,7 @@ describe('a server that fails', () => {
     };
     proxy.cut();
     await bothAreSwallowed;
-    await expect(shared.poll(MEMBER, 0)).rejects.toThrow(/being made again/);
+    await expect(shared.poll(MEMBER, 0)).rejects.toThrow(/closed the connection/);
 
     proxy.rule = () => 'pass';
     await clock.advance(6_000);
@@ -158,6 +158,22 @@ describe('a server that fails', () => {
     expect(heard).toEqual(['first', 'second', 'last']);
   });
 
+  test('that is there again and does not accept the password is said to do that', async () => {
+    await using own = await RedisServer.start(['--requirepass', 'hunter2']);
+    const { shared } = await open(own.url().replace('//', '//:hunter2@'));
+    onTestFinished(() => shared.close());
+    await own.command('AUTH hunter2\r\nCONFIG SET requirepass swordfish\r\nCLIENT KILL TYPE normal SKIPME yes');
+    let message = '';
+    while (!message.includes('password')) {
+      await own.command('PING');
+      message = await shared.poll(MEMBER, 0).then(
+        () => '',
+        (error) => error.message,
+      );
+    }
+    expect(message).toMatch(/does not accept the user or the password. Correct store.url \(WRONGPASS\)/);
+  });
+
   test('that forgets its scripts is told them again', async () => {
     await using own = await RedisServer.start();
     const { shared } = await open(own.url());
@@ -176,10 +192,11 @@ describe('a server that cannot be used is refused', () => {
     ['with a wrong password', ['--requirepass', 'hunter2'], ':swordfish@', /does not accept the user or the password/],
     ['as part of a cluster', ['--cluster-enabled', 'yes'], '', /part of a Redis Cluster/],
     ['as a replica', ['--replicaof', '127.0.0.1 1'], '', /is a replica/],
+    ['without such a database', ['--databases', '2'], '', /no database of this number/, '/2'],
     ['as a sentinel', ['--sentinel'], '', /is a sentinel/],
-  ])('%s', async (_, options, user, words) => {
+  ])('%s', async (_, options, user, words, db = '') => {
     await using own = await RedisServer.start(options);
-    const error = await open(`redis://${user}127.0.0.1:${own.port}`).catch((reason) => reason);
+    const error = await open(`redis://${user}127.0.0.1:${own.port}${db}`).catch((reason) => reason);
     expect(error).toBeInstanceOf(StoreError);
     expect(error.message).toMatch(words);
     expect(error.message).toContain(`127.0.0.1:${own.port}`);

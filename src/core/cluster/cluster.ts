@@ -12,6 +12,7 @@ import { ownerOf } from './rendezvous.ts';
 import { SharedTenure } from './shared-tenure.ts';
 import { type AppShare, type ClusterStatus, shareOf } from './status.ts';
 import type { StoreClock } from './store-clock.ts';
+import { StoreHealth } from './store-health.ts';
 
 /** What makes a broker one of several replicas. */
 export interface ClusterDeps {
@@ -50,8 +51,7 @@ export class Cluster {
   #polls = 0;
   #ids = 0;
   #lostSets = 0;
-  #polledAt: number;
-  #available = true;
+  readonly #health: StoreHealth;
   #timer: Timer | undefined;
   #polling: Promise<void> | undefined;
   #closed = false;
@@ -82,7 +82,7 @@ export class Cluster {
     this.#reads = new Reads((appIds) => this.#read(appIds));
     this.#burials = new Burials(async (replica) => options.deps.onDeath?.(replica));
     this.#living = [self];
-    this.#polledAt = this.#clock.monotonic();
+    this.#health = new StoreHealth({ observe: options.observe, monotonic: () => this.#clock.monotonic() });
   }
 
   /** Reads the whole store, then polls. Rejects when the store cannot be read. */
@@ -114,13 +114,13 @@ export class Cluster {
         random: this.#random,
         leaseMs,
         isOther: (name) => this.#members.isOther(name),
-        isStoreThere: () => this.#available,
+        isStoreThere: () => this.#health.isAvailable,
         onRelease: () => {
           if (this.#tenures.get(app.appId) === tenure) this.#tenures.delete(app.appId);
         },
         sync: (appId) => this.#reads.ask(appId),
         // While the store is away nobody tells this replica what others do.
-        isOwner: (appId, failures) => !this.#available || ownerOf(appId, failures, this.#living) === replica,
+        isOwner: (appId, failures) => !this.#health.isAvailable || ownerOf(appId, failures, this.#living) === replica,
       },
       appId: app.appId,
       register: this.#register(app.appId),
@@ -175,8 +175,9 @@ export class Cluster {
     }));
     return {
       replica,
-      storeAvailable: this.#available,
-      storeAgeMs: this.#clock.monotonic() - this.#polledAt,
+      storeAvailable: this.#health.isAvailable,
+      storeTrouble: this.#health.trouble,
+      storeAgeMs: this.#health.ageMs,
       replicas: [self, ...others].toSorted((a, b) => (a.replica < b.replica ? -1 : 1)),
       apps: [...this.#tenures.keys()].map((appId) => this.#share(appId)),
       lostSets: this.#lostSets,
@@ -198,11 +199,8 @@ export class Cluster {
     const from = this.#position;
     try {
       await this.#take(await this.#dated(() => this.#ask(from)), from);
-      if (!this.#available) this.#observe({ type: 'store_reached' });
-      this.#available = true;
     } catch (error) {
-      if (this.#available) this.#observe({ type: 'store_away', error });
-      this.#available = false;
+      this.#health.failed(error);
       this.#wake();
     }
   }
@@ -218,10 +216,10 @@ export class Cluster {
   }
 
   async #take({ members, changed, position }: Poll, from: number) {
-    this.#polledAt = this.#clock.monotonic();
+    this.#health.answered(position);
     // A reconnection meanwhile asks for everything.
     if (this.#position === from) this.#position = position;
-    const { died, changed: isNewCircle } = this.#members.look(members, this.#polledAt);
+    const { died, changed: isNewCircle } = this.#members.look(members, this.#clock.monotonic());
     for (const replica of died) this.#observe({ type: 'replica_died', replica });
     this.#burials.look(this.#members.others());
     const seen = new Map(changed.map((record) => [record.app.appId, record]));

@@ -41,6 +41,8 @@ export interface ClusterStatus {
   readonly replica: string;
   /** Whether the last poll of the store succeeded. */
   readonly storeAvailable: boolean;
+  /** Why it did not, in words; empty: it did. */
+  readonly storeTrouble: string;
   /** Since the last poll that succeeded, in milliseconds. */
   readonly storeAgeMs: number;
   readonly replicas: readonly ReplicaStatus[];

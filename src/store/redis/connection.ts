@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createClient } from 'redis';
+import { ClientOfflineError, createClient } from 'redis';
 import type { Clock, Random, Timer } from '../../core/clock.ts';
 import { StoreError } from '../errors.ts';
 import { explainRedis, isReadOnly } from './errors.ts';
@@ -54,6 +54,8 @@ export class Connection {
   /** While it is not there: what makes the next try. */
   #next: Timer | undefined;
   #isClosed = false;
+  /** Why it is not there; undefined: it is, or was lost only now. */
+  #trouble: unknown;
 
   private constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -93,7 +95,7 @@ export class Connection {
       // A primary that was demoted may keep the connection; its name may lead to another one by now.
       if (error === TIMED_OUT || isReadOnly(error)) this.#replace(client);
       if (isScriptMissing(error)) throw error;
-      throw explainRedis(error, this.#options.name);
+      throw explainRedis(isOffline(error) ? (this.#trouble ?? error) : error, this.#options.name);
     }
   }
 
@@ -123,13 +125,16 @@ export class Connection {
       return this.#pause();
     });
     // Each failure reaches whoever waits for an answer, or shows in the next command.
-    client.on('error', () => undefined);
+    client.on('error', (error) => {
+      this.#trouble = error;
+    });
     client.on('reconnecting', () => this.#limit(client));
     client.on('connect', () => {
       if (this.#isClosed || client !== this.#client) discard(client); // it was given up while it was being made
     });
     client.on('ready', () => {
       this.#next?.cancel();
+      this.#trouble = undefined;
       this.#prepared = onReady?.(client);
       this.#prepared?.catch(() => undefined);
       if (this.#readies++ > 0) onReconnected?.();
@@ -199,4 +204,8 @@ function discard(client: Client): void {
 
 function isScriptMissing(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT');
+}
+
+function isOffline(error: unknown): boolean {
+  return error instanceof ClientOfflineError;
 }

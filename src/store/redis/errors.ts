@@ -36,6 +36,7 @@ const IN_WORDS: Readonly<Record<string, string>> = {
   MISCONF: 'cannot write its own data to disk, and so takes none. Look at its log',
   OOM: 'is out of memory (maxmemory). Give it more, with maxmemory-policy noeviction',
   LOADING: 'is still loading its data. Try again when it is done',
+  NODB: 'has no database of this number (its setting "databases" says how many there are). Correct store.url',
   BUSY: 'is busy with a script of another program',
   WRONGTYPE: 'has keys of another program under this prefix. Choose another one: store.url ?prefix=NAME',
 };
@@ -62,6 +63,7 @@ function codeOf(error: unknown): string {
   if (error instanceof AggregateError) return codeOf(error.errors[0]);
   // Redis 7.0, and later ones: what a script may not do is told without the code.
   if (/^ERR (The user executing the script|ACL failure in script)\b/.test(error.message)) return 'NOPERM';
+  if (error.message.startsWith('ERR DB index is out of range')) return 'NODB';
   // Redis' errors begin with their code; errors of scripts wrap it.
   const [, wrapped] =
     /\b(NOAUTH|WRONGPASS|NOPERM|READONLY|MISCONF|OOM|LOADING|BUSY|WRONGTYPE)\b/.exec(error.message) ?? [];

@@ -21,7 +21,7 @@ export function parseRedisUrl(text: string): RedisUrl | { readonly error: string
   try {
     url = new URL(text);
   } catch {
-    return { error: `this is not a URL; ${FORM}` };
+    return { error: `this is not a URL; ${FORM}; in a password write "%23" for "#" and "%2F" for "/"` };
   }
   if (!/^rediss?:\/\//i.test(text) || url.hostname === '') return { error: `the host is missing; ${FORM}` };
   if (url.hash !== '') {

@@ -178,6 +178,13 @@ export declare type ClusterStatus = Message<"lingpai.v1.ClusterStatus"> & {
    * @generated from field: uint64 lost_sets = 5;
    */
   lostSets: bigint;
+
+  /**
+   * Why the last poll of the store failed, in words. Empty where it did not.
+   *
+   * @generated from field: string store_trouble = 6;
+   */
+  storeTrouble: string;
 };
 
 /**

@@ -4,6 +4,7 @@ import type { App, Settings } from '../ports.ts';
 import type { Holder } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
 import { Burials } from './burials.ts';
+import { longestMintMs } from './convergence.ts';
 import { LEASES_REMEMBERED, Members } from './members.ts';
 import type { Dated, Poll, SharedStore } from './ports.ts';
 import { Reads } from './reads.ts';
@@ -190,7 +191,7 @@ export class Cluster {
       living: this.#living,
       isAlive: (name) => name === this.#deps.replica || this.#members.isOther(name),
       now: this.#clock.now(),
-      overlapMs: this.#settings.overlapMs,
+      longestMintMs: longestMintMs(this.#settings, this.#deps.leaseMs),
       unsaved: failing,
     });
   }

@@ -4,7 +4,7 @@ import { type CommitContext, commit } from '../commit.ts';
 import type { Issued } from '../issuing.ts';
 import { type Kept, sameToken } from '../kept.ts';
 import { type MintCall, mintUndone } from '../minting.ts';
-import type { Debt, Intent, SharedPart } from '../ports.ts';
+import type { Debt, Intent, Settings, SharedPart } from '../ports.ts';
 import type { CommitResult, MintEnd } from '../tenure.ts';
 
 // WeChat cannot be fenced. A replica that stopped after it recorded an intent may have its request arrive at any later time,
@@ -52,15 +52,24 @@ export function withShared(kept: Kept, change: Partial<SharedPart>): Kept {
   return { ...kept, shared, openMints: shared.intents.length };
 }
 
-/** Another replica's mint that is under way, while which nobody else may mint: its lease. None lasts until it is settled. */
+/**
+ * How long a mint of a replica that lives can take: its intent is stored in time or given up, it calls WeChat, and stands still
+ * for less than a lease. One that takes longer cannot tell what became of it: its writes fail, though its beats arrive.
+ */
+export function longestMintMs({ timeoutMs, overlapMs }: Settings, leaseMs: number): number {
+  return Math.min(leaseMs + 2 * timeoutMs, settledMs(overlapMs));
+}
+
+/** Another replica's mint that is under way, while which nobody else may mint: its lease. */
 export function leaseOf(
   kept: Kept,
   isOther: (replica: string) => boolean,
   time: number,
-  overlapMs: number,
+  longestMs: number,
 ): Intent | undefined {
   return sharedOf(kept).intents.find(
-    (intent) => !intent.lost && isOther(intent.replica) && !isSettled(intent, time, overlapMs),
+    // By a clock that was set it may look younger than it can be.
+    (intent) => !intent.lost && isOther(intent.replica) && Math.abs(time - intent.time) < longestMs,
   );
 }
 

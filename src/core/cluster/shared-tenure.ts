@@ -6,7 +6,7 @@ import { type MintCall, type MintWish, mintBegun, mintRefusal } from '../minting
 import type { Intent, Settings } from '../ports.ts';
 import { type Change, type CommitResult, type Holder, type MintEnd, Superseded, type Tenure } from '../tenure.ts';
 import type { Timeline } from '../timeline.ts';
-import { conclude, intend, land, leaseOf, settledMs, sharedOf, withShared } from './convergence.ts';
+import { conclude, intend, land, leaseOf, longestMintMs, settledMs, sharedOf, withShared } from './convergence.ts';
 import { type Register, type RegisterUser, StoreAwayError } from './register.ts';
 
 /** What a tenure needs of its cluster. */
@@ -186,8 +186,8 @@ export class SharedTenure implements Tenure {
   }
 
   #leaseOf(kept: Kept): Intent | undefined {
-    const { isOther, now, settings } = this.#deps;
-    return leaseOf(kept, isOther, now(), settings.overlapMs);
+    const { isOther, now, settings, leaseMs } = this.#deps;
+    return leaseOf(kept, isOther, now(), longestMintMs(settings, leaseMs));
   }
 
   /** What others would merely like to know is not kept for a store that is away. */

@@ -59,13 +59,13 @@ export function shareOf(
     readonly living: readonly string[];
     readonly isAlive: (replica: string) => boolean;
     readonly now: number;
-    readonly overlapMs: number;
+    readonly longestMintMs: number;
     readonly unsaved: boolean;
   },
 ): AppShare {
-  const { living, isAlive, now, overlapMs, unsaved } = seen;
+  const { living, isAlive, now, longestMintMs, unsaved } = seen;
   const { epoch, intents, debt, trouble } = sharedOf(kept);
-  const lease = leaseOf(kept, isAlive, now, overlapMs);
+  const lease = leaseOf(kept, isAlive, now, longestMintMs);
   return {
     appId,
     owner: ownerOf(appId, trouble?.failures ?? 0, living),

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { TokenState } from '../../../src/core/state.ts';
 import { settle } from '../../support/clock.ts';
-import { POLL, type Replica, Replicas } from '../../support/replicas.ts';
+import { LEASE, POLL, type Replica, Replicas } from '../../support/replicas.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 
 /** Lets the token of the app come due: the owner is about to refresh it. */
@@ -418,6 +418,25 @@ test.each(['stable', 'classic'] as const)(
     expect(await Promise.race([answer, 'waiting'])).toMatchObject({ reason: 'STORE_UNAVAILABLE' });
   },
 );
+
+test('a replica that lives and cannot write what became of its mint is waited for no longer than a mint can take', async () => {
+  const replicas = await Replicas.started(2);
+  const [first, mute] = [replicas.owner(), ...replicas.others()] as [Replica, Replica];
+  mute.connection.way.state = 'deaf';
+  await expect(mute.broker.forceRefresh('wxc', undefined)).rejects.toMatchObject({ reason: 'STORE_UNAVAILABLE' });
+  expect(replicas.store.records.get('wxc')?.app.shared?.intents).toHaveLength(1);
+  mute.connection.way.state = 'open';
+  mute.connection.replace = () => Promise.reject(new Error('the store does not answer'));
+  await replicas.clock.advance(3 * SECOND); // what a probe said has gone stale
+  replicas.wechat.kill('wxc', { issuer: 'classic', which: 'all' });
+  const { generation } = replicas.state(first);
+  const told = first.broker.forceRefresh('wxc', { kind: 'generation', generation }).catch((error) => error);
+  const { cooldownMs, timeoutMs } = replicas.settings;
+  const longest = Math.max(cooldownMs, LEASE + 2 * timeoutMs);
+  // It is refused for the cooldown; then it is the other's turn, for two leases.
+  await replicas.until(() => replicas.agreed(), longest + 2 * LEASE + POLL);
+  await told;
+});
 
 test('a generation that only the store would know is not said to have never been published while it is away', async () => {
   const replicas = await Replicas.started(2);

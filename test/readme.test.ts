@@ -63,7 +63,7 @@ describe("the README's shell snippets work against the demo", () => {
 
 it('its configuration is valid, and that of docs/cluster.md', async () => {
   for (const block of blocks(README + read('docs/cluster.md'), 'yaml')) {
-    const config = await loadConfig('lingpai.yaml', { WX_SECRET: 'x' }, async () => block);
+    const config = await loadConfig('lingpai.yaml', { WX_SECRET: 'x' }, { read: async () => block });
     expect(config.apps).toHaveLength(1);
   }
 });

@@ -1,5 +1,4 @@
 import type { Config } from '../config/config.ts';
-import { loadConfig } from '../config/load.ts';
 import { ConfigError, type ConfigProblem } from '../config/problem.ts';
 import { UpstreamError } from '../core/errors.ts';
 import type { App } from '../core/ports.ts';
@@ -7,6 +6,7 @@ import { systemClock } from '../ops/clock.ts';
 import { WeChatClient } from '../wechat/client.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
+import { load } from './load.ts';
 
 /** What WeChat says of one app. */
 interface Finding {
@@ -27,7 +27,7 @@ export async function check(options: { config: string; online?: boolean; json?: 
   const print = (line: string) => process.stdout.write(`${line}\n`);
   let config: Config;
   try {
-    config = await loadConfig(options.config, process.env);
+    config = await load(options.config);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     if (options.json) print(JSON.stringify({ ok: false, problems: error.problems satisfies readonly ConfigProblem[] }));

@@ -72,7 +72,7 @@ function demoConfig(grpc: string, http: string, baseUrl: string): Promise<Config
     refresh: { stable_poll: '2s', cooldown: '5s', probe_interval: '10s', daily_budget: 10_000 },
     apps: APPS.map(({ appId, issuer }) => ({ app_id: appId, secret: SECRET, issuer })),
   };
-  return loadConfig('demo', {}, async () => JSON.stringify(config));
+  return loadConfig('demo', {}, { read: async () => JSON.stringify(config) });
 }
 
 function welcome(grpc: string, http: string, sandbox: string): string {

@@ -32,6 +32,8 @@ export interface Running {
   /** The addresses as `host:port`, with the real ports. */
   readonly grpc: string;
   readonly http: string;
+  /** The name of this process among replicas; undefined: it shares nothing. */
+  readonly replica: string | undefined;
   /** Takes the apps and secrets of another configuration into use. */
   reload(config: Config): void;
   /** Drains as DESIGN.md says, and resolves when nothing is left; within 25 s. */
@@ -162,7 +164,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   };
   const grpc = await failing(startGrpc({ ...mount, listen: config.grpc }));
   undo.defer(() => grpc.stop());
-  grpcAddress = grpc.address;
+  grpcAddress = reachable(grpc.address);
   const pages = { contentType: metrics.contentType, metrics: () => metrics.text() };
   const http = await failing(
     startHttp({ ...mount, listen: config.http, states: () => broker.states(), metrics: pages }),
@@ -185,6 +187,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   return {
     grpc: grpc.address,
     http: http.address,
+    replica: replica || undefined,
     reload: ({ apps }) => broker.configure(apps),
     async stop() {
       sweep.stop();
@@ -194,6 +197,11 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
       await running.disposeAsync();
     },
   };
+}
+
+/** An address by which other machines may find this one, where it listens on all of its own. */
+function reachable(address: string): string {
+  return address.replace(/^(0\.0\.0\.0|\[::\]):/, `${hostname()}:`);
 }
 
 /** What an operator can mend is told without a stack. */

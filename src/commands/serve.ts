@@ -1,10 +1,10 @@
 import type { Config } from '../config/config.ts';
-import { loadConfig } from '../config/load.ts';
 import { ConfigError } from '../config/problem.ts';
 import { watchFiles } from '../config/watch.ts';
 import { systemClock } from '../ops/clock.ts';
 import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from '../ops/log.ts';
 import { Failure, untilSignal } from './exit.ts';
+import { load } from './load.ts';
 import { type Running, runBroker } from './running.ts';
 
 /** How often the config and secret files are looked at. */
@@ -22,14 +22,15 @@ export async function serve(options: { config: string; logLevel?: string }): Pro
     await running.stop();
     logger.info('stopped');
   });
-  logger.info({ grpc: running.grpc, http: running.http, apps: config.apps.length }, 'ready');
+  const { grpc, http, replica } = running;
+  logger.info({ grpc, http, ...(replica && { replica }), apps: config.apps.length }, 'ready');
   await stopped;
 }
 
 /** Reads a config file for a command; what is wrong with it is a Failure with exit code 2. */
 export async function readConfig(path: string): Promise<Config> {
   try {
-    return await loadConfig(path, process.env);
+    return await load(path);
   } catch (error) {
     if (error instanceof ConfigError) throw new Failure(`the configuration cannot be used:\n${error.message}`, 2);
     throw error;
@@ -48,7 +49,7 @@ function reloadOnChange(path: string, first: Config, running: Running, logger: L
   let disposed = false;
   const reload = async () => {
     try {
-      const next = await loadConfig(path, process.env);
+      const next = await load(path);
       if (disposed) return;
       running.reload(next);
       files.setPaths([next.path, ...next.secretFiles]);

@@ -13,14 +13,21 @@ export async function storeCopy(options: { from: string; to: string; force?: boo
   if (from.kind === 'sqlite' && !existsSync(from.path)) throw new Failure(`--from: there is no file ${from.path}`, 2);
   if (nameOf(from) === nameOf(to)) throw new Failure('--from and --to are the same store', 2);
   await using undo = new AsyncDisposableStack();
-  const open = async (url: StoreUrl): Promise<Side> => {
+  const open = async (flag: string, url: StoreUrl): Promise<Side> => {
     const onDamage = () => undefined; // reading all of it fails then, too
-    const opened = await openStore(url, { clock: systemClock, random: systemRandom, onDamage });
+    const opened = await openStore(url, { clock: systemClock, random: systemRandom, onDamage }).catch((error) => {
+      // The advice speaks of the setting, and here it is a flag.
+      throw error instanceof Error ? new Error(error.message.replaceAll('store.url', flag)) : error;
+    });
     undo.defer(() => opened.store.close());
     return { name: nameOf(url), opened };
   };
   try {
-    const copied = await copyStore(await open(from), await open(to), { force, clock: systemClock, onWait });
+    const copied = await copyStore(await open('--from', from), await open('--to', to), {
+      force,
+      clock: systemClock,
+      onWait,
+    });
     process.stdout.write(json ? `${JSON.stringify(copied)}\n` : copiedText(copied));
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);

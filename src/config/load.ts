@@ -9,6 +9,14 @@ import { type ConfigFile, configSchema, secretSchema } from './schema.ts';
 import { type ResolvedSecret, resolveSecret, type SecretSources, whyUnreadable } from './secret.ts';
 import { adviseOnKey } from './unknown-keys.ts';
 
+/** What loading needs of others. */
+export interface LoadOptions {
+  /** The text of a file; by default from disk. */
+  readonly read?: (path: string) => Promise<string>;
+  /** What is wrong with the address of a store, and what to write; undefined: nothing. */
+  readonly adviseOnStore?: (url: string) => string | undefined;
+}
+
 /**
  * Reads a config file, checks it and resolves its secrets. Rejects with a ConfigError that lists every problem at once,
  * and with nothing else. It changes nothing, so that a caller who reloads can keep what it has.
@@ -16,7 +24,7 @@ import { adviseOnKey } from './unknown-keys.ts';
 export async function loadConfig(
   path: string,
   env: NodeJS.ProcessEnv,
-  read: (path: string) => Promise<string> = readText,
+  { read = readText, adviseOnStore = () => undefined }: LoadOptions = {},
 ): Promise<Config> {
   const absolute = resolve(path);
   const folder = dirname(absolute);
@@ -26,9 +34,13 @@ export async function loadConfig(
   const parsed = configSchema.safeParse(document.value);
   const written = writtenApps(document.value);
   const secrets = await resolveSecrets(written, { env, folder, read });
+  const store = storeProblems(document, adviseOnStore);
+  const issues = parsed.success ? [] : parsed.error.issues.flatMap((issue) => issueProblems(issue, document));
   const problems = [
     ...document.problems,
-    ...(parsed.success ? [] : parsed.error.issues.flatMap((issue) => issueProblems(issue, document))),
+    // Of a store's address the schema knows only how it begins.
+    ...issues.filter(({ path }) => !store.some((problem) => problem.path === path)),
+    ...store,
     ...duplicateApps(written, document),
     ...secretProblems(secrets, document),
   ];
@@ -67,6 +79,12 @@ function issueProblems(
 
 function problemAt(path: Segments, message: string, document: ConfigDocument): ConfigProblem {
   return { path: formatPath(path), line: document.lineOf(path), message };
+}
+
+function storeProblems(document: ConfigDocument, advise: (url: string) => string | undefined): ConfigProblem[] {
+  const url = (document.value as { store?: { url?: unknown } | null } | null | undefined)?.store?.url;
+  const message = typeof url === 'string' ? advise(url) : undefined;
+  return message === undefined ? [] : [problemAt(['store', 'url'], message, document)];
 }
 
 /** The items of `apps` as far as they are maps, whatever else is wrong with the file. */

@@ -46,6 +46,12 @@ export interface CopyOptions {
  */
 export async function copyStore(from: Side, to: Side, options: CopyOptions): Promise<Copied> {
   await Promise.all([from, to].map((side) => requireUnused(side, options)));
+  const source = await from.opened.store.load();
+  if (source.length === 0) {
+    throw new StoreError(
+      `${from.name} has no apps: there is nothing to copy. Look at its address, and for Redis at the prefix.`,
+    );
+  }
   const there = new Map((await to.opened.store.load()).map((app) => [app.appId, app]));
   if (there.size > 0 && !options.force) {
     throw new StoreError(
@@ -62,7 +68,7 @@ export async function copyStore(from: Side, to: Side, options: CopyOptions): Pro
     }
   }
   // Last, so that a copy that is broken off leaves no apps.
-  for (const app of await from.opened.store.load()) {
+  for (const app of source) {
     const record = to.opened.shared ? shareable(app) : ownable(app);
     const known = there.get(app.appId);
     const joined = known ? join(known, record) : record;
@@ -85,10 +91,10 @@ async function requireUnused({ name, opened }: Side, { clock, onWait }: CopyOpti
   const waitMs = PAUSES * longestMs + MARGIN_MS;
   onWait?.(name, waitMs);
   await new Promise<void>((resolve) => clock.schedule(waitMs, resolve));
-  for (const [user, { sign }] of await opened.rows.users()) {
-    if (before.get(user)?.sign === sign) continue;
-    throw new StoreError(`${name} is in use by ${user}. Stop every broker that uses it first.`);
-  }
+  const after = [...(await opened.rows.users())];
+  const living = after.filter(([user, { sign }]) => before.get(user)?.sign !== sign).map(([user]) => user);
+  if (living.length === 0) return;
+  throw new StoreError(`${name} is in use by ${living.join(', ')}. Stop every broker that uses it first.`);
 }
 
 /**

@@ -115,6 +115,23 @@ describe('the commands that call a broker', () => {
 });
 
 describe('check', () => {
+  it.each([
+    ['redis://h:1,i:2', /several servers cannot be named/],
+    ['redis+sentinel://h', /sentinels and Redis Cluster are not supported/],
+    ['redis://:hunter2@h:99999', /this is not a URL/],
+    ['unix:/run/redis', /"redis:\/\/HOST" for one that several replicas share/],
+  ])('finds what is wrong with the address %s of a store, and serve says the same', async (url, words) => {
+    await using place = await Place.make();
+    await place.configure({ store: { url }, watch: { heartbeat: 10 } });
+    for (const command of ['check', 'serve']) {
+      const { code, output } = await place.run(command);
+      expect({ code, output }).toEqual({ code: 2, output: expect.stringMatching(words) });
+      expect(output).toMatch(/store\.url.*watch\.heartbeat/s);
+      expect(output.match(/store\.url/g)).toHaveLength(1);
+      expect(output).not.toContain('hunter2');
+    }
+  });
+
   it('finds every problem of a file, and none in the example', async () => {
     await using place = await Place.make();
     await place.configure({ store: { url: 'postgres:' }, watch: { heartbeat: 10 } });

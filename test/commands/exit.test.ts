@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { expect, it } from 'vitest';
 import { type SignalledProcess, untilSignal } from '../../src/commands/exit.ts';
@@ -15,6 +16,16 @@ function signalled(stop: () => Promise<void>) {
   const process = new FakeProcess();
   return { clock, process, ended: untilSignal(stop, { clock, process }) };
 }
+
+it('an older Node is told which one is needed, and no more', () => {
+  const lingpai = JSON.stringify(new URL('../../src/lingpai.js', import.meta.url).href);
+  const script = `Object.defineProperty(process.versions, 'node', { value: '20.1.0' }); await import(${lingpai})`;
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  expect({ status, stderr }).toEqual({
+    status: 2,
+    stderr: expect.stringMatching(/^lingpai: .* needs 24 or newer.*\n$/),
+  });
+});
 
 it('stops once at a signal that npm passes on as well', async () => {
   let stops = 0;

@@ -11,10 +11,13 @@ export function load(
   { files = {}, env = {} }: { files?: Record<string, string>; env?: NodeJS.ProcessEnv } = {},
 ): Promise<Config> {
   const all: Record<string, string> = { ...files, [`${FOLDER}/lingpai.yaml`]: yaml };
-  return loadConfig(`${FOLDER}/lingpai.yaml`, env, async (path) => {
-    const text = all[path];
-    if (text === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
-    return text;
+  return loadConfig(`${FOLDER}/lingpai.yaml`, env, {
+    async read(path) {
+      const text = all[path];
+      if (text === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
+      return text;
+    },
+    adviseOnStore: (url) => (url === 'redis://' ? 'the host is missing' : undefined),
   });
 }
 

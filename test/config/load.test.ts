@@ -202,6 +202,8 @@ sevrer: {}
     [`store: { url: "sqlite:" }\n${APPS}`, '1 store.url', 'must be "sqlite:PATH", "redis://HOST" or "memory:"'],
     [`store: { url: "sqlite::memory:" }\n${APPS}`, '1 store.url', 'must be "sqlite:PATH", "redis://HOST" or "memory:"'],
     [`store: { url: "sqlite://x.db" }\n${APPS}`, '1 store.url', 'must be "sqlite:PATH", "redis://HOST" or "memory:"'],
+    // What is known of addresses beyond their form takes the place of what the schema says.
+    [`store: { url: "redis://" }\n${APPS}`, '1 store.url', 'the host is missing'],
     [`upstream: { base_url: "ftp://h" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],
     [`upstream: { base_url: "http://h?x" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],
     [`upstream: { base_url: "http://" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],

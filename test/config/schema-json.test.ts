@@ -35,8 +35,12 @@ test('every key has a description', () => {
 test('the example shows every setting with its default', async () => {
   const written = parse(await readFile(example, 'utf8'));
   const defaults = await load('apps: [{ app_id: wx1, secret: s }]');
-  const shown = await loadConfig(example.pathname, { WX_MINI_SECRET: 's' }, async (path) =>
-    path === example.pathname ? readFile(path, 'utf8') : 's',
+  const shown = await loadConfig(
+    example.pathname,
+    { WX_MINI_SECRET: 's' },
+    {
+      read: async (path) => (path === example.pathname ? readFile(path, 'utf8') : 's'),
+    },
   );
   const { apps: _, path: __, secretFiles: ___, store: ____, ...rest } = shown;
   expect(defaults).toMatchObject(rest);

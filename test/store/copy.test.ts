@@ -202,16 +202,23 @@ describe.each<[Kind, Kind]>([
   });
 });
 
+test('a store that has nothing is not copied: its address may be wrong', async () => {
+  const [from, to] = [await side('memory'), await side('memory')];
+  await expect(copy(from, to)).rejects.toThrow(/has no apps: there is nothing to copy. Look at its address/);
+});
+
 describe('a store that is in use', () => {
   const user = (beat: number, pauseMs = 2_000) => ({ sign: `beat ${beat}`, pauseMs });
   test.each([
-    [{ r1: user(1) }, { r1: user(2) }, 5_000, 'is in use by r1'],
+    [{ r1: user(1) }, { r1: user(2) }, 5_000, 'is in use by r1. Stop'],
+    [{ r1: user(1), r2: user(1) }, { r1: user(2), r2: user(2) }, 5_000, 'is in use by r1, r2. Stop'],
     [{ r1: user(1) }, { r1: user(1), r2: user(1) }, 5_000, 'is in use by r2'],
     [{ r1: user(1) }, { r1: user(1) }, 5_000, undefined],
     [{ r1: user(1) }, {}, 5_000, undefined],
     [{ r1: user(1), r2: user(1, 10_000) }, { r1: user(1), r2: user(2, 10_000) }, 21_000, 'is in use by r2'],
   ])('%j, then %j %d ms later: %s', async (before, after, lookMs, words) => {
     const [from, to] = [await side('memory'), await side('memory')];
+    await from.opened.store.save(record());
     const clock = new FakeClock();
     let seen: Record<string, User> = before;
     const { rows } = to.opened;

@@ -207,7 +207,8 @@ export declare type ReplicaStatus = Message<"lingpai.v1.ReplicaStatus"> & {
   name: string;
 
   /**
-   * Where it serves gRPC, as host:port as it was told to listen; empty where it did not say.
+   * Where it serves gRPC, as host:port as it was told to listen, with its host's name for "all addresses"; empty where it did
+   * not say.
    *
    * @generated from field: string address = 2;
    */

@@ -1,9 +1,11 @@
-import type { Call, Facts } from '../facts.ts';
+import type { Call, Facts, Mint } from '../facts.ts';
 import type { Dated } from '../history.ts';
 import type { Evidence, Rule } from './rule.ts';
 
 /** How long after two mints in an unknown order the confirming one must have been made: inside WeChat's overlap. */
 const CONFIRMED_MS = 240_000;
+/** A process whose answer is late asks WeChat about the token before anything is made of it. */
+const ASKED_MS = 1_000;
 
 /** A debt is overdue, or two mints crossed each other and none came after them, though replicas could make one. */
 export class DebtUnpaid implements Rule {
@@ -14,8 +16,8 @@ export class DebtUnpaid implements Rule {
     { readonly dueAt: number; readonly since: number; readonly current: string | null }
   >();
   readonly #known = new Set<string>();
-  /** Pairs of mints that crossed, with the time of the later one's end. */
-  readonly #crossed: { readonly app: string; readonly at: number }[] = [];
+  /** Mints that crossed others, with the time of their end. */
+  readonly #crossed: { readonly app: string; readonly at: number; readonly mint: Mint }[] = [];
 
   constructor(evidence: Evidence) {
     this.#evidence = evidence;
@@ -41,7 +43,8 @@ export class DebtUnpaid implements Rule {
       if (now <= Math.max(dueAt, since, excusedAt) + graceMs || facts.isSpent(app, now, bounds)) continue;
       this.#break(`${app} ${dueAt}`, `the debt of ${app} is overdue for ${Math.round((now - dueAt) / 1000)} s`);
     }
-    for (const { app, at } of this.#crossed) {
+    for (const { app, at, mint } of this.#crossed) {
+      if (isOlder(mint, at)) continue;
       if (now <= Math.max(at + CONFIRMED_MS, excusedAt + graceMs) || this.#confirmed(facts, app, at)) continue;
       this.#break(`${app} ${at}`, `two mints for ${app} crossed and none came after them`);
     }
@@ -54,9 +57,7 @@ export class DebtUnpaid implements Rule {
       if (facts.issuers.get(app) !== 'classic') continue;
       const calls = facts.callsOf(app);
       const ended = calls.find(({ call }) => call === id);
-      // A token that WeChat refuses when its answer comes is none to be confirmed.
-      const isOver = ended?.mint !== undefined && ended.mint.diesAt <= at;
-      if (ended && !isOver && crossings(calls, ended).length > 0) this.#crossed.push({ app, at });
+      if (ended?.mint && crossings(calls, ended).length > 0) this.#crossed.push({ app, at, mint: ended.mint });
     }
   }
 
@@ -103,17 +104,19 @@ export class DebtPaidByOverlappedMint implements Rule {
   }
 }
 
-/**
- * The mints whose answers were known to their processes, and that were under way at the same time as this one. One whose token
- * WeChat refuses when its answer comes is older than what displaced it.
- */
+/** Whether WeChat refuses a token by the time its answer has been looked at: it is older than what displaced it. */
+function isOlder({ diesAt }: Mint, answeredAt: number): boolean {
+  return diesAt <= answeredAt + ASKED_MS;
+}
+
+/** The mints whose answers were known to their processes, and that were under way at the same time as this one. */
 function crossings(calls: readonly Call[], call: Call): Call[] {
   return calls.filter(
     (other) =>
       other !== call &&
       other.mint !== undefined &&
       other.outcome === 'answered' &&
-      other.mint.diesAt > other.endedAt &&
+      !isOlder(other.mint, other.endedAt) &&
       other.begunAt < call.endedAt &&
       call.begunAt < other.endedAt,
   );

@@ -8,8 +8,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/keeper.ts',
-      find: `if (isOld(rejected, this.state)) return { state: this.state, outcome: 'ALREADY_NEWER' };`,
-      replace: 'if (isOld(rejected, this.state)) this.#startOperator(true);',
+      find: `if (isOld(rejected, this.state, isSure)) return { state: this.state, outcome: 'ALREADY_NEWER' };`,
+      replace: 'if (isOld(rejected, this.state, isSure)) this.#startOperator(true);',
     },
   ],
   caughtBy: {

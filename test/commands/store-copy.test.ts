@@ -100,6 +100,14 @@ it.each([
   expect(output).not.toContain('hunter2');
 });
 
+it('what is wrong with a server is told of the flag that names it', async () => {
+  const { code, output } = await place.run('store', 'copy', '--from', redis.url('/99'), '--to', 'sqlite:x.db');
+  expect({ code, output }).toEqual({
+    code: 1,
+    output: expect.stringMatching(/no database of this number.*Correct --from/),
+  });
+});
+
 it('takes both from the environment, where a password is not seen', async () => {
   const env = { LINGPAI_STORE_FROM: 'sqlite:nowhere.db', LINGPAI_STORE_TO: 'sqlite:x.db' };
   const child = place.lingpaiWith(env, 'store', 'copy');

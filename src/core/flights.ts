@@ -170,7 +170,8 @@ export class Flights {
         effect: 'refused',
       });
     }
-    if (await this.#isOutlived(issued)) {
+    const late = await this.#look(issued);
+    if (late.isOutlived) {
       await this.#tenure.end(issued.intent, issuer === 'classic' ? 'classic' : 'stable_force', 'outlived');
       this.#calls.settled();
       return 'superseded';
@@ -186,7 +187,7 @@ export class Flights {
       const due = (life: Life) => dueAt(life, issuer, this.#settings, random());
       const { overlapMs } = this.#settings;
       const context = { issuer, trusted, now, wallNow, generationStep, overlapMs, due };
-      const landed = this.#tenure.commit(kept, issued, context, base);
+      const landed = this.#tenure.commit(kept, { ...issued, seenEpoch: late.seenEpoch }, context, base);
       const { current } = landed.kept;
       const isUsable = current !== null && current.expiresAt > now && trusted;
       // A change that is made again finds what it did the first time.
@@ -225,16 +226,15 @@ export class Flights {
     return result;
   }
 
-  /**
-   * Whether WeChat refuses a token already whose answer reached a process that was stopped: others have refreshed the app
-   * more than once meanwhile, and the order of the mints is known.
-   */
-  async #isOutlived({ intent, sentAt, value }: Issued): Promise<boolean> {
-    if (!intent || this.#now() - sentAt <= this.#settings.timeoutMs) return false;
-    await this.#tenure.sync();
-    if (this.#owner.read().generation === this.#base) return false;
+  /** What others did while the process was stopped. `isOutlived`: they made more than one token, and WeChat refuses this one. */
+  async #look({ intent, sentAt, value }: Issued): Promise<{ isOutlived: boolean; seenEpoch?: number | undefined }> {
+    if (!intent || this.#now() - sentAt <= this.#settings.timeoutMs) return { isOutlived: false };
+    const isSure = await this.#tenure.sync();
+    const { generation, shared } = this.#owner.read();
+    const seenEpoch = isSure ? shared?.epoch : undefined;
+    if (generation === this.#base) return { isOutlived: false, seenEpoch };
     const verdict = await this.#calls.probe(value, new AbortController().signal).catch(() => undefined);
-    return verdict?.accepted === false;
+    return { isOutlived: verdict?.accepted === false, seenEpoch };
   }
 
   #fly(cause: RefreshCause, run: (call: Call, signal: AbortSignal) => Promise<Landing>): void {

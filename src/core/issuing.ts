@@ -13,6 +13,8 @@ export interface Issued extends Grant {
   readonly mintedAt: number | undefined;
   /** What was recorded of that mint before, where replicas share the app. */
   readonly intent: Intent | undefined;
+  /** The epoch of the app when a late answer was here: the mints of later ones began after it. Undefined: it is not late. */
+  readonly seenEpoch?: number | undefined;
 }
 
 /** One call of a token endpoint; it checks budgets, spends them and rejects with UpstreamError or LingpaiError. */

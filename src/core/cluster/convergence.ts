@@ -156,7 +156,9 @@ export function land(
     // A write whose answer was lost may have recorded it before.
     const isRecorded = kept.previous?.value === issued.value;
     const isOlder = flown.answeredTime + CLOCKS_AGREE_MS < (flown.currentTime ?? 0);
-    const debt = flown.intent && !isRecorded && !isOlder ? { epoch: shared.epoch, time: due } : shared.debt;
+    // A mint that began when this answer was here is newer, and pays when it lands.
+    const epoch = Math.max(shared.debt?.epoch ?? 0, Math.min(issued.seenEpoch ?? shared.epoch, shared.epoch));
+    const debt = flown.intent && !isRecorded && !isOlder ? { epoch, time: due } : shared.debt;
     // Ours may have come between the current token and the one before.
     const previous = isRecorded ? kept.previous : null;
     return { kept: withShared({ ...kept, previous }, { intents: others, debt }), result: 'superseded' };

@@ -96,6 +96,45 @@ describe('an answer that is stored long after it was asked for, since the store 
   });
 });
 
+describe('an answer that comes when its process, which had stood still, goes on', () => {
+  const ours: Intent = { epoch: 5, replica: 'r1', time: NOW - 200 * SECOND, lost: false };
+  const confirming: Intent = { epoch: 7, replica: 'r2', time: NOW, lost: false };
+  /** The epoch of the debt after it, where another has refreshed the app and a mint of that one is under way. */
+  const owed = (seenEpoch: number | undefined, debtEpoch: number) => {
+    const now = 1e7;
+    const sentAt = now - 200 * SECOND;
+    const current = holding(record(8, 7, ours, confirming), 'c', sentAt + 15 * SECOND);
+    const kept = withShared(current, { debt: { epoch: debtEpoch, time: NOW } });
+    const issued = {
+      value: 'b',
+      id: 'b',
+      lifetimeMs: 2 * HOUR,
+      sentAt,
+      answeredAt: now,
+      mintedAt: sentAt,
+      intent: ours,
+    };
+    const context = { issuer: 'classic', trusted: true, now, wallNow: NOW, generationStep: 1 } as const;
+    const times = { sentTime: NOW - 200 * SECOND, time: NOW, answeredTime: NOW, currentTime: NOW - 185 * SECOND };
+    const flown = { base: 7, intent: ours, ...times, overlapMs: OVERLAP };
+    const landed = land(kept, { ...issued, seenEpoch }, { ...context, overlapMs: OVERLAP, due: () => now }, flown);
+    expect(landed.result).toBe('superseded');
+    return sharedOf(landed.kept).debt?.epoch;
+  };
+
+  it('is older than a mint that was begun after it was there: that one pays', () => {
+    expect(owed(6, 6)).toBe(6);
+    expect(owed(6, 5)).toBe(6);
+  });
+
+  it('is owed for beyond what is under way where that may have been begun before, and never less than was owed', () => {
+    expect(owed(7, 6)).toBe(7);
+    expect(owed(undefined, 6)).toBe(7);
+    expect(owed(4, 6)).toBe(6);
+    expect(owed(99, 6)).toBe(7);
+  });
+});
+
 describe('the confirming mint', () => {
   it('settles it all though the clock of its replica is a little behind', () => {
     const sentAt = 1e7;

@@ -103,7 +103,8 @@ export function conclude(
   const shared = sharedOf(kept);
   if (!shared.intents.some((other) => isSame(other, intent))) {
     if (how !== 'lost') return kept;
-    const epoch = shared.epoch + 1;
+    // A store that was emptied meanwhile counts from the beginning: what is asked from now on is asked after this one.
+    const epoch = Math.max(shared.epoch, intent.epoch) + 1;
     const debt = { epoch, time: time + settledMs(overlapMs) };
     return withShared(kept, { epoch, intents: [...shared.intents, { ...intent, time, lost: true }], debt });
   }

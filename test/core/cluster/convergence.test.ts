@@ -58,6 +58,11 @@ describe('a mint that is given up when others have settled it', () => {
     expect(conclude(kept, intent(3, 'r1'), 'classic', how, at)).toBe(kept);
   });
 
+  it('is asked about once where the store was emptied meanwhile, and counts from the beginning', () => {
+    const { epoch, debt } = sharedOf(conclude(record(7, 5), intent(60, 'r1'), 'classic', 'lost', at));
+    expect([epoch, debt?.epoch]).toEqual([61, 61]);
+  });
+
   it('is recorded once', () => {
     const once = conclude(record(7, 5), intent(3, 'r1'), 'classic', 'lost', at);
     expect(sharedOf(conclude(once, intent(3, 'r1'), 'classic', 'lost', at)).intents).toHaveLength(1);

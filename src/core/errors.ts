@@ -143,6 +143,19 @@ export function callersError(error: UpstreamError | LingpaiError, appId: string,
   return new LingpaiError(message, { reason, answer, appId, retryAfterMs: Math.max(0, retryAfterMs) });
 }
 
+/** How soon it is worth asking again when the store is away. */
+const STORE_RETRY_MS = 2_000;
+
+/** The store that the replicas share does not answer; `consequence` says what cannot be done or known without it. */
+export function storeUnavailableError(appId: string, consequence: string, cause?: unknown): LingpaiError {
+  return new LingpaiError(`the store that the replicas share does not answer: ${consequence}`, {
+    reason: 'STORE_UNAVAILABLE',
+    appId,
+    retryAfterMs: STORE_RETRY_MS,
+    cause,
+  });
+}
+
 /** Nobody keeps this app. */
 export function appNotFoundError(appId: string): LingpaiError {
   return new LingpaiError(`no app "${appId}" is configured`, { reason: 'APP_NOT_FOUND', appId });

@@ -1,13 +1,10 @@
-import { LingpaiError } from './errors.ts';
+import { LingpaiError, storeUnavailableError } from './errors.ts';
 import type { TokenState } from './state.ts';
 
 /** The token that a caller says WeChat refused. */
 export type Rejected =
   | { readonly kind: 'token'; readonly token: string }
   | { readonly kind: 'generation'; readonly generation: number };
-
-/** How soon a store that does not answer is worth another try. */
-const RETRY_MS = 2_000;
 
 /** Whether a state says what this token is. */
 export function isKnown(rejected: Rejected, { generation, current, previous }: TokenState): boolean {
@@ -22,10 +19,7 @@ export function isKnown(rejected: Rejected, { generation, current, previous }: T
 export function isOld(rejected: Rejected, { appId, generation, current }: TokenState, isSure: boolean): boolean {
   if (rejected.kind === 'token') return rejected.token !== current?.value;
   if (rejected.generation > generation) {
-    if (!isSure) {
-      const words = 'the store that the replicas share does not answer: rejected_generation is not known here';
-      throw new LingpaiError(words, { reason: 'STORE_UNAVAILABLE', appId, retryAfterMs: RETRY_MS });
-    }
+    if (!isSure) throw storeUnavailableError(appId, 'rejected_generation is not known here');
     const description = `must not be above ${generation}, the newest generation`;
     throw new LingpaiError('rejected_generation was never published', {
       reason: 'INVALID_REQUEST',

@@ -1,5 +1,5 @@
 import type { CommitContext } from '../commit.ts';
-import { LingpaiError, type UpstreamError } from '../errors.ts';
+import { type LingpaiError, storeUnavailableError, type UpstreamError } from '../errors.ts';
 import type { Issued } from '../issuing.ts';
 import type { Kept } from '../kept.ts';
 import { type MintCall, type MintWish, mintBegun, mintRefusal } from '../minting.ts';
@@ -36,8 +36,6 @@ class Leased extends Error {
 
 /** From so many steps of a generation a replica draws one. */
 const STEPS = 1_000;
-/** How soon it is worth asking again when the store is away. */
-const STORE_RETRY_MS = 2_000;
 
 /** The tenure of a replica that shares its store. */
 export class SharedTenure implements Tenure {
@@ -198,12 +196,7 @@ export class SharedTenure implements Tenure {
   /** The write may have taken effect: then its intent must not stand, for nothing follows from it. */
   #storeAway(cause: StoreAwayError | Leased, intent: Intent | undefined, call: MintCall): LingpaiError {
     if (intent) void this.end(intent, call, 'undone');
-    return new LingpaiError('the store that the replicas share does not answer: no token can be minted safely', {
-      reason: 'STORE_UNAVAILABLE',
-      appId: this.#appId,
-      retryAfterMs: STORE_RETRY_MS,
-      cause,
-    });
+    return storeUnavailableError(this.#appId, 'no token can be minted safely', cause);
   }
 
   /** Resolves when the mint of another replica may be over. */

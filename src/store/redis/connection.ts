@@ -95,7 +95,7 @@ export class Connection {
       // A primary that was demoted may keep the connection; its name may lead to another one by now.
       if (error === TIMED_OUT || isReadOnly(error)) this.#replace(client);
       if (isScriptMissing(error)) throw error;
-      throw explainRedis(isOffline(error) ? (this.#trouble ?? error) : error, this.#options.name);
+      throw explainRedis((error instanceof ClientOfflineError && this.#trouble) || error, this.#options.name);
     }
   }
 
@@ -204,8 +204,4 @@ function discard(client: Client): void {
 
 function isScriptMissing(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT');
-}
-
-function isOffline(error: unknown): boolean {
-  return error instanceof ClientOfflineError;
 }

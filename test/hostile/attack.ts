@@ -8,7 +8,7 @@ export interface Scene {
   readonly sandbox: string;
   /** What is opened goes in here: it is let go when all has been measured. */
   readonly held: AsyncDisposableStack;
-  /** The lines that the broker has logged since it was started. */
+  /** Where the broker's log lines are added as they come. */
   readonly log: readonly Line[];
   /** Notes a fault unless it is so; `words` say what ought to be. */
   check(isSo: boolean, words: string): void;
@@ -25,6 +25,8 @@ export interface Attack {
   readonly fill?: (path: string) => Promise<void>;
   /** How long the broker has to let go of all of it, in milliseconds; default 15,000. */
   readonly settleMs?: number;
+  /** Connections beyond its own may be refused to the polite client too: they are not looked at. */
+  readonly isFull?: boolean;
   /** Plays it. Resolves at its height, with everything still open. */
   play(scene: Scene): Promise<void>;
 }

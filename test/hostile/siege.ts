@@ -60,6 +60,12 @@ export async function startSandbox(): Promise<Child & { readonly address: string
   return Object.assign(child, { address: new URL(String(url)).host });
 }
 
+/** The section `apps`: the two that are always there, and so many beside them. */
+export function manyApps(count: number): object[] {
+  const extra = Array.from({ length: count }, (_, i) => ({ app_id: `wxmany${i}`, secret: SECRET }));
+  return [{ app_id: APP, secret: SECRET, issuer: 'classic' }, { app_id: OTHER, secret: SECRET }, ...extra];
+}
+
 /** Plays an attack against a broker of its own beside a polite client, and says what became of all three. */
 export async function besiege(attack: Attack, sandbox: string, { quietMs }: SiegeOptions): Promise<Outcome> {
   await using stack = new AsyncDisposableStack();
@@ -67,7 +73,7 @@ export async function besiege(attack: Attack, sandbox: string, { quietMs }: Sieg
   stack.defer(() => rm(folder, { recursive: true, force: true }));
   await attack.fill?.(join(folder, 'lingpai.db'));
   const broker = stack.use(await serve(folder, attack, sandbox));
-  const polite = stack.use(startPolite(broker));
+  const polite = stack.use(startPolite(broker, attack));
   await polite.warm();
 
   const faults: string[] = [];
@@ -156,10 +162,7 @@ async function serve(folder: string, { files, settings }: Attack, sandbox: strin
     upstream: { base_url: `http://${sandbox}` },
     refresh: { cooldown: '0s' },
     watch: { heartbeat: '1s', stall_timeout: '1s' },
-    apps: [
-      { app_id: APP, secret: SECRET, issuer: 'classic' },
-      { app_id: OTHER, secret: SECRET },
-    ],
+    apps: manyApps(0),
     ...settings,
   };
   await writeFile(path, JSON.stringify(config), { mode: 0o600 });
@@ -208,10 +211,14 @@ interface Asked {
   readonly failure?: string;
 }
 
-function startPolite({ grpc, http, pauses }: Served) {
+function isAsked(line: Line): line is Line & Asked {
+  return line.msg === 'get';
+}
+
+function startPolite({ grpc, http, pauses }: Served, { isFull = false }: Attack) {
   const command = [...NODE, join(import.meta.dirname, 'polite.ts'), grpc, http, APP] as const;
   const child = new Child({ name: 'the polite client', command: [...command], cwd: ROOT });
-  const asked = () => child.lines as readonly Line[] as readonly Asked[];
+  const asked = () => child.lines.filter(isAsked);
   return {
     async warm(): Promise<void> {
       const isWarm = (way: string) => asked().filter((each) => each.way === way).length >= WARM;
@@ -226,7 +233,7 @@ function startPolite({ grpc, http, pauses }: Served) {
     },
     between(from: number, to: number): Politeness {
       // An answer that came after `from` was held up by what was then, whenever it was asked for.
-      const all = asked().filter(({ at, ms }) => at + ms >= from && at <= to);
+      const all = asked().filter(({ at, ms, way }) => at + ms >= from && at <= to && (way === 'kept' || !isFull));
       // What the measurement itself took is not the attack's.
       const ours = ({ at, ms }: Asked) => {
         const meanwhile = pauses.filter((pause) => pause.from < at + ms && pause.from + pause.ms > at);

@@ -35,9 +35,10 @@ export class Wire implements Disposable {
   readonly socket: Socket;
   readonly #chunks: Buffer[] = [];
 
-  constructor(address: string) {
+  /** `from`: its own address. */
+  constructor(address: string, from = STRANGER) {
     const { hostname: host, port } = new URL(`tcp://${address}`);
-    this.socket = connect({ host, port: Number(port), localAddress: STRANGER });
+    this.socket = connect({ host, port: Number(port), localAddress: from });
     this.socket.on('error', () => {});
   }
 

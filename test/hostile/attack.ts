@@ -20,7 +20,7 @@ export interface Attack {
   /** How many file descriptors the broker may have; default 1024. */
   readonly files?: number;
   /** Sections of its configuration, in place of what it has otherwise. */
-  readonly settings?: Readonly<Record<string, object>>;
+  readonly settings?: Readonly<Record<string, object>> & { readonly apps?: readonly object[] };
   /** Fills the store at this path before the broker starts. */
   readonly fill?: (path: string) => Promise<void>;
   /** How long the broker has to let go of all of it, in milliseconds; default 15,000. */

@@ -75,6 +75,9 @@ export async function besiege(attack: Attack, sandbox: string, { quietMs }: Sieg
   const broker = stack.use(await serve(folder, attack, sandbox));
   const polite = stack.use(startPolite(broker, attack));
   await polite.warm();
+  const fetched = () =>
+    new Set(broker.log.filter(({ msg }) => msg === 'token rotated').map((line) => line['app_id'])).size;
+  await until(SETTLE_MS, () => (fetched() >= broker.apps ? undefined : 'each app has a token'));
 
   const faults: string[] = [];
   const check = (isSo: boolean, words: string) => {
@@ -140,6 +143,8 @@ interface Pause {
 }
 
 interface Served extends AsyncDisposable {
+  /** How many are configured. */
+  readonly apps: number;
   readonly grpc: string;
   readonly http: string;
   readonly log: readonly Line[];
@@ -155,7 +160,7 @@ interface Served extends AsyncDisposable {
 
 async function serve(folder: string, { files, settings }: Attack, sandbox: string): Promise<Served> {
   const path = join(folder, 'lingpai.yaml');
-  const config = {
+  const config: Readonly<Record<string, object>> & { readonly apps: readonly object[] } = {
     grpc: { listen: '127.0.0.1:0' },
     http: { listen: '127.0.0.1:0' },
     store: { url: 'sqlite:lingpai.db' },
@@ -182,6 +187,7 @@ async function serve(folder: string, { files, settings }: Attack, sandbox: strin
   };
   const pauses: Pause[] = [];
   return {
+    apps: config.apps.length,
     grpc: String(ready['grpc']),
     http: String(ready['http']),
     log: child.lines,

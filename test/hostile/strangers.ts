@@ -12,7 +12,7 @@ import { FrameType, PREFACE, settings } from './frames.ts';
 /** Strangers come from an address of their own: what is bounded for each peer is theirs and not the polite client's. */
 const STRANGER = '127.0.0.2';
 
-/** How long a stranger waits for the end of an answer, in milliseconds. */
+/** How long a stranger waits for the end of an answer unless told otherwise, in milliseconds. */
 const PATIENCE_MS = 5_000;
 
 /** Whether this happens to it within `ms`, and before it is closed. */
@@ -144,7 +144,7 @@ export function open(
   session: ClientHttp2Session,
   path: string,
   headers: Readonly<Record<string, string>> = {},
-  { unread = false } = {},
+  { unread = false, patienceMs = PATIENCE_MS } = {},
 ): OpenCall {
   const stream = session.request({
     ':method': 'POST',
@@ -173,7 +173,7 @@ export function open(
         resetCode: stream.rstCode ?? 0,
       });
     stream.once('close', end);
-    const timer = setTimeout(() => stream.destroy(), PATIENCE_MS);
+    const timer = setTimeout(() => stream.destroy(), patienceMs);
     stream.once('close', () => clearTimeout(timer));
   });
   return { stream, ended };
@@ -185,8 +185,9 @@ export function call(
   path: string,
   bytes: Uint8Array,
   headers: Readonly<Record<string, string>> = {},
+  patienceMs = PATIENCE_MS,
 ): Promise<GrpcEnd> {
-  const { stream, ended } = open(session, path, headers);
+  const { stream, ended } = open(session, path, headers, { patienceMs });
   stream.end(bytes);
   return ended;
 }

@@ -95,13 +95,14 @@ export const compression: readonly Attack[] = [
           );
         }
       }
-      for (const path of STREAMING) {
+      // A bidirectional call is not to be had over HTTP/1.1 at all.
+      for (const path of STREAMING.filter((each) => each !== MANY)) {
         const headers = { 'content-type': 'application/connect+json', 'connect-content-encoding': 'gzip' };
         const body = grpcMessage(small, true);
         const { body: answer } = await http(address, { method: 'POST', path, headers, body });
         check(/"unimplemented"/.test(answer.toString()), `${path}: connect-content-encoding gzip is unimplemented`);
       }
-      for (const path of [...UNARY, ...STREAMING]) {
+      for (const path of [...UNARY, ...STREAMING].filter((each) => each !== MANY)) {
         const headers = { 'content-type': 'application/grpc-web+proto', 'grpc-encoding': 'gzip' };
         const answer = await http(address, { method: 'POST', path, headers, body: grpcMessage(deflated, true) });
         const status = answer.headers['grpc-status'] ?? /grpc-status: ?(\d+)/.exec(answer.body.toString())?.[1];

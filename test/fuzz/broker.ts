@@ -73,10 +73,7 @@ export class FuzzedBroker implements AsyncDisposable {
   /** Whether it answers, and has let go of every connection. */
   async rest(): Promise<void> {
     this.check();
-    const { state } = await tokenClient(this.grpc).get(
-      { appId: APP },
-      { signal: AbortSignal.timeout(LONGEST_ANSWER_MS) },
-    );
+    const { state } = await this.#client.get({ appId: APP }, { signal: AbortSignal.timeout(LONGEST_ANSWER_MS) });
     if (!state?.current) throw new Error('it has no token to hand out');
     const open = () => process.getActiveResourcesInfo().filter((each) => each === 'TCPSocketWrap').length;
     await until(SETTLE_MS, async () => {

@@ -7,7 +7,7 @@ import {
   type SecureClientSessionOptions,
 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
-import { FrameType, PREFACE, settings } from './frames.ts';
+import { PREFACE, settings } from './frames.ts';
 
 /** Strangers come from an address of their own: what is bounded for each peer is theirs and not the polite client's. */
 const STRANGER = '127.0.0.2';
@@ -101,11 +101,6 @@ export function framesOf({ received }: Wire): { type: number; flags: number; str
     at = end;
   }
   return frames;
-}
-
-/** How many frames of a type a wire has received. */
-export function countFrames(wire: Wire, type: keyof typeof FrameType): number {
-  return framesOf(wire).filter((each) => each.type === FrameType[type]).length;
 }
 
 /** A session of node:http2. */

@@ -1,11 +1,11 @@
 import type { Dispatcher } from 'undici';
-import { Pool, ProxyAgent } from 'undici';
 import type { Clock } from '../core/clock.ts';
 import { UpstreamError } from '../core/errors.ts';
 import type { Sent } from '../core/messages/message.ts';
 import type { Delivery, MessageApi } from '../core/messages/ports.ts';
 import type { App, Grant, TokenCall, Verdict, WeChat } from '../core/ports.ts';
 import { readGrant, readVerdict } from './answers.ts';
+import { openConnections } from './connections.ts';
 import type { Answer } from './exchange.ts';
 import { exchange } from './exchange.ts';
 import { messageCall, readSent } from './messages.ts';
@@ -58,12 +58,9 @@ export class WeChatClient implements WeChat, MessageApi {
     this.#origin = base.origin;
     this.#prefix = base.pathname.replace(/\/+$/, '');
     this.#place = proxy === null ? base.host : `${base.host} through the proxy ${new URL(proxy).host}`;
-    const dispatcher = (connections: number | null) => {
-      const shared = { connections, connectTimeout: timeoutMs, allowH2: false };
-      return proxy === null ? new Pool(base.origin, shared) : new ProxyAgent({ ...shared, uri: proxy });
-    };
-    this.#tokens = dispatcher(MAX_TOKEN_CONNECTIONS);
-    this.#messages = dispatcher(null);
+    const connections = (most: number | null) => openConnections({ origin: base.origin, proxy, timeoutMs, most });
+    this.#tokens = connections(MAX_TOKEN_CONNECTIONS);
+    this.#messages = connections(null);
   }
 
   fetchToken(app: App, call: TokenCall, signal: AbortSignal): Promise<Grant> {

@@ -27,10 +27,11 @@ const IN_WORDS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Sends one request and collects its answer, redirects included, to 64 KiB.
+ * Sends one request and collects its answer, redirects included, to 64 KiB. Where the connection was closed before any
+ * byte of the request was taken it is sent once more, on another one.
  *
- * Rejects with an UpstreamError and nothing else; at once when `signal` aborts. Its effect is `unsent` exactly when the
- * request was never handed to a connection. `place` names the other end in messages.
+ * Rejects with an UpstreamError and nothing else; at once when `signal` aborts. Its effect is `unsent` exactly when no
+ * connection has taken a byte of the request. `place` names the other end in messages.
  */
 export function exchange(
   dispatcher: Dispatcher,
@@ -41,6 +42,7 @@ export function exchange(
   return new Promise((resolve, reject) => {
     let phase: Phase = 'queued';
     let settled = false;
+    let again = true;
     let status = 0;
     let size = 0;
     const chunks: Buffer[] = [];
@@ -85,15 +87,41 @@ export function exchange(
         if (settle()) resolve({ status, body: new TextDecoder().decode(Buffer.concat(chunks)) });
       },
       onResponseError(_, error) {
-        fail(failure(error, phase, place));
+        if (settled) return;
+        if (phase === 'sent' && isWriteRefused(error, request)) phase = 'queued';
+        if (phase !== 'queued' || !isClosed(error) || !again) return fail(failure(error, phase, place));
+        again = false;
+        dispatch();
       },
     };
-    try {
-      dispatcher.dispatch(request, handler);
-    } catch (error) {
-      fail(failure(error, phase, place));
-    }
+    const dispatch = (): void => {
+      try {
+        dispatcher.dispatch(request, handler);
+      } catch (error) {
+        fail(failure(error, phase, place));
+      }
+    };
+    dispatch();
   });
+}
+
+/**
+ * What is smaller is handed to the system in one piece, and taken whole or not at all: a fresh connection's buffer is larger,
+ * and one that waits for its next request is empty.
+ */
+const ONE_PIECE_BYTES = 8 * 1024;
+/** What undici writes beside path, headers and body. */
+const HEAD_BYTES = 1024;
+
+/** Whether the system refused to take the request for a connection that was closed already: nothing of it has left. */
+function isWriteRefused(error: Error, { path, body }: Dispatcher.DispatchOptions): boolean {
+  const size = HEAD_BYTES + path.length + (typeof body === 'string' ? Buffer.byteLength(body) : 0);
+  return isClosed(error) && 'syscall' in error && error.syscall === 'write' && size <= ONE_PIECE_BYTES;
+}
+
+/** Whether it says that the other end has closed the connection. */
+function isClosed(error: Error): boolean {
+  return ['ECONNRESET', 'EPIPE'].includes(codeOf(error));
 }
 
 /** An answer that is not what WeChat documents. `what` continues "WeChat answered ..." and quotes nothing of it. */

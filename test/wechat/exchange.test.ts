@@ -61,6 +61,45 @@ test('a request that its caller left while it waited for a connection is not wri
   expect(aborted).toBe(true);
 });
 
+/** An exchange of a request with this body, whose connection the system refuses to write to; and how often that is. */
+async function refusingWrites(body: string) {
+  let writes = 0;
+  const dispatcher = {
+    dispatch(_: unknown, handler: Dispatcher.DispatchHandler) {
+      writes++;
+      handler.onRequestStart?.(CONTROLLER, {});
+      handler.onResponseError?.(CONTROLLER, Object.assign(coded('EPIPE'), { syscall: 'write' }));
+      return true;
+    },
+  };
+  const request = { method: 'POST', path: '/', body } as const;
+  const error = await failureOf(exchange(dispatcher as unknown as Dispatcher, request, 'wechat.test', never()));
+  return { effect: error.effect, writes };
+}
+
+test('a request of which no byte was taken is sent once more and no oftener; one that is too large to know is not', async () => {
+  expect(await refusingWrites('{}')).toEqual({ effect: 'unsent', writes: 2 });
+  expect(await refusingWrites('x'.repeat(7_000))).toEqual({ effect: 'unsent', writes: 2 });
+  expect(await refusingWrites('x'.repeat(8_000))).toEqual({ effect: 'unknown', writes: 1 });
+});
+
+test('a request that its caller left is not sent once more', async () => {
+  const caller = new AbortController();
+  let dispatches = 0;
+  const dispatcher = {
+    dispatch(_: unknown, handler: Dispatcher.DispatchHandler) {
+      dispatches++;
+      caller.abort();
+      handler.onResponseError?.(CONTROLLER, coded('ECONNRESET'));
+      return true;
+    },
+  };
+  const request = { method: 'GET', path: '/' } as const;
+  const call = exchange(dispatcher as unknown as Dispatcher, request, 'wechat.test', caller.signal);
+  expect(await failureOf(call)).toMatchObject({ reason: 'UPSTREAM_TIMEOUT', effect: 'unsent' });
+  expect(dispatches).toBe(1);
+});
+
 test('an HTTP client that throws does not throw through', async () => {
   const dispatcher = {
     dispatch() {

@@ -1,0 +1,35 @@
+import type { Dispatcher } from 'undici';
+import { Pool, ProxyAgent } from 'undici';
+
+/**
+ * How long a connection may be idle and still be used, in milliseconds. Boxes in between forget idle connections without a
+ * word, and what is written to a forgotten one is lost: whatever `Keep-Alive: timeout=` promises is not believed.
+ */
+const MAX_IDLE_MS = 4_000;
+
+/** The connections to one server. */
+export interface ConnectionOptions {
+  /** Scheme, host and port. */
+  readonly origin: string;
+  /** As `WeChatClientOptions`. */
+  readonly proxy: string | null;
+  /** How long connecting may last. */
+  readonly timeoutMs: number;
+  /** The most that are open at once; further requests wait for one. Null: no limit. */
+  readonly most: number | null;
+}
+
+/** Opens no connection yet. Those that requests open are kept alive for the next ones, but none is idle for more than 4 s. */
+export function openConnections({ origin, proxy, timeoutMs, most }: ConnectionOptions): Dispatcher {
+  const shared = {
+    connections: most,
+    connectTimeout: timeoutMs,
+    allowH2: false,
+    keepAliveTimeout: MAX_IDLE_MS,
+    keepAliveMaxTimeout: MAX_IDLE_MS,
+  };
+  if (proxy === null) return new Pool(origin, shared);
+  // Left to itself undici tells the connections of requests that a proxy forwards (http://) nothing of these settings.
+  const factory = (to: string | URL, options: object): Dispatcher => new Pool(to, { ...shared, ...options });
+  return new ProxyAgent({ ...shared, uri: proxy, factory });
+}

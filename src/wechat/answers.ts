@@ -1,8 +1,8 @@
 import type { Grant, Verdict } from '../core/ports.ts';
 import { TOKEN_REFUSED, tokenError } from './errcodes.ts';
 import type { Answer } from './exchange.ts';
-import { malformed } from './exchange.ts';
 import { assertOk, readFields } from './fields.ts';
+import { malformed } from './malformed.ts';
 import { tokenId } from './token-id.ts';
 
 /** WeChat says 7200 at most today. Thirty days leave room for change, not for nonsense. */

@@ -2,14 +2,13 @@ import type { Dispatcher } from 'undici';
 import { errors } from 'undici';
 import type { CallEffect } from '../core/errors.ts';
 import { UpstreamError } from '../core/errors.ts';
-
-/** WeChat documents answers of about one KiB. */
-const MAX_ANSWER_BYTES = 64 * 1024;
+import { inflate } from './inflate.ts';
+import { MAX_ANSWER_BYTES, malformed, tooLarge } from './malformed.ts';
 
 /** A whole HTTP answer. */
 export interface Answer {
   readonly status: number;
-  /** At most 64 KiB of bytes, decoded as UTF-8. */
+  /** At most 64 KiB of bytes, inflated where they were compressed and decoded as UTF-8. */
   readonly body: string;
 }
 
@@ -44,6 +43,7 @@ export function exchange(
     let settled = false;
     let again = true;
     let status = 0;
+    let encoding = '';
     let size = 0;
     const chunks: Buffer[] = [];
 
@@ -73,10 +73,11 @@ export function exchange(
         phase = 'sent';
         stop = (reason) => controller.abort(reason);
       },
-      onResponseStart(_, statusCode) {
+      onResponseStart(_, statusCode, headers) {
         // After a 1xx this is called again for the answer proper.
         phase = 'answered';
         status = statusCode;
+        encoding = String(headers['content-encoding'] ?? '');
       },
       onResponseData(controller, chunk) {
         size += chunk.length;
@@ -84,7 +85,13 @@ export function exchange(
         else controller.abort(tooLarge());
       },
       onResponseEnd() {
-        if (settle()) resolve({ status, body: new TextDecoder().decode(Buffer.concat(chunks)) });
+        if (settled) return;
+        try {
+          const body = inflate(Buffer.concat(chunks), encoding);
+          if (settle()) resolve({ status, body: new TextDecoder().decode(body) });
+        } catch (error) {
+          fail(failure(error, phase, place));
+        }
       },
       onResponseError(_, error) {
         if (settled) return;
@@ -122,19 +129,6 @@ function isWriteRefused(error: Error, { path, body }: Dispatcher.DispatchOptions
 /** Whether it says that the other end has closed the connection. */
 function isClosed(error: Error): boolean {
   return ['ECONNRESET', 'EPIPE'].includes(codeOf(error));
-}
-
-/** An answer that is not what WeChat documents. `what` continues "WeChat answered ..." and quotes nothing of it. */
-export function malformed(what: string): UpstreamError {
-  return new UpstreamError(`WeChat answered ${what}.`, {
-    reason: 'UPSTREAM_MALFORMED',
-    recovery: { kind: 'backoff' },
-    effect: 'unknown',
-  });
-}
-
-function tooLarge(): UpstreamError {
-  return malformed('more than 64 KiB');
 }
 
 function timeout(phase: Phase): UpstreamError {

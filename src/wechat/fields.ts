@@ -1,6 +1,7 @@
 import type { UpstreamError } from '../core/errors.ts';
+import { escapeControlCharacters } from './control-characters.ts';
 import type { Answer } from './exchange.ts';
-import { malformed } from './exchange.ts';
+import { malformed } from './malformed.ts';
 
 /** The fields that WeChat's answers may have; nothing is known of their types. */
 export interface Fields {
@@ -13,13 +14,14 @@ export interface Fields {
 }
 
 /**
- * The fields of an answer, which must be a JSON object. Throws the UpstreamError that says what it is instead.
+ * The fields of an answer, which must be a JSON object; raw control characters in it are put up with, for a refusal that
+ * cannot be read would be one of unknown effect. Throws the UpstreamError that says what it is instead.
  * `parse` throws on what is not JSON.
  */
 export function readFields({ status, body }: Answer, parse: (text: string) => unknown = JSON.parse): Fields {
   let value: unknown;
   try {
-    value = parse(body);
+    value = parseTwice(body, parse);
   } catch {
     if (status !== 200) throw wrongStatus(status);
     if (body.trim() === '') throw malformed('nothing: an empty body');
@@ -28,6 +30,14 @@ export function readFields({ status, body }: Answer, parse: (text: string) => un
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   throw status === 200 ? malformed('JSON that is not an object') : wrongStatus(status);
+}
+
+function parseTwice(text: string, parse: (text: string) => unknown): unknown {
+  try {
+    return parse(text);
+  } catch {
+    return parse(escapeControlCharacters(text));
+  }
 }
 
 /** Throws when the answer has an errcode (`toError` says what), or an HTTP status other than 200. */

@@ -3,8 +3,8 @@ import type { Delivery } from '../core/messages/ports.ts';
 import { messageError } from './errcodes.ts';
 import { upstreamAnswer } from './errmsg.ts';
 import type { Answer } from './exchange.ts';
-import { malformed } from './exchange.ts';
 import { assertOk, readFields } from './fields.ts';
+import { malformed } from './malformed.ts';
 
 /** What sends a message: the path to POST to, and the body as WeChat documents it. What is empty is left out. */
 export function messageCall({ message, formId, clientMsgId }: Delivery): {

@@ -99,6 +99,24 @@ describe('readGrant', () => {
     });
   });
 
+  test('reads a refusal in whose errmsg control characters stand raw', () => {
+    const body =
+      '{\r\n\t"errcode":40164,"errmsg":"invalid ip\t203.0.113.7\r\n\u0000\u001b[31m \\"not\\\\\tin\\" whitelist rid: 1-2-3"\n}';
+    expect(refusal(body)).toMatchObject({
+      reason: 'IP_NOT_ALLOWED',
+      effect: 'refused',
+      answer: { errcode: 40164, errmsg: 'invalid ip 203.0.113.7 [31m "not\\ in" whitelist', rid: '1-2-3' },
+    });
+  });
+
+  test.each([
+    ['between fields', '{"errcode":40164,\u0001"errmsg":""}'],
+    ['after a backslash', '{"errcode":40164,"errmsg":"\\\n"}'],
+    ['in text that does not end', '{"errcode":40164,"errmsg":"\n}'],
+  ])('refuses a raw control character %s', (_, body) => {
+    expect(refusal(body)).toMatchObject({ reason: 'UPSTREAM_MALFORMED', effect: 'unknown' });
+  });
+
   test('an errcode beside a token is a refusal, and an errmsg that is not text is left out', () => {
     expect(refusal(granted({ errcode: -1, errmsg: { text: TOKEN } }))).toMatchObject({
       reason: 'UPSTREAM_BUSY',

@@ -157,6 +157,17 @@ describe('readSent', () => {
     });
   });
 
+  test('reads a refusal, and a msgid, beside raw control characters', () => {
+    expect(
+      refusal('{"errcode":47003,"errmsg":"argument invalid! data.thing1.value\n\tinvalid rid: 1-2-3",}'),
+    ).toMatchObject({
+      reason: 'DATA_INVALID',
+      effect: 'refused',
+      answer: { errcode: 47003, errmsg: 'argument invalid! data.thing1.value invalid', rid: '1-2-3' },
+    });
+    expect(read('{"errcode":0,"errmsg":"ok\u0007","msgid":3456789012345678901}').messageId).toBe('3456789012345678901');
+  });
+
   test('takes the openid, the form_id and the token out of errmsg', () => {
     const errmsg = `no ${OPENID} ${encodeURIComponent(OPENID)} ${FORM_ID} ${TOKEN} rid: 1-2-3`;
     expect(refusal(JSON.stringify({ errcode: 41028, errmsg })).answer).toEqual({

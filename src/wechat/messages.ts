@@ -1,7 +1,7 @@
 import type { Sent, TemplateValue } from '../core/messages/message.ts';
 import type { Delivery } from '../core/messages/ports.ts';
 import { messageError } from './errcodes.ts';
-import { upstreamAnswer } from './errmsg.ts';
+import { splitRid } from './errmsg.ts';
 import type { Answer } from './exchange.ts';
 import { assertOk, readFields } from './fields.ts';
 import { malformed } from './malformed.ts';
@@ -60,7 +60,7 @@ export function readSent(answer: Answer, { message, formId }: Delivery, token: s
   assertOk(answer, fields, (errcode, errmsg) => messageError(errcode, errmsg, secrets));
   const { errcode, errmsg, msgid } = fields;
   if (errcode === undefined) throw malformed('without an errcode');
-  const { rid } = upstreamAnswer(0, typeof errmsg === 'string' ? errmsg : '', secrets);
+  const { rid } = splitRid(typeof errmsg === 'string' ? errmsg : '');
   return { messageId: typeof msgid === 'string' && /^\d{1,40}$/.test(msgid) ? msgid : '', rid };
 }
 

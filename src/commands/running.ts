@@ -26,6 +26,7 @@ import { startHttp } from '../server/http.ts';
 import { openStore, parseStoreUrl } from '../store/open.ts';
 import { WeChatClient } from '../wechat/client.ts';
 import { Failure } from './exit.ts';
+import { isInClear, upstreamOptions } from './upstream.ts';
 
 /** A broker that serves. */
 export interface Running {
@@ -65,9 +66,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     now: () => broker.clock.now(),
   });
   const wechat = new WeChatClient({
-    ...config.upstream,
-    timeoutMs: config.settings.timeoutMs,
-    clock: systemClock,
+    ...upstreamOptions(config, process.env),
     observe: (call) => metrics.upstream(call),
   });
   undo.defer(() => wechat.close());
@@ -176,6 +175,9 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     if (!isLoopback(listen.host)) {
       logger.warn({ listen: formatListen(listen) }, 'listening beyond loopback without access control');
     }
+  }
+  if (isInClear(config.upstream.baseUrl)) {
+    logger.warn({ base_url: config.upstream.baseUrl }, 'AppSecrets and tokens leave this machine unencrypted');
   }
   const sweep = startSweep(() => broker.sweep(), report);
   const purge = startPurge({

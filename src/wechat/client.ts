@@ -9,6 +9,7 @@ import { openConnections } from './connections.ts';
 import type { Answer } from './exchange.ts';
 import { exchange } from './exchange.ts';
 import { messageCall, readSent } from './messages.ts';
+import type { Place } from './unreachable.ts';
 
 /** A call to WeChat that has ended, for metrics. */
 export interface WeChatCall {
@@ -26,6 +27,8 @@ export interface WeChatClientOptions {
   readonly timeoutMs: number;
   /** An HTTP proxy, `http://user:password@host:port`, or null for none. */
   readonly proxy: string | null;
+  /** The environment's variable that names a proxy which is not used, see `proxyVariable`; by default null, for none. */
+  readonly ignoredProxy?: string | null;
   readonly clock: Clock;
   /** Told of every call. It must not throw. */
   readonly observe?: (call: WeChatCall) => void;
@@ -48,16 +51,15 @@ export class WeChatClient implements WeChat, MessageApi {
   readonly #messages: Dispatcher;
   readonly #origin: string;
   readonly #prefix: string;
-  /** The other end as messages name it: never with the proxy's password. */
-  readonly #place: string;
+  readonly #place: Place;
 
   constructor(options: WeChatClientOptions) {
-    const { baseUrl, timeoutMs, proxy } = options;
+    const { baseUrl, timeoutMs, proxy, ignoredProxy = null } = options;
     const base = new URL(baseUrl);
     this.#options = options;
     this.#origin = base.origin;
     this.#prefix = base.pathname.replace(/\/+$/, '');
-    this.#place = proxy === null ? base.host : `${base.host} through the proxy ${new URL(proxy).host}`;
+    this.#place = { host: base.host, proxy: proxy && new URL(proxy).host, ignoredProxy };
     const connections = (most: number | null) => openConnections({ origin: base.origin, proxy, timeoutMs, most });
     this.#tokens = connections(MAX_TOKEN_CONNECTIONS);
     this.#messages = connections(null);

@@ -1,4 +1,4 @@
-import type { Dispatcher } from 'undici';
+import type { buildConnector, Dispatcher } from 'undici';
 import { Pool, ProxyAgent } from 'undici';
 
 /**
@@ -6,6 +6,15 @@ import { Pool, ProxyAgent } from 'undici';
  * word, and what is written to a forgotten one is lost: whatever `Keep-Alive: timeout=` promises is not believed.
  */
 const MAX_IDLE_MS = 4_000;
+
+/** The proxy itself could not be reached; `cause` says why. */
+export class ProxyFault extends Error {
+  override readonly name = 'ProxyFault';
+
+  constructor(cause: Error) {
+    super('the proxy could not be reached', { cause });
+  }
+}
 
 /** The connections to one server. */
 export interface ConnectionOptions {
@@ -30,6 +39,13 @@ export function openConnections({ origin, proxy, timeoutMs, most }: ConnectionOp
   };
   if (proxy === null) return new Pool(origin, shared);
   // Left to itself undici tells the connections of requests that a proxy forwards (http://) nothing of these settings.
-  const factory = (to: string | URL, options: object): Dispatcher => new Pool(to, { ...shared, ...options });
-  return new ProxyAgent({ ...shared, uri: proxy, factory });
+  const throughTunnel = (to: string | URL, options: object): Dispatcher => new Pool(to, { ...shared, ...options });
+  const toProxy = (to: string | URL, options: object): Dispatcher => {
+    const { connect } = options as { connect: buildConnector.connector };
+    const connectToProxy: buildConnector.connector = (where, done) =>
+      connect(where, (...[error, socket]) => (error ? done(new ProxyFault(error), null) : done(null, socket)));
+    return new Pool(to, { ...shared, connect: connectToProxy });
+  };
+  const factory = origin.startsWith('http:') ? toProxy : throughTunnel;
+  return new ProxyAgent({ ...shared, uri: proxy, factory, clientFactory: toProxy });
 }

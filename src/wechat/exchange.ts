@@ -4,26 +4,19 @@ import type { CallEffect } from '../core/errors.ts';
 import { UpstreamError } from '../core/errors.ts';
 import { inflate } from './inflate.ts';
 import { MAX_ANSWER_BYTES, malformed, tooLarge } from './malformed.ts';
+import { codeOf, type Place, unreachable } from './unreachable.ts';
 
 /** A whole HTTP answer. */
 export interface Answer {
   readonly status: number;
   /** At most 64 KiB of bytes, inflated where they were compressed and decoded as UTF-8. */
   readonly body: string;
+  /** Where a redirect leads, as the header says it; empty: it says nothing. */
+  readonly location: string;
 }
 
 /** How far a request has come: waiting for a connection, handed to one, or being answered. */
 type Phase = 'queued' | 'sent' | 'answered';
-
-const IN_WORDS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'the connection was refused',
-  ENOTFOUND: 'its name does not resolve',
-  EAI_AGAIN: 'its name does not resolve at the moment',
-  UND_ERR_CONNECT_TIMEOUT: 'no connection came about in time',
-  ECONNRESET: 'the connection was reset',
-  UND_ERR_SOCKET: 'the connection was closed without an answer',
-  UND_ERR_DESTROYED: 'the broker is shutting down',
-};
 
 /**
  * Sends one request and collects its answer, redirects included, to 64 KiB. Where the connection was closed before any
@@ -35,7 +28,7 @@ const IN_WORDS: Readonly<Record<string, string>> = {
 export function exchange(
   dispatcher: Dispatcher,
   request: Dispatcher.DispatchOptions,
-  place: string,
+  place: Place,
   signal: AbortSignal,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
@@ -44,6 +37,7 @@ export function exchange(
     let again = true;
     let status = 0;
     let encoding = '';
+    let location = '';
     let size = 0;
     const chunks: Buffer[] = [];
 
@@ -78,6 +72,7 @@ export function exchange(
         phase = 'answered';
         status = statusCode;
         encoding = String(headers['content-encoding'] ?? '');
+        location = String(headers['location'] ?? '');
       },
       onResponseData(controller, chunk) {
         size += chunk.length;
@@ -88,7 +83,7 @@ export function exchange(
         if (settled) return;
         try {
           const body = inflate(Buffer.concat(chunks), encoding);
-          if (settle()) resolve({ status, body: new TextDecoder().decode(body) });
+          if (settle()) resolve({ status, body: new TextDecoder().decode(body), location });
         } catch (error) {
           fail(failure(error, phase, place));
         }
@@ -143,17 +138,14 @@ function timeout(phase: Phase): UpstreamError {
   });
 }
 
-/** Names an error of the HTTP client by its code alone: its text may quote what was sent. */
-function failure(error: unknown, phase: Phase, place: string): UpstreamError {
+function failure(error: unknown, phase: Phase, place: Place): UpstreamError {
   if (error instanceof UpstreamError) return error;
   const code = codeOf(error);
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return timeout(phase);
   if (error instanceof errors.HTTPParserError || code === 'UND_ERR_HEADERS_OVERFLOW')
     return malformed('something that is not HTTP');
   if (phase === 'answered') return malformed('in part, and then the connection was closed');
-  const words = IN_WORDS[code] ?? proxyRefusal(error);
-  const detail = words === undefined ? code : `${words}, ${code}`;
-  return new UpstreamError(`WeChat could not be reached at ${place} (${detail}).`, {
+  return new UpstreamError(unreachable(error, place), {
     reason: 'UPSTREAM_UNREACHABLE',
     recovery: { kind: 'backoff' },
     effect: effectOf(phase),
@@ -162,15 +154,4 @@ function failure(error: unknown, phase: Phase, place: string): UpstreamError {
 
 function effectOf(phase: Phase): CallEffect {
   return phase === 'queued' ? 'unsent' : 'unknown';
-}
-
-/** undici says in its error's text alone which status a proxy answered with. */
-function proxyRefusal(error: unknown): string | undefined {
-  const status = error instanceof Error ? /^Proxy [^(]*\((\d{3})\)/.exec(error.message)?.[1] : undefined;
-  return status && `the proxy answered HTTP ${status}`;
-}
-
-function codeOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' && /^[A-Z0-9_]{1,64}$/.test(code) ? code : 'unknown error';
 }

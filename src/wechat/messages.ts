@@ -55,9 +55,9 @@ export function messageCall({ message, formId, clientMsgId }: Delivery): {
  * An answer that says ok is believed also where it has no msgid.
  */
 export function readSent(answer: Answer, { message, formId }: Delivery, token: string): Sent {
-  const fields = readFields(answer, parseLeniently);
   const secrets = [token, message.toUser, formId];
-  assertOk(answer, fields, (errcode, errmsg) => messageError(errcode, errmsg, secrets));
+  const fields = readFields(answer, secrets, parseLeniently);
+  assertOk(answer, fields, secrets, messageError);
   const { errcode, errmsg, msgid } = fields;
   if (errcode === undefined) throw malformed('without an errcode');
   const { rid } = splitRid(typeof errmsg === 'string' ? errmsg : '');

@@ -124,3 +124,15 @@ it('warns at each start that listens beyond loopback', async () => {
   const { broker } = await place.serve();
   expect(broker.lines.map(({ msg }) => msg)).toContain('listening beyond loopback without access control');
 });
+
+it('warns at each start that calls WeChat without TLS beyond loopback', async () => {
+  const said = async (baseUrl: string) => {
+    await using place = await Place.make();
+    await place.configure({ upstream: { base_url: baseUrl } });
+    const { broker } = await place.serve();
+    return broker.lines.find(({ msg }) => msg === 'AppSecrets and tokens leave this machine unencrypted')?.['base_url'];
+  };
+  expect(await said('http://wechat.invalid')).toBe('http://wechat.invalid');
+  expect(await said('https://wechat.invalid')).toBeUndefined();
+  expect(await said('http://127.0.0.1:1')).toBeUndefined();
+});

@@ -7,7 +7,7 @@ import { expectNoSecret, SECRET, TOKEN } from './support.ts';
 /** The error of reading these bytes as a token endpoint's answer. */
 function refusal(body: string, status = 200): UpstreamError {
   try {
-    readGrant({ status, body }, SECRET);
+    readGrant({ status, body, location: '' }, SECRET);
   } catch (error) {
     expectNoSecret(error);
     return error as UpstreamError;
@@ -26,12 +26,16 @@ describe('readGrant', () => {
     ['a whole number written as a fraction', withExpiresIn('7200.0'), 7_200_000],
     ['30 days', granted({ expires_in: 30 * 86400 }), 30 * 86_400_000],
   ])('takes %s', (_, body, lifetimeMs) => {
-    expect(readGrant({ status: 200, body }, SECRET)).toEqual({ value: TOKEN, id: tokenId(TOKEN), lifetimeMs });
+    expect(readGrant({ status: 200, body, location: '' }, SECRET)).toEqual({
+      value: TOKEN,
+      id: tokenId(TOKEN),
+      lifetimeMs,
+    });
   });
 
   test('takes a token of 2048 characters', () => {
     const value = 'x'.repeat(2048);
-    expect(readGrant({ status: 200, body: granted({ access_token: value }) }, SECRET).value).toBe(value);
+    expect(readGrant({ status: 200, body: granted({ access_token: value }), location: '' }, SECRET).value).toBe(value);
   });
 
   test.each([
@@ -126,7 +130,8 @@ describe('readGrant', () => {
 });
 
 describe('readVerdict', () => {
-  const verdict = (fields: object, status = 200) => readVerdict({ status, body: JSON.stringify(fields) }, TOKEN);
+  const verdict = (fields: object, status = 200) =>
+    readVerdict({ status, body: JSON.stringify(fields), location: '' }, TOKEN);
 
   test('accepts with an ip_list', () => {
     expect(verdict({ ip_list: ['203.0.113.1'] })).toEqual({ accepted: true });

@@ -1,16 +1,24 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { readFileSync } from 'node:fs';
-import type { IncomingMessage, RequestListener, Server } from 'node:http';
+import type { RequestListener, Server } from 'node:http';
 import { createServer } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
 import type { Socket } from 'node:net';
-import { connect, createServer as createTcpServer } from 'node:net';
-import { join } from 'node:path';
+import { createServer as createTcpServer } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import type { WeChatClient } from '../../src/wechat/client.ts';
-import { APP, CHANNELS, clientOf, deliveryOf, failureOf, listen, never, TOKEN } from './support.ts';
+import {
+  APP,
+  CHANNELS,
+  clientOf,
+  deliveryOf,
+  failureOf,
+  listen,
+  never,
+  TOKEN,
+  tlsServer,
+  trustTestCertificate,
+  tunnelling,
+} from './support.ts';
 
 const ANSWER = JSON.stringify({ access_token: TOKEN, expires_in: 7200, errcode: 0, errmsg: 'ok', msgid: 1 });
 
@@ -44,32 +52,14 @@ async function promising(server: Server): Promise<string> {
   return await listen(server);
 }
 
-function tls(listener: RequestListener): Server {
-  const file = (name: string) => readFileSync(join(import.meta.dirname, '../store/tls', name), 'utf8');
-  const trusted = getCACertificates();
-  setDefaultCACertificates([...trusted, file('cert.pem')]);
-  onTestFinished(() => setDefaultCACertificates(trusted));
-  return createTlsServer({ cert: file('cert.pem'), key: file('key.pem') }, listener);
-}
-
-/** A proxy that opens tunnels. */
-function tunnelling(): Server {
-  return createServer().on('connect', (request: IncomingMessage, near: Socket) => {
-    const [host, port] = request.url?.split(':') ?? [];
-    const far = connect(Number(port), host, () => near.write('HTTP/1.1 200 OK\r\n\r\n'));
-    far.on('error', () => near.destroy()).on('close', () => near.destroy());
-    near.on('error', () => far.destroy()).on('close', () => far.destroy());
-    near.pipe(far).pipe(near);
-  });
-}
-
 const WAYS: Readonly<Record<string, (seen: Seen) => Promise<WeChatClient>>> = {
   directly: async ({ listener }) => clientOf(await promising(createServer(listener))),
   'through a proxy': async ({ listener }) =>
     clientOf('http://wechat.test', { proxy: await promising(createServer(listener)) }),
   'over TLS through a tunnel of a proxy': async ({ listener }) => {
-    const wechat = await promising(tls(listener));
-    return clientOf(wechat.replace('http:', 'https:'), { proxy: await listen(tunnelling()) });
+    trustTestCertificate();
+    const wechat = await promising(tlsServer(listener));
+    return clientOf(wechat.replace('http:', 'https:'), { proxy: await listen(tunnelling(createServer())) });
   },
 };
 

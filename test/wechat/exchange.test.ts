@@ -13,6 +13,8 @@ const CONTROLLER: Dispatcher.DispatchController = {
   resume: () => {},
 };
 
+const PLACE = { host: 'wechat.test', proxy: null, ignoredProxy: null };
+
 /** An exchange that fails with this error, before or after the request went out. */
 function failing(error: Error, phase: 'queued' | 'sent') {
   const dispatcher = {
@@ -22,7 +24,7 @@ function failing(error: Error, phase: 'queued' | 'sent') {
       return true;
     },
   };
-  return exchange(dispatcher as Dispatcher, { method: 'GET', path: `/?secret=${SECRET}` }, 'wechat.test', never());
+  return exchange(dispatcher as Dispatcher, { method: 'GET', path: `/?secret=${SECRET}` }, PLACE, never());
 }
 
 function coded(code: string): Error {
@@ -45,12 +47,7 @@ test('a request that its caller left while it waited for a connection is not wri
   const handlers: Dispatcher.DispatchHandler[] = [];
   const dispatcher = { dispatch: (_: unknown, handler: Dispatcher.DispatchHandler) => handlers.push(handler) > 0 };
   const caller = new AbortController();
-  const call = exchange(
-    dispatcher as unknown as Dispatcher,
-    { method: 'GET', path: '/' },
-    'wechat.test',
-    caller.signal,
-  );
+  const call = exchange(dispatcher as unknown as Dispatcher, { method: 'GET', path: '/' }, PLACE, caller.signal);
   caller.abort();
   expect(await failureOf(call)).toMatchObject({ reason: 'UPSTREAM_TIMEOUT', effect: 'unsent' });
   let aborted = false;
@@ -73,7 +70,7 @@ async function refusingWrites(body: string) {
     },
   };
   const request = { method: 'POST', path: '/', body } as const;
-  const error = await failureOf(exchange(dispatcher as unknown as Dispatcher, request, 'wechat.test', never()));
+  const error = await failureOf(exchange(dispatcher as unknown as Dispatcher, request, PLACE, never()));
   return { effect: error.effect, writes };
 }
 
@@ -95,7 +92,7 @@ test('a request that its caller left is not sent once more', async () => {
     },
   };
   const request = { method: 'GET', path: '/' } as const;
-  const call = exchange(dispatcher as unknown as Dispatcher, request, 'wechat.test', caller.signal);
+  const call = exchange(dispatcher as unknown as Dispatcher, request, PLACE, caller.signal);
   expect(await failureOf(call)).toMatchObject({ reason: 'UPSTREAM_TIMEOUT', effect: 'unsent' });
   expect(dispatches).toBe(1);
 });
@@ -106,6 +103,6 @@ test('an HTTP client that throws does not throw through', async () => {
       throw new Error(SECRET);
     },
   };
-  const call = exchange(dispatcher as unknown as Dispatcher, { method: 'GET', path: '/' }, 'wechat.test', never());
+  const call = exchange(dispatcher as unknown as Dispatcher, { method: 'GET', path: '/' }, PLACE, never());
   expect(await failureOf(call)).toMatchObject({ reason: 'UPSTREAM_UNREACHABLE', effect: 'unsent' });
 });

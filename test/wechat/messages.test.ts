@@ -67,7 +67,7 @@ describe('messageCall', () => {
 });
 
 const delivery = deliveryOf(CHANNELS.mini_program);
-const read = (body: string, status = 200) => readSent({ status, body }, delivery, TOKEN);
+const read = (body: string, status = 200) => readSent({ status, body, location: '' }, delivery, TOKEN);
 
 /** The error of reading these bytes as the answer to a message. */
 function refusal(body: string, status = 200): UpstreamError {

@@ -156,7 +156,8 @@ describe('SendTemplate', () => {
   ] as const)("WeChat's %s is INVALID_ARGUMENT and names %s", async (reason, field) => {
     const answer = { errcode: 1, errmsg: 'words', rid: 'r' };
     sender.answer = async () => {
-      throw refusedError('wxa', { kind: 'refused', reason, message: 'it is wrong', answer });
+      const channel = { kind: 'subscribe', miniProgramState: '', lang: '' } as const;
+      throw refusedError({ appId: 'wxa', channel }, { kind: 'refused', reason, message: 'it is wrong', answer });
     };
     const refused = await failure(client.call('SendTemplate', GOOD));
     expect(refused.code).toBe(status.INVALID_ARGUMENT);

@@ -233,6 +233,16 @@ sevrer: {}
     [`watch: { stall_timeout: 0s }\n${APPS}`, '1 watch.stall_timeout', 'must be a duration of 1s to 10m'],
     [`watch: { max_watchers: 0 }\n${APPS}`, '1 watch.max_watchers', 'a whole number from 1 to 1000000'],
     [`refresh: { cool_down: 1s }\n${APPS}`, '1 refresh.cool_down', 'is not a setting; did you mean cooldown?'],
+    ...['https://h/cgi-bin', 'https://h/cgi-bin/', 'http://h/wx/cgi-bin/token', 'https://h/CGI-BIN'].map((url) => [
+      `upstream: { base_url: "${url}" }\n${APPS}`,
+      '1 upstream.base_url',
+      'must end before "/cgi-bin", which is put behind it; write for example "https://api.weixin.qq.com"',
+    ]),
+    ...['50%', '%zz', '%ff', 'a/b', 'a?b', 'a#b', '1#2'].map((password) => [
+      `upstream: { proxy: "http://u:${password}@127.0.0.1:3128" }\n${APPS}`,
+      '1 upstream.proxy',
+      'has a user name or password that is not percent-encoded; write "%25" for "%"',
+    ]),
     [`upstream: { baseUrl: "http://h" }\n${APPS}`, '1 upstream.baseUrl', 'did you mean base_url?'],
     [
       `watch: { zzz: 1 }\n${APPS}`,

@@ -36,6 +36,8 @@ export function openConnections({ origin, proxy, timeoutMs, most }: ConnectionOp
     allowH2: false,
     keepAliveTimeout: MAX_IDLE_MS,
     keepAliveMaxTimeout: MAX_IDLE_MS,
+    // A proxy that is asked for a tunnel and says nothing would hold a socket for five minutes, for each call that gave up.
+    headersTimeout: timeoutMs,
   };
   if (proxy === null) return new Pool(origin, shared);
   // Left to itself undici tells the connections of requests that a proxy forwards (http://) nothing of these settings.

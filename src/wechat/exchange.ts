@@ -2,8 +2,9 @@ import type { Dispatcher } from 'undici';
 import { errors } from 'undici';
 import type { CallEffect } from '../core/errors.ts';
 import { UpstreamError } from '../core/errors.ts';
+import { Collected } from './collected.ts';
 import { inflate } from './inflate.ts';
-import { MAX_ANSWER_BYTES, malformed, tooLarge } from './malformed.ts';
+import { malformed, tooLarge } from './malformed.ts';
 import { codeOf, type Place, unreachable } from './unreachable.ts';
 
 /** A whole HTTP answer. */
@@ -38,8 +39,7 @@ export function exchange(
     let status = 0;
     let encoding = '';
     let location = '';
-    let size = 0;
-    const chunks: Buffer[] = [];
+    const body = new Collected();
 
     const settle = (): boolean => {
       if (settled) return false;
@@ -75,15 +75,13 @@ export function exchange(
         location = String(headers['location'] ?? '');
       },
       onResponseData(controller, chunk) {
-        size += chunk.length;
-        if (size <= MAX_ANSWER_BYTES) chunks.push(chunk);
-        else controller.abort(tooLarge());
+        if (!body.add(chunk)) controller.abort(tooLarge());
       },
       onResponseEnd() {
         if (settled) return;
         try {
-          const body = inflate(Buffer.concat(chunks), encoding);
-          if (settle()) resolve({ status, body: new TextDecoder().decode(body), location });
+          const text = new TextDecoder().decode(inflate(body.bytes, encoding));
+          if (settle()) resolve({ status, body: text, location });
         } catch (error) {
           fail(failure(error, phase, place));
         }

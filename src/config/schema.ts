@@ -120,7 +120,10 @@ export const configSchema = z.strictObject(
     }),
     store: section('Where tokens and budgets are kept.', { url: storeUrl }),
     upstream: section('WeChat, and the way to it.', {
-      base_url: baseUrl('https://api.weixin.qq.com', 'The root of the WeChat API; another one for a sandbox.'),
+      base_url: baseUrl(
+        'https://api.weixin.qq.com',
+        'The root of the WeChat API, without `/cgi-bin`; another one for a sandbox.',
+      ),
       timeout: duration('5s', {
         min: '10ms',
         max: '1m',
@@ -131,7 +134,9 @@ export const configSchema = z.strictObject(
         max: '1h',
         about: 'How long WeChat honours the token before the current one; WeChat documents 5 minutes.',
       }),
-      proxy: proxyUrl('A proxy for every call to WeChat, for instance for an address that is on the allow-list.'),
+      proxy: proxyUrl(
+        'A proxy for every call to WeChat, for instance for an address that is on the allow-list; user and password percent-encoded. The environment (HTTPS_PROXY) is not read.',
+      ),
       quota_reset_hour: integer(0, {
         min: 0,
         max: 23,

@@ -1,11 +1,10 @@
 import type { Dispatcher } from 'undici';
-import { errors } from 'undici';
 import type { CallEffect } from '../core/errors.ts';
 import { UpstreamError } from '../core/errors.ts';
 import { Collected } from './collected.ts';
 import { inflate } from './inflate.ts';
 import { malformed, tooLarge } from './malformed.ts';
-import { codeOf, type Place, unreachable } from './unreachable.ts';
+import { codeOf, isNotHttp, noConnection, type Place, proxyRefusal, unreachable } from './unreachable.ts';
 
 /** A whole HTTP answer. */
 export interface Answer {
@@ -24,7 +23,7 @@ type Phase = 'queued' | 'sent' | 'answered';
  * byte of the request was taken it is sent once more, on another one.
  *
  * Rejects with an UpstreamError and nothing else; at once when `signal` aborts. Its effect is `unsent` exactly when no
- * connection has taken a byte of the request. `place` names the other end in messages.
+ * connection has taken a byte of the request, or the proxy refused it. `place` names the other end in messages.
  */
 export function exchange(
   dispatcher: Dispatcher,
@@ -52,7 +51,7 @@ export function exchange(
     };
     let stop = (_: Error): void => {};
     const onAbort = (): void => {
-      const error = timeout(phase);
+      const error = timeout(phase, place);
       fail(error);
       stop(error);
     };
@@ -63,7 +62,7 @@ export function exchange(
     const handler: Dispatcher.DispatchHandler = {
       onRequestStart(controller) {
         // The caller left while the request waited for a connection: it must not be written after all.
-        if (settled) return controller.abort(timeout(phase));
+        if (settled) return controller.abort(timeout(phase, place));
         phase = 'sent';
         stop = (reason) => controller.abort(reason);
       },
@@ -124,11 +123,8 @@ function isClosed(error: Error): boolean {
   return ['ECONNRESET', 'EPIPE'].includes(codeOf(error));
 }
 
-function timeout(phase: Phase): UpstreamError {
-  const message =
-    phase === 'queued'
-      ? 'No connection to WeChat came about in time.'
-      : 'WeChat did not answer within upstream.timeout.';
+function timeout(phase: Phase, place: Place): UpstreamError {
+  const message = phase === 'queued' ? noConnection(place) : 'WeChat did not answer within upstream.timeout.';
   return new UpstreamError(message, {
     reason: 'UPSTREAM_TIMEOUT',
     recovery: { kind: 'backoff' },
@@ -139,14 +135,15 @@ function timeout(phase: Phase): UpstreamError {
 function failure(error: unknown, phase: Phase, place: Place): UpstreamError {
   if (error instanceof UpstreamError) return error;
   const code = codeOf(error);
-  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return timeout(phase);
-  if (error instanceof errors.HTTPParserError || code === 'UND_ERR_HEADERS_OVERFLOW')
-    return malformed('something that is not HTTP');
+  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return timeout(phase, place);
+  // Before there is a connection it is the proxy that answers.
+  if (isNotHttp(error) && phase !== 'queued') return malformed('something that is not HTTP');
   if (phase === 'answered') return malformed('in part, and then the connection was closed');
   return new UpstreamError(unreachable(error, place), {
     reason: 'UPSTREAM_UNREACHABLE',
     recovery: { kind: 'backoff' },
-    effect: effectOf(phase),
+    // What a proxy refuses it has passed on to nobody.
+    effect: proxyRefusal(error) ? 'unsent' : effectOf(phase),
   });
 }
 

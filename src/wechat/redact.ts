@@ -2,7 +2,7 @@
 const SHORT = 4;
 
 /**
- * The text with "***" for each secret: as it is, as encodeURIComponent and URLSearchParams write it, and within base64 and
+ * The text with "***" for each secret: as it is, as JSON, encodeURIComponent and URLSearchParams write it, and within base64 and
  * base64url of whatever holds it; in any case. It takes time that grows with the text and the secrets alone, whatever is in them.
  */
 export function redact(text: string, secrets: readonly string[]): string {
@@ -36,6 +36,7 @@ export function redact(text: string, secrets: readonly string[]): string {
 function formsOf(secret: string): string[] {
   const plain = [
     secret,
+    JSON.stringify(secret).slice(1, -1),
     encodeURIComponent(secret.toWellFormed()),
     new URLSearchParams({ s: secret }).toString().slice('s='.length),
   ];

@@ -39,19 +39,36 @@ const WITHOUT_A_WAY = new Set([
 ]);
 
 /** Why WeChat was not reached, and what to do. Of the HTTP client's error it shows the code alone: its text may quote what was sent. */
-export function unreachable(error: unknown, { host, proxy, ignoredProxy }: Place): string {
+export function unreachable(error: unknown, place: Place): string {
+  const { host, proxy } = place;
   const code = codeOf(error);
-  const place = proxy === null ? host : `${host} through the proxy ${proxy}`;
   const [who, setting] = isOfProxy(error) ? [`the proxy ${proxy}`, 'upstream.proxy'] : [host, 'upstream.base_url'];
   const fault = tlsFault(code, setting);
-  if (fault !== undefined) return `WeChat could not be reached at ${place}: ${who} ${fault} (${code}).`;
-  const words = proxyRefusal(error) ?? IN_WORDS[code];
+  if (fault !== undefined) return `WeChat could not be reached at ${nameOf(place)}: ${who} ${fault} (${code}).`;
+  const words = isNotHttp(error) ? 'the proxy does not speak HTTP' : (proxyRefusal(error) ?? IN_WORDS[code]);
   const whose = isOfProxy(error) ? 'to the proxy: ' : '';
-  const hint =
-    ignoredProxy !== null && WITHOUT_A_WAY.has(code)
-      ? ` ${ignoredProxy} is set in the environment, which Lingpai does not read: write the proxy into upstream.proxy.`
-      : '';
-  return `WeChat could not be reached at ${place} (${whose}${words === undefined ? code : `${words}, ${code}`}).${hint}`;
+  const detail = `${whose}${words === undefined ? code : `${words}, ${code}`}`;
+  const hint = WITHOUT_A_WAY.has(code) ? hintOf(place) : '';
+  return `WeChat could not be reached at ${nameOf(place)} (${detail}).${hint}`;
+}
+
+/** That the time was over before there was a connection, and what to do. */
+export function noConnection(place: Place): string {
+  return `No connection to WeChat at ${nameOf(place)} came about in time.${hintOf(place)}`;
+}
+
+/** Whether what came in is none of HTTP. */
+export function isNotHttp(error: unknown): boolean {
+  return error instanceof errors.HTTPParserError || error instanceof errors.HeadersOverflowError;
+}
+
+function nameOf({ host, proxy }: Place): string {
+  return proxy === null ? host : `${host} through the proxy ${proxy}`;
+}
+
+function hintOf({ ignoredProxy }: Place): string {
+  if (ignoredProxy === null) return '';
+  return ` ${ignoredProxy} is set in the environment, which Lingpai does not read: write the proxy into upstream.proxy.`;
 }
 
 /** The code of an HTTP client's error, or of what caused it; `unknown error` where there is none that can be shown. */
@@ -65,8 +82,8 @@ function isOfProxy(error: unknown): error is Error {
   return error instanceof ProxyFault || error instanceof errors.SecureProxyConnectionError;
 }
 
-/** undici says in its error's text alone which status a proxy answered with. */
-function proxyRefusal(error: unknown): string | undefined {
+/** With which status a proxy refused, in words; undefined: it did not. undici says it in its error's text alone. */
+export function proxyRefusal(error: unknown): string | undefined {
   const status = error instanceof Error ? /^Proxy [^(]*\((\d{3})\)/.exec(error.message)?.[1] : undefined;
   const advice = status === '407' ? ': write its user and password into upstream.proxy' : '';
   return status && `the proxy answered HTTP ${status}${advice}`;

@@ -325,7 +325,7 @@ describe('through a proxy', () => {
     const proxy = await serveHttp((_, response) => response.writeHead(407).end('no'));
     const client = clientOf('http://wechat.test', { proxy: withPassword(proxy) });
     const error = await failureOf(client.fetchToken(APP, 'classic', never()));
-    expect(error.reason).toBe('UPSTREAM_UNREACHABLE');
+    expect(error).toMatchObject({ reason: 'UPSTREAM_UNREACHABLE', effect: 'unsent' });
     expect(error.message).toContain(
       `wechat.test through the proxy ${new URL(proxy).host} (the proxy answered HTTP 407`,
     );

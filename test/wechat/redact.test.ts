@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { tokenError } from '../../src/wechat/errcodes.ts';
 import { redact } from '../../src/wechat/redact.ts';
 
-const SECRET = '0a1b2c/ d3~e4+f5令牌';
+const SECRET = '0a1b2c/ d3~e4+f5"\\令牌';
 const params = new URLSearchParams({ s: SECRET }).toString().slice(2);
 const base64 = (text: string, encoding: 'base64' | 'base64url' = 'base64') => Buffer.from(text).toString(encoding);
 
@@ -10,6 +10,7 @@ describe('a secret is taken out', () => {
   test.each([
     ['as it is', SECRET],
     ['in capitals', SECRET.toUpperCase()],
+    ['as JSON writes it', JSON.stringify(SECRET).slice(1, -1)],
     ['as encodeURIComponent writes it', encodeURIComponent(SECRET)],
     ['so, in lower case', encodeURIComponent(SECRET).toLowerCase()],
     ['as URLSearchParams writes it', params],

@@ -111,6 +111,23 @@ test.each(['http://wechat.test', 'https://wechat.test'])(
   },
 );
 
+test.each([
+  ['speaks something else', 'SSH-2.0-server\r\n'],
+  ['does not end its headers', `HTTP/1.1 200 OK\r\na: ${'x'.repeat(100_000)}`],
+])('a proxy that %s: unsent, and it is the proxy', async (_, bytes) => {
+  const message = await complaint('https://wechat.test', { proxy: await serveBytes(bytes) });
+  expect(message).toContain('(the proxy does not speak HTTP, ');
+});
+
+test('a caller that leaves before there is a connection learns what was tried, and of the proxy in the environment', async () => {
+  const dispatched = clientOf('http://127.0.0.1:1', { ignoredProxy: 'https_proxy' });
+  const error = await failureOf(dispatched.fetchToken(APP, 'classic', AbortSignal.abort()));
+  expect(error).toMatchObject({ reason: 'UPSTREAM_TIMEOUT', effect: 'unsent' });
+  expect(error.message).toBe(
+    'No connection to WeChat at 127.0.0.1:1 came about in time. https_proxy is set in the environment, which Lingpai does not read: write the proxy into upstream.proxy.',
+  );
+});
+
 test('a proxy that wants other credentials says so for a tunnel too', async () => {
   const server = createServer();
   server.on('connect', (_, socket) => socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n'));

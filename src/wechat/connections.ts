@@ -1,5 +1,6 @@
 import type { buildConnector, Dispatcher } from 'undici';
 import { Pool, ProxyAgent } from 'undici';
+import type { Clock } from '../core/clock.ts';
 
 /**
  * How long a connection may be idle and still be used, in milliseconds. Boxes in between forget idle connections without a
@@ -26,10 +27,55 @@ export interface ConnectionOptions {
   readonly timeoutMs: number;
   /** The most that are open at once; further requests wait for one. Null: no limit. */
   readonly most: number | null;
+  readonly clock: Clock;
 }
 
-/** Opens no connection yet. Those that requests open are kept alive for the next ones, but none is idle for more than 4 s. */
-export function openConnections({ origin, proxy, timeoutMs, most }: ConnectionOptions): Dispatcher {
+/**
+ * The connections that requests open, kept alive for later ones. None that was idle for 4 s is used again, also where the machine
+ * slept meanwhile.
+ */
+export class Connections {
+  readonly #options: ConnectionOptions;
+  #dispatcher: Dispatcher;
+  /** Those that no request is given any more, until the last that they have has ended. */
+  readonly #retired = new Set<Dispatcher>();
+  /** How far the wall clock is ahead of the monotonic one, which may stand still while the machine sleeps, as timers do. */
+  #aheadMs: number;
+
+  /** Opens no connection yet. */
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.#dispatcher = openDispatcher(options);
+    this.#aheadMs = aheadMs(options.clock);
+  }
+
+  /** As undici's `Dispatcher.dispatch`. */
+  dispatch(request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    const before = this.#aheadMs;
+    this.#aheadMs = aheadMs(this.#options.clock);
+    if (Math.abs(this.#aheadMs - before) >= MAX_IDLE_MS) this.#replace();
+    this.#dispatcher.dispatch(request, handler);
+  }
+
+  /** Closes every connection, whatever is under way. */
+  async close(): Promise<void> {
+    await Promise.all([this.#dispatcher, ...this.#retired].map((dispatcher) => dispatcher.destroy()));
+  }
+
+  #replace(): void {
+    const old = this.#dispatcher;
+    this.#dispatcher = openDispatcher(this.#options);
+    this.#retired.add(old);
+    const forget = (): void => void this.#retired.delete(old);
+    old.close().then(forget, forget);
+  }
+}
+
+function aheadMs(clock: Clock): number {
+  return clock.now() - clock.monotonic();
+}
+
+function openDispatcher({ origin, proxy, timeoutMs, most }: ConnectionOptions): Dispatcher {
   const shared = {
     connections: most,
     connectTimeout: timeoutMs,

@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { CallEffect } from '../core/errors.ts';
 import { UpstreamError } from '../core/errors.ts';
 import { Collected } from './collected.ts';
+import type { Connections } from './connections.ts';
 import { inflate } from './inflate.ts';
 import { malformed, tooLarge } from './malformed.ts';
 import { codeOf, isNotHttp, noConnection, type Place, proxyRefusal, unreachable } from './unreachable.ts';
@@ -26,7 +27,7 @@ type Phase = 'queued' | 'sent' | 'answered';
  * connection has taken a byte of the request, or the proxy refused it. `place` names the other end in messages.
  */
 export function exchange(
-  dispatcher: Dispatcher,
+  connections: Pick<Connections, 'dispatch'>,
   request: Dispatcher.DispatchOptions,
   place: Place,
   signal: AbortSignal,
@@ -95,7 +96,7 @@ export function exchange(
     };
     const dispatch = (): void => {
       try {
-        dispatcher.dispatch(request, handler);
+        connections.dispatch(request, handler);
       } catch (error) {
         fail(failure(error, phase, place));
       }

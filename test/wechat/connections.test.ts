@@ -6,6 +6,7 @@ import { createServer as createTcpServer } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import type { WeChatClient } from '../../src/wechat/client.ts';
+import { FakeClock } from '../support/clock.ts';
 import {
   APP,
   CHANNELS,
@@ -106,6 +107,47 @@ async function keeping(onRequest: (count: number, socket: Socket) => boolean = (
   });
   return { url, sockets, requests: () => requests };
 }
+
+test.each(EACH_CALL)(
+  '%s is not sent on a connection that the machine slept over; what is under way is left alone',
+  async (_, call) => {
+    const clock = new FakeClock();
+    const hanging = Promise.withResolvers<Socket>();
+    const server = await keeping((count, socket): boolean => {
+      if (count === 2) hanging.resolve(socket);
+      return count !== 2;
+    });
+    const client = clientOf(server.url, { clock });
+    await call(client);
+    await free();
+    const underWay = call(client);
+    const socket = await hanging.promise;
+    clock.sleep(3_999);
+    await call(client);
+    await free();
+    clock.sleep(4_000);
+    await call(client);
+    socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${ANSWER.length}\r\n\r\n${ANSWER}`);
+    await underWay;
+    expect([server.requests(), server.sockets.length]).toEqual([4, 3]);
+  },
+);
+
+test('what was under way when the machine slept ends with the client', async () => {
+  const clock = new FakeClock();
+  const arrived = Promise.withResolvers<void>();
+  const server = await keeping((count) => {
+    if (count === 1) arrived.resolve();
+    return count !== 1;
+  });
+  const client = clientOf(server.url, { clock });
+  const failure = failureOf(CALLS['a mint'](client));
+  await arrived.promise;
+  clock.sleep(60_000);
+  await CALLS['a mint'](client);
+  await client.close();
+  expect(await failure).toMatchObject({ reason: 'UPSTREAM_UNREACHABLE', effect: 'unknown' });
+});
 
 /** Ends a connection by RST, before this returns. */
 function reset(socket: Socket | undefined): void {

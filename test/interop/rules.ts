@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
 import { Code } from '@connectrpc/connect';
 import { ForceRefreshOutcome, TokenStatus } from '../../src/gen/lingpai/v1/token_pb.js';
 import { Child, type Line } from '../support/child.ts';
@@ -25,6 +26,9 @@ const silence = ['--silence-seconds', '0.6'];
 
 /** Heartbeats that take longer than a stream must live to count as a good one, which is 0.4 of the silence. */
 const goodLife = 6;
+
+/** The longest that `until` waits. */
+const patienceMs = 30_000;
 
 /** As large as no signed number of 64 bits is, and no double exactly. */
 const generation = 2n ** 63n + 7n;
@@ -76,9 +80,13 @@ class Stage implements AsyncDisposable {
   async settle(): Promise<void> {
     this.broker.play({ next: 'heartbeats' });
     await this.service.next('that it is connected again', is('reconnect'));
-    while ((this.broker.watches.at(-1)?.heartbeats ?? 0) < goodLife) {
-      assert.equal(this.service.exitCode, undefined, `the service ended; ${this.service.tail()}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    await this.until('its stream lives', () => (this.broker.watches.at(-1)?.heartbeats ?? 0) >= goodLife);
+  }
+
+  /** Waits for something that is true of the broker after a while. */
+  async until(what: string, holds: () => boolean): Promise<void> {
+    for (const end = performance.now() + patienceMs; !holds(); await setTimeout(20)) {
+      assert.ok(performance.now() < end, `${this.service.name}: not seen within ${patienceMs / 1000} s: ${what}`);
     }
   }
 
@@ -154,7 +162,8 @@ async function streams(language: Language, proxy: HttpProxy, report: Report): Pr
   const [, ...resumed] = broker.watches;
   for (const { request } of resumed) assert.deepEqual(request.knownGenerations, { [appId]: generation + 1n });
   assert.equal(new Set(broker.watches.map(({ connection }) => connection)).size, broker.watches.length);
-  report('each stream came on a connection of its own, with what is known');
+  await stage.until('every connection is closed', () => broker.connections === 0);
+  report('each stream came on a connection of its own, with what is known, and left none open');
   await stage.stop();
 }
 

@@ -83,6 +83,11 @@ export class ScriptedBroker implements AsyncDisposable {
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
+  /** How many connections are open. */
+  get connections(): number {
+    return this.#sessions.size;
+  }
+
   /** What each stream does from now on, one that is open included. */
   play(play: Play): void {
     this.#play = play;

@@ -128,7 +128,8 @@ class TokenSource:
 
     async def _read(self, stream: grpc.aio.UnaryStreamCall) -> pb.WatchTokenResponse:
         try:
-            message = await asyncio.wait_for(stream.read(), self._silence)
+            async with asyncio.timeout(self._silence):
+                message = await stream.read()
         except TimeoutError:
             raise StreamLost("nothing came for so long that the stream must be dead") from None
         if message is grpc.aio.EOF:

@@ -24,9 +24,9 @@ export class Middlebox implements AsyncDisposable {
           other.destroy();
         });
       }
-      if (this.deaf) return;
       near.pipe(far);
       far.pipe(near);
+      if (this.deaf) for (const socket of [near, far]) swallow(socket);
     });
   }
 
@@ -45,7 +45,7 @@ export class Middlebox implements AsyncDisposable {
 
   /** Nothing passes any more on the connections that are open now. */
   freeze(): void {
-    for (const socket of this.#sockets) socket.unpipe().pause();
+    for (const socket of this.#sockets) swallow(socket);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -53,4 +53,9 @@ export class Middlebox implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
+}
+
+/** Takes what comes, and passes on nothing but the end. */
+function swallow(socket: Socket): void {
+  socket.unpipe().resume();
 }

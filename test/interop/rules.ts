@@ -21,11 +21,11 @@ import {
 
 const appId = 'wx00scripted000001';
 
-/** How long the services let a stream be silent: 12 heartbeats of the scripted broker. */
-const silence = ['--silence-seconds', '0.6'];
+/** How long the services let a stream be silent: 16 heartbeats of the scripted broker. */
+const silence = ['--silence-seconds', '0.8'];
 
 /** Heartbeats that take longer than a stream must live to count as a good one, which is 0.4 of the silence. */
-const goodLife = 6;
+const goodLife = 12;
 
 /** The longest that `until` waits. */
 const patienceMs = 30_000;
@@ -80,6 +80,11 @@ class Stage implements AsyncDisposable {
   async settle(): Promise<void> {
     this.broker.play({ next: 'heartbeats' });
     await this.service.next('that it is connected again', is('reconnect'));
+    await this.live();
+  }
+
+  /** Waits until the stream has lived long enough to count as a good one. */
+  async live(): Promise<void> {
     await this.until('its stream lives', () => (this.broker.watches.at(-1)?.heartbeats ?? 0) >= goodLife);
   }
 
@@ -121,6 +126,8 @@ async function streams(language: Language, proxy: HttpProxy, report: Report): Pr
   assert.ok(!service.output.includes(idOf('secret-0')), 'an older generation replaced a newer one');
   report('the same generation replaces, an older one does not; beyond 2^63, and with a status of a later broker');
 
+  await stage.live();
+  const known = broker.watches.length;
   broker.play(afterHeartbeat('end'));
   for (const failures of [1, 2, 3]) {
     const failure = await stage.failure(`failure ${failures} in a row`, { failures });
@@ -159,8 +166,8 @@ async function streams(language: Language, proxy: HttpProxy, report: Report): Pr
   between(long.retry_in_ms, 300_000, 360_000);
   report('RetryInfo is waited for, up to 5 minutes');
 
-  const [, ...resumed] = broker.watches;
-  for (const { request } of resumed) assert.deepEqual(request.knownGenerations, { [appId]: generation + 1n });
+  for (const { request } of broker.watches.slice(known))
+    assert.deepEqual(request.knownGenerations, { [appId]: generation + 1n });
   assert.equal(new Set(broker.watches.map(({ connection }) => connection)).size, broker.watches.length);
   await stage.until('every connection is closed', () => broker.connections === 0);
   report('each stream came on a connection of its own, with what is known, and left none open');

@@ -1,10 +1,11 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Config } from '../config/config.ts';
-import { formatListen, isLoopback } from '../config/listen.ts';
+import { formatListen } from '../config/listen.ts';
 import { Broker } from '../core/broker.ts';
 import { drainingError } from '../core/errors.ts';
 import { Sender } from '../core/messages/sender.ts';
+import { isLoopback } from '../core/web.ts';
 import { AdminService } from '../gen/lingpai/v1/admin_pb.js';
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
@@ -12,6 +13,7 @@ import { systemClock } from '../ops/clock.ts';
 import { errorFields, type Logger, logEvent } from '../ops/log.ts';
 import { logMessageEvent } from '../ops/message-log.ts';
 import { createMetrics } from '../ops/metrics.ts';
+import { openFilesLimit } from '../ops/open-files.ts';
 import { startPurge } from '../ops/purge.ts';
 import { systemRandom } from '../ops/random.ts';
 import { startSweep } from '../ops/sweep.ts';
@@ -20,6 +22,7 @@ import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
 import { withStreamControl } from '../rpc/stream-control.ts';
 import { tokenService } from '../rpc/token-service.ts';
+import { connectionLimits, type Refusal } from '../server/connections.ts';
 import { drain } from '../server/drain.ts';
 import { startGrpc } from '../server/grpc.ts';
 import { startHttp } from '../server/http.ts';
@@ -39,6 +42,9 @@ export interface Running {
   /** Drains as DESIGN.md says, and resolves when nothing is left; within 25 s. */
   stop(): Promise<void>;
 }
+
+/** The caps of connections as the log names them: of the listener, and of one address. */
+const CAPS = { inAll: 'listener', perPeer: 'peer' } as const;
 
 /** Puts a broker together and starts it. Rejects with a Failure that says what stands in the way. */
 export async function runBroker(config: Config, logger: Logger): Promise<Running> {
@@ -162,12 +168,26 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     report,
     clock,
   };
+  const limits = connectionLimits(openFilesLimit());
+  const onRefused = (listener: string) => (refusal: Refusal) => {
+    const { cap, connections, peer, refused } = refusal;
+    logger.warn({ listener, cap: CAPS[cap], connections, peer, refused }, 'connections refused');
+  };
   const grpc = await failing(startGrpc({ ...mount, listen: config.grpc }));
   undo.defer(() => grpc.stop());
   grpcAddress = reachable(grpc.address);
   const pages = { contentType: metrics.contentType, metrics: () => metrics.text() };
   const http = await failing(
-    startHttp({ ...mount, listen: config.http, states: () => broker.states(), metrics: pages }),
+    startHttp({
+      ...mount,
+      listen: config.http,
+      hosts: config.http.hosts,
+      limits: limits.http,
+      onRefused: onRefused('http'),
+      stallTimeoutMs: config.watch.stallTimeoutMs,
+      states: () => broker.states(),
+      metrics: pages,
+    }),
   );
   undo.defer(() => http.stop());
   const listeners = [grpc, http];

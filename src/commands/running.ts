@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts';
 import { formatListen } from '../config/listen.ts';
 import { Broker } from '../core/broker.ts';
 import { drainingError } from '../core/errors.ts';
+import type { Ledger, NewPermit } from '../core/messages/ports.ts';
 import { Sender } from '../core/messages/sender.ts';
 import { isLoopback } from '../core/web.ts';
 import { AdminService } from '../gen/lingpai/v1/admin_pb.js';
@@ -46,8 +47,15 @@ export interface Running {
 /** The caps of connections as the log names them: of the listener, and of one address. */
 const CAPS = { inAll: 'listener', perPeer: 'peer' } as const;
 
-/** Puts a broker together and starts it. Rejects with a Failure that says what stands in the way. */
-export async function runBroker(config: Config, logger: Logger): Promise<Running> {
+/**
+ * Puts a broker together and starts it. Rejects with a Failure that says what stands in the way.
+ * `onDeposit`: told of each permit that was deposited and was not known.
+ */
+export async function runBroker(
+  config: Config,
+  logger: Logger,
+  onDeposit?: (appId: string, permit: NewPermit) => void,
+): Promise<Running> {
   const url = parseStoreUrl(config.store.url);
   if ('error' in url) throw new Failure(`store.url: ${url.error}`, 2);
   await using undo = new AsyncDisposableStack();
@@ -149,7 +157,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
         desc: MessageService,
         impl: messageService({
           sender: { send: (message, signal) => metrics.messages.track(sender.send(message, signal)) },
-          ledger,
+          ledger: onDeposit ? telling(ledger, onDeposit) : ledger,
           clock,
           requireApp: (appId) => broker.requireApp(appId),
           newId: randomUUID,
@@ -215,6 +223,26 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
       draining.abort(drainingError());
       await drain({ listeners, messages: sender, broker, clock });
       await running.disposeAsync();
+    },
+  };
+}
+
+/** A ledger that tells of each permit which is new to it. */
+function telling(
+  ledger: Ledger,
+  onDeposit: (appId: string, permit: NewPermit) => void,
+): Pick<Ledger, 'deposit' | 'count'> {
+  return {
+    count: (appId, toUser, now) => ledger.count(appId, toUser, now),
+    async deposit(appId, permits) {
+      let deposited = 0;
+      // One at a time, since the ledger says how many were new and not which.
+      for (const permit of permits) {
+        if ((await ledger.deposit(appId, [permit])).deposited === 0) continue;
+        deposited++;
+        onDeposit(appId, permit);
+      }
+      return { deposited, duplicates: permits.length - deposited };
     },
   };
 }

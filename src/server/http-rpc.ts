@@ -11,7 +11,7 @@ import { MAX_MESSAGE_BYTES, type Mount } from './mount.ts';
 type Handler = ReturnType<typeof createConnectRouter>['handlers'][number];
 
 /** What the bodies of all requests may hold at once, beyond the first 4 KiB of each. */
-const BODIES_BYTES = 16 * 1024 * 1024;
+const BODIES_BYTES = 8 * 1024 * 1024;
 
 /** Content types that a method takes, the first of them for a person with curl. */
 const TYPES = {
@@ -59,6 +59,8 @@ async function answer(
       try {
         yield await readBody(request, share);
       } catch (error) {
+        // What is left of the body is not worth reading.
+        response.shouldKeepAlive = false;
         // A caller that left is nobody's fault.
         throw request.errored ? new ConnectError('the caller left', Code.Canceled) : call.failed(error);
       }

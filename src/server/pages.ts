@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setImmediate } from 'node:timers/promises';
 import type { Answers } from './http-answers.ts';
 import type { Service } from './mount.ts';
 import type { Readiness } from './readiness.ts';
@@ -26,6 +27,7 @@ const TEXT = 'text/plain; charset=utf-8';
 /** Answers `/livez` (200 as long as the loop runs), `/readyz[?apps]`, `/metrics`, and everything else with what there is. */
 export function pages(options: PagesOptions): (request: IncomingMessage, response: ServerResponse) => void {
   const index = describe(options.services);
+  const turn = turns();
   const found = new Map<string, Page>([
     ['/livez', async () => ({ status: 200, type: TEXT, body: 'ok\n' })],
     [
@@ -41,7 +43,11 @@ export function pages(options: PagesOptions): (request: IncomingMessage, respons
     ],
     [
       '/metrics',
-      async () => ({ status: 200, type: options.metrics.contentType, body: await options.metrics.metrics() }),
+      async () => {
+        const body = await options.metrics.metrics();
+        await turn();
+        return { status: 200, type: options.metrics.contentType, body };
+      },
     ],
   ]);
   const missing: Page = async () => ({ status: 404, type: TEXT, body: index });
@@ -61,6 +67,15 @@ export function pages(options: PagesOptions): (request: IncomingMessage, respons
         response.writeHead(500, { 'content-type': TEXT }).end('the broker failed; its log has the cause\n');
       })
       .finally(() => options.answers.complete(response));
+  };
+}
+
+/** Hands out turns of the loop, one each: who waited for the same long text is not answered all in one. */
+function turns(): () => Promise<void> {
+  let last = Promise.resolve();
+  return () => {
+    last = last.then(() => setImmediate());
+    return last;
   };
 }
 

@@ -125,3 +125,22 @@ export function words(about: string) {
     .prefault([])
     .describe(`${about} A list of texts of 1 to 64 characters.`);
 }
+
+/** Hosts by which callers may know a listener. */
+export function hosts(about: string) {
+  const error = says(
+    'a list of host names or IP addresses, without scheme and port',
+    'for example ["lingpai.internal"]',
+  );
+  const host = z
+    .string({ error })
+    .max(253, { error })
+    .regex(/^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.|$))+$|^[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*$/, {
+      error,
+    });
+  return z
+    .array(host, { error })
+    .max(100, { error: 'has more than 100 hosts; write fewer' })
+    .prefault([])
+    .describe(`${about} A list of host names or IP addresses, without scheme and port.`);
+}

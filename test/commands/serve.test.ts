@@ -11,7 +11,7 @@ it('serves, answers on both ports, drains on SIGTERM and exits with 0', async ()
   const got = await place.run('get', 'wxa', '--addr', grpc, '--json');
   expect(JSON.parse(got.output)).toMatchObject({ state: { appId: 'wxa', status: 'TOKEN_STATUS_FRESH' } });
   await place.run('get', 'wxb', '--addr', grpc);
-  const ready = await fetch(`http://${http}/readyz`);
+  const ready = await fetch(`http://${http}/readyz?apps`);
   expect([ready.status, await ready.json()]).toEqual([200, { ready: true, serving: true, apps: [] }]);
   expect(await (await fetch(`http://${http}/metrics`)).text()).toContain('lingpai_token_generation');
   broker.signal('SIGTERM');

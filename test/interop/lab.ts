@@ -148,7 +148,12 @@ export class Lab implements AsyncDisposable {
   async #control(call: string, body: object): Promise<void> {
     const [method = '', path = ''] = call.split(' ');
     const signal = AbortSignal.timeout(callTimeoutMs);
-    const response = await fetch(new URL(path, this.#sandboxUrl), { method, body: JSON.stringify(body), signal });
+    const response = await fetch(new URL(path, this.#sandboxUrl), {
+      method,
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal,
+    });
     if (!response.ok) throw new Error(`the sandbox refused ${call}: ${await response.text()}`);
   }
 }

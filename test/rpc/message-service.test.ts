@@ -14,7 +14,7 @@ import { startHttp } from '../../src/server/http.ts';
 import type { Listener } from '../../src/server/mount.ts';
 import { FakeClock } from '../support/clock.ts';
 import { FakeLedger } from '../support/ledger.ts';
-import { detailsOf, ForeignClient, failure, LOOPBACK, Mounted, until } from '../support/rpc.ts';
+import { detailsOf, ForeignClient, failure, HTTP, LOOPBACK, Mounted, until } from '../support/rpc.ts';
 
 const LIMIT = 8;
 const GOOD = { app_id: 'wxa', to_user: 'openid-1', template_id: 't1', data: { thing1: { value: 'x' } }, subscribe: {} };
@@ -411,8 +411,7 @@ it('ReviewTemplate knows the configured words', async () => {
 });
 
 it('every RPC but the stream is served as Connect/JSON too', async () => {
-  const metrics = { contentType: 'text/plain', metrics: async () => '' };
-  const http = await startHttp({ ...mounted, listen: LOOPBACK, states: () => [], metrics });
+  const http = await startHttp({ ...HTTP, ...mounted });
   try {
     const post = async (method: string, body: object) => {
       const response = await fetch(`http://${http.address}/lingpai.v1.MessageService/${method}`, {

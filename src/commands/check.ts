@@ -2,11 +2,11 @@ import type { Config } from '../config/config.ts';
 import { ConfigError, type ConfigProblem } from '../config/problem.ts';
 import { UpstreamError } from '../core/errors.ts';
 import type { App } from '../core/ports.ts';
-import { systemClock } from '../ops/clock.ts';
 import { WeChatClient } from '../wechat/client.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
 import { load } from './load.ts';
+import { upstreamOptions } from './upstream.ts';
 
 /** What WeChat says of one app. */
 interface Finding {
@@ -45,7 +45,7 @@ export async function check(options: { config: string; online?: boolean; json?: 
 
 async function ask(config: Config): Promise<Finding[]> {
   const { timeoutMs } = config.settings;
-  const wechat = new WeChatClient({ ...config.upstream, timeoutMs, clock: systemClock });
+  const wechat = new WeChatClient(upstreamOptions(config, process.env));
   const waiting = [...config.apps.entries()];
   const findings: Finding[] = [];
   const worker = async () => {

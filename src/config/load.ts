@@ -137,7 +137,7 @@ function toConfig(file: ConfigFile, secrets: readonly (ResolvedSecret | undefine
   return deepFreeze({
     path,
     grpc: file.grpc.listen,
-    http: file.http.listen,
+    http: { ...file.http.listen, hosts: file.http.hosts },
     store: { url: absoluteStore(file.store.url, dirname(path)) },
     upstream: { baseUrl: upstream.base_url, proxy: upstream.proxy },
     settings: {

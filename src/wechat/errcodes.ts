@@ -155,6 +155,13 @@ const ROWS: readonly Row[] = [
     advice: 'WeChat does not accept the `page`. Name one that the released mini program has.',
   },
   {
+    codes: [40165],
+    from: 'message',
+    reason: 'PAGE_INVALID',
+    recovery: NEVER,
+    advice: 'WeChat does not accept the URL of the page. Name a page that the released mini program has.',
+  },
+  {
     codes: [47003],
     from: 'message',
     reason: 'DATA_INVALID',
@@ -182,6 +189,20 @@ const ROWS: readonly Row[] = [
     recovery: NEVER,
     advice:
       'The user has not agreed to this message, or has had all that they agreed to. The mini program must ask them again.',
+  },
+  {
+    codes: [43004],
+    from: 'message',
+    reason: 'USER_NOT_SUBSCRIBED',
+    recovery: NEVER,
+    advice: 'The user does not follow the official account. It can send them nothing until they do.',
+  },
+  {
+    codes: [43107],
+    from: 'message',
+    reason: 'USER_OPTED_OUT',
+    recovery: NEVER,
+    advice: "The user has switched the account's notices off. It can send them none until they switch them on.",
   },
   {
     codes: [43117],

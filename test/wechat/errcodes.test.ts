@@ -65,6 +65,10 @@ describe('tokenError', () => {
     ['a comma before the rid', 'invalid appid, rid: 1a-2b-3c ', 'invalid appid', '1a-2b-3c'],
     ['a rid that is not at the end', 'rid: 1a-2b is first', 'rid: 1a-2b is first', ''],
     ['control characters', 'two\r\nlines\u0000and\u001b[31m color', 'two lines and [31m color', ''],
+    ['line ends of Unicode', 'two\u2028lines\u2029and\u202ebackwards\ud800', 'two lines and backwards', ''],
+    ['a character across its end', `${'x'.repeat(299)}😀`, 'x'.repeat(299), ''],
+    ['blanks between rid and its end', 'no, ;\t\r\n rid:  1a-2b-3c \n', 'no', '1a-2b-3c'],
+    ['a word that ends in rid', 'grid: 1a-2b-3c', 'grid: 1a-2b-3c', ''],
     ['5000 characters', `${'x'.repeat(5000)} rid: 1a-2b-3c`, 'x'.repeat(300), '1a-2b-3c'],
   ])('cleans an errmsg with %s', (_, raw, errmsg, rid) => {
     expect(tokenError(40013, raw).answer).toEqual({ errcode: 40013, errmsg, rid });
@@ -88,7 +92,10 @@ const MESSAGE_TABLE: readonly (readonly [number, UpstreamReason, Recovery, RegEx
   [40003, 'OPENID_INVALID', NEVER, /openid in `to_user`/],
   [40037, 'TEMPLATE_ID_INVALID', NEVER, /`template_id`.*console/],
   [41030, 'PAGE_INVALID', NEVER, /`page`/],
+  [40165, 'PAGE_INVALID', NEVER, /URL of the page/],
   [47003, 'DATA_INVALID', NEVER, /`data`.*kind and length/],
+  [43004, 'USER_NOT_SUBSCRIBED', NEVER, /does not follow/],
+  [43107, 'USER_OPTED_OUT', NEVER, /switched .* off/],
   [41028, 'FORM_ID_INVALID', NEVER, /form_id.*7 days/],
   [41029, 'FORM_ID_USED', NEVER, /form_id has been used/],
   [43101, 'CONSENT_MISSING', NEVER, /not agreed/],

@@ -260,14 +260,15 @@ export enum ErrorReason {
   TEMPLATE_ID_INVALID = 33,
 
   /**
-   * INVALID_ARGUMENT. WeChat does not accept the page (41030).
+   * INVALID_ARGUMENT. WeChat does not accept the page, or its URL (41030, 40165).
    *
    * @generated from enum value: ERROR_REASON_PAGE_INVALID = 34;
    */
   PAGE_INVALID = 34,
 
   /**
-   * INVALID_ARGUMENT. WeChat does not accept the data (47003).
+   * INVALID_ARGUMENT. WeChat does not accept the data (47003). Where it says which keyword, so does google.rpc.BadRequest:
+   * `data["thing1"].value`.
    *
    * @generated from enum value: ERROR_REASON_DATA_INVALID = 35;
    */
@@ -329,6 +330,20 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_STORE_UNAVAILABLE = 43;
    */
   STORE_UNAVAILABLE = 43,
+
+  /**
+   * FAILED_PRECONDITION. The user does not follow the official account (43004), and gets no message of it until they do.
+   *
+   * @generated from enum value: ERROR_REASON_USER_NOT_SUBSCRIBED = 44;
+   */
+  USER_NOT_SUBSCRIBED = 44,
+
+  /**
+   * FAILED_PRECONDITION. The user has switched the account's notices off (43107), and gets none until they switch them on.
+   *
+   * @generated from enum value: ERROR_REASON_USER_OPTED_OUT = 45;
+   */
+  USER_OPTED_OUT = 45,
 }
 
 /**

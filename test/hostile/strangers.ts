@@ -12,6 +12,9 @@ import { PREFACE, settings } from './frames.ts';
 /** Strangers come from an address of their own: what is bounded for each peer is theirs and not the polite client's. */
 const STRANGER = '127.0.0.2';
 
+/** What a stranger may hold itself: beyond it node:http2 would reset its streams. */
+const OWN_MEMORY_MB = 1_024;
+
 /** How long a stranger waits for the end of an answer unless told otherwise, in milliseconds. */
 const PATIENCE_MS = 5_000;
 
@@ -110,7 +113,7 @@ export async function http2Session(
 ): Promise<ClientHttp2Session & Disposable> {
   const { hostname: host, port } = new URL(`tcp://${address}`);
   const createConnection = () => connect({ host, port: Number(port), localAddress: STRANGER });
-  const session = connectHttp2(`http://${address}`, { ...options, createConnection });
+  const session = connectHttp2(`http://${address}`, { maxSessionMemory: OWN_MEMORY_MB, ...options, createConnection });
   session.on('error', () => {});
   await Promise.race([once(session, 'connect'), once(session, 'close')]).catch(() => {});
   return Object.assign(session, { [Symbol.dispose]: () => session.destroy() });

@@ -49,29 +49,25 @@ export const answers: Target = {
   async open() {
     return {
       take(draw) {
-        const answer = { status: draw.pick(STATUSES), body: body(draw) };
-        const readers = [
-          () => readGrant(answer, SECRET),
-          () => readVerdict(answer, SECRET),
-          () => readSent(answer, delivery, SECRET),
-        ];
-        for (const read of readers) {
-          try {
-            read();
-          } catch (error) {
-            if (!(error instanceof UpstreamError)) throw error;
-            judge(error);
-          }
-        }
+        const answer = { status: draw.pick(STATUSES), body: body(draw), location: '' };
+        judge(() => readGrant(answer, SECRET), [SECRET]);
+        judge(() => readVerdict(answer, SECRET), [SECRET]);
+        judge(() => readSent(answer, delivery, SECRET), HIDDEN);
       },
       [Symbol.asyncDispose]: async () => {},
     };
   },
 };
 
-function judge(error: UpstreamError): void {
-  const told = JSON.stringify([error.message, error.answer]);
-  for (const hidden of HIDDEN) if (told.includes(hidden)) throw new Error('an error shows a secret');
-  if (error.message.length > LONGEST) throw new Error(`an error has ${error.message.length} characters`);
-  if (/[\p{Cc}\u2028\u2029]/u.test(error.message)) throw new Error('an error has control characters');
+/** Lets an UpstreamError pass that shows nothing of what was sent. */
+function judge(read: () => unknown, hidden: readonly string[]): void {
+  try {
+    read();
+  } catch (error) {
+    if (!(error instanceof UpstreamError)) throw error;
+    const told = JSON.stringify([error.message, error.answer]);
+    if (hidden.some((each) => told.includes(each))) throw new Error('an error shows a secret', { cause: error });
+    if (error.message.length > LONGEST) throw new Error(`an error has ${error.message.length} characters`);
+    if (/[\p{Cc}\u2028\u2029]/u.test(error.message)) throw new Error('an error has control characters');
+  }
 }

@@ -109,7 +109,10 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
       random: systemRandom,
       api: wechat,
       ledger,
-      tokens: broker,
+      tokens: {
+        get: (appId, options) => broker.get(appId, options),
+        forceRefresh: (appId, rejected) => broker.forceRefresh(appId, { ...rejected, witness: 'broker' }),
+      },
       owner: replica,
       isOther: (name) => broker.isOther(name),
       digest: (text) => createHash('sha256').update(text).digest('base64url'),

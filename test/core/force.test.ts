@@ -33,13 +33,14 @@ describe('ForceRefresh of a named token', () => {
 
   it("nor the canary's: ten reports of a token that died after it was asked about are all believed", async () => {
     const world = await World.started();
-    while (world.counts().probe === 0) await world.clock.advance(SECOND / 4);
+    const { probe } = world.counts();
+    while (world.counts().probe === probe) await world.clock.advance(SECOND / 4);
     world.wechat.kill('wxc', { issuer: 'classic', which: 'all' });
     const dead = world.token();
     const results = Array.from({ length: 10 }, () => world.broker.forceRefresh('wxc', byToken(dead)));
     await world.clock.advance(0);
     for (const { outcome } of await Promise.all(results)) expect(['REFRESHED', 'JOINED']).toContain(outcome);
-    expect(world.counts()).toMatchObject({ probe: 2, classic: 2 });
+    expect(world.counts()).toMatchObject({ probe: probe + 2, classic: 2 });
   });
 
   it('nor one that was on its way when the report came; those that wait share the next', async () => {
@@ -74,9 +75,8 @@ describe('ForceRefresh of a named token', () => {
 
   it('nobody waits for a turn at a broker that stops, and no timer is left', async () => {
     const world = await World.started(quiet);
-    const reports = Array.from({ length: 3 }, () => Promise.resolve());
     for (let i = 0; i < 5; i++) await report(world);
-    const waiting = reports.map(() => world.broker.forceRefresh('wxc', byToken(world.token())));
+    const waiting = Array.from({ length: 3 }, () => world.broker.forceRefresh('wxc', byToken(world.token())));
     const ends = Promise.allSettled(waiting);
     await world.clock.advance(0);
     await world.broker.stop();

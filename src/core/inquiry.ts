@@ -51,7 +51,15 @@ export class Inquiry {
   /** Whether WeChat accepts a token whose life may be over; if so it has back what the clock took. */
   async confirmed(value: string, signal: AbortSignal): Promise<boolean> {
     const { leaptMs } = this.#timeline;
-    const { accepted } = await this.#probe(value, this.#owner.read().generation, signal);
+    let accepted = false;
+    try {
+      accepted = (await this.#probe(value, this.#owner.read().generation, signal)).accepted;
+    } catch (error) {
+      if (signal.aborted || !(error instanceof UpstreamError)) throw error;
+      this.#noteUnanswered(error);
+      // Callers have no token meanwhile: where nobody will say for a while whether it lives, it is over.
+      if (error.recovery.kind === 'backoff' && this.#standing.blindness === '') throw error;
+    }
     this.#owner.catchUp();
     const doubt = this.#standing.doubt;
     if (accepted && doubt && this.#timeline.leaptMs === leaptMs) {
@@ -88,11 +96,16 @@ export class Inquiry {
       return observe('rejected');
     } catch (error) {
       if (signal.aborted || !(error instanceof UpstreamError)) throw error;
-      if (this.#standing.unanswered()) this.#deps.observe({ type: 'probes_unanswered', appId, error });
+      this.#noteUnanswered(error);
       this.#suspect(generation, error);
       this.#owner.publish();
       return observe('unknown');
     }
+  }
+
+  #noteUnanswered(error: UpstreamError): void {
+    const { appId } = this.#owner.app();
+    if (this.#standing.unanswered()) this.#deps.observe({ type: 'probes_unanswered', appId, error });
   }
 
   /** What is reported of a token needs more than WeChat's word, which did not come. */

@@ -82,6 +82,19 @@ describe.each(NO_VERDICT)('P17: a dead token, where a probe gets no verdict (%s)
   });
 });
 
+describe.each(NO_VERDICT)('a classic token whose life a leap of the clock may have ended (%s)', (_, effect) => {
+  it('is replaced where no probe tells whether it lives', async () => {
+    const at = await world('classic', effect);
+    at.clock.sleep(2 * HOUR);
+    at.broker.sweep();
+    await at.clock.advance(10 * SECOND);
+    expect(at.state('wx').status).toBe('FRESH');
+    expect(at.good('wx')).toBe(true);
+    expect(at.counts('wx').classic).toBe(2);
+    expect(at.counts('wx').probe).toBeLessThanOrEqual(3);
+  });
+});
+
 describe('a token that is reported, where a probe gets no verdict', () => {
   const gateway: FaultEffect = { kind: 'html', status: 404, takesEffect: false };
 

@@ -122,7 +122,10 @@ export async function runBroker(
       random: systemRandom,
       api: wechat,
       ledger,
-      tokens: broker,
+      tokens: {
+        get: (appId, options) => broker.get(appId, options),
+        forceRefresh: (appId, rejected) => broker.forceRefresh(appId, { ...rejected, witness: 'broker' }),
+      },
       owner: replica,
       isOther: (name) => broker.isOther(name),
       digest: (text) => createHash('sha256').update(text).digest('base64url'),

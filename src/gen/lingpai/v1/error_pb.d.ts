@@ -57,7 +57,8 @@ export enum ErrorReason {
   COOLDOWN = 4,
 
   /**
-   * RESOURCE_EXHAUSTED. The app's budget of refreshes for today is spent. RetryInfo says when it resets.
+   * RESOURCE_EXHAUSTED. The app's budget of refreshes for today is spent. RetryInfo says when it resets, or when a
+   * dead stable token is read again.
    *
    * @generated from enum value: ERROR_REASON_BUDGET_EXHAUSTED = 5;
    */
@@ -176,7 +177,8 @@ export enum ErrorReason {
   CONFIRMATION_REFUSED = 21,
 
   /**
-   * RESOURCE_EXHAUSTED. WeChat's daily quota is spent (45009). RetryInfo says when it resets.
+   * RESOURCE_EXHAUSTED. WeChat's daily quota is spent (45009). RetryInfo says when the broker asks again, since an
+   * operator may clear the quota.
    *
    * @generated from enum value: ERROR_REASON_DAILY_QUOTA_EXHAUSTED = 22;
    */

@@ -2,6 +2,7 @@ import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from '
 import { stat } from 'node:fs/promises';
 import { Failure } from './exit.ts';
 import { isBlank, readLines, type Survey } from './lines.ts';
+import { jsonLine } from './output.ts';
 
 /** What became of one line's message, as the results file has it. */
 export interface Result {
@@ -95,7 +96,7 @@ export async function readResults(path: string, file: Survey, now: number): Prom
   const unsent = new Uint32Array(file.last + 1);
   for await (const line of readLines(path)) {
     if (isBlank(line)) continue;
-    const row = parse(line.text);
+    const row = 'text' in line ? parse(line.text) : undefined;
     // What a killed run wrote last may be torn; its line is asked for again, with its key.
     if (!row) continue;
     if (row.file !== file.id) {
@@ -130,9 +131,9 @@ export async function readResults(path: string, file: Survey, now: number): Prom
   return { done, ...counts, failures };
 }
 
-function parse(text: string | undefined): Result | Start | undefined {
+function parse(text: string): Result | Start | undefined {
   try {
-    const row = JSON.parse(text ?? '');
+    const row = JSON.parse(text);
     const isRow = Number.isSafeInteger(row?.line) || Number.isFinite(Date.parse(row?.run));
     return isRow && typeof row.file === 'string' ? row : undefined;
   } catch {
@@ -168,7 +169,7 @@ export class ResultsFile implements Disposable {
   }
 
   #write(result: Result | Start): void {
-    writeSync(this.#fd, `${JSON.stringify(result)}\n`);
+    writeSync(this.#fd, jsonLine(result));
   }
 
   [Symbol.dispose](): void {

@@ -5,6 +5,7 @@ import { systemRandom } from '../ops/random.ts';
 import { type Copied, copyStore, type Side, type Tally } from '../store/copy.ts';
 import { openStore, parseStoreUrl, type StoreUrl } from '../store/open.ts';
 import { Failure } from './exit.ts';
+import { complain, jsonLine, print } from './output.ts';
 
 /** `lingpai store copy`: all that one store keeps, to another. */
 export async function storeCopy(options: { from: string; to: string; force?: boolean; json?: boolean }): Promise<void> {
@@ -28,17 +29,17 @@ export async function storeCopy(options: { from: string; to: string; force?: boo
       clock: systemClock,
       onWait,
     });
-    process.stdout.write(json ? `${JSON.stringify(copied)}\n` : copiedText(copied));
+    print(json ? jsonLine(copied) : copiedText(copied));
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    if (json) process.stdout.write(`${JSON.stringify({ error: { message } })}\n`);
+    if (json) print(jsonLine({ error: { message } }));
     throw new Failure(message);
   }
 }
 
 function onWait(name: string, ms: number): void {
   const seconds = Math.ceil(ms / 1_000);
-  process.stderr.write(`${name}: replicas have left their names; looking for ${seconds} s whether one still runs\n`);
+  complain(`${name}: replicas have left their names; looking for ${seconds} s whether one still runs\n`);
 }
 
 function readUrl(flag: string, text: string): Exclude<StoreUrl, { kind: 'memory' }> {

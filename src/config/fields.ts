@@ -8,15 +8,19 @@ export function says(mustBe: string, write: string): (issue: { readonly input?: 
 }
 
 /**
- * Text that `parse` turns into something better, or refuses by returning undefined.
+ * Text that `parse` turns into something better, or refuses by returning undefined, or by an issue of its own.
  * `pattern` is for editors: it may accept a little more than `parse` does.
  */
-function parsed<T>(pattern: RegExp, error: ReturnType<typeof says>, parse: (text: string) => T | undefined) {
+function parsed<T>(
+  pattern: RegExp,
+  error: ReturnType<typeof says>,
+  parse: (text: string, context: z.RefinementCtx<string>) => T | undefined,
+) {
   return z
     .string({ error })
     .regex(pattern, { error })
     .transform((text, context): T => {
-      const value = parse(text);
+      const value = parse(text, context);
       if (value !== undefined) return value;
       context.addIssue({ code: 'custom', message: error({ input: text }) });
       return z.NEVER;
@@ -83,11 +87,20 @@ export function baseUrl(standard: string, about: string) {
     .describe(`${about} An http:// or https:// URL.`);
 }
 
-/** The URL of an HTTP proxy, or null for none. */
-export function proxyUrl(about: string) {
-  const error = says('null or an http:// or https:// URL', 'null, or for example "http://127.0.0.1:3128"');
-  const url = parsed(/^https?:\/\//, error, (text) => (URL.canParse(text) ? text : undefined));
-  return z.union([z.null(), url], { error }).prefault(null).describe(`${about} null, or an http:// or https:// URL.`);
+/** The URL of an HTTP proxy. */
+export function proxyUrl(error: ReturnType<typeof says>) {
+  return parsed(/^https?:\/\//, error, (text, context) => {
+    const url = URL.parse(text);
+    if (!url) return undefined;
+    try {
+      decodeURIComponent(url.username + url.password);
+    } catch {
+      const message = 'has a user or a password that is not percent-encoded; write "%25" for "%"';
+      context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    }
+    return text;
+  });
 }
 
 /** A list of words. */

@@ -26,6 +26,7 @@ import { startHttp } from '../server/http.ts';
 import { openStore, parseStoreUrl } from '../store/open.ts';
 import { WeChatClient } from '../wechat/client.ts';
 import { Failure } from './exit.ts';
+import { storeTroubleLog } from './store-trouble.ts';
 
 /** A broker that serves. */
 export interface Running {
@@ -47,7 +48,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   await using undo = new AsyncDisposableStack();
   const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
   const onDamage = (error: Error) => logger.error(errorFields(error), 'a stored record cannot be read');
-  const { store, ledger, shared } = await failing(
+  const { store, ledger, shared, file } = await failing(
     openStore(url, { clock: systemClock, random: systemRandom, onDamage }),
   );
   undo.defer(() => store.close());
@@ -177,7 +178,15 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
       logger.warn({ listen: formatListen(listen) }, 'listening beyond loopback without access control');
     }
   }
-  const sweep = startSweep(() => broker.sweep(), report);
+  const { protocol, hostname: upstream } = new URL(config.upstream.baseUrl);
+  if (protocol === 'http:' && !isLoopback(upstream.replace(/^\[|\]$/g, ''))) {
+    logger.warn({ base_url: config.upstream.baseUrl }, 'secrets and tokens go to WeChat without TLS');
+  }
+  const lookAtStore = file && storeTroubleLog({ store: file.path, trouble: file.trouble }, logger);
+  const sweep = startSweep(() => {
+    broker.sweep();
+    lookAtStore?.().catch(report);
+  }, report);
   const purge = startPurge({
     purge: () => ledger.purge(clock.now()),
     onDone: (purged) => logger.info(purged, 'expired keys and permits forgotten'),

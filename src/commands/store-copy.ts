@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { systemClock } from '../ops/clock.ts';
 import { systemRandom } from '../ops/random.ts';
 import { type Copied, copyStore, type Side, type Tally } from '../store/copy.ts';
 import { openStore, parseStoreUrl, type StoreUrl } from '../store/open.ts';
 import { Failure } from './exit.ts';
+import { givenPath } from './given-path.ts';
 import { complain, jsonLine, print } from './output.ts';
 
 /** `lingpai store copy`: all that one store keeps, to another. */
@@ -46,7 +46,7 @@ function readUrl(flag: string, text: string): Exclude<StoreUrl, { kind: 'memory'
   const url = parseStoreUrl(text);
   if ('error' in url) throw new Failure(`${flag}: ${url.error}`, 2);
   if (url.kind === 'memory') throw new Failure(`${flag}: "memory:" is empty whenever it is opened`, 2);
-  return url;
+  return url.kind === 'sqlite' ? { ...url, path: givenPath(url.path) } : url;
 }
 
 /** Without a password. */
@@ -55,7 +55,7 @@ function nameOf(url: StoreUrl): string {
     case 'memory':
       return 'memory:';
     case 'sqlite':
-      return resolve(url.path);
+      return url.path;
     case 'redis':
       return `${url.name} (prefix ${url.prefix})`;
   }

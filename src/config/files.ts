@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 
 /** The most bytes that a config file, a secret file or a list of titles may have. */
 export const MAX_FILE_BYTES = 1024 * 1024;
@@ -26,10 +26,10 @@ export async function openRegular(path: string): Promise<FileHandle> {
   const file = await open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'ENXIO' ? new FileError(NOT_REGULAR) : error;
   });
-  const stat = await file.stat();
-  if (stat.isFile()) return file;
+  const found = await file.stat();
+  if (found.isFile()) return file;
   await file.close();
-  throw new FileError(stat.isDirectory() ? 'is a folder; name a file' : NOT_REGULAR);
+  throw new FileError(found.isDirectory() ? 'is a folder; name a file' : NOT_REGULAR);
 }
 
 const NOT_REGULAR = 'is a pipe, a device or a socket; name a regular file';
@@ -83,3 +83,10 @@ const IN_WORDS: Readonly<Record<string, readonly [what: string, todo: string]>> 
   EACCES: ['may not be read by this user', 'change who may'],
   EPERM: ['may not be read by this user', 'change who may'],
 };
+
+/** The mode of a file that its group or others may do anything with, as chmod writes it; undefined: nobody else may. */
+export async function modeForOthers(path: string): Promise<string | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found || (found.mode & 0o077) === 0) return undefined;
+  return (found.mode & 0o777).toString(8).padStart(4, '0');
+}

@@ -23,9 +23,10 @@ const MEANING: Record<ForceRefreshOutcome, string> = {
 export async function refresh(
   appId: string,
   options: ClientOptions & { rejectedGeneration?: number; rejectedTokenStdin?: boolean; timeout: number },
+  stdin: AsyncIterable<Buffer> = process.stdin,
 ): Promise<void> {
   const { json = false, showToken = false, timeout } = options;
-  const rejected = await rejectedOf(options);
+  const rejected = await rejectedOf(options, stdin);
   const { state, outcome, serverTime } = await calling(TokenService, options, (client) =>
     client.forceRefresh({ appId, rejected }, { timeoutMs: timeout * 1000 }),
   );
@@ -47,17 +48,17 @@ function isKnown(rejected: ForceRefreshRequest['rejected'], { current, previous 
   return id === current?.id || id === previous?.id;
 }
 
-async function rejectedOf(options: {
-  rejectedGeneration?: number;
-  rejectedTokenStdin?: boolean;
-}): Promise<ForceRefreshRequest['rejected']> {
+async function rejectedOf(
+  options: { rejectedGeneration?: number; rejectedTokenStdin?: boolean },
+  stdin: AsyncIterable<Buffer>,
+): Promise<ForceRefreshRequest['rejected']> {
   const { rejectedGeneration, rejectedTokenStdin } = options;
   if (rejectedGeneration !== undefined && rejectedTokenStdin) {
     throw new Failure('give --rejected-generation or --rejected-token-stdin, not both', 2);
   }
   if (rejectedGeneration !== undefined) return { case: 'rejectedGeneration', value: BigInt(rejectedGeneration) };
   if (!rejectedTokenStdin) return { case: undefined };
-  const value = (await standardInput('--rejected-token-stdin')).trim();
+  const value = (await standardInput('--rejected-token-stdin', stdin)).trim();
   if (value === '') throw new Failure('--rejected-token-stdin: standard input is empty; write the token to it', 2);
   return { case: 'rejectedToken', value };
 }
@@ -65,10 +66,10 @@ async function rejectedOf(options: {
 /** More than any token has. */
 const MAX_INPUT_BYTES = 64 * 1024;
 
-async function standardInput(flag: string): Promise<string> {
+async function standardInput(flag: string, stdin: AsyncIterable<Buffer>): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of process.stdin) {
+  for await (const chunk of stdin) {
     chunks.push(chunk);
     bytes += chunk.length;
     if (bytes > MAX_INPUT_BYTES)

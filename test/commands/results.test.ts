@@ -9,6 +9,7 @@ import { readLines, survey } from '../../src/commands/lines.ts';
 import { parseLine } from '../../src/commands/message-line.ts';
 import { isFinal, type Result, ResultsFile, readResults } from '../../src/commands/results.ts';
 import { failureOf } from '../../src/commands/send-file.ts';
+import { soleRun } from '../../src/commands/sole-run.ts';
 import { PermitSchema, SendFailureSchema, SendTemplateRequestSchema } from '../../src/gen/lingpai/v1/message_pb.js';
 
 let folder: string;
@@ -279,4 +280,13 @@ describe('results', () => {
     expect(known).toMatchObject(expected);
     expect(isFinal({ ...known, line: 1, correlation_id: '1', file: 'f' })).toBe(final);
   });
+});
+
+it('a results file that is a pipe is refused, and waits for nobody', async () => {
+  execFileSync('mkfifo', [path]);
+  expect(() => new ResultsFile(path)).toThrow(`the results file ${path} cannot be written: it is no regular file`);
+  const reading = readResults(path, { id: 'x', lines: 1, last: 1 }, 0);
+  await expect(reading).rejects.toThrow(`the results file ${path} is no regular file: move it away`);
+  execFileSync('mkfifo', [`${path}.lock`]);
+  expect(() => soleRun(path)).toThrow(`${path}.lock cannot be locked`);
 });

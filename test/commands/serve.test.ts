@@ -118,9 +118,16 @@ it('a file that cannot be used changes nothing; what needs a restart is named', 
   expect(warning['settings']).toEqual(['watch.heartbeat']);
 });
 
-it('warns at each start that listens beyond loopback', async () => {
+it('warns at each start that listens beyond loopback, or asks beyond it without TLS', async () => {
   await using place = await Place.make();
-  await place.configure({ http: { listen: '0.0.0.0:0' } });
+  const base_url = 'http://wechat.invalid';
+  const store = { url: 'memory:' };
+  await place.configure({ store, http: { listen: '0.0.0.0:0' }, upstream: { base_url } });
   const { broker } = await place.serve();
-  expect(broker.lines.map(({ msg }) => msg)).toContain('listening beyond loopback without access control');
+  const messages = broker.lines.map(({ msg }) => msg);
+  expect(messages).toContain('listening beyond loopback without access control');
+  expect(messages).toContain('secrets and tokens go to WeChat without TLS');
+  await place.configure({ store });
+  const quiet = await place.serve();
+  expect(quiet.broker.lines.filter(({ msg }) => /without (access|TLS)/.test(String(msg)))).toEqual([]);
 });

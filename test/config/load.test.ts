@@ -460,7 +460,7 @@ describe('on a real disk', () => {
     ['long.yaml', `#${' '.repeat(1024 * 1024)}`, 'is larger than 1 MiB'],
     ['gbk.yaml', Buffer.from([0x61, 0x0a, 0x0a, 0xd6, 0xd0, 0x0a, 0xff]), 'is not UTF-8 (line 3); save it as UTF-8'],
     ['utf16.yaml', Buffer.from('\uFEFFapps: []', 'utf16le'), 'is not UTF-8 (line 1)'],
-  ])('%s: %s', async (name, content, message) => {
+  ])('is no file to read: %s', async (name, content, message) => {
     const path = resolve(folder, name);
     if (content !== undefined) await writeFile(path, content);
     else if (name === 'pipe') execFileSync('mkfifo', [path]);

@@ -1,10 +1,12 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Config } from '../config/config.ts';
-import { formatListen, isLoopback } from '../config/listen.ts';
+import { formatListen } from '../config/listen.ts';
 import { Broker } from '../core/broker.ts';
 import { drainingError } from '../core/errors.ts';
+import type { Ledger, NewPermit } from '../core/messages/ports.ts';
 import { Sender } from '../core/messages/sender.ts';
+import { isLoopback } from '../core/web.ts';
 import { AdminService } from '../gen/lingpai/v1/admin_pb.js';
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
@@ -12,6 +14,7 @@ import { systemClock } from '../ops/clock.ts';
 import { errorFields, type Logger, logEvent } from '../ops/log.ts';
 import { logMessageEvent } from '../ops/message-log.ts';
 import { createMetrics } from '../ops/metrics.ts';
+import { openFilesLimit } from '../ops/open-files.ts';
 import { startPurge } from '../ops/purge.ts';
 import { systemRandom } from '../ops/random.ts';
 import { startSweep } from '../ops/sweep.ts';
@@ -20,6 +23,7 @@ import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
 import { withStreamControl } from '../rpc/stream-control.ts';
 import { tokenService } from '../rpc/token-service.ts';
+import { connectionLimits, type Refusal } from '../server/connections.ts';
 import { drain } from '../server/drain.ts';
 import { startGrpc } from '../server/grpc.ts';
 import { startHttp } from '../server/http.ts';
@@ -27,6 +31,7 @@ import { openStore, parseStoreUrl } from '../store/open.ts';
 import { WeChatClient } from '../wechat/client.ts';
 import { Failure } from './exit.ts';
 import { storeTroubleLog } from './store-trouble.ts';
+import { isInClear, upstreamOptions } from './upstream.ts';
 
 /** A broker that serves. */
 export interface Running {
@@ -41,8 +46,18 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** Puts a broker together and starts it. Rejects with a Failure that says what stands in the way. */
-export async function runBroker(config: Config, logger: Logger): Promise<Running> {
+/** The caps of connections as the log names them: of the listener, and of one address. */
+const CAPS = { inAll: 'listener', perPeer: 'peer' } as const;
+
+/**
+ * Puts a broker together and starts it. Rejects with a Failure that says what stands in the way.
+ * `onDeposit`: told of each permit that was deposited and was not known.
+ */
+export async function runBroker(
+  config: Config,
+  logger: Logger,
+  onDeposit?: (appId: string, permit: NewPermit) => void,
+): Promise<Running> {
   const url = parseStoreUrl(config.store.url);
   if ('error' in url) throw new Failure(`store.url: ${url.error}`, 2);
   await using undo = new AsyncDisposableStack();
@@ -66,9 +81,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     now: () => broker.clock.now(),
   });
   const wechat = new WeChatClient({
-    ...config.upstream,
-    timeoutMs: config.settings.timeoutMs,
-    clock: systemClock,
+    ...upstreamOptions(config, process.env),
     observe: (call) => metrics.upstream(call),
   });
   undo.defer(() => wechat.close());
@@ -110,7 +123,10 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
       random: systemRandom,
       api: wechat,
       ledger,
-      tokens: broker,
+      tokens: {
+        get: (appId, options) => broker.get(appId, options),
+        forceRefresh: (appId, rejected) => broker.forceRefresh(appId, { ...rejected, witness: 'broker' }),
+      },
       owner: replica,
       isOther: (name) => broker.isOther(name),
       digest: (text) => createHash('sha256').update(text).digest('base64url'),
@@ -144,7 +160,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
         desc: MessageService,
         impl: messageService({
           sender: { send: (message, signal) => metrics.messages.track(sender.send(message, signal)) },
-          ledger,
+          ledger: onDeposit ? telling(ledger, onDeposit) : ledger,
           clock,
           requireApp: (appId) => broker.requireApp(appId),
           newId: randomUUID,
@@ -163,12 +179,26 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     report,
     clock,
   };
+  const limits = connectionLimits(openFilesLimit());
+  const onRefused = (listener: string) => (refusal: Refusal) => {
+    const { cap, connections, peer, refused } = refusal;
+    logger.warn({ listener, cap: CAPS[cap], connections, peer, refused }, 'connections refused');
+  };
   const grpc = await failing(startGrpc({ ...mount, listen: config.grpc }));
   undo.defer(() => grpc.stop());
   grpcAddress = reachable(grpc.address);
   const pages = { contentType: metrics.contentType, metrics: () => metrics.text() };
   const http = await failing(
-    startHttp({ ...mount, listen: config.http, states: () => broker.states(), metrics: pages }),
+    startHttp({
+      ...mount,
+      listen: config.http,
+      hosts: config.http.hosts,
+      limits: limits.http,
+      onRefused: onRefused('http'),
+      stallTimeoutMs: config.watch.stallTimeoutMs,
+      states: () => broker.states(),
+      metrics: pages,
+    }),
   );
   undo.defer(() => http.stop());
   const listeners = [grpc, http];
@@ -178,9 +208,8 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
       logger.warn({ listen: formatListen(listen) }, 'listening beyond loopback without access control');
     }
   }
-  const { protocol, hostname: upstream } = new URL(config.upstream.baseUrl);
-  if (protocol === 'http:' && !isLoopback(upstream.replace(/^\[|\]$/g, ''))) {
-    logger.warn({ base_url: config.upstream.baseUrl }, 'secrets and tokens go to WeChat without TLS');
+  if (isInClear(config.upstream.baseUrl)) {
+    logger.warn({ base_url: config.upstream.baseUrl }, 'AppSecrets and tokens leave this machine unencrypted');
   }
   const lookAtStore = file && storeTroubleLog({ store: file.path, trouble: file.trouble }, logger);
   const sweep = startSweep(() => {
@@ -204,6 +233,26 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
       draining.abort(drainingError());
       await drain({ listeners, messages: sender, broker, clock });
       await running.disposeAsync();
+    },
+  };
+}
+
+/** A ledger that tells of each permit which is new to it. */
+function telling(
+  ledger: Ledger,
+  onDeposit: (appId: string, permit: NewPermit) => void,
+): Pick<Ledger, 'deposit' | 'count'> {
+  return {
+    count: (appId, toUser, now) => ledger.count(appId, toUser, now),
+    async deposit(appId, permits) {
+      let deposited = 0;
+      // One at a time, since the ledger says how many were new and not which.
+      for (const permit of permits) {
+        if ((await ledger.deposit(appId, [permit])).deposited === 0) continue;
+        deposited++;
+        onDeposit(appId, permit);
+      }
+      return { deposited, duplicates: permits.length - deposited };
     },
   };
 }

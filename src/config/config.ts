@@ -8,7 +8,8 @@ export interface Config {
   /** The absolute path of the file it was read from. */
   readonly path: string;
   readonly grpc: Listen;
-  readonly http: Listen;
+  /** `hosts`: names that it answers to. */
+  readonly http: Listen & { readonly hosts: readonly string[] };
   /** `memory:`, `sqlite:` and an absolute path, or a redis URL, which may hold a password: never log it. */
   readonly store: { readonly url: string };
   /** `baseUrl` has no trailing slash. */

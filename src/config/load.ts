@@ -222,7 +222,7 @@ function toConfig(
   return deepFreeze({
     path,
     grpc: file.grpc.listen,
-    http: file.http.listen,
+    http: { ...file.http.listen, hosts: file.http.hosts },
     store,
     upstream: { baseUrl: upstream.base_url, proxy },
     settings: {

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { baseUrl, duration, integer, listen, proxyUrl, says, share, words } from './fields.ts';
+import { baseUrl, duration, hosts, integer, listen, proxyUrl, says, share, words } from './fields.ts';
 
 const envError = says('the name of an environment variable (A-Z, a-z, 0-9, _)', 'for example { env: WX_SECRET }');
 const fileError = says('the path of a file', 'for example { file: secrets/wx1 }');
@@ -138,10 +138,16 @@ export const configSchema = z.strictObject(
     }),
     http: section('The HTTP listener: Connect/JSON, gRPC-Web, /livez, /readyz, /metrics.', {
       listen: listen('127.0.0.1:7680', 'Where HTTP is served. There is no access control yet: keep it on loopback.'),
+      hosts: hosts(
+        'The hosts that it answers to (Host header), besides localhost. On loopback it answers to no other, so that no web page can make a name of its own lead here; elsewhere to any unless some are named. /livez and /readyz answer to all.',
+      ),
     }),
     store: section('Where tokens and budgets are kept.', { url: storeUrl }),
     upstream: section('WeChat, and the way to it.', {
-      base_url: baseUrl('https://api.weixin.qq.com', 'The root of the WeChat API; another one for a sandbox.'),
+      base_url: baseUrl(
+        'https://api.weixin.qq.com',
+        'The root of the WeChat API, without `/cgi-bin`; another one for a sandbox.',
+      ),
       timeout: duration('5s', {
         min: '10ms',
         max: '1m',
@@ -156,7 +162,7 @@ export const configSchema = z.strictObject(
         .union([z.null(), proxyUrlSchema, ...elsewhere('the URL')], { error: proxyError })
         .prefault(null)
         .describe(
-          'A proxy for every call to WeChat, for instance for an address that is on the allow-list. null, or an http:// or https:// URL, or, with a password, { env: NAME } or { file: PATH } of the whole URL.',
+          'A proxy for every call to WeChat, for instance for an address that is on the allow-list; user and password percent-encoded. The environment (HTTPS_PROXY) is not read. null, or an http:// or https:// URL, or, with a password, { env: NAME } or { file: PATH } of the whole URL.',
         ),
       quota_reset_hour: integer(0, {
         min: 0,

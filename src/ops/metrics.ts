@@ -106,6 +106,8 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
   });
   const messages = registerMessageMetrics(registry, now);
   const results = new Set<string>();
+  /** What is being rendered: those that ask meanwhile get the same. */
+  let text: Promise<string> | undefined;
   // It wakes the process at this interval, in milliseconds: at the default of 10 that costs an idle broker 1 % of a core.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
 
@@ -134,23 +136,30 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
       stream: hops.stream.summary(),
     }),
 
-    async text() {
-      const appIds = new Set(Array.from(states(), ({ appId }) => appId));
-      await events.keepOnly(appIds);
-      await messages.keepOnly(appIds);
-      // With thousands of apps the whole takes long enough to be felt: callers are answered in between.
-      await setImmediate();
-      const parts = [formatTokenGauges(states(), now())];
-      await setImmediate();
-      const status = cluster();
-      if (status) parts.push(formatClusterGauges(status));
-      for (const { name } of registry.getMetricsAsArray()) {
-        await setImmediate();
-        parts.push(await registry.getSingleMetricAsString(name));
-      }
-      return `${parts.join('\n\n')}\n`;
+    text() {
+      text ??= render().finally(() => {
+        text = undefined;
+      });
+      return text;
     },
 
     contentType: registry.contentType,
   };
+
+  async function render(): Promise<string> {
+    const appIds = new Set(Array.from(states(), ({ appId }) => appId));
+    await events.keepOnly(appIds);
+    await messages.keepOnly(appIds);
+    // With thousands of apps the whole takes long enough to be felt: callers are answered in between.
+    await setImmediate();
+    const parts = [formatTokenGauges(states(), now())];
+    await setImmediate();
+    const status = cluster();
+    if (status) parts.push(formatClusterGauges(status));
+    for (const { name } of registry.getMetricsAsArray()) {
+      await setImmediate();
+      parts.push(await registry.getSingleMetricAsString(name));
+    }
+    return `${parts.join('\n\n')}\n`;
+  }
 }

@@ -28,6 +28,6 @@ it.each([false, true])('P12: a password that stands elsewhere is in no message (
   expect(bad.code).toBe(2);
   expect(bad.output).toContain('2 problems');
   expect(bad.output).toContain('store.url.file: what stands there is wrong: the database must be a number');
-  expect(bad.output).toContain('upstream.proxy.file: what stands there is wrong: has a user or a password that is not');
+  expect(bad.output).toContain('upstream.proxy.file: what stands there is wrong: has a user name or password that is');
   expect(good.output + bad.output).not.toContain(PASSWORD);
 });

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Child } from '../support/child.ts';
@@ -18,6 +19,24 @@ it('the demo needs nothing, serves two apps, and ends on Ctrl-C', async () => {
   for (const what of ['lingpai -- watch', 'lingpai -- send', `${ready['sandbox']}/sandbox/inbox`]) {
     expect(demo.output).toContain(what);
   }
+});
+
+it('a consent that is deposited with the broker of the demo is one that its WeChat knows', async () => {
+  await using place = await Place.make();
+  const demo = place.lingpai('demo', ...['--grpc', '--http', '--sandbox'].flatMap(anyPort));
+  const ready = await demo.next('"ready"', (line) => line.msg === 'ready');
+  const consent = { toUser: 'openid-1', kind: 'PERMIT_KIND_CONSENT', templateId: 't1', value: 'c1' };
+  await writeFile(join(place.folder, 'permits.ndjson'), JSON.stringify(consent));
+  const addr = ['--addr', String(ready['grpc'])];
+  const deposit = () => place.run('permits', 'wxdemostable', '--deposit', 'permits.ndjson', ...addr);
+  expect((await deposit()).output).toContain('1 deposited, 0 known already');
+  expect((await deposit()).output).toContain('0 deposited, 1 known already');
+  const message = ['--to', 'openid-1', '--template', 't1', '--channel', 'subscribe', '--data', 'thing1=hello'];
+  const send = () => place.run('send', '--app', 'wxdemostable', ...message, ...addr);
+  expect(await send()).toMatchObject({ code: 0 });
+  expect(await send()).toMatchObject({ code: 1, output: expect.stringContaining('CONSENT_MISSING') });
+  const inbox = (await (await fetch(`${ready['sandbox']}/sandbox/inbox`)).json()) as { delivered: number };
+  expect(inbox.delivered).toBe(1);
 });
 
 it.each(['SIGTERM', 'SIGINT'] as const)('%s to npm ends what it runs', async (signal) => {

@@ -15,7 +15,7 @@ describe('a config that is right', () => {
     expect(await load(APPS)).toEqual({
       path: `${FOLDER}/lingpai.yaml`,
       grpc: { host: '127.0.0.1', port: 7600 },
-      http: { host: '127.0.0.1', port: 7680 },
+      http: { host: '127.0.0.1', port: 7680, hosts: [] },
       store: { url: `sqlite:${FOLDER}/lingpai.db` },
       upstream: { baseUrl: 'https://api.weixin.qq.com', proxy: null },
       settings: {
@@ -52,7 +52,7 @@ describe('a config that is right', () => {
     const config = await load(
       `
 grpc: { listen: "[::1]:1" }
-http: { listen: "localhost:0" }
+http: { listen: "localhost:0", hosts: [lingpai.internal, "::1"] }
 store: { url: "memory:" }
 upstream: { base_url: "http://127.0.0.1:9/wx/", timeout: 10ms, overlap: 0s, proxy: "http://u:p@127.0.0.1:3128", quota_reset_hour: 23 }
 refresh: { classic_at: 0.9, stable_poll: 1s, cooldown: 0s, probe_interval: 0s, daily_budget: 1, force_daily_budget: 0 }
@@ -71,7 +71,7 @@ apps:
     expect(config).toEqual({
       path: `${FOLDER}/lingpai.yaml`,
       grpc: { host: '::1', port: 1 },
-      http: { host: 'localhost', port: 0 },
+      http: { host: 'localhost', port: 0, hosts: ['lingpai.internal', '::1'] },
       store: { url: 'memory:' },
       upstream: { baseUrl: 'http://127.0.0.1:9/wx', proxy: 'http://u:p@127.0.0.1:3128' },
       settings: {
@@ -239,6 +239,9 @@ sevrer: {}
     [`upstream: { base_url: "ftp://h" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],
     [`upstream: { base_url: "http://h?x" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],
     [`upstream: { base_url: "http://" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],
+    [`http: { hosts: lingpai }\n${APPS}`, '1 http.hosts', 'a list of host names or IP addresses'],
+    [`http: { hosts: ["a:80"] }\n${APPS}`, '1 http.hosts[0]', 'without scheme and port'],
+    [`http: { hosts: ["http://a"] }\n${APPS}`, '1 http.hosts[0]', 'without scheme and port'],
     [`upstream: { proxy: 3128 }\n${APPS}`, '1 upstream.proxy', 'must be null or an http:// or https:// URL'],
     [`upstream: { proxy: "http://" }\n${APPS}`, '1 upstream.proxy', 'must be null or an http:// or https:// URL'],
     [`upstream: { timeout: 0s }\n${APPS}`, '1 upstream.timeout', 'must be a duration of 10ms to 1m'],
@@ -265,6 +268,16 @@ sevrer: {}
     [`watch: { stall_timeout: 0s }\n${APPS}`, '1 watch.stall_timeout', 'must be a duration of 1s to 10m'],
     [`watch: { max_watchers: 0 }\n${APPS}`, '1 watch.max_watchers', 'a whole number from 1 to 1000000'],
     [`refresh: { cool_down: 1s }\n${APPS}`, '1 refresh.cool_down', 'is not a setting; did you mean cooldown?'],
+    ...['https://h/cgi-bin', 'https://h/cgi-bin/', 'http://h/wx/cgi-bin/token', 'https://h/CGI-BIN'].map((url) => [
+      `upstream: { base_url: "${url}" }\n${APPS}`,
+      '1 upstream.base_url',
+      'must end before "/cgi-bin", which is put behind it; write for example "https://api.weixin.qq.com"',
+    ]),
+    ...['50%', '%zz', '%ff', 'a/b', 'a?b', 'a#b', '1#2'].map((password) => [
+      `upstream: { proxy: "http://u:${password}@127.0.0.1:3128" }\n${APPS}`,
+      '1 upstream.proxy',
+      'has a user name or password that is not percent-encoded; write "%25" for "%"',
+    ]),
     [`upstream: { baseUrl: "http://h" }\n${APPS}`, '1 upstream.baseUrl', 'did you mean base_url?'],
     [
       `watch: { zzz: 1 }\n${APPS}`,

@@ -104,6 +104,22 @@ describe('events', () => {
   });
 });
 
+describe('scrapes', () => {
+  test('at the same time are rendered once, and the next one anew', async () => {
+    let asked = 0;
+    const metrics = createMetrics({
+      states: () => [],
+      watchers: () => ++asked,
+      cluster: () => undefined,
+      now: () => NOW,
+    });
+    const texts = await Promise.all(Array.from({ length: 20 }, () => metrics.text()));
+    expect(asked).toBe(1);
+    expect(new Set(texts).size).toBe(1);
+    expect(await metrics.text()).toContain('lingpai_watchers 2');
+  });
+});
+
 describe('gauges', () => {
   test.each<[TokenState, string, string]>([
     [stateOf('wx1'), '7190.5', 'FRESH'],

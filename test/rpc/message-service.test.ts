@@ -14,7 +14,7 @@ import { startHttp } from '../../src/server/http.ts';
 import type { Listener } from '../../src/server/mount.ts';
 import { FakeClock } from '../support/clock.ts';
 import { FakeLedger } from '../support/ledger.ts';
-import { detailsOf, ForeignClient, failure, LOOPBACK, Mounted, until } from '../support/rpc.ts';
+import { detailsOf, ForeignClient, failure, HTTP, LOOPBACK, Mounted, until } from '../support/rpc.ts';
 
 const LIMIT = 8;
 const GOOD = { app_id: 'wxa', to_user: 'openid-1', template_id: 't1', data: { thing1: { value: 'x' } }, subscribe: {} };
@@ -156,7 +156,8 @@ describe('SendTemplate', () => {
   ] as const)("WeChat's %s is INVALID_ARGUMENT and names %s", async (reason, field) => {
     const answer = { errcode: 1, errmsg: 'words', rid: 'r' };
     sender.answer = async () => {
-      throw refusedError('wxa', { kind: 'refused', reason, message: 'it is wrong', answer });
+      const channel = { kind: 'subscribe', miniProgramState: '', lang: '' } as const;
+      throw refusedError({ appId: 'wxa', channel }, { kind: 'refused', reason, message: 'it is wrong', answer });
     };
     const refused = await failure(client.call('SendTemplate', GOOD));
     expect(refused.code).toBe(status.INVALID_ARGUMENT);
@@ -410,8 +411,7 @@ it('ReviewTemplate knows the configured words', async () => {
 });
 
 it('every RPC but the stream is served as Connect/JSON too', async () => {
-  const metrics = { contentType: 'text/plain', metrics: async () => '' };
-  const http = await startHttp({ ...mounted, listen: LOOPBACK, states: () => [], metrics });
+  const http = await startHttp({ ...HTTP, ...mounted });
   try {
     const post = async (method: string, body: object) => {
       const response = await fetch(`http://${http.address}/lingpai.v1.MessageService/${method}`, {

@@ -10,6 +10,8 @@ export interface Line {
   readonly status?: unknown;
   readonly token_id?: unknown;
   readonly reconnect_after_ms?: unknown;
+  readonly retry_in_ms?: unknown;
+  readonly message?: unknown;
   readonly msg?: unknown;
   readonly url?: unknown;
 }

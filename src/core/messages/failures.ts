@@ -1,23 +1,37 @@
-import { LingpaiError, type Reason, type UpstreamError } from '../errors.ts';
+import { LingpaiError, type UpstreamError } from '../errors.ts';
+import type { Channel, Message } from './message.ts';
 import type { Outcome } from './ports.ts';
 
 /** When to come back where nothing says how long it takes. */
 const SOON_MS = 1_000;
 
-/** The field of the request that each refusal of WeChat's is about, in proto names. */
-const FIELDS: Partial<Record<Reason, string>> = {
-  OPENID_INVALID: 'to_user',
-  TEMPLATE_ID_INVALID: 'template_id',
-  PAGE_INVALID: 'page',
-  DATA_INVALID: 'data',
-};
+type Refused = Extract<Outcome, { kind: 'refused' }>;
 
 /** WeChat refused the message for what it is. */
-export function refusedError(appId: string, outcome: Extract<Outcome, { kind: 'refused' }>): LingpaiError {
+export function refusedError({ appId, channel }: Pick<Message, 'appId' | 'channel'>, outcome: Refused): LingpaiError {
   const { reason, message, answer } = outcome;
-  const field = FIELDS[reason];
+  const field = fieldOf(outcome, channel);
   const violations = field === undefined ? [] : [{ field, description: message }];
   return new LingpaiError(message, { reason, appId, answer: answer ?? undefined, violations });
+}
+
+/** The field of the request that a refusal of WeChat's is about, in proto names. */
+function fieldOf({ reason, answer }: Refused, channel: Channel): string | undefined {
+  switch (reason) {
+    case 'OPENID_INVALID':
+      return 'to_user';
+    case 'TEMPLATE_ID_INVALID':
+      return 'template_id';
+    case 'PAGE_INVALID':
+      if (channel.kind !== 'official_account') return 'page';
+      return channel.miniProgramAppId === '' ? 'official_account.url' : 'official_account.mini_program_page';
+    case 'DATA_INVALID': {
+      // As in "argument invalid! data.thing1.value invalid".
+      const [, keyword, part = ''] = /\bdata\.([\w-]{1,64})(\.value|\.color)?\b/.exec(answer?.errmsg ?? '') ?? [];
+      return keyword === undefined ? 'data' : `data["${keyword}"]${part}`;
+    }
+  }
+  return undefined;
 }
 
 /** Messages like this one are not sent for now. `retryAfterMs` undefined: as the failure says. */

@@ -1,8 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { readText } from '../config/files.ts';
 import { review as findings } from '../core/review/review.ts';
 import { REVIEW_WORDS } from '../core/review/words.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
+import { asLines, jsonLine, print } from './output.ts';
 import { readConfig } from './serve.ts';
 import { unreadable } from './unreadable.ts';
 
@@ -19,10 +20,10 @@ export async function review(options: {
   const words = config === undefined ? REVIEW_WORDS : (await readConfig(config)).reviewWords;
   const existingTitles = existing === undefined ? [] : await readTitles(existing);
   const found = findings({ title, keywords: keyword.map(toKeyword), existingTitles }, words);
-  if (json) process.stdout.write(`${JSON.stringify({ findings: found })}\n`);
+  if (json) print(jsonLine({ findings: found }));
   else {
-    for (const { rule, message } of found) process.stdout.write(`${rule}  ${message}\n`);
-    if (found.length === 0) process.stdout.write('nothing to object to\n');
+    print(asLines(found.map(({ rule, message }) => `${rule}  ${message}`)));
+    if (found.length === 0) print('nothing to object to\n');
   }
   if (found.length > 0) throw new Failure(counted(found.length, 'finding'));
 }
@@ -33,7 +34,7 @@ function toKeyword(text: string): { name: string; example: string } {
 }
 
 async function readTitles(path: string): Promise<string[]> {
-  const text = await readFile(path, 'utf8').catch((error: Error) => {
+  const text = await readText(path).catch((error: unknown) => {
     throw unreadable('--existing', path, error);
   });
   return text.split(/\r?\n/).flatMap((line) => line.trim() || []);

@@ -30,6 +30,7 @@ import { startHttp } from '../server/http.ts';
 import { openStore, parseStoreUrl } from '../store/open.ts';
 import { WeChatClient } from '../wechat/client.ts';
 import { Failure } from './exit.ts';
+import { storeTroubleLog } from './store-trouble.ts';
 import { isInClear, upstreamOptions } from './upstream.ts';
 
 /** A broker that serves. */
@@ -62,7 +63,7 @@ export async function runBroker(
   await using undo = new AsyncDisposableStack();
   const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
   const onDamage = (error: Error) => logger.error(errorFields(error), 'a stored record cannot be read');
-  const { store, ledger, shared } = await failing(
+  const { store, ledger, shared, file } = await failing(
     openStore(url, { clock: systemClock, random: systemRandom, onDamage }),
   );
   undo.defer(() => store.close());
@@ -210,7 +211,11 @@ export async function runBroker(
   if (isInClear(config.upstream.baseUrl)) {
     logger.warn({ base_url: config.upstream.baseUrl }, 'AppSecrets and tokens leave this machine unencrypted');
   }
-  const sweep = startSweep(() => broker.sweep(), report);
+  const lookAtStore = file && storeTroubleLog({ store: file.path, trouble: file.trouble }, logger);
+  const sweep = startSweep(() => {
+    broker.sweep();
+    lookAtStore?.().catch(report);
+  }, report);
   const purge = startPurge({
     purge: () => ledger.purge(clock.now()),
     onDone: (purged) => logger.info(purged, 'expired keys and permits forgotten'),

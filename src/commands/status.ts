@@ -14,6 +14,7 @@ import {
   type ReplicaStatus,
 } from '../gen/lingpai/v1/admin_pb.js';
 import { type CallOptions, calling } from './client.ts';
+import { asLines, jsonLine, print } from './output.ts';
 import { span } from './show.ts';
 import { tableLines } from './table.ts';
 
@@ -35,10 +36,9 @@ export async function status(appIds: readonly string[], options: CallOptions & {
     } while (pageToken !== '' || rest.length > 0);
     return joined(answers);
   });
-  const text = options.json
-    ? `${JSON.stringify(toJson(GetStatusResponseSchema, found, { alwaysEmitImplicit: true }))}\n`
-    : statusText(found);
-  process.stdout.write(text);
+  print(
+    options.json ? jsonLine(toJson(GetStatusResponseSchema, found, { alwaysEmitImplicit: true })) : statusText(found),
+  );
 }
 
 /** Several answers as one: the newest of what concerns all, and each one's apps. */
@@ -59,7 +59,7 @@ export function statusText({ cluster, apps, serverTime, propagation }: GetStatus
   const notes = apps.flatMap((app) => notesOf(app, now).map((note) => `${app.appId}: ${note}`));
   return [...blocks, notes]
     .filter((lines) => lines.length > 0)
-    .map((lines) => lines.map((line) => `${line}\n`).join(''))
+    .map(asLines)
     .join('\n');
 }
 

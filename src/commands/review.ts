@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { review as findings } from '../core/review/review.ts';
+import { Effort } from '../core/review/effort.ts';
+import { review as findingsOf } from '../core/review/review.ts';
 import { REVIEW_WORDS } from '../core/review/words.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
@@ -18,7 +19,13 @@ export async function review(options: {
   if (title.trim() === '') throw new Failure('--title is empty: write the title as users are to read it', 2);
   const words = config === undefined ? REVIEW_WORDS : (await readConfig(config)).reviewWords;
   const existingTitles = existing === undefined ? [] : await readTitles(existing);
-  const found = findings({ title, keywords: keyword.map(toKeyword), existingTitles }, words);
+  const template = { title, keywords: keyword.map(toKeyword), existingTitles };
+  const reviewed = await findingsOf(template, words, new Effort(() => Promise.resolve()));
+  if ('violations' in reviewed) {
+    const problems = reviewed.violations.map(({ field, description }) => `\n  ${field} ${description}`);
+    throw new Failure(`the template cannot be checked:${problems.join('')}`, 2);
+  }
+  const found = reviewed.findings;
   if (json) process.stdout.write(`${JSON.stringify({ findings: found })}\n`);
   else {
     for (const { rule, message } of found) process.stdout.write(`${rule}  ${message}\n`);

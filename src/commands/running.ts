@@ -15,6 +15,7 @@ import { createMetrics } from '../ops/metrics.ts';
 import { startPurge } from '../ops/purge.ts';
 import { systemRandom } from '../ops/random.ts';
 import { startSweep } from '../ops/sweep.ts';
+import { takingTurns } from '../ops/turns.ts';
 import { adminService } from '../rpc/admin-service.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
@@ -148,6 +149,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           requireApp: (appId) => broker.requireApp(appId),
           newId: randomUUID,
           reviewWords: config.reviewWords,
+          pause: takingTurns(),
           streamLimit: config.messages.concurrency,
           draining: draining.signal,
           toError,

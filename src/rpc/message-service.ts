@@ -5,6 +5,7 @@ import { ledgerError } from '../core/messages/failures.ts';
 import type { Message } from '../core/messages/message.ts';
 import type { Ledger } from '../core/messages/ports.ts';
 import type { SendResult } from '../core/messages/sender.ts';
+import { Effort } from '../core/review/effort.ts';
 import { review } from '../core/review/review.ts';
 import type { ReviewWords } from '../core/review/words.ts';
 import {
@@ -23,6 +24,7 @@ import {
   toSendTemplateResponse,
 } from './message-mapping.ts';
 import { SendStream } from './send-stream.ts';
+import { invalidError } from './validate.ts';
 import {
   validateCountPermits,
   validateDepositPermits,
@@ -42,6 +44,8 @@ export interface MessageServiceDeps {
   /** A name that no other consent has or had. */
   readonly newId: () => string;
   readonly reviewWords: ReviewWords;
+  /** Resolves when other callers have had their turn: a long review awaits it again and again. */
+  readonly pause: () => Promise<void>;
   /** How many messages of one stream may be under way, or answered and not read; at least 1. */
   readonly streamLimit: number;
   /** Aborts when the broker drains: its reason is what streams then end with. */
@@ -109,11 +113,16 @@ export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof Mes
       return toCountPermitsResponse(await askLedger(appId, ask));
     },
 
-    reviewTemplate(request) {
+    async reviewTemplate(request, { signal }) {
       validateReviewTemplate(request);
       const { title, keywords, existingTitles } = request;
-      const findings = review({ title, keywords, existingTitles }, deps.reviewWords);
-      return create(ReviewTemplateResponseSchema, { findings });
+      const effort = new Effort(async () => {
+        await deps.pause();
+        signal.throwIfAborted();
+      });
+      const reviewed = await review({ title, keywords, existingTitles }, deps.reviewWords, effort);
+      if ('violations' in reviewed) throw invalidError(reviewed.violations);
+      return create(ReviewTemplateResponseSchema, { findings: [...reviewed.findings] });
     },
   };
 }

@@ -7,6 +7,7 @@ import type { Message } from '../../src/core/messages/message.ts';
 import type { SendResult } from '../../src/core/messages/sender.ts';
 import { extendWords } from '../../src/core/review/words.ts';
 import { MessageService } from '../../src/gen/lingpai/v1/message_pb.js';
+import { takingTurns } from '../../src/ops/turns.ts';
 import { toConnectError } from '../../src/rpc/errors.ts';
 import { messageService } from '../../src/rpc/message-service.ts';
 import { startGrpc } from '../../src/server/grpc.ts';
@@ -63,6 +64,7 @@ beforeEach(async () => {
     },
     newId: () => `id-${++ids}`,
     reviewWords: extendWords({ own: ['令牌'] }),
+    pause: takingTurns(),
     streamLimit: LIMIT,
     draining: draining.signal,
     toError: (error) => toConnectError(error, report),
@@ -407,6 +409,17 @@ it('ReviewTemplate knows the configured words', async () => {
   });
   expect(all.findings.map(({ rule }: { rule: string }) => rule)).toEqual(['1.1', '2.4']);
   expect((await failure(review(''))).code).toBe(status.INVALID_ARGUMENT);
+});
+
+it('ReviewTemplate refuses texts that are too long only once they are folded', async () => {
+  const ligatures = '\ufdfa'.repeat(64);
+  const keywords = Array.from({ length: 32 }, () => ({ name: ligatures }));
+  const refused = await failure(client.call('ReviewTemplate', { title: '订单支付成功通知', keywords }));
+  expect([refused.code, detailsOf(refused).reason]).toEqual([status.INVALID_ARGUMENT, 'INVALID_REQUEST']);
+  expect(detailsOf(refused).bad?.fieldViolations[0]).toMatchObject({
+    field: 'keywords[0].name',
+    description: expect.stringContaining('has 1152 there'),
+  });
 });
 
 it('every RPC but the stream is served as Connect/JSON too', async () => {

@@ -605,7 +605,7 @@ export declare const PermitExpirySchema: GenMessage<PermitExpiry>;
  */
 export declare type ReviewTemplateRequest = Message<"lingpai.v1.ReviewTemplateRequest"> & {
   /**
-   * The title: at most 64 characters. Required.
+   * The title: at most 64 characters, in NFKC too. Required.
    *
    * @generated from field: string title = 1;
    */
@@ -619,7 +619,7 @@ export declare type ReviewTemplateRequest = Message<"lingpai.v1.ReviewTemplateRe
   keywords: TemplateKeyword[];
 
   /**
-   * The titles that exist already in the library: at most 10000, of at most 64 characters each.
+   * The titles that exist already in the library: at most 10000, of at most 64 characters each, in NFKC too.
    *
    * @generated from field: repeated string existing_titles = 3;
    */
@@ -639,7 +639,7 @@ export declare const ReviewTemplateRequestSchema: GenMessage<ReviewTemplateReque
  */
 export declare type TemplateKeyword = Message<"lingpai.v1.TemplateKeyword"> & {
   /**
-   * The keyword, such as "订单号": at most 64 characters.
+   * The keyword, such as "订单号": at most 64 characters, in NFKC too.
    *
    * @generated from field: string name = 1;
    */
@@ -666,7 +666,8 @@ export declare const TemplateKeywordSchema: GenMessage<TemplateKeyword>;
  */
 export declare type ReviewTemplateResponse = Message<"lingpai.v1.ReviewTemplateResponse"> & {
   /**
-   * In the order of the rules.
+   * In the order of the rules, at most 100. Of keywords that are the same there is one finding, and each keyword that is too
+   * similar to others is in one of its own with the first of them.
    *
    * @generated from field: repeated lingpai.v1.ReviewFinding findings = 1;
    */
@@ -814,6 +815,9 @@ export declare const MessageService: GenService<{
   /**
    * ReviewTemplate checks a template's title and keywords against WeChat's review rules 1.1 to 2.5, before it is submitted
    * to WeChat. It calls nobody. No findings: none of the rules that can be checked by machine is broken.
+   *
+   * Titles and keywords are compared without regard to case and width, by Unicode's compatibility form (NFKC), in which a
+   * character may become several: their limits are limits of that form too.
    *
    * @generated from rpc lingpai.v1.MessageService.ReviewTemplate
    */

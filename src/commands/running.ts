@@ -148,6 +148,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           clock,
           requireApp: (appId) => broker.requireApp(appId),
           newId: randomUUID,
+          maxPermits: config.messages.maxPermits,
           reviewWords: config.reviewWords,
           pause: takingTurns(),
           streamLimit: config.messages.concurrency,

@@ -159,6 +159,7 @@ function toConfig(file: ConfigFile, secrets: readonly (ResolvedSecret | undefine
       ratePerSecond: messages.rate,
       concurrency: messages.concurrency,
       maxWaiting: messages.max_waiting,
+      maxPermits: messages.max_permits,
       quotaResetHour: upstream.quota_reset_hour,
       timeoutMs: upstream.timeout,
     },

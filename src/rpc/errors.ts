@@ -52,6 +52,7 @@ export const CODES: Readonly<Record<Reason, Code>> = {
   INTERFACE_NOT_GRANTED: Code.FailedPrecondition,
   MESSAGE_REFUSED: Code.FailedPrecondition,
   STORE_UNAVAILABLE: Code.Unavailable,
+  PERMIT_LIMIT_EXCEEDED: Code.ResourceExhausted,
 };
 
 /**

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import type { ConnectError, ServiceImpl } from '@connectrpc/connect';
 import type { Clock } from '../core/clock.ts';
-import { ledgerError } from '../core/messages/failures.ts';
+import { ledgerError, permitLimitError } from '../core/messages/failures.ts';
 import type { Message } from '../core/messages/message.ts';
 import type { Ledger } from '../core/messages/ports.ts';
 import type { SendResult } from '../core/messages/sender.ts';
@@ -43,6 +43,8 @@ export interface MessageServiceDeps {
   readonly requireApp: (appId: string) => void;
   /** A name that no other consent has or had. */
   readonly newId: () => string;
+  /** How many permits with uses left an app may have. */
+  readonly maxPermits: number;
   readonly reviewWords: ReviewWords;
   /** Resolves when other callers have had their turn: a long review awaits it again and again. */
   readonly pause: () => Promise<void>;
@@ -102,8 +104,10 @@ export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof Mes
       validateDepositPermits(request, now);
       const permits = request.permits.map((permit) => toPermit(permit, now, newId));
       const usable = permits.filter(({ expireTime }) => expireTime === null || expireTime > now);
-      const counts = await askLedger(request.appId, (ledger) => ledger.deposit(request.appId, usable));
-      return create(DepositPermitsResponseSchema, { ...counts, expired: permits.length - usable.length });
+      const put = (ledger: MessageServiceDeps['ledger']) => ledger.deposit(request.appId, usable, deps.maxPermits);
+      const deposit = await askLedger(request.appId, put);
+      if (deposit === 'full') throw permitLimitError(request.appId, deps.maxPermits);
+      return create(DepositPermitsResponseSchema, { ...deposit, expired: permits.length - usable.length });
     },
 
     async countPermits(request) {

@@ -65,6 +65,7 @@ beforeEach(async () => {
     newId: () => `id-${++ids}`,
     reviewWords: extendWords({ own: ['令牌'] }),
     pause: takingTurns(),
+    maxPermits: 1_000,
     streamLimit: LIMIT,
     draining: draining.signal,
     toError: (error) => toConnectError(error, report),
@@ -397,6 +398,21 @@ describe('permits', () => {
       'permits[1].value',
       'permits[2].kind',
     ]);
+  });
+});
+
+describe('limits of permits', () => {
+  const form = (i: number, to_user: string) => ({ to_user, kind: 'PERMIT_KIND_FORM_ID', value: `f${i}` });
+  const deposit = (permits: object[]) => client.call('DepositPermits', { app_id: 'wxa', permits });
+
+  it('an app has no more than messages.max_permits', async () => {
+    expect(await deposit(Array.from({ length: 999 }, (_, i) => form(i, `u${i}`)))).toMatchObject({ deposited: 999 });
+    const refused = await failure(deposit([form(1_000, 'a'), form(1_001, 'b')]));
+    const { reason, metadata } = detailsOf(refused);
+    expect([refused.code, reason]).toEqual([status.RESOURCE_EXHAUSTED, 'PERMIT_LIMIT_EXCEEDED']);
+    expect(metadata).toEqual({ app_id: 'wxa' });
+    expect(refused.details).toMatch(/more than 1000 permits.*messages\.max_permits/);
+    expect(await deposit([form(1_000, 'a')])).toMatchObject({ deposited: 1 });
   });
 });
 

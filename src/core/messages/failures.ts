@@ -83,6 +83,14 @@ export function overQuotaError(appId: string, limit: number, retryAfterMs: numbe
   });
 }
 
+/** The app has as many permits as it may. */
+export function permitLimitError(appId: string, limit: number): LingpaiError {
+  return new LingpaiError(
+    `the app would have more than ${limit} permits with uses left (messages.max_permits); none of this call was deposited. Those that expire are forgotten each night; or raise the limit.`,
+    { reason: 'PERMIT_LIMIT_EXCEEDED', appId },
+  );
+}
+
 /** There is nothing to send it with. */
 export function permitMissingError(appId: string): LingpaiError {
   return new LingpaiError(

@@ -329,6 +329,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_STORE_UNAVAILABLE = 43;
    */
   STORE_UNAVAILABLE = 43,
+
+  /**
+   * RESOURCE_EXHAUSTED. The app has as many permits with uses left as it may (`messages.max_permits`). Of the call none was
+   * deposited.
+   *
+   * @generated from enum value: ERROR_REASON_PERMIT_LIMIT_EXCEEDED = 50;
+   */
+  PERMIT_LIMIT_EXCEEDED = 50,
 }
 
 /**

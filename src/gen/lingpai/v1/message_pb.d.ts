@@ -795,6 +795,12 @@ export declare const MessageService: GenService<{
    * DepositPermits records rights to send that a mini program's front end collected. A permit that is already known (the
    * same app, kind and value) is counted as a duplicate and changes nothing.
    *
+   * An app may have `messages.max_permits` (1,000,000) permits with uses left; those that have expired count until they are
+   * forgotten, each night. A call by which an app would have more deposits none.
+   *
+   * Errors: INVALID_ARGUMENT (INVALID_REQUEST), NOT_FOUND (APP_NOT_FOUND), RESOURCE_EXHAUSTED (PERMIT_LIMIT_EXCEEDED),
+   * UNAVAILABLE (LEDGER_UNAVAILABLE).
+   *
    * @generated from rpc lingpai.v1.MessageService.DepositPermits
    */
   depositPermits: {
@@ -803,7 +809,10 @@ export declare const MessageService: GenService<{
     output: typeof DepositPermitsResponseSchema;
   },
   /**
-   * CountPermits counts the usable permits of one user, or of a whole app with what expires when.
+   * CountPermits counts the usable permits of one user, or of a whole app with what expires when. Of an app, those are left out
+   * that expire within the same ten minutes of the clock, such as 10:00 to 10:09:59. Of one user 10,000 are counted at most.
+   *
+   * Errors: INVALID_ARGUMENT (INVALID_REQUEST), NOT_FOUND (APP_NOT_FOUND), UNAVAILABLE (LEDGER_UNAVAILABLE).
    *
    * @generated from rpc lingpai.v1.MessageService.CountPermits
    */

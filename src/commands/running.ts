@@ -137,6 +137,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           broker,
           clock: broker.clock,
           stallTimeoutMs: config.watch.stallTimeoutMs,
+          onOperator: (appId) => sender.tryAgain(appId),
           propagation: (ms) => metrics.propagation(ms),
         }),
       },
@@ -157,7 +158,15 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           report,
         }),
       },
-      { desc: AdminService, impl: adminService({ broker, clock, propagation: () => metrics.propagationSummary() }) },
+      {
+        desc: AdminService,
+        impl: adminService({
+          broker,
+          clock,
+          propagation: () => metrics.propagationSummary(),
+          shutChannels: (appId) => sender.shutChannels(appId),
+        }),
+      },
     ],
     toError,
     streamValues: withStreamControl,
@@ -191,7 +200,10 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     grpc: grpc.address,
     http: http.address,
     replica: replica || undefined,
-    reload: ({ apps }) => broker.configure(apps),
+    reload({ apps }) {
+      broker.configure(apps);
+      sender.tryAgain();
+    },
     async stop() {
       sweep.stop();
       purge.stop();

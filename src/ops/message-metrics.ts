@@ -95,6 +95,7 @@ export function registerMessageMetrics(registry: Registry, now: () => number): M
           closed.set(`${appId} ${channel}`, { appId, channel, until: now() + forMs });
           break;
         }
+        case 'channel_to_be_tried':
         case 'channel_opened':
           closed.set(`${event.appId} ${event.channel}`, { ...event, until: 0 });
           break;

@@ -45,6 +45,11 @@ const EVENTS: readonly (readonly [MessageEvent, string | null, Record<string, un
     { level: 'warn', msg: 'channel closed', reason: 'MINUTE_QUOTA_EXHAUSTED', for_ms: 30_000 },
   ],
   [
+    { type: 'channel_to_be_tried', ...wx1 },
+    'lingpai_channel_closed{app_id="wx1",channel="subscribe"} 0',
+    { level: 'info', msg: 'closed channel to be tried again', channel: 'subscribe' },
+  ],
+  [
     { type: 'channel_opened', ...wx1 },
     'lingpai_channel_closed{app_id="wx1",channel="subscribe"} 0',
     { level: 'info', msg: 'channel opened', channel: 'subscribe' },

@@ -20,10 +20,16 @@ export function refusedError(appId: string, outcome: Extract<Outcome, { kind: 'r
   return new LingpaiError(message, { reason, appId, answer: answer ?? undefined, violations });
 }
 
+/** What to do about a quota that is spent. App ids are no secret. */
+function quotaAdvice(appId: string): string {
+  return ` WeChat is asked again within 15 minutes; whoever clears the quota (clear_quota) has it asked at once by "lingpai refresh ${appId}" or SIGHUP.`;
+}
+
 /** Messages like this one are not sent for now. `retryAfterMs` undefined: as the failure says. */
 export function freedError(appId: string, failure: UpstreamError, retryAfterMs?: number): LingpaiError {
   const { message, reason, answer, recovery } = failure;
-  return new LingpaiError(message, {
+  const advice = reason === 'DAILY_QUOTA_EXHAUSTED' ? quotaAdvice(appId) : '';
+  return new LingpaiError(message + advice, {
     reason,
     appId,
     answer,

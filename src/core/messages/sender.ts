@@ -3,13 +3,14 @@ import { join } from '../flight.ts';
 import type { AttemptDeps } from './attempts.ts';
 import { canonicalText } from './digest.ts';
 import { keyReusedError } from './failures.ts';
-import { Limits } from './limits.ts';
+import { Limits, type ShutChannel } from './limits.ts';
 import type { Message } from './message.ts';
 import type { MessageSettings } from './ports.ts';
 import { KEY_MS, Sending, type SendingDeps, type SendResult } from './sending.ts';
 import { Settlements } from './settlements.ts';
 
 export type { Tokens } from './attempts.ts';
+export type { ShutChannel } from './limits.ts';
 export type { SendResult } from './sending.ts';
 
 /** What a Sender needs of the world. */
@@ -95,6 +96,20 @@ export class Sender {
     for (const { sending, leave } of calls) if (!sending.begun) leave.abort(drainingError());
     await Promise.allSettled(calls.map((call) => call.result));
     await this.#settlements.stop();
+  }
+
+  /**
+   * Has the next message of each shut channel find out whether it is open: a quota may have been cleared. `appId` undefined: of
+   * every app.
+   */
+  tryAgain(appId?: string): void {
+    const chosen = appId === undefined ? this.#limits.values() : [this.#limits.get(appId)];
+    for (const limits of chosen) limits?.tryAgain();
+  }
+
+  /** The channels of an app whose messages are refused at once. */
+  shutChannels(appId: string): readonly ShutChannel[] {
+    return this.#limits.get(appId)?.shutChannels() ?? [];
   }
 
   /** Whether a message is under way, of which nobody else may say what became. */

@@ -114,7 +114,7 @@ describe('the daily quota', () => {
 });
 
 describe('the tap', () => {
-  it('closes at 45009 until the quota resets, for all who wait too, and then opens', async () => {
+  it('closes at 45009 for a quarter of an hour, for all who wait too, and then one message tries', async () => {
     const world = new MessageWorld({ settings: { concurrency: 1 } });
     world.api.faults.push(slow, errcode(45009));
     const { told } = burst(world, 10);
@@ -123,11 +123,65 @@ describe('the tap', () => {
     expect(told.slice(1)).toMatchObject(Array(9).fill({ reason: 'DAILY_QUOTA_EXHAUSTED', answer: { errcode: 45009 } }));
     expect(world.api.attempts).toHaveLength(2);
     expect(world.seen('channel_closed')).toMatchObject([{ reason: 'DAILY_QUOTA_EXHAUSTED' }]);
-    await world.clock.advance(12 * HOUR + 58 * SECOND);
-    expect(await world.tell(base)).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+    await world.clock.advance(15 * MINUTE - 1);
+    const refused = await world.tell(base);
+    expect(refused).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED', retryAfterMs: 1 });
+    expect((refused as Error).message).toMatch(/within 15 minutes.*clear_quota.*"lingpai refresh wxa"/);
     expect(world.api.attempts).toHaveLength(2);
-    await world.clock.advance(SECOND);
+    // Still spent: it is shut for as long again.
+    world.api.faults.push(errcode(45009));
+    await world.clock.advance(1);
+    expect(await world.tell(base)).toMatchObject({ retryAfterMs: 15 * MINUTE });
+    expect(await world.tell(base)).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+    expect(world.api.attempts).toHaveLength(3);
+    // Cleared: the message that tries opens it for all.
+    await world.clock.advance(15 * MINUTE);
     expect(await world.tell(base)).toMatchObject({ replayed: false });
+    expect(world.seen('channel_opened')).toHaveLength(1);
+    expect(world.sender.shutChannels('wxa')).toEqual([]);
+  });
+
+  it('opens when the quota resets, if that is sooner', async () => {
+    const world = new MessageWorld();
+    await world.clock.advance(12 * HOUR - 5 * MINUTE);
+    world.api.faults.push(errcode(45009));
+    expect(await world.tell(base)).toMatchObject({ retryAfterMs: 6 * MINUTE });
+    await world.clock.advance(6 * MINUTE);
+    const { told } = burst(world, 5);
+    await settle();
+    expect(told).toMatchObject(Array(5).fill({ replayed: false }));
+  });
+
+  it('is tried at once when an operator says so, and is told of meanwhile', async () => {
+    const world = new MessageWorld();
+    await world.give('consent', 'c1');
+    const other = { ...base, appId: 'wxb' };
+    world.api.faults.push(errcode(45009), errcode(45009), errcode(48001));
+    for (const one of [base, other, message('subscribe')]) await world.tell(one);
+    const until = world.clock.now() + 15 * MINUTE;
+    const quota = { channel: 'official_account', until, reason: 'DAILY_QUOTA_EXHAUSTED', errcode: 45009 };
+    const closed = { channel: 'subscribe', until: world.clock.now() + 5 * MINUTE, errcode: 48001 };
+    expect(world.sender.shutChannels('wxa')).toMatchObject([quota, { ...closed, reason: 'INTERFACE_NOT_GRANTED' }]);
+    expect(world.sender.shutChannels('wxc')).toEqual([]);
+
+    world.sender.tryAgain('wxa');
+    expect(world.sender.shutChannels('wxa')).toEqual([]);
+    expect(world.seen('channel_to_be_tried')).toHaveLength(2);
+    world.api.faults.push(slow);
+    const { told } = burst(world, 2);
+    await settle();
+    expect(told).toMatchObject([{ reason: 'DAILY_QUOTA_EXHAUSTED', retryAfterMs: SECOND }]);
+    expect(world.sender.shutChannels('wxa')).toMatchObject([{ ...quota, until: null }]);
+    await world.clock.advance(SECOND);
+    expect(told[1]).toMatchObject({ replayed: false });
+    expect(world.sender.shutChannels('wxa')).toEqual([]);
+    expect(world.sender.shutChannels('wxb')).toMatchObject([quota]);
+
+    world.sender.tryAgain();
+    expect(await world.tell(other)).toMatchObject({ replayed: false });
+    // What is open is no news.
+    world.sender.tryAgain();
+    expect(world.seen('channel_to_be_tried')).toHaveLength(3);
   });
 
   it('does not let those wait in vain who wait behind others', async () => {

@@ -176,7 +176,8 @@ export enum ErrorReason {
   CONFIRMATION_REFUSED = 21,
 
   /**
-   * RESOURCE_EXHAUSTED. WeChat's daily quota is spent (45009). RetryInfo says when it resets.
+   * RESOURCE_EXHAUSTED. WeChat's daily quota is spent (45009). RetryInfo says when WeChat is asked again: within 15 minutes,
+   * since operators clear quotas (clear_quota), and at the latest when it resets.
    *
    * @generated from enum value: ERROR_REASON_DAILY_QUOTA_EXHAUSTED = 22;
    */

@@ -772,6 +772,9 @@ export declare const MessageService: GenService<{
    * (SEND_QUOTA_EXHAUSTED, SEND_LIMIT_EXCEEDED, TOO_FREQUENT, DAILY_QUOTA_EXHAUSTED, MINUTE_QUOTA_EXHAUSTED), UNAVAILABLE
    * (TOKEN_REFUSED, LEDGER_UNAVAILABLE, and the reasons for which there is no token), UNKNOWN (DELIVERY_UNKNOWN).
    *
+   * Where WeChat says that a quota is spent or the account closed, it is not asked for a while: messages of the app and channel
+   * fail at once, and AdminService.GetStatus tells of it (ShutChannel). 45009 is asked again within 15 minutes by one message.
+   *
    * @generated from rpc lingpai.v1.MessageService.SendTemplate
    */
   sendTemplate: {

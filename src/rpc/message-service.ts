@@ -33,6 +33,9 @@ import {
   validateSendTemplates,
 } from './validate-message.ts';
 
+/** A name that is too long comes back so far, in UTF-16 units: answers wait for their reader. */
+const MAX_ECHO = 1_024;
+
 /** What MessageService is made of. */
 export interface MessageServiceDeps {
   /** Sends one message; see Sender. */
@@ -62,18 +65,21 @@ export interface MessageServiceDeps {
 export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof MessageService> {
   const { sender, clock, newId } = deps;
 
+  // A message may wait for minutes, and its request may have a megabyte of what nobody knows: it is let go of before.
+  async function begin(request: SendTemplatesRequest, signal: AbortSignal): Promise<SendResult> {
+    validateSendTemplates(request);
+    return sender.send(toMessage(request.message), signal);
+  }
+
   /** One message of a stream, answered whatever becomes of it. */
-  async function answer(request: SendTemplatesRequest, signal: AbortSignal): Promise<SendTemplatesResponse> {
-    const { correlationId } = request;
-    try {
-      validateSendTemplates(request);
-      const result = await sender.send(toMessage(request.message), signal);
-      const outcome = { case: 'sent', value: toSendTemplateResponse(result) } as const;
-      return create(SendTemplatesResponseSchema, { correlationId, outcome });
-    } catch (error) {
-      const outcome = { case: 'failure', value: toSendFailure(deps.toError(error)) } as const;
-      return create(SendTemplatesResponseSchema, { correlationId, outcome });
-    }
+  function answer(request: SendTemplatesRequest, signal: AbortSignal): Promise<SendTemplatesResponse> {
+    const correlationId = request.correlationId.slice(0, MAX_ECHO).toWellFormed();
+    const outcome = (value: SendTemplatesResponse['outcome']) =>
+      create(SendTemplatesResponseSchema, { correlationId, outcome: value });
+    return begin(request, signal).then(
+      (result) => outcome({ case: 'sent', value: toSendTemplateResponse(result) }),
+      (error: unknown) => outcome({ case: 'failure', value: toSendFailure(deps.toError(error)) }),
+    );
   }
 
   /** The ledger's answer about a configured app. */
@@ -88,9 +94,9 @@ export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof Mes
   }
 
   return {
-    async sendTemplate(request, context) {
+    sendTemplate(request, { signal }) {
       validateSendTemplate(request);
-      return toSendTemplateResponse(await sender.send(toMessage(request), context.signal));
+      return sender.send(toMessage(request), signal).then(toSendTemplateResponse);
     },
 
     sendTemplates(requests, context) {

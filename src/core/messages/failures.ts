@@ -89,6 +89,15 @@ export function overQuotaError(appId: string, limit: number, retryAfterMs: numbe
   });
 }
 
+/** So many wait that one more has no room. `what`: of what there are as many as may be. */
+export function noRoomError(appId: string, what: string, retryAfterMs: number): LingpaiError {
+  return new LingpaiError(`${what} are waiting for their turn: send more slowly`, {
+    reason: 'SEND_LIMIT_EXCEEDED',
+    appId,
+    retryAfterMs: Math.max(SOON_MS, retryAfterMs),
+  });
+}
+
 /** The app has as many permits as it may. */
 export function permitLimitError(appId: string, limit: number): LingpaiError {
   return new LingpaiError(

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../clock.ts';
-import { LingpaiError, type UpstreamError, type UpstreamReason } from '../errors.ts';
+import type { LingpaiError, UpstreamError, UpstreamReason } from '../errors.ts';
 import type { MessageEvent } from './events.ts';
-import { freedError } from './failures.ts';
+import { freedError, noRoomError } from './failures.ts';
 import { afterFailure, afterMending, afterProbe, type Gate, OPEN, passage } from './gate.ts';
 import type { Channel } from './message.ts';
 import { afterMessage, givenBack, type Pace, RESTED, waitMs } from './pace.ts';
@@ -35,9 +35,6 @@ interface Waiter {
   readonly grant: (turn: Turn) => void;
   readonly refuse: (error: LingpaiError) => void;
 }
-
-/** The least that those are told to wait for whom there was no room. */
-const NO_ROOM_MS = 1_000;
 
 /** One app's limits: how many messages are under way, how fast they follow, how many wait, and which channels are shut. */
 export class Limits {
@@ -210,10 +207,6 @@ export class Limits {
   #noRoom(): LingpaiError {
     const { ratePerSecond, maxWaiting } = this.#settings;
     const queueMs = ratePerSecond > 0 ? (this.#waiting.size / ratePerSecond) * 1_000 : 0;
-    return new LingpaiError(`${maxWaiting} messages of the app are waiting for their turn: send more slowly`, {
-      reason: 'SEND_LIMIT_EXCEEDED',
-      appId: this.#appId,
-      retryAfterMs: Math.max(NO_ROOM_MS, queueMs),
-    });
+    return noRoomError(this.#appId, `${maxWaiting} messages of the app`, queueMs);
   }
 }

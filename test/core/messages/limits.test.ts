@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { MAX_HELD } from '../../../src/core/messages/sender.ts';
 import { settle } from '../../support/clock.ts';
 import { type AttemptFault, MessageWorld, message, type Told } from '../../support/messages.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
@@ -54,6 +55,32 @@ describe('limits', () => {
     await world.clock.advance(10 * SECOND);
     expect(world.wechat.accepted).toHaveLength(4);
     expect(world.ledger.journal).toHaveLength(4);
+  });
+
+  it('hold no more than so many characters in all, of those too that repeat a key or wait for a token', async () => {
+    const world = new MessageWorld({ settings: { concurrency: 1 } });
+    const long = (key: string, appId = 'wxa') =>
+      message('official_account', { appId, idempotencyKey: key, text: 'x'.repeat(MAX_HELD / 4 - 1_000) });
+    const fits = message('official_account', { text: 'x' });
+    world.api.fault = { kind: 'slow', ms: SECOND };
+    const told = {
+      first: burst(world, 1, long('a')),
+      again: burst(world, 2, long('a')),
+      other: burst(world, 1, long('b', 'wxb')),
+    };
+    await settle();
+    const refused = burst(world, 1, long('c'));
+    await settle();
+    expect(refused.told).toMatchObject([{ reason: 'SEND_LIMIT_EXCEEDED', retryAfterMs: SECOND }]);
+    const small = burst(world, 1, fits);
+    await world.clock.advance(2 * SECOND);
+    for (const { told: each } of Object.values(told)) expect(each[0]).toMatchObject({ sent: {} });
+    expect(small.told).toMatchObject([{ replayed: false }]);
+    world.api.fault = undefined;
+    // What has ended is not held, and one that is larger than all may be goes alone.
+    const huge = message('official_account', { text: 'x'.repeat(MAX_HELD + 1) });
+    expect(await world.tell(huge)).toMatchObject({ replayed: false });
+    expect(await world.tell(long('c'))).toMatchObject({ replayed: false });
   });
 
   it('do not count a replayed message against the rate', async () => {

@@ -226,7 +226,8 @@ export enum ErrorReason {
   SEND_QUOTA_EXHAUSTED = 28,
 
   /**
-   * RESOURCE_EXHAUSTED. More messages of the app are waiting than may wait (`messages.rate`, `messages.concurrency`).
+   * RESOURCE_EXHAUSTED. More messages of the app are waiting than may wait (`messages.rate`, `messages.concurrency`), or those of
+   * all apps take as much memory as they may.
    *
    * @generated from enum value: ERROR_REASON_SEND_LIMIT_EXCEEDED = 29;
    */

@@ -262,7 +262,8 @@ export declare const SendTemplateResponseSchema: GenMessage<SendTemplateResponse
  */
 export declare type SendTemplatesRequest = Message<"lingpai.v1.SendTemplatesRequest"> & {
   /**
-   * The caller's name for the message within this stream: at most 128 characters. It comes back with the answer.
+   * The caller's name for the message within this stream: at most 128 characters. It comes back with the answer; one that is
+   * too long comes back cut, with INVALID_REQUEST.
    *
    * @generated from field: string correlation_id = 1;
    */
@@ -774,6 +775,9 @@ export declare const MessageService: GenService<{
    *
    * Where WeChat says that a quota is spent or the account closed, it is not asked for a while: messages of the app and channel
    * fail at once, and AdminService.GetStatus tells of it (ShutChannel). 45009 is asked again within 15 minutes by one message.
+   *
+   * Messages that wait for their turn, or are on their way, may have 32 Mi characters in all; more are refused with
+   * SEND_LIMIT_EXCEEDED.
    *
    * @generated from rpc lingpai.v1.MessageService.SendTemplate
    */

@@ -6,6 +6,7 @@ import type { BrokerEvent } from '../../src/core/events.ts';
 import type { Status, TokenState } from '../../src/core/state.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { FakeClock } from '../support/clock.ts';
+import { Turns } from '../support/turns.ts';
 
 const NOW = Date.UTC(2026, 0, 15);
 
@@ -182,17 +183,10 @@ describe('what is alerted on', () => {
 
 test('thousands of apps are written in stretches, between which others have their turn', async () => {
   const { metrics } = setup(...Array.from({ length: 2_000 }, (_, i) => stateOf(`wx${i}`)));
-  let turns = 0;
-  let next: NodeJS.Immediate;
-  const turn = () => {
-    turns++;
-    next = setImmediate(turn);
-  };
-  next = setImmediate(turn);
+  using turns = new Turns();
   const lines = (await textOf(metrics)).split('\n').length;
-  clearImmediate(next);
   expect(lines).toBeGreaterThan(2_000 * (13 + 6));
-  expect(turns).toBeGreaterThanOrEqual(Math.floor((2_000 * (13 + 6)) / 1_000));
+  expect(turns.count).toBeGreaterThanOrEqual(Math.floor((2_000 * (13 + 6)) / 1_000));
 });
 
 describe('gauges', () => {

@@ -11,6 +11,7 @@ import { describe, expect, test } from 'vitest';
 import { openDatabase, openMemory } from '../../src/store/database.ts';
 import { storeIn } from '../../src/store/open.ts';
 import { MIGRATIONS } from '../../src/store/schema.ts';
+import { Turns } from '../support/turns.ts';
 import { ledgerContract } from './ledger-contract.ts';
 import {
   DAY,
@@ -86,13 +87,7 @@ test('a file of schema version 2 with permits counts them as version 3 does', as
 
 test('deposits that come together are committed one after another, and others have their turn in between', async () => {
   const { ledger, store } = storeIn(openMemory(), 'memory:');
-  let turns = 0;
-  let next: NodeJS.Immediate;
-  const turn = () => {
-    turns++;
-    next = setImmediate(turn);
-  };
-  next = setImmediate(turn);
+  using turns = new Turns();
   const deposits = Array.from({ length: 6 }, (_, i) =>
     ledger.deposit(
       'wx1',
@@ -100,8 +95,7 @@ test('deposits that come together are committed one after another, and others ha
     ),
   );
   await Promise.all(deposits);
-  clearImmediate(next);
-  expect(turns).toBeGreaterThanOrEqual(5);
+  expect(turns.count).toBeGreaterThanOrEqual(5);
   await store.close();
 });
 

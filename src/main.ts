@@ -156,7 +156,7 @@ program.addCommand(
 program.addCommand(
   client('refresh', "report a refused token, or replace an app's token")
     .description(
-      'With --rejected-generation or --rejected-token-stdin: reports a token that WeChat refused; the broker asks WeChat and replaces it only if it is dead. With neither: replaces the token that is held without asking, which costs a mint and gives the old one its grace (5 minutes) to live.',
+      'With --rejected-generation or --rejected-token-stdin: reports a token that WeChat refused; the broker asks WeChat and replaces it only if it is dead. With neither: replaces the token that is held without asking, which costs a mint and gives the old one its grace (5 minutes) to live. Channels of messages that are shut, by a quota that you have cleared for instance, are then tried again by the next message.',
     )
     .argument('<APP>', 'the WeChat app id')
     .addOption(new Option('--rejected-generation <N>', 'the generation that was refused').argParser(wholeNumber))

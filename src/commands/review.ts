@@ -1,5 +1,6 @@
 import { readText } from '../config/files.ts';
-import { review as findings } from '../core/review/review.ts';
+import { Effort } from '../core/review/effort.ts';
+import { review as findingsOf } from '../core/review/review.ts';
 import { REVIEW_WORDS } from '../core/review/words.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
@@ -19,7 +20,13 @@ export async function review(options: {
   if (title.trim() === '') throw new Failure('--title is empty: write the title as users are to read it', 2);
   const words = config === undefined ? REVIEW_WORDS : (await readConfig(config)).reviewWords;
   const existingTitles = existing === undefined ? [] : await readTitles(existing);
-  const found = findings({ title, keywords: keyword.map(toKeyword), existingTitles }, words);
+  const template = { title, keywords: keyword.map(toKeyword), existingTitles };
+  const reviewed = await findingsOf(template, words, new Effort(() => Promise.resolve()));
+  if ('violations' in reviewed) {
+    const problems = reviewed.violations.map(({ field, description }) => `\n  ${field} ${description}`);
+    throw new Failure(`the template cannot be checked:${problems.join('')}`, 2);
+  }
+  const found = reviewed.findings;
   if (json) print(jsonLine({ findings: found }));
   else {
     print(asLines(found.map(({ rule, message }) => `${rule}  ${message}`)));

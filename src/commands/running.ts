@@ -18,6 +18,7 @@ import { openFilesLimit } from '../ops/open-files.ts';
 import { startPurge } from '../ops/purge.ts';
 import { systemRandom } from '../ops/random.ts';
 import { startSweep } from '../ops/sweep.ts';
+import { takingTurns } from '../ops/turns.ts';
 import { adminService } from '../rpc/admin-service.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
@@ -153,6 +154,7 @@ export async function runBroker(
           broker,
           clock: broker.clock,
           stallTimeoutMs: config.watch.stallTimeoutMs,
+          onOperator: (appId) => sender.tryAgain(appId),
           propagation: (ms) => metrics.propagation(ms),
         }),
       },
@@ -164,14 +166,24 @@ export async function runBroker(
           clock,
           requireApp: (appId) => broker.requireApp(appId),
           newId: randomUUID,
+          maxPermits: config.messages.maxPermits,
           reviewWords: config.reviewWords,
+          pause: takingTurns(),
           streamLimit: config.messages.concurrency,
           draining: draining.signal,
           toError,
           report,
         }),
       },
-      { desc: AdminService, impl: adminService({ broker, clock, propagation: () => metrics.propagationSummary() }) },
+      {
+        desc: AdminService,
+        impl: adminService({
+          broker,
+          clock,
+          propagation: () => metrics.propagationSummary(),
+          shutChannels: (appId) => sender.shutChannels(appId),
+        }),
+      },
     ],
     toError,
     streamValues: withStreamControl,
@@ -226,7 +238,10 @@ export async function runBroker(
     grpc: grpc.address,
     http: http.address,
     replica: replica || undefined,
-    reload: ({ apps }) => broker.configure(apps),
+    reload({ apps }) {
+      broker.configure(apps);
+      sender.tryAgain();
+    },
     async stop() {
       sweep.stop();
       purge.stop();
@@ -244,11 +259,13 @@ function telling(
 ): Pick<Ledger, 'deposit' | 'count'> {
   return {
     count: (appId, toUser, now) => ledger.count(appId, toUser, now),
-    async deposit(appId, permits) {
+    async deposit(appId, permits, limit) {
       let deposited = 0;
       // One at a time, since the ledger says how many were new and not which.
       for (const permit of permits) {
-        if ((await ledger.deposit(appId, [permit])).deposited === 0) continue;
+        const outcome = await ledger.deposit(appId, [permit], limit);
+        if (outcome === 'full') return 'full';
+        if (outcome.deposited === 0) continue;
         deposited++;
         onDeposit(appId, permit);
       }

@@ -244,6 +244,7 @@ function toConfig(
       ratePerSecond: messages.rate,
       concurrency: messages.concurrency,
       maxWaiting: messages.max_waiting,
+      maxPermits: messages.max_permits,
       quotaResetHour: upstream.quota_reset_hour,
       timeoutMs: upstream.timeout,
     },

@@ -237,6 +237,11 @@ export const configSchema = z.strictObject(
         max: 1_000_000,
         about: 'Messages that may wait for their turn; more are refused at once.',
       }),
+      max_permits: integer(1_000_000, {
+        min: 1,
+        max: 100_000_000,
+        about: 'Permits with uses left that may be deposited; one takes about 400 bytes in a file and 1,000 in Redis.',
+      }),
     }),
     review: section('Words that ReviewTemplate looks for besides those that it knows.', {
       marketing_words: words('Words of marketing, which no title may have (rule 1.6).'),

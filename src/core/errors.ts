@@ -15,6 +15,7 @@ export type Reason =
   | 'SEND_QUOTA_EXHAUSTED'
   | 'SEND_LIMIT_EXCEEDED'
   | 'LEDGER_UNAVAILABLE'
+  | 'PERMIT_LIMIT_EXCEEDED'
   | 'STORE_UNAVAILABLE'
   | UpstreamReason;
 

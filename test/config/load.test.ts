@@ -37,6 +37,7 @@ describe('a config that is right', () => {
         ratePerSecond: 0,
         concurrency: 128,
         maxWaiting: 10_000,
+        maxPermits: 1_000_000,
         quotaResetHour: 0,
         timeoutMs: 5_000,
       },
@@ -57,7 +58,7 @@ store: { url: "memory:" }
 upstream: { base_url: "http://127.0.0.1:9/wx/", timeout: 10ms, overlap: 0s, proxy: "http://u:p@127.0.0.1:3128", quota_reset_hour: 23 }
 refresh: { classic_at: 0.9, stable_poll: 1s, cooldown: 0s, probe_interval: 0s, daily_budget: 1, force_daily_budget: 0 }
 watch: { heartbeat: 12s, stall_timeout: 10m, max_watchers: 2 }
-messages: { daily_quota: 1, rate: 2, concurrency: 3, max_waiting: 4 }
+messages: { daily_quota: 1, rate: 2, concurrency: 3, max_waiting: 4, max_permits: 5 }
 review: { marketing_words: [a], general_titles: [b], own_words: [c], broad_keywords: [d] }
 cluster: { lease: 1s, poll: 100ms }
 apps:
@@ -93,6 +94,7 @@ apps:
         ratePerSecond: 2,
         concurrency: 3,
         maxWaiting: 4,
+        maxPermits: 5,
         quotaResetHour: 23,
         timeoutMs: 10,
       },

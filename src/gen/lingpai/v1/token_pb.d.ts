@@ -83,7 +83,8 @@ export declare type ForceRefreshRequest = Message<"lingpai.v1.ForceRefreshReques
   appId: string;
 
   /**
-   * The token that was refused. Neither set: replace whatever is held, without asking WeChat (for an operator).
+   * The token that was refused. Neither set: replace whatever is held, without asking WeChat (for an operator); and the next
+   * message of each shut channel of the app finds out whether it is open (AdminService.GetStatus).
    *
    * @generated from oneof lingpai.v1.ForceRefreshRequest.rejected
    */

@@ -6,6 +6,7 @@ import { createLogger } from '../ops/log.ts';
 import { systemRandom } from '../ops/random.ts';
 import { startSandbox } from '../sandbox/server.ts';
 import { Failure, untilSignal } from './exit.ts';
+import { complain } from './output.ts';
 import { runBroker } from './running.ts';
 import { listenOf } from './sandbox.ts';
 
@@ -61,7 +62,7 @@ export async function demo(options: { grpc?: string; http?: string; sandbox?: st
       logger.info('stopped');
     });
     logger.info({ grpc: running.grpc, http: running.http, sandbox: wechat.url }, 'ready');
-    process.stderr.write(welcome(running.grpc, running.http, wechat.url));
+    complain(welcome(running.grpc, running.http, wechat.url));
     await stopped;
   } finally {
     await wechat.close();

@@ -18,6 +18,7 @@ import { openFilesLimit } from '../ops/open-files.ts';
 import { startPurge } from '../ops/purge.ts';
 import { systemRandom } from '../ops/random.ts';
 import { startSweep } from '../ops/sweep.ts';
+import { takingTurns } from '../ops/turns.ts';
 import { adminService } from '../rpc/admin-service.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
@@ -30,6 +31,7 @@ import { startHttp } from '../server/http.ts';
 import { openStore, parseStoreUrl } from '../store/open.ts';
 import { WeChatClient } from '../wechat/client.ts';
 import { Failure } from './exit.ts';
+import { storeTroubleLog } from './store-trouble.ts';
 import { isInClear, upstreamOptions } from './upstream.ts';
 
 /** A broker that serves. */
@@ -62,7 +64,7 @@ export async function runBroker(
   await using undo = new AsyncDisposableStack();
   const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
   const onDamage = (error: Error) => logger.error(errorFields(error), 'a stored record cannot be read');
-  const { store, ledger, shared } = await failing(
+  const { store, ledger, shared, file } = await failing(
     openStore(url, { clock: systemClock, random: systemRandom, onDamage }),
   );
   undo.defer(() => store.close());
@@ -122,7 +124,10 @@ export async function runBroker(
       random: systemRandom,
       api: wechat,
       ledger,
-      tokens: broker,
+      tokens: {
+        get: (appId, options) => broker.get(appId, options),
+        forceRefresh: (appId, rejected) => broker.forceRefresh(appId, { ...rejected, witness: 'broker' }),
+      },
       owner: replica,
       isOther: (name) => broker.isOther(name),
       digest: (text) => createHash('sha256').update(text).digest('base64url'),
@@ -149,6 +154,7 @@ export async function runBroker(
           broker,
           clock: broker.clock,
           stallTimeoutMs: config.watch.stallTimeoutMs,
+          onOperator: (appId) => sender.tryAgain(appId),
           propagation: (ms) => metrics.propagation(ms),
         }),
       },
@@ -160,14 +166,24 @@ export async function runBroker(
           clock,
           requireApp: (appId) => broker.requireApp(appId),
           newId: randomUUID,
+          maxPermits: config.messages.maxPermits,
           reviewWords: config.reviewWords,
+          pause: takingTurns(),
           streamLimit: config.messages.concurrency,
           draining: draining.signal,
           toError,
           report,
         }),
       },
-      { desc: AdminService, impl: adminService({ broker, clock, propagation: () => metrics.propagationSummary() }) },
+      {
+        desc: AdminService,
+        impl: adminService({
+          broker,
+          clock,
+          propagation: () => metrics.propagationSummary(),
+          shutChannels: (appId) => sender.shutChannels(appId),
+        }),
+      },
     ],
     toError,
     streamValues: withStreamControl,
@@ -207,7 +223,11 @@ export async function runBroker(
   if (isInClear(config.upstream.baseUrl)) {
     logger.warn({ base_url: config.upstream.baseUrl }, 'AppSecrets and tokens leave this machine unencrypted');
   }
-  const sweep = startSweep(() => broker.sweep(), report);
+  const lookAtStore = file && storeTroubleLog({ store: file.path, trouble: file.trouble }, logger);
+  const sweep = startSweep(() => {
+    broker.sweep();
+    lookAtStore?.().catch(report);
+  }, report);
   const purge = startPurge({
     purge: () => ledger.purge(clock.now()),
     onDone: (purged) => logger.info(purged, 'expired keys and permits forgotten'),
@@ -218,7 +238,10 @@ export async function runBroker(
     grpc: grpc.address,
     http: http.address,
     replica: replica || undefined,
-    reload: ({ apps }) => broker.configure(apps),
+    reload({ apps }) {
+      broker.configure(apps);
+      sender.tryAgain();
+    },
     async stop() {
       sweep.stop();
       purge.stop();
@@ -236,11 +259,13 @@ function telling(
 ): Pick<Ledger, 'deposit' | 'count'> {
   return {
     count: (appId, toUser, now) => ledger.count(appId, toUser, now),
-    async deposit(appId, permits) {
+    async deposit(appId, permits, limit) {
       let deposited = 0;
       // One at a time, since the ledger says how many were new and not which.
       for (const permit of permits) {
-        if ((await ledger.deposit(appId, [permit])).deposited === 0) continue;
+        const outcome = await ledger.deposit(appId, [permit], limit);
+        if (outcome === 'full') return 'full';
+        if (outcome.deposited === 0) continue;
         deposited++;
         onDeposit(appId, permit);
       }

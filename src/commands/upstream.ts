@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import { isLoopback } from '../config/listen.ts';
+import { isLoopback } from '../core/web.ts';
 import { systemClock } from '../ops/clock.ts';
 import type { WeChatClientOptions } from '../wechat/client.ts';
 

@@ -93,15 +93,13 @@ function hasApiPath(input: unknown): boolean {
   return /(^|\/)cgi-bin(\/|$)/i.test((typeof input === 'string' && URL.parse(input)?.pathname) || '');
 }
 
-/** The URL of an HTTP proxy, or null for none. */
-export function proxyUrl(about: string) {
-  const wrong = says('null or an http:// or https:// URL', 'null, or for example "http://127.0.0.1:3128"');
+/** The URL of an HTTP proxy. `wrong` says what it must be. */
+export function proxyUrl(wrong: ReturnType<typeof says>) {
   const error = (issue: { readonly input?: unknown }): string =>
     typeof issue.input === 'string' && !isDecodable(issue.input)
       ? 'has a user name or password that is not percent-encoded; write "%25" for "%", "%23" for "#", "%2F" for "/" and "%3F" for "?"'
       : wrong(issue);
-  const url = parsed(/^https?:\/\//, error, (text) => (URL.canParse(text) && isDecodable(text) ? text : undefined));
-  return z.union([z.null(), url], { error }).prefault(null).describe(`${about} null, or an http:// or https:// URL.`);
+  return parsed(/^https?:\/\//, error, (text) => (URL.canParse(text) && isDecodable(text) ? text : undefined));
 }
 
 /** Whether user and password can be read out of a URL: a raw "/", "?" or "#" ends them too soon, a lone "%" is no character. */

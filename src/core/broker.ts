@@ -65,7 +65,7 @@ export class Broker {
     this.configure(apps);
   }
 
-  /** Replaces the configured apps: those that are new are kept from now on, those that are missing are given up. */
+  /** Replaces the configured apps, gives up those that are missing, and tries at once what waits or was changed. */
   configure(apps: readonly App[]): void {
     if (this.#draining) return;
     this.#catchUp();
@@ -82,7 +82,7 @@ export class Broker {
       } else if (keeper.app.secret !== app.secret || keeper.app.issuer !== app.issuer) {
         observe({ type: 'app_changed', appId });
         keeper.update(app);
-      }
+      } else keeper.reload();
     }
   }
 

@@ -54,6 +54,7 @@ export const CODES: Readonly<Record<Reason, Code>> = {
   STORE_UNAVAILABLE: Code.Unavailable,
   USER_NOT_SUBSCRIBED: Code.FailedPrecondition,
   USER_OPTED_OUT: Code.FailedPrecondition,
+  PERMIT_LIMIT_EXCEEDED: Code.ResourceExhausted,
 };
 
 /**

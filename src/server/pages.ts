@@ -7,7 +7,7 @@ import type { Readiness } from './readiness.ts';
 /** A registry of metrics: prom-client's, for one. */
 export interface MetricsSource {
   readonly contentType: string;
-  metrics(): Promise<string>;
+  metrics(): Promise<string | Uint8Array>;
 }
 
 /** What the pages that are no RPC need. */
@@ -20,7 +20,7 @@ export interface PagesOptions {
   readonly answers: Answers;
 }
 
-type Page = (query: URLSearchParams) => Promise<{ status: number; type: string; body: string }>;
+type Page = (query: URLSearchParams) => Promise<{ status: number; type: string; body: string | Uint8Array }>;
 
 const TEXT = 'text/plain; charset=utf-8';
 

@@ -1,5 +1,5 @@
 import type { Grant, Verdict } from '../core/ports.ts';
-import { TOKEN_REFUSED, tokenError } from './errcodes.ts';
+import { probeError, TOKEN_REFUSED, tokenError } from './errcodes.ts';
 import type { Answer } from './exchange.ts';
 import { assertOk, readFields } from './fields.ts';
 import { malformed } from './malformed.ts';
@@ -22,7 +22,7 @@ export function readVerdict(answer: Answer, token: string): Verdict {
   const fields = readFields(answer, [token]);
   const { errcode } = fields;
   if (typeof errcode === 'number' && TOKEN_REFUSED.has(errcode)) return { accepted: false, errcode };
-  assertOk(answer, fields, [token], tokenError);
+  assertOk(answer, fields, [token], probeError);
   if (!Array.isArray(fields.ip_list)) throw malformed('the probe without an ip_list');
   return { accepted: true };
 }

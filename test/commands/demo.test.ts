@@ -54,6 +54,19 @@ it('start serves lingpai.yaml where there is one', async () => {
   const start = place.lingpai('start');
   const ready = await start.next('"ready"', (line) => line.msg === 'ready');
   expect(ready['apps']).toBe(2);
+  const flags = await place.run('start', '--grpc', '127.0.0.1:0');
+  expect(flags).toEqual({
+    code: 2,
+    output: expect.stringContaining(`--grpc: for the demo, and there is ${place.folder}/lingpai.yaml, which is served`),
+  });
+});
+
+it('a path is looked for where npm was called, and told whole', async () => {
+  const folder = join(import.meta.dirname, '../../docs');
+  const args = ['run', '-s', 'lingpai', '--', 'send', '--file', 'nowhere.ndjson'];
+  await using npm = new Child({ name: 'npm', command: ['npm', ...args], cwd: folder });
+  expect(await npm.ended()).toBe(2);
+  expect(npm.output).toContain(`--file ${folder}/nowhere.ndjson cannot be read: it does not exist`);
 });
 
 it('a taken port is named, with what to do in the words of the demo', async () => {

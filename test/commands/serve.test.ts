@@ -115,7 +115,7 @@ it('a file that cannot be used changes nothing; what needs a restart is named', 
   await place.configure({ watch: { heartbeat: '3s' } });
   broker.signal('SIGHUP');
   const warning = await broker.next('the warning', ({ msg }) => msg === 'changed settings need a restart');
-  expect(warning['settings']).toEqual(['settings']);
+  expect(warning['settings']).toEqual(['watch.heartbeat']);
 });
 
 it('warns at each start that listens beyond loopback', async () => {

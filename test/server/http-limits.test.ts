@@ -155,6 +155,21 @@ describe('a connection that pipelines', () => {
     await until(() => said.text.split('figures').length === 17);
   });
 
+  it('that leaves takes all its requests along, those too whose turn had not come', async () => {
+    const { promise, resolve } = Promise.withResolvers<string>();
+    await serve({ metrics: { contentType: 'text/plain', metrics: () => promise } });
+    const body = '{"appId":"wxc"}';
+    const post = `POST ${GET} HTTP/1.1\r\n${HOST}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    const pending = world.clock.pending;
+    const { socket } = dial(one.repeat(8) + post.repeat(8));
+    // Those that are answered and wait for their turn have a timer each, and the connection one.
+    await until(() => world.clock.pending === pending + 9);
+    socket.destroy();
+    await until(() => mounted.calls.length === 8);
+    resolve('');
+    await until(() => world.clock.pending === pending);
+  });
+
   it('is reset when it has more than 16 requests unanswered, and no more than these are begun', async () => {
     let begun = 0;
     const { promise, resolve } = Promise.withResolvers<string>();

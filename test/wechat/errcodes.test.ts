@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Recovery, UpstreamError, UpstreamReason } from '../../src/core/errors.ts';
-import { messageError, TOKEN_REFUSED, tokenError } from '../../src/wechat/errcodes.ts';
+import { messageError, probeError, TOKEN_REFUSED, tokenError } from '../../src/wechat/errcodes.ts';
 
 const BACKOFF: Recovery = { kind: 'backoff' };
 const minutes = (count: number): Recovery => ({ kind: 'pause', ms: count * 60_000 });
@@ -25,7 +25,7 @@ const TABLE: readonly (readonly [number, UpstreamReason, Recovery, RegExp])[] = 
   [89503, 'CONFIRMATION_REQUIRED', minutes(10), /administrator.*confirm/],
   [89507, 'CONFIRMATION_REFUSED', minutes(60), /refused.*1 hour/],
   [89506, 'CONFIRMATION_REFUSED', minutes(24 * 60), /refused.*24 hours/],
-  [45009, 'DAILY_QUOTA_EXHAUSTED', { kind: 'daily_quota' }, /daily quota/],
+  [45009, 'DAILY_QUOTA_EXHAUSTED', { kind: 'daily_quota' }, /15 minutes.*clear_quota,.*clear_quota\/v2/],
   [45011, 'MINUTE_QUOTA_EXHAUSTED', { kind: 'minute_quota' }, /minute/],
   [48001, 'UPSTREAM_ERROR', BACKOFF, /refused/],
   [42001, 'UPSTREAM_ERROR', BACKOFF, /refused/],
@@ -117,6 +117,25 @@ const MESSAGE_TABLE: readonly (readonly [number, UpstreamReason, Recovery, RegEx
   [43002, 'MESSAGE_REFUSED', NEVER, /WeChat refused the message/],
   [99999, 'MESSAGE_REFUSED', NEVER, /WeChat refused the message/],
 ];
+
+const PROBE_TABLE: typeof TABLE = [
+  [-1, 'UPSTREAM_BUSY', BACKOFF, /busy/],
+  [40164, 'IP_NOT_ALLOWED', minutes(5), /allow-list/],
+  [61004, 'IP_NOT_ALLOWED', minutes(5), /allow-list/],
+  [50002, 'ACCOUNT_CLOSED', minutes(5), /closed/],
+  [45009, 'DAILY_QUOTA_EXHAUSTED', { kind: 'daily_quota' }, /get_api_domain_ip/],
+  [45011, 'MINUTE_QUOTA_EXHAUSTED', { kind: 'minute_quota' }, /get_api_domain_ip/],
+  [40125, 'UPSTREAM_ERROR', BACKOFF, /did not say/],
+  [99999, 'UPSTREAM_ERROR', BACKOFF, /did not say/],
+];
+
+describe('probeError', () => {
+  test.each(PROBE_TABLE)('%i is %s', expectRow(probeError));
+
+  test.each(PROBE_TABLE)('%i blames neither the secret nor other programs', (errcode) => {
+    expect(probeError(errcode, '').message).not.toMatch(/program|AppSecret/);
+  });
+});
 
 describe('messageError', () => {
   test.each(MESSAGE_TABLE)('%i is %s', expectRow(messageError));

@@ -34,10 +34,16 @@ function fieldOf({ reason, answer }: Refused, channel: Channel): string | undefi
   return undefined;
 }
 
+/** What to do about a quota that is spent. App ids are no secret. */
+function quotaAdvice(appId: string): string {
+  return ` WeChat is asked again within 15 minutes; whoever clears the quota (clear_quota) has it asked at once by "lingpai refresh ${appId}" or SIGHUP.`;
+}
+
 /** Messages like this one are not sent for now. `retryAfterMs` undefined: as the failure says. */
 export function freedError(appId: string, failure: UpstreamError, retryAfterMs?: number): LingpaiError {
   const { message, reason, answer, recovery } = failure;
-  return new LingpaiError(message, {
+  const advice = reason === 'DAILY_QUOTA_EXHAUSTED' ? quotaAdvice(appId) : '';
+  return new LingpaiError(message + advice, {
     reason,
     appId,
     answer,
@@ -95,6 +101,23 @@ export function overQuotaError(appId: string, limit: number, retryAfterMs: numbe
     appId,
     retryAfterMs,
   });
+}
+
+/** So many wait that one more has no room. `what`: of what there are as many as may be. */
+export function noRoomError(appId: string, what: string, retryAfterMs: number): LingpaiError {
+  return new LingpaiError(`${what} are waiting for their turn: send more slowly`, {
+    reason: 'SEND_LIMIT_EXCEEDED',
+    appId,
+    retryAfterMs: Math.max(SOON_MS, retryAfterMs),
+  });
+}
+
+/** The app has as many permits as it may. */
+export function permitLimitError(appId: string, limit: number): LingpaiError {
+  return new LingpaiError(
+    `the app would have more than ${limit} permits with uses left (messages.max_permits); none of this call was deposited. Those that expire are forgotten each night; or raise the limit.`,
+    { reason: 'PERMIT_LIMIT_EXCEEDED', appId },
+  );
 }
 
 /** There is nothing to send it with. */

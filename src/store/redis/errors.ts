@@ -20,6 +20,8 @@ const IN_WORDS: Readonly<Record<string, string>> = {
   ConnectionTimeoutError: 'cannot be reached in time. Look at the network; without TLS write "redis://"',
   DisconnectsClientError: 'was too slow: the connection was given up and is being made again',
   NOAUTH: 'wants a password. Write redis://:PASSWORD@HOST in store.url',
+  NOPASS:
+    'has no password, and store.url gives one. Write redis://HOST in store.url, or set one in Redis (requirepass)',
   WRONGPASS: 'does not accept the user or the password. Correct store.url',
   NOPERM: `does not allow this user what Lingpai needs: ~PREFIX* &PREFIX* ${PERMISSIONS}, where PREFIX is "lingpai:" or what store.url says. Set it with ACL SETUSER`,
   READONLY: 'is a replica, which cannot be written. Name the primary in store.url',
@@ -54,6 +56,8 @@ function codeOf(error: unknown): string {
   if (error instanceof AggregateError) return codeOf(error.errors[0]);
   // Redis 7.0, and later ones: what a script may not do is told without the code.
   if (/^ERR (The user executing the script|ACL failure in script)\b/.test(error.message)) return 'NOPERM';
+  if (/^ERR (AUTH <password> called without any password|Client sent AUTH, but no password is set)/.test(error.message))
+    return 'NOPASS';
   if (error.message.startsWith('ERR DB index is out of range')) return 'NODB';
   // Redis' errors begin with their code; errors of scripts wrap it.
   const [, wrapped] =

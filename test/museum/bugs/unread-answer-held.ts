@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/server/http-answers.ts',
-      find: 'if (socket) socket.resetAndDestroy();',
-      replace: 'if (socket?.destroyed) return;',
+      find: 'if (response.socket) reset(response);',
+      replace: 'if (response.socket) return;',
     },
   ],
   caughtBy: {

@@ -12,14 +12,17 @@ import { systemClock } from '../ops/clock.ts';
 import { errorFields, type Logger, logEvent } from '../ops/log.ts';
 import { logMessageEvent } from '../ops/message-log.ts';
 import { createMetrics } from '../ops/metrics.ts';
+import { openFilesLimit } from '../ops/open-files.ts';
 import { startPurge } from '../ops/purge.ts';
 import { systemRandom } from '../ops/random.ts';
 import { startSweep } from '../ops/sweep.ts';
 import { adminService } from '../rpc/admin-service.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
+import { standardServices } from '../rpc/standard-services.ts';
 import { withStreamControl } from '../rpc/stream-control.ts';
 import { tokenService } from '../rpc/token-service.ts';
+import { connectionLimits } from '../server/connections.ts';
 import { drain } from '../server/drain.ts';
 import { startGrpc } from '../server/grpc.ts';
 import { startHttp } from '../server/http.ts';
@@ -161,8 +164,19 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     rpc: (method: string, code: string, durationMs: number) => metrics.rpc(method, code, durationMs),
     report,
     clock,
+    stallTimeoutMs: config.watch.stallTimeoutMs,
   };
-  const grpc = await failing(startGrpc({ ...mount, listen: config.grpc }));
+  const standard = standardServices(mount.services);
+  const grpc = await failing(
+    startGrpc({
+      ...mount,
+      services: [...mount.services, ...standard.services],
+      health: standard.health,
+      listen: config.grpc,
+      connections: connectionLimits(openFilesLimit()).grpc,
+      onRefused: (refusal) => logger.warn(refusal, 'gRPC connections refused'),
+    }),
+  );
   undo.defer(() => grpc.stop());
   grpcAddress = reachable(grpc.address);
   const pages = { contentType: metrics.contentType, metrics: () => metrics.text() };

@@ -14,7 +14,7 @@ import { streamControlOf } from '../../src/rpc/stream-control.ts';
 import { startGrpc } from '../../src/server/grpc.ts';
 import type { Listener, Service } from '../../src/server/mount.ts';
 import { FakeClock } from '../support/clock.ts';
-import { LOOPBACK, Mounted, until } from '../support/rpc.ts';
+import { grpcOf, Mounted, until } from '../support/rpc.ts';
 
 const STRING = '.google.protobuf.StringValue';
 
@@ -66,7 +66,7 @@ let mounted: Mounted;
 async function serve(impl: Impl): Promise<EchoClient> {
   const service = { desc: echo(), impl: { say: unused, chat: unused, ...impl } } as unknown as Service;
   mounted = new Mounted(new FakeClock(), service);
-  listener = await startGrpc({ ...mounted, listen: LOOPBACK });
+  listener = await startGrpc(grpcOf(mounted));
   const transport = createGrpcTransport({ baseUrl: `http://${listener.address}` });
   return createClient(service.desc, transport) as unknown as EchoClient;
 }
@@ -295,7 +295,7 @@ describe('a handler', () => {
 describe('a client-streaming method', () => {
   it('is refused at the start', async () => {
     const service = { desc: echo(true), impl: { say: unused, chat: unused, gather: unused } } as unknown as Service;
-    await expect(startGrpc({ ...new Mounted(new FakeClock(), service), listen: LOOPBACK })).rejects.toThrow(
+    await expect(startGrpc(grpcOf(new Mounted(new FakeClock(), service)))).rejects.toThrow(
       'test.Echo/Gather is client-streaming',
     );
   });

@@ -2,12 +2,15 @@ import { performServerHandshake, type ServerHttp2Session, type ServerOptions } f
 import type { Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 
+/** The largest head of a call, each field with 32 bytes more, as HTTP/2 counts it. */
+export const MAX_HEADER_BYTES = 8_192;
+
 /**
  * What a connection may do. nghttp2 and Node bound the rest: at most 8 CONTINUATION frames a head, 1,000 answers to pings
  * and settings that the peer does not read, 1,000 resets at once and 33 a second thereafter, 1,000 invalid or empty frames.
  */
 const OPTIONS: ServerOptions = {
-  settings: { maxConcurrentStreams: 1_000, maxHeaderListSize: 16_384, enablePush: false },
+  settings: { maxConcurrentStreams: 1_000, maxHeaderListSize: MAX_HEADER_BYTES, enablePush: false },
   maxHeaderListPairs: 100,
   /** In megabytes: streams, tables, and what waits to be sent. Beyond it streams are refused. */
   maxSessionMemory: 16,

@@ -7,7 +7,7 @@ import { compressed } from './deframer.ts';
 import { asLocal } from './door.ts';
 import { BidiCall } from './grpc-bidi.ts';
 import { type GrpcMethod, refuse } from './grpc-call.ts';
-import { GrpcConnection, TICK_MS } from './grpc-connection.ts';
+import { GrpcConnection, MAX_HEADER_BYTES, TICK_MS } from './grpc-connection.ts';
 import { StreamCall } from './grpc-stream.ts';
 import { UnaryCall } from './grpc-unary.ts';
 import { Held } from './held.ts';
@@ -62,7 +62,9 @@ export async function startGrpc(options: GrpcOptions): Promise<Listener> {
     const connection = new GrpcConnection(socket, clock);
     open.add(connection);
     connection.session.once('close', () => open.delete(connection));
-    connection.session.on('stream', (stream, headers) => answer(stream, headers, socket, admitted));
+    connection.session.on('stream', (stream, headers, _, raw) =>
+      answer({ stream, headers, raw, socket, connection: admitted }),
+    );
   };
   const net = createServer(accept);
   const address = await listen(net, options.listen, 'grpc.listen');
@@ -124,6 +126,15 @@ function answersOf(mount: Mount, calls: OpenCalls, held: Held): Map<string, Answ
   return answers;
 }
 
+/** A stream that a peer opened. */
+interface Incoming {
+  readonly stream: ServerHttp2Stream;
+  readonly headers: IncomingHttpHeaders;
+  readonly raw: readonly string[];
+  readonly socket: Socket;
+  readonly connection: Connection;
+}
+
 /**
  * The door: each stream of each connection comes through here, with its head, before anything of its body is read. It
  * begins as a call only if it is one, of a method that is mounted, by a caller who is known.
@@ -132,7 +143,7 @@ function answering(mount: Mount, calls: OpenCalls, held: Held) {
   const answers = answersOf(mount, calls, held);
   const { authenticate = asLocal } = mount;
   let bidi = 0;
-  return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, socket: Socket, connection: Connection): void => {
+  return ({ stream, headers, raw, socket, connection }: Incoming): void => {
     // Whatever goes wrong with a stream closes it, and that is told by `close`.
     stream.on('error', ignore);
     const path = headers[':path'] ?? '';
@@ -144,6 +155,7 @@ function answering(mount: Mount, calls: OpenCalls, held: Held) {
     try {
       const answer = answers.get(path);
       if (!answer) throw unknownMethod();
+      if (bytesOf(raw) > MAX_HEADER_BYTES) throw tooManyHeaders();
       if (headers['te'] !== 'trailers') throw withoutTrailers();
       if ((headers['grpc-encoding'] ?? 'identity') !== 'identity') throw compressed();
       const timeoutMs = timeoutOf(headers['grpc-timeout']);
@@ -174,6 +186,13 @@ function notGrpc(headers: IncomingHttpHeaders): 405 | 415 | undefined {
   return type === 'application/grpc' || parseContentType(type)?.binary ? undefined : 415;
 }
 
+/** Node enforces the setting only once the peer has said that it knows it, which it need never do. */
+function bytesOf(raw: readonly string[]): number {
+  let bytes = 16 * raw.length;
+  for (const text of raw) bytes += text.length;
+  return bytes;
+}
+
 function timeoutOf(value: string | string[] | undefined): number | undefined {
   if (value === undefined) return undefined;
   const { timeoutMs = 0, error } = parseTimeout(String(value), Number.POSITIVE_INFINITY);
@@ -187,6 +206,10 @@ function timeoutOf(value: string | string[] | undefined): number | undefined {
 
 function unknownMethod(): ConnectError {
   return new ConnectError('there is no such method here: server reflection lists those that are', Code.Unimplemented);
+}
+
+function tooManyHeaders(): ConnectError {
+  return new ConnectError(`the headers are larger than ${MAX_HEADER_BYTES} bytes`, Code.ResourceExhausted);
 }
 
 function withoutTrailers(): ConnectError {

@@ -40,7 +40,7 @@ export class Held {
     else {
       holder.hold = { since: this.#clock.monotonic(), bytes };
       this.#holders.add(holder);
-      this.#timer ??= this.#clock.schedule(this.#limitMs, this.#look);
+      if (!this.#timer) this.#arm(this.#limitMs);
     }
     holder.hold.bytes = bytes;
     this.#bytes += bytes;
@@ -60,6 +60,11 @@ export class Held {
     this.#timer?.cancel();
   }
 
+  #arm(delayMs: number): void {
+    this.#timer?.cancel();
+    this.#timer = this.#clock.schedule(delayMs, this.#look);
+  }
+
   #makeRoom(): void {
     for (const holder of this.#holders) {
       if (this.#bytes <= this.#limitBytes) return;
@@ -68,14 +73,14 @@ export class Held {
     }
   }
 
+  /** One timer serves all, and not one each: nearly all hold nothing any more long before their time has passed. */
   readonly #look = (): void => {
     this.#timer = undefined;
     const now = this.#clock.monotonic();
     for (const holder of this.#holders) {
-      const leftMs = (holder.hold?.since ?? 0) + this.#limitMs - now;
+      const leftMs = (holder.hold?.since ?? now) + this.#limitMs - now;
       if (leftMs > 0) {
-        // One timer for all, and not one for each call: nearly all are over long before.
-        this.#timer = this.#clock.schedule(leftMs, this.#look);
+        this.#arm(leftMs);
         return;
       }
       this.#release(holder);

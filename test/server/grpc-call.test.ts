@@ -1,11 +1,5 @@
-import { create, createFileRegistry, toBinary } from '@bufbuild/protobuf';
-import {
-  FileDescriptorProtoSchema,
-  FileDescriptorSetSchema,
-  file_google_protobuf_wrappers,
-  type StringValue,
-  StringValueSchema,
-} from '@bufbuild/protobuf/wkt';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { type StringValue, StringValueSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, createClient, type HandlerContext } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { Client, credentials } from '@grpc/grpc-js';
@@ -14,40 +8,8 @@ import { streamControlOf } from '../../src/rpc/stream-control.ts';
 import { startGrpc } from '../../src/server/grpc.ts';
 import type { Listener, Service } from '../../src/server/mount.ts';
 import { FakeClock } from '../support/clock.ts';
+import { echo } from '../support/echo.ts';
 import { grpcOf, Mounted, until } from '../support/rpc.ts';
-
-const STRING = '.google.protobuf.StringValue';
-
-/** test.Echo: Say (unary), Chat (bidirectional), and Gather (client-streaming) when asked for. */
-function echo(withGather = false) {
-  const method = (name: string, clientStreaming: boolean, serverStreaming: boolean) => ({
-    name,
-    inputType: STRING,
-    outputType: STRING,
-    clientStreaming,
-    serverStreaming,
-  });
-  const file = create(FileDescriptorProtoSchema, {
-    name: 'test.proto',
-    package: 'test',
-    syntax: 'proto3',
-    dependency: ['google/protobuf/wrappers.proto'],
-    service: [
-      {
-        name: 'Echo',
-        method: [
-          method('Say', false, false),
-          method('Chat', true, true),
-          ...(withGather ? [method('Gather', true, false)] : []),
-        ],
-      },
-    ],
-  });
-  const set = create(FileDescriptorSetSchema, { file: [file_google_protobuf_wrappers.proto, file] });
-  const service = createFileRegistry(set).getService('test.Echo');
-  if (!service) throw new Error('no service');
-  return service;
-}
 
 interface Impl {
   say?(request: StringValue, context: HandlerContext): unknown;

@@ -22,6 +22,7 @@ import { messageService } from '../rpc/message-service.ts';
 import { standardServices } from '../rpc/standard-services.ts';
 import { withStreamControl } from '../rpc/stream-control.ts';
 import { tokenService } from '../rpc/token-service.ts';
+import { TOKEN_LIMITS } from '../rpc/validate.ts';
 import { connectionLimits } from '../server/connections.ts';
 import { drain } from '../server/drain.ts';
 import { startGrpc } from '../server/grpc.ts';
@@ -141,6 +142,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           stallTimeoutMs: config.watch.stallTimeoutMs,
           propagation: (ms) => metrics.propagation(ms),
         }),
+        limits: TOKEN_LIMITS,
       },
       {
         desc: MessageService,

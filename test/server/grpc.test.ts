@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TokenService, WatchTokenRequestSchema } from '../../src/gen/lingpai/v1/token_pb.js';
 import { startGrpc } from '../../src/server/grpc.ts';
 import type { Listener, Service } from '../../src/server/mount.ts';
+import { framed, RawConnection } from '../support/raw-http2.ts';
 import { detailsOf, ForeignClient, failure, grpcOf, Mounted, StuckReader, until } from '../support/rpc.ts';
 import { SECOND, World } from '../support/world.ts';
 
@@ -196,6 +197,41 @@ describe('watches', () => {
     const error = await failure(reader.next());
     expect(error.code).toBe(status.NOT_FOUND);
     expect(detailsOf(error).reason).toBe('APP_NOT_FOUND');
+  });
+});
+
+describe('a watch that knows much', () => {
+  const known = (count: number, appIds: string[] = []) =>
+    framed(
+      toBinary(
+        WatchTokenRequestSchema,
+        create(WatchTokenRequestSchema, {
+          appIds,
+          knownGenerations: Object.fromEntries(Array.from({ length: count }, (_, i) => [id(i), 2n ** 41n])),
+        }),
+      ),
+    );
+  const id = (i: number) => `wx${String(i).padStart(16, '0')}`;
+
+  it('of 10,000 apps both ways is read', async () => {
+    using raw = new RawConnection(listener.address);
+    const ids = Array.from({ length: 10_000 }, (_, i) => id(i));
+    const { fields } = await raw.call(WATCH, known(10_000, ids));
+    expect(fields).toMatchObject({ 'grpc-status': String(status.NOT_FOUND) });
+  });
+
+  it.each([
+    ['10,001 apps', known(10_001), status.INVALID_ARGUMENT],
+    [
+      '250,000 empty entries',
+      framed(Buffer.concat(Array(250_000).fill(Buffer.from([0x12, 0])))),
+      status.INVALID_ARGUMENT,
+    ],
+    ['more than 512 KiB', framed(Buffer.alloc(0), 0, 512 * 1024 + 1), status.RESOURCE_EXHAUSTED],
+  ])('of %s is refused', async (_, body, code) => {
+    using raw = new RawConnection(listener.address);
+    expect((await raw.call(WATCH, body)).fields).toMatchObject({ 'grpc-status': String(code) });
+    expect(world.broker.watchers).toBe(0);
   });
 });
 

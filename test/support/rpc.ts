@@ -28,6 +28,7 @@ import { toConnectError } from '../../src/rpc/errors.ts';
 import { standardServices } from '../../src/rpc/standard-services.ts';
 import { withStreamControl } from '../../src/rpc/stream-control.ts';
 import { type TokenBroker, tokenService } from '../../src/rpc/token-service.ts';
+import { TOKEN_LIMITS } from '../../src/rpc/validate.ts';
 import type { Mount, Service } from '../../src/server/mount.ts';
 
 /** A free port of this machine. */
@@ -59,6 +60,7 @@ export class Mounted implements Mount {
               stallTimeoutMs: STALL_TIMEOUT_MS,
               propagation: (ms) => this.propagations.push(ms),
             }),
+            limits: TOKEN_LIMITS,
           },
     ];
   }

@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http2';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { anyPack } from '@bufbuild/protobuf/wkt';
-import type { ConnectError } from '@connectrpc/connect';
+import { type ConnectError, encodeBinaryHeader } from '@connectrpc/connect';
 import { StatusSchema } from '../gen/google/rpc/status_pb.js';
 import { withHeaders } from './headers.ts';
 
@@ -13,16 +13,19 @@ export function toTrailers(error: ConnectError): OutgoingHttpHeaders {
   // Half a surrogate pair cannot be encoded, and WeChat's words are part of the text. Clients decode by `decodeURI`, some
   // of them: what `encodeURIComponent` escapes beyond that would stay as it is.
   const message = error.rawMessage.toWellFormed();
-  const details = error.details.flatMap((detail) =>
-    'desc' in detail ? [anyPack(detail.desc, create(detail.desc, detail.value))] : [],
+  const details = error.details.map((detail) =>
+    'desc' in detail
+      ? anyPack(detail.desc, create(detail.desc, detail.value))
+      : { typeUrl: `type.googleapis.com/${detail.type}`, value: detail.value },
   );
   return withHeaders(error.metadata, {
     'grpc-status': String(error.code),
     'grpc-message': encodeURI(message),
     ...(details.length > 0 && {
-      'grpc-status-details-bin': Buffer.from(
-        toBinary(StatusSchema, create(StatusSchema, { code: error.code, message, details })),
-      ).toString('base64'),
+      'grpc-status-details-bin': encodeBinaryHeader(
+        create(StatusSchema, { code: error.code, message, details }),
+        StatusSchema,
+      ),
     }),
   });
 }

@@ -45,13 +45,13 @@ export class Deframer {
     if (flags === 1) throw compressed();
     if (flags !== 0)
       throw new ConnectError('a message begins with a byte that gRPC does not know: it has 0', Code.InvalidArgument);
-    if (held < HEAD_BYTES) return this.#keep();
+    if (held < HEAD_BYTES) return undefined;
     const length = this.#buffer.readUInt32BE(this.#start + 1);
     if (length > this.#maxBytes) {
       const words = `a message of ${length} bytes is too large: this method takes at most ${this.#maxBytes}`;
       throw new ConnectError(words, Code.ResourceExhausted);
     }
-    if (held < HEAD_BYTES + length) return this.#keep();
+    if (held < HEAD_BYTES + length) return undefined;
     const from = this.#start + HEAD_BYTES;
     this.#start = from + length;
     return this.#buffer.subarray(from, this.#start);
@@ -64,9 +64,9 @@ export class Deframer {
     this.#end = 0;
   }
 
-  #keep(): undefined {
-    if (!this.#own) this.#move(this.held);
-    return undefined;
+  /** Keeps what is left for longer than this turn. */
+  keep(): void {
+    if (!this.#own && this.held > 0) this.#move(this.held);
   }
 
   #move(capacity: number): void {

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { cutOff } from './grpc-call.ts';
 import { StreamCall } from './grpc-stream.ts';
@@ -10,13 +11,19 @@ export class BidiCall extends StreamCall {
   #unread = 0;
   #hasEnded = false;
 
+  /**
+   * What arrives goes into a buffer of ours, up to HTTP/2's window, instead of the stream's: that holds an object for each
+   * DATA frame, which may have one byte, and a window of those takes 8 MiB. `push` is told whether to ask for more.
+   */
   override begin(): void {
-    // Not `pause` and `resume`: a stream that is paused while it reads does not always go on.
-    this.stream.on('readable', () => this.#receive());
-    this.stream.on('end', () => {
+    const { stream } = this;
+    stream.push = (chunk: Buffer | null) => {
+      if (chunk) return this.#arrived(chunk);
       this.#hasEnded = true;
       this.#receive();
-    });
+      stream.resume();
+      return Readable.prototype.push.call(stream, null);
+    };
     try {
       this.handle(this.#requests());
     } catch (error) {
@@ -32,20 +39,29 @@ export class BidiCall extends StreamCall {
   protected override closed(): void {
     super.closed();
     this.#reader?.reject(isOver());
-    this.stream.removeAllListeners('readable').resume();
+    // What still comes is dropped.
+    this.#askForMore();
+  }
+
+  /** Returns whether more is wanted now. */
+  #arrived(chunk: Buffer): boolean {
+    if (!this.over) {
+      this.requests.push(chunk);
+      this.#receive();
+    }
+    if (this.over || this.requests.held > 0) this.incomplete(chunk.length);
+    return this.over || this.#reader !== undefined;
+  }
+
+  #askForMore(): void {
+    if (!this.stream.destroyed && !this.#hasEnded) this.stream._read(0);
   }
 
   /** Gives the handler the request that it waits for, once that is whole. */
   #receive(): void {
     if (!this.#reader) return;
     try {
-      let request = this.requests.next();
-      while (!request) {
-        const chunk = this.stream.read() as Buffer | null;
-        if (!chunk) break;
-        this.requests.push(chunk);
-        request = this.requests.next();
-      }
+      const request = this.requests.next();
       if (!request && this.#hasEnded && this.requests.held > 0) throw cutOff();
       if (request || this.#hasEnded) this.#give(request);
       else {
@@ -66,6 +82,7 @@ export class BidiCall extends StreamCall {
     const reader = Promise.withResolvers<Uint8Array | undefined>();
     this.#reader = reader;
     this.#receive();
+    if (this.#reader) this.#askForMore();
     return reader.promise;
   }
 

@@ -6,11 +6,13 @@ import type { Principal } from '../core/principal.ts';
 import { codeName } from './code-name.ts';
 import { decode, frame, HEAD_BYTES } from './codec.ts';
 import { Deframer } from './deframer.ts';
+import type { GrpcConnection } from './grpc-connection.ts';
 import { toHeaders, withHeaders } from './headers.ts';
 import type { Held, Holder } from './held.ts';
 import { MAX_MESSAGE_BYTES, type Mount, type RequestLimit, type StreamControl } from './mount.ts';
 import type { OpenCalls } from './open-calls.ts';
 import { OK, toTrailers } from './status.ts';
+import type { Turns } from './turns.ts';
 
 /** A method of a mounted service, with what its calls need. */
 export interface GrpcMethod {
@@ -22,6 +24,7 @@ export interface GrpcMethod {
   readonly mount: Mount;
   readonly calls: OpenCalls;
   readonly held: Held;
+  readonly turns: Turns;
 }
 
 /** A call as its head tells of it. */
@@ -30,6 +33,7 @@ export interface GrpcHead {
   readonly principal: Principal;
   /** How long the caller waits; undefined: for ever. */
   readonly timeoutMs: number | undefined;
+  readonly connection: GrpcConnection;
   /** To be called once when nothing of the call is left. */
   readonly done: () => void;
 }
@@ -40,6 +44,9 @@ const ENDED = new ConnectError('the call has ended', Code.Canceled);
 const HEADERS: OutgoingHttpHeaders = { ':status': 200, 'content-type': 'application/grpc' };
 const WITH_TRAILERS = { waitForTrailers: true, sendDate: false };
 const WITHOUT_BODY = { endStream: true, sendDate: false };
+
+/** A request of as many bytes or more is decoded and handled in a turn of its own. */
+const LARGE_BYTES = 16_384;
 
 /** How long the status of a call that was ended may wait for a reader before the stream is reset. */
 const RESET_AFTER_MS = 1_000;
@@ -56,10 +63,11 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   protected readonly rpc: GrpcMethod;
   protected readonly requests: Deframer;
   protected over = false;
-  readonly #head: GrpcHead;
+  protected readonly head: GrpcHead;
   readonly #startedAt: number;
   readonly #timer: Timer | undefined;
   #request: unknown;
+  #large: Uint8Array | undefined;
   #requestBytes: number | undefined;
   #reset: Timer | undefined;
   #trailers: OutgoingHttpHeaders = OK;
@@ -74,7 +82,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
     this.stream = stream;
     this.rpc = rpc;
     this.requests = new Deframer(rpc.limit.bytes);
-    this.#head = head;
+    this.head = head;
     const { clock } = rpc.mount;
     this.#startedAt = clock.monotonic();
     if (head.timeoutMs !== undefined) this.#timer = clock.schedule(head.timeoutMs, () => this.fail(late()));
@@ -156,19 +164,30 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   #receive(chunk: Buffer): void {
-    // What comes after the status is read, so that the connection's other calls go on, and dropped.
-    if (this.over) return;
+    if (this.over) {
+      this.incomplete(chunk.length);
+      return;
+    }
     try {
       this.requests.push(chunk);
       for (let bytes = this.requests.next(); bytes; bytes = this.requests.next()) {
         if (this.#requestBytes !== undefined) throw this.#wrongCount();
         this.#requestBytes = bytes.length;
-        this.#request = this.decode(bytes);
+        // A chunk is a window on all that one read of the socket brought: kept for a small request, it would be all held.
+        if (bytes.length < LARGE_BYTES) this.#request = this.decode(bytes);
+        else this.#large = bytes;
       }
+      if (this.requests.held > 0) this.incomplete(chunk.length);
       this.rpc.held.set(this, this.requests.held + (this.#requestBytes ?? 0));
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /** What has come of a message is kept until the rest is here. What comes after the status is dropped. */
+  protected incomplete(chunkBytes: number): void {
+    this.requests.keep();
+    this.head.connection.incomplete(chunkBytes);
   }
 
   #ended(): void {
@@ -176,9 +195,20 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
     try {
       if (this.requests.held > 0) throw cutOff();
       if (this.#requestBytes === undefined) throw this.#wrongCount();
-      this.rpc.held.delete(this);
-      const request = this.#request;
-      this.#request = undefined;
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    if (this.#large) this.rpc.turns.add(() => this.#handle());
+    else this.#handle();
+  }
+
+  #handle(): void {
+    if (this.over) return;
+    this.rpc.held.delete(this);
+    try {
+      const request = this.#large ? this.decode(this.#large) : this.#request;
+      this.#request = this.#large = undefined;
       this.handle(request);
     } catch (error) {
       this.fail(error);
@@ -204,7 +234,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
     this.rpc.held.delete(this);
     this.#reset?.cancel();
     if (!this.over) this.#close(Code.Canceled);
-    this.#head.done();
+    this.head.done();
   }
 
   #close(code: Code | 0): void {
@@ -226,17 +256,17 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   timeoutMs(): number | undefined {
-    const { timeoutMs } = this.#head;
+    const { timeoutMs } = this.head;
     return timeoutMs === undefined ? undefined : this.#startedAt + timeoutMs - this.rpc.mount.clock.monotonic();
   }
 
   get values(): ContextValues {
-    this.#values ??= this.rpc.mount.streamValues(this, this.#head.principal);
+    this.#values ??= this.rpc.mount.streamValues(this, this.head.principal);
     return this.#values;
   }
 
   get requestHeader(): Headers {
-    this.#requestHeader ??= toHeaders(this.#head.headers);
+    this.#requestHeader ??= toHeaders(this.head.headers);
     return this.#requestHeader;
   }
 
@@ -267,7 +297,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   get url(): string {
-    return `http://${this.#head.headers[':authority'] ?? ''}/${this.rpc.name}`;
+    return `http://${this.head.headers[':authority'] ?? ''}/${this.rpc.name}`;
   }
 }
 

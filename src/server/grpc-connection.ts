@@ -1,4 +1,4 @@
-import { performServerHandshake, type ServerHttp2Session, type ServerOptions } from 'node:http2';
+import { constants, performServerHandshake, type ServerHttp2Session, type ServerOptions } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 
@@ -20,6 +20,11 @@ const OPTIONS: ServerOptions = {
 const PING_AFTER_MS = 30_000;
 const PING_TIMEOUT_MS = 10_000;
 
+/** DATA of fewer bytes that completes no message costs as much work as any, and memory many times its size. */
+const CRUMB_BYTES = 64;
+/** How many of those a connection may send between two ticks. What clients send has next to none. */
+const MAX_CRUMBS = 1_000;
+
 /** How often a connection is to be told that time passes. */
 export const TICK_MS = 5_000;
 
@@ -31,6 +36,7 @@ export class GrpcConnection {
   #greeted = false;
   #pingedAt: number;
   #answered = true;
+  #crumbs = 0;
 
   constructor(socket: Socket, clock: Clock) {
     this.#clock = clock;
@@ -53,8 +59,15 @@ export class GrpcConnection {
     this.session.destroy();
   }
 
+  /** A call was sent so many bytes that did not complete a message. Ends a connection that sends little else. */
+  incomplete(bytes: number): void {
+    if (bytes < CRUMB_BYTES && ++this.#crumbs > MAX_CRUMBS)
+      this.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+
   /** Finds out whether the peer is still there. */
   tick(): void {
+    this.#crumbs = 0;
     const { session } = this;
     if (session.destroyed || session.closed) return;
     const now = this.#clock.monotonic();

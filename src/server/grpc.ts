@@ -14,6 +14,7 @@ import { Held } from './held.ts';
 import { listen } from './listen.ts';
 import { type Listen, type Listener, MAX_MESSAGE_BYTES, type Mount } from './mount.ts';
 import { OpenCalls } from './open-calls.ts';
+import { Turns } from './turns.ts';
 import { within } from './within.ts';
 
 /** What the gRPC listener needs besides what it serves. */
@@ -63,7 +64,7 @@ export async function startGrpc(options: GrpcOptions): Promise<Listener> {
     open.add(connection);
     connection.session.once('close', () => open.delete(connection));
     connection.session.on('stream', (stream, headers, _, raw) =>
-      answer({ stream, headers, raw, socket, connection: admitted }),
+      answer({ stream, headers, raw, socket, connection, admitted }),
     );
   };
   const net = createServer(accept);
@@ -112,6 +113,7 @@ interface Answer {
 /** How each path is answered. */
 function answersOf(mount: Mount, calls: OpenCalls, held: Held): Map<string, Answer> {
   const answers = new Map<string, Answer>();
+  const turns = new Turns();
   for (const { desc: service, impl, limits } of mount.services) {
     for (const desc of service.methods) {
       const name = `${service.typeName}/${desc.name}`;
@@ -119,7 +121,7 @@ function answersOf(mount: Mount, calls: OpenCalls, held: Held): Map<string, Answ
         throw new TypeError(`${name} is client-streaming, which this listener does not serve`);
       const handler = (impl as Record<string, unknown>)[desc.localName] as GrpcMethod['impl'];
       const limit = limits?.[desc.localName] ?? { bytes: MAX_MESSAGE_BYTES };
-      const method = { name, desc, impl: handler.bind(impl), limit, mount, calls, held };
+      const method = { name, desc, impl: handler.bind(impl), limit, mount, calls, held, turns };
       answers.set(`/${name}`, { method, Call: KINDS[desc.methodKind] });
     }
   }
@@ -132,7 +134,8 @@ interface Incoming {
   readonly headers: IncomingHttpHeaders;
   readonly raw: readonly string[];
   readonly socket: Socket;
-  readonly connection: Connection;
+  readonly connection: GrpcConnection;
+  readonly admitted: Connection;
 }
 
 /**
@@ -143,7 +146,7 @@ function answering(mount: Mount, calls: OpenCalls, held: Held) {
   const answers = answersOf(mount, calls, held);
   const { authenticate = asLocal } = mount;
   let bidi = 0;
-  return ({ stream, headers, raw, socket, connection }: Incoming): void => {
+  return ({ stream, headers, raw, socket, connection, admitted }: Incoming): void => {
     // Whatever goes wrong with a stream closes it, and that is told by `close`.
     stream.on('error', ignore);
     const path = headers[':path'] ?? '';
@@ -163,12 +166,14 @@ function answering(mount: Mount, calls: OpenCalls, held: Held) {
       const isBidi = answer.Call === BidiCall;
       if (isBidi && bidi >= MAX_BIDI_CALLS) throw tooManyCalls();
       if (isBidi) bidi++;
-      const idle = connection.work();
-      const done = () => {
-        if (isBidi) bidi--;
-        idle();
-      };
-      new answer.Call(stream, { headers, principal, timeoutMs, done }, answer.method).begin();
+      const idle = admitted.work();
+      const done = isBidi
+        ? () => {
+            bidi--;
+            idle();
+          }
+        : idle;
+      new answer.Call(stream, { headers, principal, timeoutMs, connection, done }, answer.method).begin();
     } catch (error) {
       refuse(stream, mount.toError(error));
     }

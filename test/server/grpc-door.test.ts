@@ -500,6 +500,21 @@ describe('a flood', () => {
     await expectAnswers();
   });
 
+  it.each([
+    ['a unary call', SAY, Buffer.alloc(0)],
+    // The first answer is not read: no more requests are.
+    ['a call that is not read', CHAT, Buffer.concat([hello, hello, hello])],
+  ])('of DATA of one byte, to %s, ends the connection', async (_, path, first) => {
+    await serve();
+    using attack = new RawSocket(listener.address);
+    const noWindow = Buffer.from([0, 4, 0, 0, 0, 0]);
+    attack.socket.write(h2(FRAME.settings, 0, 0, noWindow));
+    attack.socket.write(h2(FRAME.headers, END_HEADERS, 1, headerBlock(path)));
+    attack.socket.write(h2(FRAME.data, 0, 1, first));
+    expect(await flood(attack, () => h2(FRAME.data, 0, 1, Buffer.alloc(1)), 60_000)).toBeLessThan(20_000);
+    await expectAnswers();
+  });
+
   it('of calls is held at 1,000 for each connection', async () => {
     await serve({ say: () => new Promise(() => {}) });
     using attack = new RawSocket(listener.address);

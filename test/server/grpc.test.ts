@@ -221,16 +221,19 @@ describe('a watch that knows much', () => {
   });
 
   it.each([
-    ['10,001 apps', known(10_001), status.INVALID_ARGUMENT],
+    ['10,001 apps', known(10_001), status.INVALID_ARGUMENT, 'at most 10000 apps'],
     [
       '250,000 empty entries',
       framed(Buffer.concat(Array(250_000).fill(Buffer.from([0x12, 0])))),
       status.INVALID_ARGUMENT,
+      'more than 20000 entries',
     ],
-    ['more than 512 KiB', framed(Buffer.alloc(0), 0, 512 * 1024 + 1), status.RESOURCE_EXHAUSTED],
-  ])('of %s is refused', async (_, body, code) => {
+    ['more than 512 KiB', framed(Buffer.alloc(0), 0, 512 * 1024 + 1), status.RESOURCE_EXHAUSTED, 'too large'],
+  ])('of %s is refused', async (_, body, code, words) => {
     using raw = new RawConnection(listener.address);
-    expect((await raw.call(WATCH, body)).fields).toMatchObject({ 'grpc-status': String(code) });
+    const { fields } = await raw.call(WATCH, body);
+    expect(fields).toMatchObject({ 'grpc-status': String(code) });
+    expect(decodeURIComponent(String(fields['grpc-message']))).toContain(words);
     expect(world.broker.watchers).toBe(0);
   });
 });

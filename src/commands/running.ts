@@ -22,8 +22,10 @@ import { takingTurns } from '../ops/turns.ts';
 import { adminService } from '../rpc/admin-service.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
+import { standardServices } from '../rpc/standard-services.ts';
 import { withStreamControl } from '../rpc/stream-control.ts';
 import { tokenService } from '../rpc/token-service.ts';
+import { TOKEN_LIMITS } from '../rpc/validate.ts';
 import { connectionLimits, type Refusal } from '../server/connections.ts';
 import { drain } from '../server/drain.ts';
 import { startGrpc } from '../server/grpc.ts';
@@ -157,6 +159,7 @@ export async function runBroker(
           onOperator: (appId) => sender.tryAgain(appId),
           propagation: (ms) => metrics.propagation(ms),
         }),
+        limits: TOKEN_LIMITS,
       },
       {
         desc: MessageService,
@@ -190,13 +193,24 @@ export async function runBroker(
     rpc: (method: string, code: string, durationMs: number) => metrics.rpc(method, code, durationMs),
     report,
     clock,
+    stallTimeoutMs: config.watch.stallTimeoutMs,
   };
   const limits = connectionLimits(openFilesLimit());
   const onRefused = (listener: string) => (refusal: Refusal) => {
     const { cap, connections, peer, refused } = refusal;
     logger.warn({ listener, cap: CAPS[cap], connections, peer, refused }, 'connections refused');
   };
-  const grpc = await failing(startGrpc({ ...mount, listen: config.grpc }));
+  const standard = standardServices(mount.services);
+  const grpc = await failing(
+    startGrpc({
+      ...mount,
+      services: [...mount.services, ...standard.services],
+      health: standard.health,
+      listen: config.grpc,
+      connections: limits.grpc,
+      onRefused: onRefused('grpc'),
+    }),
+  );
   undo.defer(() => grpc.stop());
   grpcAddress = reachable(grpc.address);
   const pages = { contentType: metrics.contentType, metrics: () => metrics.text() };

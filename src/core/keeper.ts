@@ -190,7 +190,8 @@ export class Keeper {
   reload(): void {
     const { health } = this.#standing;
     // Each call asks the administrator again, and this app may not be why the file was read.
-    if (health.kind === 'well' || health.error.reason.startsWith('CONFIRMATION_')) return;
+    if (health.kind === 'failing' && health.error.reason.startsWith('CONFIRMATION_')) return;
+    if (this.#trial) this.#trial.at = Math.min(this.#trial.at, this.#now());
     this.#standing.retryNow(this.#now());
     this.#isUrgent = true;
     this.tick();

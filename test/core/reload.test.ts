@@ -90,6 +90,15 @@ describe('a secret that a reload changed', () => {
     expect(world.counts().classic).toBe(1);
   });
 
+  it('classic: is tried again at once when the configuration is read again', async () => {
+    const world = await World.started({ settings: { probeIntervalMs: 0 } });
+    await reload(world, { secret: 'new' });
+    world.wechat.setApp({ appId: 'wxc', secret: 'new' });
+    await reload(world);
+    expect(tried(world)).toEqual(['refused', 'accepted']);
+    expect(world.state()).toMatchObject({ status: 'FRESH', statusReason: '' });
+  });
+
   it('classic: is tried by the mint itself where that is near', async () => {
     const world = await World.started({ settings: { probeIntervalMs: 0 } });
     const due = world.state().nextRefreshTime ?? 0;

@@ -165,7 +165,8 @@ async function serve(folder: string, { files, settings }: Attack, sandbox: strin
     http: { listen: '127.0.0.1:0' },
     store: { url: 'sqlite:lingpai.db' },
     upstream: { base_url: `http://${sandbox}` },
-    refresh: { cooldown: '0s' },
+    // Probes would open and close connections to WeChat meanwhile.
+    refresh: { cooldown: '0s', probe_interval: '0s' },
     watch: { heartbeat: '1s', stall_timeout: '1s' },
     apps: manyApps(0),
     ...settings,

@@ -26,7 +26,7 @@ import { startHttp } from '../../src/server/http.ts';
 import type { Listener } from '../../src/server/mount.ts';
 import { FakeClock } from '../support/clock.ts';
 import { FakeLedger } from '../support/ledger.ts';
-import { detailsOf, ForeignClient, failure, HTTP, LOOPBACK, Mounted, until } from '../support/rpc.ts';
+import { detailsOf, ForeignClient, failure, grpcOf, HTTP, Mounted, until } from '../support/rpc.ts';
 
 const LIMIT = 8;
 const GOOD = { app_id: 'wxa', to_user: 'openid-1', template_id: 't1', data: { thing1: { value: 'x' } }, subscribe: {} };
@@ -84,7 +84,7 @@ beforeEach(async () => {
     report,
   });
   mounted = new Mounted(clock, { desc: MessageService, impl });
-  listener = await startGrpc({ ...mounted, listen: LOOPBACK });
+  listener = await startGrpc(grpcOf(mounted));
   client = new ForeignClient(listener.address, 'lingpai.v1.MessageService', ['lingpai/v1/message.proto']);
 });
 

@@ -95,6 +95,7 @@ export const connections: readonly Attack[] = [
   },
   {
     name: 'connections: 200 HTTP bodies of 900 KB that do not end',
+    settleMs: 90_000,
     async play(scene) {
       const { http, check } = scene;
       const part = Buffer.alloc(PART_BYTES, 'x');

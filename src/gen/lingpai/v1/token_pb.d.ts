@@ -162,7 +162,9 @@ export declare type WatchTokenRequest = Message<"lingpai.v1.WatchTokenRequest"> 
 
   /**
    * The generation of the token that the client already holds, by app id. An app's state is not sent until it is newer than
-   * this: leave out an app of which the client holds no token, for instance since it was told that it has expired.
+   * this: leave out an app of which the client holds no token, for instance since it was told that it has expired. At most
+   * 10000 apps, by valid ids. The whole request has at most 512 KiB on the gRPC port, which fits 10000 of WeChat's app ids in
+   * both fields.
    *
    * @generated from field: map<string, uint64> known_generations = 2;
    */

@@ -148,6 +148,7 @@ export async function runBroker(
   // Where there is one process it is the one before that died; where there are several, who died shows when a lease has passed.
   if (!shared) await failing(recover(''));
   const draining = new AbortController();
+  const pause = takingTurns();
   const mount = {
     services: [
       {
@@ -171,7 +172,7 @@ export async function runBroker(
           newId: randomUUID,
           maxPermits: config.messages.maxPermits,
           reviewWords: config.reviewWords,
-          pause: takingTurns(),
+          pause,
           streamLimit: config.messages.concurrency,
           draining: draining.signal,
           toError,
@@ -185,6 +186,7 @@ export async function runBroker(
           clock,
           propagation: () => metrics.propagationSummary(),
           shutChannels: (appId) => sender.shutChannels(appId),
+          pause,
         }),
       },
     ],

@@ -11,7 +11,7 @@ import { Saver } from './saver.ts';
 import type { TokenState } from './state.ts';
 import { type Holder, SoleTenure, type Tenure } from './tenure.ts';
 import { Timeline } from './timeline.ts';
-import { Watch } from './watch.ts';
+import { relevant, Watch } from './watch.ts';
 
 export type { ClusterDeps } from './cluster/cluster.ts';
 export type { ForceResult } from './keeper.ts';
@@ -132,7 +132,10 @@ export class Broker {
     const watch = new Watch({
       clock: this.#deps.clock,
       silences: this.#silences,
-      known: options.known,
+      known: relevant(
+        options.known,
+        keepers.map(({ state }) => state.appId),
+      ),
       onDispose: (ended) => {
         this.#watchers--;
         for (const key of keys) this.#unsubscribe(key, ended);

@@ -57,14 +57,18 @@ export interface AdminServiceDeps {
   readonly propagation: () => Propagation;
   /** The channels of an app whose messages are refused at once. */
   readonly shutChannels: (appId: string) => readonly ShutChannel[];
+  /** Resolves when other callers have had their turn: a page of 500 apps takes as long as a hundred Gets. */
+  readonly pause: () => Promise<void>;
 }
 
 /** AdminService, written once for every listener. Its methods throw LingpaiErrors, which `toConnectError` translates. */
 export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof pb.AdminService> {
-  const { broker, clock, propagation, shutChannels } = deps;
+  const { broker, clock, propagation, shutChannels, pause } = deps;
   return {
-    getStatus(request) {
+    async getStatus(request, { signal }) {
       validateGetStatus(request);
+      await pause();
+      signal.throwIfAborted();
       const named = new Set(request.appIds);
       for (const appId of named) broker.requireApp(appId);
       const chosen = [...broker.states()]

@@ -63,7 +63,8 @@ async function statusOf(
     requestMethod: 'POST',
     url: 'http://h/',
   });
-  const service = adminService({ broker, clock, propagation: () => propagation, shutChannels });
+  const pause = async () => {};
+  const service = adminService({ broker, clock, propagation: () => propagation, shutChannels, pause });
   const answer = await service.getStatus(create(GetStatusRequestSchema, request), context);
   return create(GetStatusResponseSchema, answer);
 }
@@ -282,4 +283,38 @@ describe('which apps', () => {
     ])
       await expect(statusOf(broker, request)).rejects.toMatchObject({ reason: 'INVALID_REQUEST' });
   });
+});
+
+it('lets others have their turn before each answer, and gives none to a caller who left meanwhile', async () => {
+  const turn = Promise.withResolvers<void>();
+  let asked = 0;
+  const broker: AdminBroker = {
+    ...fixed([stateOf('wxa')]),
+    states: () => {
+      asked++;
+      return [stateOf('wxa')];
+    },
+  };
+  const service = adminService({
+    broker,
+    clock: new FakeClock(),
+    propagation: () => UNMOVED,
+    shutChannels: () => [],
+    pause: () => turn.promise,
+  });
+  const caller = new AbortController();
+  const context = createHandlerContext({
+    service: AdminService,
+    method: AdminService.method.getStatus,
+    protocolName: 'grpc',
+    requestMethod: 'POST',
+    url: 'http://h/',
+    requestSignal: caller.signal,
+  });
+  const answer = service.getStatus(create(GetStatusRequestSchema, {}), context);
+  expect(asked).toBe(0);
+  caller.abort(new Error('left'));
+  turn.resolve();
+  await expect(answer).rejects.toThrow();
+  expect(asked).toBe(0);
 });

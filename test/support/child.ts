@@ -84,6 +84,11 @@ export class Child implements AsyncDisposable {
     }
   }
 
+  /** Its process id; 0 when it could not be started. */
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#process.kill(signal);
   }

@@ -50,6 +50,7 @@ const { address } =
         hosts: [],
         limits: { inAll: 10_000, perPeer: 10_000 },
         onRefused() {},
+        stallTimeoutMs: 30_000,
         states: () => [],
         metrics: none,
       });

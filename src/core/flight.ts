@@ -1,5 +1,10 @@
 import type { Clock } from './clock.ts';
 import type { RefreshCause } from './events.ts';
+import type { Kept } from './kept.ts';
+import type { App, Deps, Settings, TokenCall } from './ports.ts';
+import type { Standing } from './standing.ts';
+import type { Tenure } from './tenure.ts';
+import type { Timeline } from './timeline.ts';
 
 /** How a flight that did not fail ended. */
 export type Landing =
@@ -11,12 +16,52 @@ export type Landing =
   | 'unchanged'
   /** WeChat was asked about the token and accepts it. */
   | 'accepted'
-  /** WeChat could not be asked about the token. */
-  | 'unknown';
+  /** WeChat did not say whether it accepts the token. */
+  | 'unknown'
+  /** A changed secret was tried, and nothing else was asked for. */
+  | 'tried';
+
+/** One question to WeChat about a token. */
+export interface Probe {
+  /** The how-manieth of the app. */
+  readonly number: number;
+  /** Whose token it is about. */
+  readonly generation: number;
+}
+
+/** The keeper, as its flights see it. */
+export interface FlightOwner {
+  app(): App;
+  read(): Kept;
+  /** Whether there is a usable token that WeChat accepts, as far as anyone knows. */
+  hasGood(): boolean;
+  /** A clock may have jumped. */
+  catchUp(): void;
+  /** What callers see may have changed. */
+  publish(): void;
+  /** Nothing that is due is begun for so long. */
+  pause(ms: number): void;
+  /** No flight is left. */
+  landed(): void;
+  /** WeChat was asked with this configuration of the app, and said this: `error` undefined, a token. */
+  tried(app: App, call: TokenCall, error?: unknown): void;
+}
+
+/** What an app's flights have in common. */
+export interface FlightParts {
+  readonly deps: Deps;
+  readonly settings: Settings;
+  readonly timeline: Timeline;
+  readonly tenure: Tenure;
+  readonly standing: Standing;
+  readonly owner: FlightOwner;
+}
 
 /** One refresh in progress, shared by all who want its result. */
 export interface Flight {
   readonly cause: RefreshCause;
+  /** How it asked WeChat about the token; undefined: it has not. */
+  probe?: Probe;
   /** Settles when the flight's result has been published. A failed flight rejects for all who joined. */
   readonly landing: Promise<Landing>;
   /** Ends the flight; those who joined get `reason`. */

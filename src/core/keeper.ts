@@ -1,18 +1,22 @@
+import { nextAttemptAt } from './backoff.ts';
 import type { Timer } from './clock.ts';
-import { callersError, LingpaiError } from './errors.ts';
-import { type Flight, join } from './flight.ts';
-import { type FlightOwner, Flights } from './flights.ts';
+import { callersError, LingpaiError, UpstreamError } from './errors.ts';
+import { type Flight, type FlightOwner, join } from './flight.ts';
+import { Flights } from './flights.ts';
 import { fromStored, type Kept, nothingKept, sameToken, spared, toStored } from './kept.ts';
 import { cooldownRefusal } from './minting.ts';
+import { Pace, Turns } from './pace.ts';
 import { type Plan, planNext } from './plan.ts';
-import type { App, Deps, Settings, SharedPart, StoredApp } from './ports.ts';
+import type { App, Deps, Settings, SharedPart, StoredApp, TokenCall } from './ports.ts';
 import { Published } from './published.ts';
 import { isKnown, isOld, type Rejected } from './rejected.ts';
 import { dueAt } from './schedule.ts';
 import { isNews, Standing } from './standing.ts';
 import type { ForceOutcome, TokenState } from './state.ts';
-import type { Change, Holder, Tenure } from './tenure.ts';
+import type { Suspicion } from './suspicion.ts';
+import { type Change, type Holder, Superseded, type Tenure } from './tenure.ts';
 import type { Timeline } from './timeline.ts';
+import { Trial } from './trial.ts';
 import { viewOf } from './view.ts';
 
 /** The answer to a ForceRefresh. */
@@ -23,6 +27,10 @@ export interface ForceResult {
 
 /** Every so many probes of another replica this one makes one too: it may be the other that cannot reach WeChat. */
 const PROBES_OF_OTHERS = 4;
+/** The canary's pause where it is off, while a token is reported and WeChat has not said whether it accepts it. */
+const SUSPECT_PROBE_MS = 60_000;
+/** How soon a caller is told to ask again that had no verdict. */
+const ASK_AGAIN_MS = 1_000;
 /** A generation is a wall time or follows one: none is farther ahead, unless somebody made it up. */
 const FARTHEST_GENERATION_MS = 24 * 3_600_000;
 
@@ -41,12 +49,18 @@ export class Keeper {
   #app: App;
   #kept: Kept;
   readonly #standing = new Standing();
+  readonly #pace = new Pace();
+  /** Those who wait for their turn to have WeChat asked. */
+  readonly #turns = new Turns();
   /** What is due is not begun before this (see Situation). */
   #startAt: number;
   /** See Situation. */
   #isSwitched = true;
   /** A caller waits for a token: another replica's turn is not waited for. */
   #wanted = false;
+  /** What is due next is done here and at once: it was asked for here. */
+  #isUrgent = false;
+  #trial: Trial | undefined;
   #probeAt: number;
   /** Probes that another replica was to make. */
   #probesLeftOut = 0;
@@ -91,6 +105,7 @@ export class Keeper {
         this.#startAt = this.#now() + ms;
       },
       landed: () => this.tick(),
+      tried: (tried, call, error) => this.#judge(tried, call, error),
     };
     const parts = { deps, settings, timeline, tenure: this.#tenure, standing: this.#standing };
     this.#flights = new Flights({ ...parts, owner });
@@ -137,21 +152,69 @@ export class Keeper {
     this.#publish();
     const now = this.#now();
     const plan = this.#plan(now);
-    if (!this.#flights.current && now >= plan.at + this.#patienceMs()) this.#flights.carryOut(plan.step);
-    if (!this.#flights.current && now >= this.#probeAt) {
-      this.#probeAt = now + this.#settings.probeIntervalMs;
-      const isMine = this.#tenure.patienceMs(this.#kept) === 0 || ++this.#probesLeftOut % PROBES_OF_OTHERS === 0;
-      if (isMine && this.#hasGood() && this.#standing.health.kind === 'well') this.#flights.ask('canary');
+    if (!this.#flights.current) {
+      const isDue = now >= plan.at + this.#patienceMs(plan);
+      this.#isUrgent = false;
+      if (isDue) this.#flights.carryOut(plan.step);
     }
+    if (this.#probeAt === Infinity && this.#suspicion?.error) this.#probeAt = now + SUSPECT_PROBE_MS;
+    if (!this.#flights.current && now >= this.#probeAt) this.#watchOver(now);
     this.#arm(now);
   }
 
-  /** Takes a changed secret or issuer into use, at once where the old one was failing. */
+  /** The canary. A token that is reported has it probe though it is off, and though it is another replica's turn. */
+  #watchOver(now: number): void {
+    const isSuspected = this.#suspicion?.error !== undefined;
+    const intervalMs = this.#settings.probeIntervalMs || (isSuspected ? SUSPECT_PROBE_MS : Infinity);
+    this.#probeAt = now + intervalMs;
+    if (intervalMs === Infinity) return;
+    const isTurn = this.#tenure.patienceMs(this.#kept) === 0 || ++this.#probesLeftOut % PROBES_OF_OTHERS === 0;
+    const isMine = isSuspected || isTurn;
+    const isReachable = this.#standing.health.kind === 'well' && !this.#standing.isAway(now);
+    if (isMine && isReachable && this.#hasGood()) this.#flights.ask('canary');
+  }
+
+  /** Takes a changed secret or issuer into use. The secret is tried at once. */
   update(app: App): void {
-    this.#isSwitched ||= app.issuer !== this.#app.issuer;
+    const before = this.#app;
+    this.#isSwitched ||= app.issuer !== before.issuer;
     this.#app = app;
+    if (app.secret !== before.secret) this.#trial = new Trial(this.#now());
+    this.#standing.secretFault = '';
     this.#standing.retryNow(this.#now());
+    this.#isUrgent = true;
     this.tick();
+  }
+
+  /** The configuration was read again: what waits for an operator, or for a quota, is tried at once. */
+  reload(): void {
+    const { health } = this.#standing;
+    // Each call asks the administrator again, and this app may not be why the file was read.
+    if (health.kind === 'failing' && health.error.reason.startsWith('CONFIRMATION_')) return;
+    if (this.#trial) this.#trial.at = Math.min(this.#trial.at, this.#now());
+    this.#standing.retryNow(this.#now());
+    this.#isUrgent = true;
+    this.tick();
+  }
+
+  /** Takes note of what WeChat said to a call with a changed secret. */
+  #judge(app: App, call: TokenCall, error: unknown): void {
+    const trial = this.#trial;
+    if (!trial || app !== this.#app) return;
+    const result = trial.judge(error);
+    const upstream = error instanceof UpstreamError ? error : undefined;
+    if (result) this.#deps.observe({ type: 'secret_tried', appId: app.appId, result, error: upstream });
+    if (error === undefined) {
+      this.#trial = undefined;
+      this.#standing.secretFault = '';
+    } else if (upstream && call === 'stable' && app.issuer === 'classic') {
+      const { clock, random } = this.#deps;
+      const [now, { quotaResetHour }] = [this.#now(), this.#settings];
+      const attempt = { now, startedAt: now, failures: trial.failures, random, wallNow: clock.now(), quotaResetHour };
+      trial.at = nextAttemptAt(upstream, attempt);
+      this.#standing.secretFault = upstream.message;
+    } else if (!(error instanceof Superseded)) trial.at = Infinity; // the refresh that failed is tried again
+    this.#publish();
   }
 
   /**
@@ -197,21 +260,40 @@ export class Keeper {
 
   /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
   async force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
+    const came = this.#flights.probes;
+    let told: Suspicion | undefined;
+    let word: 'accepted' | 'unknown' | undefined;
     // What is not known here may come from another replica.
     const isSure = !rejected || isKnown(rejected, this.state) || (await join(this.#tenure.sync(), signal));
     for (;;) {
       if (rejected && this.peek()) {
         if (isOld(rejected, this.state, isSure)) return { state: this.state, outcome: 'ALREADY_NEWER' };
-        if (this.#standing.isAccepted(this.#kept.generation, this.#now()))
+        if (word === 'accepted' && this.#standing.trust === 'trusted')
           return { state: this.state, outcome: 'STILL_VALID' };
+        const unsaid = word === 'unknown' ? this.#unsaid() : undefined;
+        if (unsaid) throw unsaid;
+        if (!told || told !== this.#suspicion) {
+          told = this.#standing.report(this.#kept.generation, rejected.witness ?? 'caller', this.#now());
+        }
       }
       const before = this.#flights.current;
       this.#want();
       const usable = this.peek() !== undefined;
-      if (!this.#flights.current && !rejected) this.#startOperator(usable);
-      if (!this.#flights.current && usable && this.#standing.trust === 'trusted') this.#flights.ask('report');
+      const step = this.#flights.current ? 'join' : this.#stepOf(rejected, usable);
+      // Mints have a cooldown and a budget; what costs none has this bound alone.
+      const waitMs = step === 'ask' || step === 'read' ? this.#pace.take(this.#now()) : 0;
+      if (waitMs > 0) {
+        await join(this.#turns.after(waitMs, this.#deps.clock), signal);
+        continue;
+      }
+      if (step === 'ask') this.#flights.ask('report');
+      if (step === 'read') this.#flights.replaceDead(rejected ? 'report' : 'operator');
+      if (step === 'mint') this.#startOperator(usable);
       const flight = this.#inFlight();
       const landing = await join(flight.landing, signal);
+      const { probe } = flight;
+      const isAnswer = probe && probe.number > came && probe.generation === this.#kept.generation;
+      word = isAnswer && (landing === 'accepted' || landing === 'unknown') ? landing : undefined;
       if (landing === 'superseded' && this.peek()) return { state: this.state, outcome: 'JOINED' };
       if (landing === 'rotated' && this.peek()) {
         return { state: this.state, outcome: flight === before ? 'JOINED' : 'REFRESHED' };
@@ -226,6 +308,7 @@ export class Keeper {
   async close(reason: LingpaiError, inProgress: 'abort' | 'await'): Promise<void> {
     this.#closed ??= reason;
     this.#timer?.cancel();
+    this.#turns.end();
     this.#published.wake();
     if (inProgress === 'abort') this.#flights.current?.abort(reason);
     await this.#flights.current?.landing.catch(() => undefined);
@@ -250,6 +333,34 @@ export class Keeper {
     throw new LingpaiError('no refresh is planned', { reason: 'INTERNAL', appId: this.#app.appId });
   }
 
+  /**
+   * What a caller of ForceRefresh has done, where nothing is under way. `read`: a stable token that may be dead is read, which
+   * costs nothing, and forced where that does not help. `join`: nothing; a classic mint that is refused, or a read, stays so.
+   */
+  #stepOf(rejected: Rejected | undefined, usable: boolean): 'ask' | 'read' | 'mint' | 'join' {
+    if (!rejected) return usable && this.#isDoubtful() ? 'read' : 'mint';
+    if (!usable) return 'join';
+    if (this.#standing.trust === 'trusted') return 'ask';
+    return this.#app.issuer === 'stable' && this.#standing.isReadable(this.#now()) ? 'read' : 'join';
+  }
+
+  /** What a caller is told whose report WeChat has not answered. */
+  #unsaid(): LingpaiError | undefined {
+    const suspicion = this.#suspicion;
+    if (!suspicion?.error) return undefined;
+    return callersError(suspicion.error, this.#app.appId, Math.max(ASK_AGAIN_MS, suspicion.lookAt - this.#now()));
+  }
+
+  /** What is reported of the current token. */
+  get #suspicion(): Suspicion | undefined {
+    return this.#standing.suspicion(this.#kept.generation);
+  }
+
+  /** Whether a stable token may be dead: then a read may tell more, and costs nothing. */
+  #isDoubtful(): boolean {
+    return this.#app.issuer === 'stable' && (this.#standing.trust === 'dead' || this.#suspicion?.error !== undefined);
+  }
+
   /** Whether there is a usable token that WeChat accepts, as far as anyone knows. */
   #hasGood(): boolean {
     return this.#standing.trust === 'trusted' && this.peek() !== undefined;
@@ -259,11 +370,16 @@ export class Keeper {
     const { health, trust, doubt } = this.#standing;
     const facts = { kept: this.#kept, health, trust, doubt, isSwitched: this.#isSwitched };
     const owedAt = this.#tenure.owedAt(this.#kept);
-    return planNext({ ...facts, issuer: this.#app.issuer, owedAt, startAt: this.#startAt }, now);
+    const lookAt = this.#suspicion?.lookAt ?? Infinity;
+    const trialAt = this.#trial?.at ?? Infinity;
+    const { issuer } = this.#app;
+    return planNext({ ...facts, issuer, owedAt, lookAt, trialAt, startAt: this.#startAt }, now);
   }
 
   /** How much later than planned it is done, since it is another replica's turn. */
-  #patienceMs(): number {
+  #patienceMs({ step }: Plan): number {
+    // What was reported here, or changed here, no other knows.
+    if (this.#isUrgent || step === 'look' || step === 'try_secret') return 0;
     return this.#wanted && this.#standing.health.kind === 'well' ? 0 : this.#tenure.patienceMs(this.#kept);
   }
 
@@ -271,7 +387,8 @@ export class Keeper {
     this.#timer?.cancel();
     const { current, previous } = this.#kept;
     const ends = [current, previous].map((token) => (token && token.expiresAt > now ? token.expiresAt : Infinity));
-    const mine = this.#flights.current ? [] : [this.#plan(now).at + this.#patienceMs(), this.#probeAt];
+    const plan = this.#plan(now);
+    const mine = this.#flights.current ? [] : [plan.at + this.#patienceMs(plan), this.#probeAt];
     const next = Math.min(...ends, ...mine);
     if (next < Infinity) this.#timer = this.#deps.clock.schedule(next - now, () => this.#wake());
   }
@@ -319,7 +436,7 @@ export class Keeper {
     // What was found here and could not be told stands until there is news.
     if (generation !== before.generation || isNews(shared, before.shared)) this.#learn(shared);
     if (generation > before.generation) {
-      this.#standing.doubt = null;
+      this.#standing.replaced();
       this.#wanted = false;
       const isNew = current && !(before.current && sameToken(current, before.current));
       if (isNew && generation !== this.#flights.ownGeneration) {
@@ -348,7 +465,9 @@ export class Keeper {
       health: this.#standing.health,
       trust: this.#standing.trust,
       storeFailing: this.#tenure.failing,
-      warning: this.#standing.warning || (this.#isOtherwise() ? OTHER_ISSUER : ''),
+      suspicion: this.#suspicion?.words ?? '',
+      secretFault: this.#standing.secretFault,
+      warnings: [this.#standing.warning, this.#standing.blindness, this.#isOtherwise() ? OTHER_ISSUER : ''],
       nextRefreshAt: this.#plan(now).at,
     };
     return viewOf(facts, now, this.#timeline);

@@ -83,12 +83,16 @@ function generation(field: string, value: bigint): Violation[] {
   return [{ field, description: `must be at most ${MAX_GENERATION}: no generation is greater` }];
 }
 
-/** Throws INVALID_REQUEST unless there are no violations. It names as many as a status has room for. */
+/** Throws INVALID_REQUEST unless there are no violations. */
 export function reject(violations: readonly Violation[]): void {
-  if (violations.length === 0) return;
+  if (violations.length > 0) throw invalidError(violations);
+}
+
+/** INVALID_REQUEST. It names as many violations as a status has room for. */
+export function invalidError(violations: readonly Violation[]): LingpaiError {
   const named = violations.slice(0, 3).map(({ field, description }) => `${field} ${description}`);
   const more = violations.length > named.length ? ` (and ${violations.length - named.length} more)` : '';
-  throw new LingpaiError(`invalid request: ${named.join('; ')}${more}`, {
+  return new LingpaiError(`invalid request: ${named.join('; ')}${more}`, {
     reason: 'INVALID_REQUEST',
     violations: leading(violations),
   });

@@ -41,7 +41,7 @@ const OWN_FILES = 32;
 /** However few files may be open, a listener that takes no connection is none. */
 const LEAST = 16;
 /** Where there are files in plenty, memory is the bound. */
-const MOST = { grpc: 16_384, http: 4_096 } as const;
+const MOST = { grpc: 16_384, http: 2_048 } as const;
 const TELL_AGAIN_MS = 600_000;
 
 /** Divides the files that the process may have open (infinite: no limit) between the listeners. */

@@ -44,7 +44,16 @@ const served = ConformanceService.methods.filter(
 const { address } =
   process.argv[2] === 'grpc'
     ? await startGrpc({ ...mount(served), listen, health: { set: () => {}, end: () => {} } })
-    : await startHttp({ ...mount(ConformanceService.methods), listen, states: () => [], metrics: none });
+    : await startHttp({
+        ...mount(ConformanceService.methods),
+        listen,
+        hosts: [],
+        limits: { inAll: 10_000, perPeer: 10_000 },
+        onRefused() {},
+        stallTimeoutMs: 30_000,
+        states: () => [],
+        metrics: none,
+      });
 const [host = '', port = ''] = address.split(':');
 write(toBinary(ServerCompatResponseSchema, create(ServerCompatResponseSchema, { host, port: Number(port) })));
 

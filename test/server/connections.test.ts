@@ -147,8 +147,8 @@ describe('the share of a listener', () => {
   it.each([
     [1_024, 696, 232],
     [256, 120, 40],
-    [20_000, 15_808, 4_096],
-    [Number.POSITIVE_INFINITY, 16_384, 4_096],
+    [20_000, 16_384, 2_048],
+    [Number.POSITIVE_INFINITY, 16_384, 2_048],
   ])('of %d files leaves 64 for WeChat and the store', (openFiles, grpc, http) => {
     const limits = connectionLimits(openFiles);
     expect(limits).toEqual({

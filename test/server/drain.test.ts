@@ -5,7 +5,7 @@ import { startGrpc } from '../../src/server/grpc.ts';
 import { startHttp } from '../../src/server/http.ts';
 import type { Listener } from '../../src/server/mount.ts';
 import { FakeClock, settle } from '../support/clock.ts';
-import { detailsOf, ForeignClient, failure, grpcOf, LOOPBACK, Mounted, until } from '../support/rpc.ts';
+import { detailsOf, ForeignClient, failure, grpcOf, HTTP, Mounted, until } from '../support/rpc.ts';
 import { SECOND, World } from '../support/world.ts';
 
 /** A listener and a broker that note what is asked of them, and take as long as they are told. */
@@ -89,8 +89,7 @@ describe('a drain of a broker that serves', () => {
     const world = await World.started();
     const mounted = new Mounted(world.clock, world.broker);
     const grpc = await startGrpc(grpcOf(mounted));
-    const metrics = { contentType: 'text/plain', metrics: async () => '' };
-    const http = await startHttp({ ...mounted, listen: LOOPBACK, states: () => world.broker.states(), metrics });
+    const http = await startHttp({ ...HTTP, ...mounted });
     for (const listener of [grpc, http]) listener.setServing(true);
     expect((await fetch(`http://${http.address}/readyz`)).status).toBe(200);
     using client = new ForeignClient(grpc.address);

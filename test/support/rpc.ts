@@ -36,6 +36,17 @@ export const LOOPBACK = { host: '127.0.0.1', port: 0 };
 
 export const STALL_TIMEOUT_MS = 30_000;
 
+/** What an HTTP listener is given where that does not matter. */
+export const HTTP = {
+  listen: LOOPBACK,
+  hosts: [],
+  limits: { inAll: 100, perPeer: 100 },
+  onRefused() {},
+  stallTimeoutMs: STALL_TIMEOUT_MS,
+  states: () => [],
+  metrics: { contentType: 'text/plain', metrics: async () => '' },
+};
+
 /** What listeners are given, and what they told of. */
 export class Mounted implements Mount {
   readonly clock: Clock;

@@ -169,7 +169,8 @@ export function land(
   const isAlone = isDirect && others.length === 0 && after.debt === null && shared.debt === null;
   const openMints = isAlone ? Number(issued.mintedAt !== undefined) : 2;
   const { kept: next, rotated } = commit({ ...kept, openMints }, issued, context);
-  const told = rotated ? { dead: false, warning: '', commitTime: flown.time } : {};
+  const warning = context.isQuiet ? '' : shared.warning;
+  const told = rotated ? { dead: false, warning, commitTime: flown.time } : {};
   return { kept: withShared(next, { ...after, ...told, trouble: null }), result: rotated ? 'rotated' : 'unchanged' };
 }
 

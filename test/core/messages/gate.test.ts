@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { afterFailure, afterProbe, type Gate, OPEN, passage } from '../../../src/core/messages/gate.ts';
+import { afterFailure, afterMending, afterProbe, type Gate, OPEN, passage } from '../../../src/core/messages/gate.ts';
 import { upstreamError } from '../../support/messages.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 
@@ -46,8 +46,28 @@ describe('a failure', () => {
   });
 
   it.each([
-    ['the daily quota, until the reset and a minute', 45009, {}, MIDNIGHT + MINUTE, 'open'],
-    ['the daily quota, which resets at 2', 45009, { hour: 2 }, MIDNIGHT + 2 * HOUR + MINUTE, 'open'],
+    ['the daily quota, for a quarter of an hour', 45009, {}, NOON + 15 * MINUTE, 'probe'],
+    [
+      'the daily quota, from when it was told of',
+      45009,
+      { startedAt: NOON - MINUTE, wallNow: NOON },
+      NOON + 15 * MINUTE,
+      'probe',
+    ],
+    [
+      'the daily quota, until the reset and a minute',
+      45009,
+      { startedAt: MIDNIGHT - 14 * MINUTE },
+      MIDNIGHT + MINUTE,
+      'open',
+    ],
+    [
+      'the daily quota, which resets at 2',
+      45009,
+      { startedAt: MIDNIGHT + 115 * MINUTE, hour: 2 },
+      MIDNIGHT + 121 * MINUTE,
+      'open',
+    ],
     ['just before the reset', 45009, { startedAt: MIDNIGHT - 1 }, MIDNIGHT + MINUTE, 'open'],
     [
       'just after it, by a WeChat that is behind',
@@ -56,7 +76,7 @@ describe('a failure', () => {
       MIDNIGHT + MINUTE,
       'open',
     ],
-    ['a minute after it', 45009, { startedAt: MIDNIGHT + MINUTE }, MIDNIGHT + 24 * HOUR + MINUTE, 'open'],
+    ['a minute after it', 45009, { startedAt: MIDNIGHT + MINUTE }, MIDNIGHT + 16 * MINUTE, 'probe'],
     ['the minute quota', 45011, { startedAt: NOON + 20 * SECOND }, NOON + 62 * SECOND, 'open'],
     ['the minute quota, just after the minute', 45011, { startedAt: NOON + SECOND }, NOON + 2 * SECOND, 'open'],
     ['a closed account', 50002, {}, NOON + 5 * MINUTE, 'probe'],
@@ -73,7 +93,17 @@ describe('a failure', () => {
     const long = shut(0, HOUR, 'open');
     expect(gateAfter(45011, { gate: long })).toBe(long);
     expect(gateAfter(45011, { gate: shut(1, HOUR, 'open') })).toMatchObject({ until: NOON + 2 * SECOND });
-    expect(gateAfter(45009, { gate: shut(0, MINUTE, 'probe') })).toMatchObject({ until: MIDNIGHT + MINUTE });
+    expect(gateAfter(45009, { gate: shut(0, MINUTE, 'probe') })).toMatchObject({ until: NOON + 15 * MINUTE });
+  });
+});
+
+describe('after somebody mended it', () => {
+  it.each([
+    ['the next message probes', shut(-HOUR, HOUR, 'open'), { kind: 'probe' }],
+    ['an open one is open', OPEN, { kind: 'pass' }],
+    ['one that is being probed goes on', { kind: 'probing', failure } as Gate, { kind: 'refused' }],
+  ] as const)('%s', (_, gate, expected) => {
+    expect(passage(afterMending(gate, NOON), NOON)).toMatchObject(expected);
   });
 });
 

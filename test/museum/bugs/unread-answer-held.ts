@@ -2,14 +2,17 @@ import type { Bug } from '../bug.ts';
 
 export const bug: Bug = {
   story:
-    'A unary answer is handed to the transport and forgotten. A peer that reads nothing keeps as many answers in memory as ' +
-    'it makes calls, for as long as its connection lasts.',
+    'An answer that its caller does not read is held for as long as the caller keeps the connection open. A few hundred ' +
+    'idle callers of /metrics take all memory.',
   edits: [
     {
-      file: 'src/server/grpc-call.ts',
-      find: 'this.rpc.held.set(this, stream.writableLength);',
-      replace: '',
+      file: 'src/server/http-answers.ts',
+      find: 'if (response.socket) reset(response);',
+      replace: 'if (response.socket) return;',
     },
   ],
-  caughtBy: { file: 'test/server/grpc-door.test.ts', test: 'an answer that is not read is reset' },
+  caughtBy: {
+    file: 'test/server/http-limits.test.ts',
+    test: 'of a page is given up, and its connection reset',
+  },
 };

@@ -42,6 +42,8 @@ export interface GrpcHead {
 const ENDED = new ConnectError('the call has ended', Code.Canceled);
 
 const HEADERS: OutgoingHttpHeaders = { ':status': 200, 'content-type': 'application/grpc' };
+/** The same as a list, which Node does not copy. */
+const HEADER_LIST = Object.entries(HEADERS).flatMap(([name, value]) => [name, String(value)]);
 const WITH_TRAILERS = { waitForTrailers: true, sendDate: false };
 const WITHOUT_BODY = { endStream: true, sendDate: false };
 
@@ -114,7 +116,8 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
     }
     const { stream } = this;
     if (stream.destroyed || stream.closed) return;
-    if (!stream.headersSent) stream.respond(withHeaders(this.#responseHeader, HEADERS), WITH_TRAILERS);
+    if (!stream.headersSent)
+      stream.respond(this.#responseHeader ? withHeaders(this.#responseHeader, HEADERS) : HEADER_LIST, WITH_TRAILERS);
     if (taken) stream.write(bytes, taken);
     else stream.end(bytes);
   }
@@ -205,11 +208,12 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
 
   #handle(): void {
     if (this.over) return;
-    this.rpc.held.delete(this);
     try {
       const request = this.#large ? this.decode(this.#large) : this.#request;
       this.#request = this.#large = undefined;
       this.handle(request);
+      // A call that was answered at once holds its answer now.
+      if (!this.over) this.rpc.held.delete(this);
     } catch (error) {
       this.fail(error);
     }

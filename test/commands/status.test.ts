@@ -63,7 +63,7 @@ describe('status of a broker that owns its store', () => {
     expect(await response.json()).toMatchObject({ apps: [{ appId: 'wxa' }] });
     using client = new ForeignClient(grpc, 'lingpai.v1.AdminService', ['lingpai/v1/admin.proto']);
     expect(await client.call('GetStatus', {})).toMatchObject({ apps: [{ app_id: 'wxa' }, { app_id: 'wxb' }] });
-    using health = new ForeignClient(grpc, 'grpc.health.v1.Health', ['health/v1/health.proto']);
+    using health = new ForeignClient(grpc, 'grpc.health.v1.Health', ['grpc/health/v1/health.proto']);
     expect((await health.call('Check', { service: 'lingpai.v1.AdminService' })).status).toBe('SERVING');
   });
 });

@@ -54,7 +54,9 @@ export class Deframer {
     if (held < HEAD_BYTES + length) return undefined;
     const from = this.#start + HEAD_BYTES;
     this.#start = from + length;
-    return this.#buffer.subarray(from, this.#start);
+    const message = this.#buffer.subarray(from, this.#start);
+    if (this.#start === this.#end) this.clear();
+    return message;
   }
 
   /** Forgets what is held. */

@@ -400,6 +400,26 @@ describe('what a peer leaves lying', () => {
     await clock.advance(1_000);
     await Promise.all(ended);
   });
+
+  it('counts calls of which nothing has come but the head: of 9,000 the oldest go', async () => {
+    await serve();
+    using all = new DisposableStack();
+    const block = headerBlock(SAY);
+    const heads = Array.from({ length: 1_000 }, (_, i) => h2(FRAME.headers, END_HEADERS, 2 * i + 1, block));
+    const sockets: RawSocket[] = [];
+    for (let i = 0; i < 9; i++) {
+      const raw = all.use(new RawSocket(listener.address));
+      sockets.push(raw);
+      raw.socket.write(Buffer.concat(heads));
+      raw.socket.write(h2(FRAME.ping, 0, 0, Buffer.alloc(8)));
+      // Once the ping is answered all before it was read.
+      await until(() => raw.frames.some(({ type, flags }) => type === FRAME.ping && flags === ACK));
+    }
+    const answered = (raw?: RawSocket) => raw?.frames.filter(({ type }) => type === FRAME.headers).length ?? 0;
+    await until(() => answered(sockets[0]) >= 9_000 - 8_192);
+    expect(sockets.slice(1).map(answered)).toEqual(Array(8).fill(0));
+    await expectAnswers();
+  });
 });
 
 describe('connections', () => {

@@ -562,6 +562,23 @@ describe('a flood', () => {
     await expectAnswers();
   });
 
+  it('of bidirectional calls is held at 512, and each that ends makes room for another', async () => {
+    await serve();
+    using raw = new RawConnection(listener.address);
+    const first = Array.from({ length: 512 }, () => raw.open(CHAT));
+    const ends = first.map(outcome);
+    first[0]?.write(hello);
+    await until(() => handled.length === 1);
+    expect((await raw.call(CHAT, hello)).fields).toMatchObject({ 'grpc-status': '8' });
+    expect((await raw.call(SAY, hello)).fields).toMatchObject({ 'grpc-status': '0' });
+    for (const [i, stream] of first.entries())
+      if (i % 2 === 0) stream.end();
+      else stream.close(constants.NGHTTP2_CANCEL);
+    await Promise.all(ends);
+    await until(() => mounted.calls.filter((call) => call.startsWith('test.Echo/Chat')).length === 512);
+    for (let i = 0; i < 513; i++) expect((await raw.call(CHAT, hello)).fields).toMatchObject({ 'grpc-status': '0' });
+  });
+
   it('of calls is held at 1,000 for each connection', async () => {
     await serve({ say: () => new Promise(() => {}) });
     using attack = new RawSocket(listener.address);

@@ -232,11 +232,28 @@ describe('a body', () => {
     const refused = outcome(stream);
     stream.end(Buffer.alloc(MiB));
     expect((await refused).fields).toMatchObject({ 'grpc-status': '12' });
-    const late = raw.open(SAY);
-    const failed = outcome(late);
-    late.end(Buffer.concat([framed(Buffer.from('x'), 2), Buffer.alloc(MiB)]));
-    expect((await failed).fields).toMatchObject({ 'grpc-status': '3' });
+    for (const path of [SAY, CHAT]) {
+      const late = raw.open(path);
+      const failed = outcome(late);
+      late.end(Buffer.concat([framed(Buffer.from('x'), 2), Buffer.alloc(MiB)]));
+      expect((await failed).fields).toMatchObject({ 'grpc-status': '3' });
+    }
     expect((await raw.call(SAY, hello)).fields).toMatchObject({ 'grpc-status': '0' });
+  });
+
+  it('that no handler asks for stays with its sender', async () => {
+    await serve();
+    using raw = new RawConnection(listener.address, 3);
+    const stream = raw.open(CHAT);
+    // The first answer is not read: no more requests are asked for.
+    stream.pause();
+    let isTaken = false;
+    stream.write(Buffer.concat(Array.from({ length: 100_000 }, () => hello)), () => {
+      isTaken = true;
+    });
+    await until(() => handled.length > 0);
+    for (let i = 0; i < 50; i++) await settle();
+    expect([isTaken, handled.length]).toEqual([false, 1]);
   });
 });
 
@@ -548,7 +565,8 @@ describe('a flood', () => {
   });
 
   it.each([
-    ['a unary call', SAY, Buffer.alloc(0)],
+    ['a unary call', SAY, framed(Buffer.alloc(0), 0, 100_000)],
+    ['a unary call that has failed', SAY, Buffer.alloc(0)],
     // The first answer is not read: no more requests are.
     ['a call that is not read', CHAT, Buffer.concat([hello, hello, hello])],
   ])('of DATA of one byte, to %s, ends the connection', async (_, path, first) => {

@@ -580,6 +580,20 @@ describe('a flood', () => {
     await expectAnswers();
   });
 
+  it('is none when a long call brings a thousand crumbs in a while', async () => {
+    await serve();
+    using raw = new RawSocket(listener.address);
+    raw.socket.write(h2(FRAME.headers, END_HEADERS, 1, headerBlock(CHAT)));
+    const half = [hello.subarray(0, 1), hello.subarray(1)].map((part) => h2(FRAME.data, 0, 1, Buffer.from(part)));
+    for (const all of [400, 800, 1_200]) {
+      raw.socket.write(Buffer.concat(Array.from({ length: 400 }, () => half).flat()));
+      await until(() => handled.length === all);
+      await clock.advance(5_000);
+    }
+    expect(raw.has(FRAME.goaway)).toBe(false);
+    expect(raw.socket.readableEnded).toBe(false);
+  });
+
   it('of bidirectional calls is held at 512, and each that ends makes room for another', async () => {
     await serve();
     using raw = new RawConnection(listener.address);

@@ -7,7 +7,7 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/server/grpc-call.ts',
-      find: 'this.rpc.held.set(this, stream.writableLength);',
+      find: 'this.rpc.held.set(this, this.#unreadBytes);',
       replace: '',
     },
   ],

@@ -8,7 +8,7 @@ export const bug: Bug = {
     {
       file: 'src/server/grpc-call.ts',
       find: 'this.rpc.held.set(this, this.#unreadBytes);',
-      replace: '',
+      replace: 'this.rpc.held.delete(this);',
     },
   ],
   caughtBy: { file: 'test/server/grpc-door.test.ts', test: 'an answer that is not read is reset' },

@@ -1,6 +1,6 @@
 /** A simulated WeChat, and stores that hold tokens of it. */
 import { setTimeout } from 'node:timers/promises';
-import type { StoredApp } from '../../src/core/ports.ts';
+import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import { systemClock } from '../../src/ops/clock.ts';
 import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts';
 import { openStore } from '../../src/store/open.ts';

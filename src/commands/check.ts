@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { ConfigError, type ConfigProblem } from '../config/problem.ts';
-import { UpstreamError } from '../core/errors.ts';
-import type { App } from '../core/ports.ts';
+import { UpstreamError } from '../core/kernel/errors.ts';
+import type { App } from '../core/tokens/ports.ts';
 import { systemClock } from '../ops/clock.ts';
 import { WeChatClient } from '../wechat/client.ts';
 import { counted } from './counted.ts';

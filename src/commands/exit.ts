@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../core/kernel/clock.ts';
 import { systemClock } from '../ops/clock.ts';
 
 /** A command that cannot go on. Its message is for the person who ran it. */

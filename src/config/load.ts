@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import type { App } from '../core/ports.ts';
 import { extendWords } from '../core/review/words.ts';
+import type { App } from '../core/tokens/ports.ts';
 import type { Config } from './config.ts';
 import { type ConfigDocument, parseConfig } from './document.ts';
 import { ConfigError, type ConfigProblem, formatPath, isNameable, type Segments } from './problem.ts';

@@ -1,5 +1,5 @@
 import { Counter, type Registry } from 'prom-client';
-import type { BrokerEvent } from '../core/events.ts';
+import type { BrokerEvent } from '../core/tokens/events.ts';
 import { keepOnlyApps } from './per-app.ts';
 
 /** Counters of what happens in the broker. */

@@ -1,7 +1,7 @@
 import pino from 'pino';
-import { LingpaiError, UpstreamError } from '../core/errors.ts';
-import type { BrokerEvent } from '../core/events.ts';
-import type { Status } from '../core/state.ts';
+import { LingpaiError, UpstreamError } from '../core/kernel/errors.ts';
+import type { BrokerEvent } from '../core/tokens/events.ts';
+import type { Status } from '../core/tokens/state.ts';
 
 /** What the log writes through: constant messages, data in fields named in snake_case. */
 export type Logger = pino.Logger;

@@ -1,9 +1,9 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
-import type { Clock } from '../core/clock.ts';
 import type { AppShare, ClusterStatus, IntentStatus } from '../core/cluster/status.ts';
-import type { Status, TokenState } from '../core/state.ts';
+import type { Clock } from '../core/kernel/clock.ts';
+import type { Status, TokenState } from '../core/tokens/state.ts';
 import * as pb from '../gen/lingpai/v1/admin_pb.js';
 import { timestamp } from './messages.ts';
 import { STATUS_PAGE, validateGetStatus } from './validate.ts';

@@ -1,7 +1,7 @@
 import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { LingpaiError, type Reason } from '../core/errors.ts';
+import { LingpaiError, type Reason } from '../core/kernel/errors.ts';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_details_pb.js';
 
 /** The `domain` of every google.rpc.ErrorInfo that the broker sends. */

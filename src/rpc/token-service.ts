@@ -1,9 +1,9 @@
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
-import type { Clock } from '../core/clock.ts';
-import { Delays } from '../core/delays.ts';
-import { LingpaiError } from '../core/errors.ts';
-import type { Rejected } from '../core/rejected.ts';
-import type { ForceOutcome, TokenState } from '../core/state.ts';
+import type { Clock } from '../core/kernel/clock.ts';
+import { CoalescedTimers } from '../core/kernel/coalesced-timers.ts';
+import { LingpaiError } from '../core/kernel/errors.ts';
+import type { Rejected } from '../core/tokens/rejected.ts';
+import type { ForceOutcome, TokenState } from '../core/tokens/state.ts';
 import type { ForceRefreshRequest, TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { Messages } from './messages.ts';
 import { streamControlOf } from './stream-control.ts';
@@ -38,7 +38,7 @@ const GET_TIMEOUT_MS = 60_000;
 export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): ServiceImpl<typeof TokenService> {
   const messages = new Messages(clock);
   const { stallTimeoutMs, propagation } = deps;
-  const stalls = new Delays<WatchStream>(clock, stallTimeoutMs, (stream) => stream.stalled(stallTimeoutMs));
+  const stalls = new CoalescedTimers<WatchStream>(clock, stallTimeoutMs, (stream) => stream.stalled(stallTimeoutMs));
   const streamDeps = { clock, messages, stalls, propagation };
   return {
     get(request, context) {

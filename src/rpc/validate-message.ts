@@ -1,5 +1,5 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import type { Violation } from '../core/errors.ts';
+import type { Violation } from '../core/kernel/errors.ts';
 import {
   type CountPermitsRequest,
   type DepositPermitsRequest,

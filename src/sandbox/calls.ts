@@ -1,4 +1,4 @@
-import type { TokenCall } from '../core/ports.ts';
+import type { TokenCall } from '../core/tokens/ports.ts';
 import { type MessageCall, messageKinds } from './message-call.ts';
 
 /** The calls that the simulated WeChat knows. `classic` is `/cgi-bin/token`, the `stable` ones `/cgi-bin/stable_token`. */

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import type { Clock, Random } from '../core/clock.ts';
+import type { Clock, Random } from '../core/kernel/clock.ts';
 import type { SandboxApp } from './app.ts';
 import type { CallRecord } from './calls.ts';
 import { control } from './control.ts';

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../core/kernel/clock.ts';
 import type { Listener } from './mount.ts';
 import { within } from './within.ts';
 

@@ -1,6 +1,6 @@
 import { constants } from 'node:http2';
 import type { ContextValues } from '@connectrpc/connect';
-import type { Timer } from '../core/clock.ts';
+import type { Timer } from '../core/kernel/clock.ts';
 import { GrpcCall } from './grpc-call.ts';
 import type { Feed, StreamControl } from './mount.ts';
 

@@ -6,7 +6,7 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from '@connectrpc/connect-node';
-import type { TokenState } from '../core/state.ts';
+import type { TokenState } from '../core/tokens/state.ts';
 import { HttpCall, recorded } from './http-call.ts';
 import { listen } from './listen.ts';
 import { type Listen, type Listener, MAX_MESSAGE_BYTES, type Mount } from './mount.ts';

@@ -1,6 +1,6 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectError, ContextValues, ServiceImpl } from '@connectrpc/connect';
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../core/kernel/clock.ts';
 
 /** A service and its implementation. */
 export interface Service<Desc extends DescService = DescService> {

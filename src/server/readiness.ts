@@ -1,4 +1,4 @@
-import type { TokenState } from '../core/state.ts';
+import type { TokenState } from '../core/tokens/state.ts';
 
 /** What `/readyz` tells. Field names are as in the protos. */
 export interface Readiness {

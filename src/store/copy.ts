@@ -1,7 +1,7 @@
-import { joinBudgets } from '../core/budget.ts';
-import type { Clock } from '../core/clock.ts';
 import { NOTHING_SHARED } from '../core/cluster/convergence.ts';
-import type { Intent, StoredApp } from '../core/ports.ts';
+import type { Clock } from '../core/kernel/clock.ts';
+import { joinBudgets } from '../core/tokens/budget.ts';
+import type { Intent, StoredApp } from '../core/tokens/ports.ts';
 import { StoreError } from './errors.ts';
 import type { Opened } from './open.ts';
 import type { Row } from './rows.ts';
@@ -117,7 +117,7 @@ export function shareable(app: StoredApp): StoredApp {
  */
 export function ownable({ shared, ...app }: StoredApp): StoredApp {
   if (!shared) return app;
-  const isDoubtful = shared.debt !== null || shared.dead;
+  const isDoubtful = shared.pendingConfirmation !== null || shared.dead;
   return { ...app, openMints: shared.intents.length + Number(isDoubtful) };
 }
 

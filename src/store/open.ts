@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import type { Clock, Random } from '../core/clock.ts';
 import type { SharedStore } from '../core/cluster/ports.ts';
+import type { Clock, Random } from '../core/kernel/clock.ts';
 import type { Ledger } from '../core/messages/ports.ts';
-import type { Store } from '../core/ports.ts';
+import type { Store } from '../core/tokens/ports.ts';
 import { openDatabase, openMemory } from './database.ts';
 import { explain } from './errors.ts';
 import { GroupCommit } from './group-commit.ts';

@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net';
-import type { Recovery, UpstreamReason } from '../core/errors.ts';
-import { UpstreamError } from '../core/errors.ts';
+import type { Recovery, UpstreamReason } from '../core/kernel/errors.ts';
+import { UpstreamError } from '../core/kernel/errors.ts';
 import { upstreamAnswer } from './errmsg.ts';
 
 const MINUTE_MS = 60_000;

@@ -1,4 +1,4 @@
-import type { UpstreamAnswer } from '../core/errors.ts';
+import type { UpstreamAnswer } from '../core/kernel/errors.ts';
 
 const MAX_ERRMSG = 300;
 /** Three hexadecimal numbers, which are no secret by their form. */

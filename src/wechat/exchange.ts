@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { errors } from 'undici';
-import type { CallEffect } from '../core/errors.ts';
-import { UpstreamError } from '../core/errors.ts';
+import type { CallEffect } from '../core/kernel/errors.ts';
+import { UpstreamError } from '../core/kernel/errors.ts';
 
 /** WeChat documents answers of about one KiB. */
 const MAX_ANSWER_BYTES = 64 * 1024;

@@ -1,4 +1,4 @@
-import type { UpstreamError } from '../core/errors.ts';
+import type { UpstreamError } from '../core/kernel/errors.ts';
 import type { Answer } from './exchange.ts';
 import { malformed } from './exchange.ts';
 

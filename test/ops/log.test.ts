@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { LingpaiError, UpstreamError } from '../../src/core/errors.ts';
-import type { BrokerEvent } from '../../src/core/events.ts';
+import { LingpaiError, UpstreamError } from '../../src/core/kernel/errors.ts';
+import type { BrokerEvent } from '../../src/core/tokens/events.ts';
 import { createLogger, errorFields, type LogLevel, logEvent } from '../../src/ops/log.ts';
 
 /** A logger and the lines that it wrote. */

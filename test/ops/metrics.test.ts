@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { ClusterStatus } from '../../src/core/cluster/status.ts';
-import { UpstreamError } from '../../src/core/errors.ts';
-import type { BrokerEvent } from '../../src/core/events.ts';
-import type { Status, TokenState } from '../../src/core/state.ts';
+import { UpstreamError } from '../../src/core/kernel/errors.ts';
+import type { BrokerEvent } from '../../src/core/tokens/events.ts';
+import type { Status, TokenState } from '../../src/core/tokens/state.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { FakeClock } from '../support/clock.ts';
 

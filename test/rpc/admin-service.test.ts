@@ -2,8 +2,8 @@ import { create, toJsonString } from '@bufbuild/protobuf';
 import { createHandlerContext } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
 import type { ClusterStatus } from '../../src/core/cluster/status.ts';
-import { appNotFoundError } from '../../src/core/errors.ts';
-import type { TokenState } from '../../src/core/state.ts';
+import { appNotFoundError } from '../../src/core/kernel/errors.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import {
   AdminService,
   AppTokenStatus,

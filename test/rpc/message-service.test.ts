@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { type ClientDuplexStream, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { appNotFoundError, drainingError, LingpaiError } from '../../src/core/errors.ts';
-import { refusedError, unknownError } from '../../src/core/messages/failures.ts';
+import { appNotFoundError, drainingError, LingpaiError } from '../../src/core/kernel/errors.ts';
 import type { Message } from '../../src/core/messages/message.ts';
+import { refusedError, unknownError } from '../../src/core/messages/message-errors.ts';
 import type { SendResult } from '../../src/core/messages/sender.ts';
 import { extendWords } from '../../src/core/review/words.ts';
 import { MessageService } from '../../src/gen/lingpai/v1/message_pb.js';

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError, createHandlerContext, type HandlerContext } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
-import { LingpaiError } from '../../src/core/errors.ts';
+import { LingpaiError } from '../../src/core/kernel/errors.ts';
 import {
   ForceRefreshOutcome,
   ForceRefreshRequestSchema,

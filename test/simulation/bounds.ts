@@ -1,5 +1,5 @@
 import { settledMs } from '../../src/core/cluster/convergence.ts';
-import type { Settings } from '../../src/core/ports.ts';
+import type { Settings } from '../../src/core/tokens/ports.ts';
 
 /** How long what must happen may take. Durations are in milliseconds. */
 export interface Bounds {

@@ -1,9 +1,9 @@
-import { Broker } from '../../src/core/broker.ts';
-import type { Random } from '../../src/core/clock.ts';
-import { LingpaiError } from '../../src/core/errors.ts';
-import type { BrokerEvent } from '../../src/core/events.ts';
-import type { App, Settings, Store } from '../../src/core/ports.ts';
-import type { TokenState } from '../../src/core/state.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
+import { LingpaiError } from '../../src/core/kernel/errors.ts';
+import { Broker } from '../../src/core/tokens/broker.ts';
+import type { BrokerEvent } from '../../src/core/tokens/events.ts';
+import type { App, Settings, Store } from '../../src/core/tokens/ports.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import type { Condition, Happening, Told } from './history.ts';
 import { Life } from './life.ts';
 import type { Scheduler } from './scheduler.ts';

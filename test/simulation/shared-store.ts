@@ -1,15 +1,15 @@
-import type { Member, Poll, Reading, Replaced, SharedRecord } from '../../src/core/cluster/ports.ts';
-import type { StoredApp } from '../../src/core/ports.ts';
+import type { Member, Poll, Reading, Replaced, VersionedRecord } from '../../src/core/cluster/ports.ts';
+import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import type { Scheduler } from './scheduler.ts';
 
-interface Kept extends SharedRecord {
+interface AppRecord extends VersionedRecord {
   readonly position: number;
 }
 
 /** All that the store held at one time. */
 interface Content {
   readonly position: number;
-  readonly records: ReadonlyMap<string, Kept>;
+  readonly records: ReadonlyMap<string, AppRecord>;
   readonly members: ReadonlyMap<string, Member>;
 }
 
@@ -31,7 +31,7 @@ export class StoreServer {
   readonly #onChange: (change: Change) => void;
   #clockOffset = 0;
   #position = 0;
-  #records: ReadonlyMap<string, Kept> = new Map();
+  #records: ReadonlyMap<string, AppRecord> = new Map();
   #members = new Map<string, Member>();
   /** What it held until each change of a record, newest last. */
   #past: { readonly until: number; readonly content: Content }[] = [];
@@ -96,7 +96,7 @@ export class StoreServer {
   poll(self: Member, position: number): Poll {
     this.#members.set(self.replica, self);
     const all = position <= 0 || position > this.#position;
-    const changed: SharedRecord[] = [];
+    const changed: VersionedRecord[] = [];
     for (const kept of this.#records.values()) if (all || kept.position > position) changed.push(recordOf(kept));
     return { position: this.#position, changed, members: [...this.#members.values()], time: this.time };
   }
@@ -137,6 +137,6 @@ export class StoreServer {
   }
 }
 
-function recordOf({ app, etag }: Kept): SharedRecord {
+function recordOf({ app, etag }: AppRecord): VersionedRecord {
   return { app, etag };
 }

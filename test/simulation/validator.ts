@@ -1,4 +1,4 @@
-import type { IssuerKind } from '../../src/core/ports.ts';
+import type { IssuerKind } from '../../src/core/tokens/ports.ts';
 import type { Bounds } from './bounds.ts';
 import { Facts } from './facts.ts';
 import type { Dated } from './history.ts';

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { NOTHING_SHARED } from '../../src/core/cluster/convergence.ts';
 import type { Ledger } from '../../src/core/messages/ports.ts';
-import type { StoredApp } from '../../src/core/ports.ts';
+import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import { systemClock } from '../../src/ops/clock.ts';
 import { copyStore, join, ownable, type Side, shareable } from '../../src/store/copy.ts';
 import { openDatabase, openMemory } from '../../src/store/database.ts';
@@ -269,7 +269,7 @@ describe('records', () => {
 
   test.each([
     [{}, 0],
-    [{ debt: { epoch: 1, time: 5 } }, 1],
+    [{ pendingConfirmation: { epoch: 1, time: 5 } }, 1],
     [{ dead: true }, 1],
     [{ warning: 'why', commitTime: 7 }, 0],
   ])('%j makes %i open mints where one process owns the store', (part, openMints) => {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Clock } from '../../src/core/clock.ts';
 import type { StoreListener } from '../../src/core/cluster/ports.ts';
+import type { Clock } from '../../src/core/kernel/clock.ts';
 import { systemClock } from '../../src/ops/clock.ts';
 import { openStore, parseStoreUrl } from '../../src/store/open.ts';
 

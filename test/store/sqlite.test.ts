@@ -5,7 +5,7 @@ import { dirname, join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
-import type { StoredApp } from '../../src/core/ports.ts';
+import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import { openDatabase, openMemory } from '../../src/store/database.ts';
 import { storeIn } from '../../src/store/open.ts';
 import { storeContract } from './contract.ts';

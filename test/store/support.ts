@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
-import type { Store, StoredApp, StoredToken } from '../../src/core/ports.ts';
+import type { Store, StoredApp, StoredToken } from '../../src/core/tokens/ports.ts';
 import { openDatabase } from '../../src/store/database.ts';
 import { StoreError } from '../../src/store/errors.ts';
 import { storeIn } from '../../src/store/open.ts';

@@ -1,11 +1,11 @@
-import type { Clock } from '../../src/core/clock.ts';
-import { LingpaiError, type Recovery, UpstreamError, type UpstreamReason } from '../../src/core/errors.ts';
+import type { Clock } from '../../src/core/kernel/clock.ts';
+import { LingpaiError, type Recovery, UpstreamError, type UpstreamReason } from '../../src/core/kernel/errors.ts';
 import type { MessageEvent } from '../../src/core/messages/events.ts';
 import type { Channel, Message, Sent } from '../../src/core/messages/message.ts';
 import { newPermit } from '../../src/core/messages/permits.ts';
 import type { Delivery, MessageApi, MessageSettings, PermitKind } from '../../src/core/messages/ports.ts';
 import { Sender, type SendResult, type Tokens } from '../../src/core/messages/sender.ts';
-import type { TokenState } from '../../src/core/state.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import { FakeClock, settle } from './clock.ts';
 import { FakeLedger } from './ledger.ts';
 import { seeded } from './random.ts';

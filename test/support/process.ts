@@ -1,4 +1,4 @@
-import type { Deps } from '../../src/core/ports.ts';
+import type { Deps } from '../../src/core/tokens/ports.ts';
 
 /** One life of a broker: what it is given works until `kill`, and from then on never answers again. */
 export class Process {

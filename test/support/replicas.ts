@@ -1,14 +1,14 @@
-import { Broker, type ClusterDeps } from '../../src/core/broker.ts';
-import { UpstreamError } from '../../src/core/errors.ts';
-import type { BrokerEvent } from '../../src/core/events.ts';
-import type { App, IssuerKind, Settings, Store, WeChat } from '../../src/core/ports.ts';
-import type { TokenState } from '../../src/core/state.ts';
-import { SandboxWeChat } from '../../src/sandbox/port.ts';
+import { UpstreamError } from '../../src/core/kernel/errors.ts';
+import { Broker, type ClusterDeps } from '../../src/core/tokens/broker.ts';
+import type { BrokerEvent } from '../../src/core/tokens/events.ts';
+import type { App, IssuerKind, Settings, Store, WeChat } from '../../src/core/tokens/ports.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
 import { tokenError } from '../../src/wechat/errcodes.ts';
 import { FakeClock, settle } from './clock.ts';
 import { seeded } from './random.ts';
 import { Life } from './replica.ts';
+import { SandboxWeChat } from './sandbox-port.ts';
 import { type FakeConnection, FakeSharedStore } from './shared-store.ts';
 import { SECOND, SETTINGS } from './world.ts';
 

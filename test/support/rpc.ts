@@ -14,7 +14,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import type { Clock } from '../../src/core/clock.ts';
+import type { Clock } from '../../src/core/kernel/clock.ts';
 import {
   type BadRequest,
   BadRequestSchema,

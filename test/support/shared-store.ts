@@ -3,11 +3,11 @@ import type {
   Poll,
   Reading,
   Replaced,
-  SharedRecord,
   SharedStore,
   StoreListener,
+  VersionedRecord,
 } from '../../src/core/cluster/ports.ts';
-import type { StoredApp } from '../../src/core/ports.ts';
+import type { StoredApp } from '../../src/core/tokens/ports.ts';
 
 /** The faults of one replica's way to the store. */
 export interface Way {
@@ -19,7 +19,7 @@ export interface Way {
 
 /** A shared store in memory, which each replica reaches by a connection of its own. */
 export class FakeSharedStore {
-  readonly records = new Map<string, SharedRecord>();
+  readonly records = new Map<string, VersionedRecord>();
   readonly members = new Map<string, Member>();
   readonly #now: () => number;
   readonly #listeners = new Map<FakeConnection, StoreListener>();
@@ -64,12 +64,12 @@ export class FakeSharedStore {
   }
 
   /** What there is now, to go back to. */
-  snapshot(): ReadonlyMap<string, SharedRecord> {
+  snapshot(): ReadonlyMap<string, VersionedRecord> {
     return new Map(this.records);
   }
 
   /** The store comes back with these records, and everyone has to connect again. */
-  restart(records: ReadonlyMap<string, SharedRecord> = new Map()): void {
+  restart(records: ReadonlyMap<string, VersionedRecord> = new Map()): void {
     this.records.clear();
     this.members.clear();
     this.#changes = new Map();

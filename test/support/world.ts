@@ -1,15 +1,15 @@
-import { Broker } from '../../src/core/broker.ts';
-import type { BrokerEvent } from '../../src/core/events.ts';
-import type { App, Deps, IssuerKind, Settings } from '../../src/core/ports.ts';
-import type { TokenState } from '../../src/core/state.ts';
+import { Broker } from '../../src/core/tokens/broker.ts';
+import type { BrokerEvent } from '../../src/core/tokens/events.ts';
+import type { App, Deps, IssuerKind, Settings } from '../../src/core/tokens/ports.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import type { SandboxApp } from '../../src/sandbox/app.ts';
 import type { Fault, FaultEffect } from '../../src/sandbox/faults.ts';
-import { SandboxWeChat } from '../../src/sandbox/port.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
 import { tokenError } from '../../src/wechat/errcodes.ts';
 import { FakeClock, settle } from './clock.ts';
 import { Process } from './process.ts';
 import { seeded } from './random.ts';
+import { SandboxWeChat } from './sandbox-port.ts';
 import { FakeStore } from './store.ts';
 
 export const SECOND = 1_000;

@@ -1,5 +1,5 @@
-import type { Kept } from '../kept.ts';
-import { leaseOf, sharedOf } from './convergence.ts';
+import type { AppRecord } from '../tokens/app-record.ts';
+import { blockingIntent, sharedOf } from './convergence.ts';
 import { ownerOf } from './rendezvous.ts';
 
 /** One replica as another sees it. */
@@ -54,7 +54,7 @@ export interface ClusterStatus {
 /** What the record of an app says of how it is shared, as a replica sees it. */
 export function shareOf(
   appId: string,
-  kept: Kept,
+  record: AppRecord,
   seen: {
     readonly living: readonly string[];
     readonly isAlive: (replica: string) => boolean;
@@ -64,8 +64,8 @@ export function shareOf(
   },
 ): AppShare {
   const { living, isAlive, now, longestMintMs, unsaved } = seen;
-  const { epoch, intents, debt, trouble } = sharedOf(kept);
-  const lease = leaseOf(kept, isAlive, now, longestMintMs);
+  const { epoch, intents, pendingConfirmation, trouble } = sharedOf(record);
+  const lease = blockingIntent(record, isAlive, now, longestMintMs);
   return {
     appId,
     owner: ownerOf(appId, trouble?.failures ?? 0, living),
@@ -76,7 +76,7 @@ export function shareOf(
       ageMs: Math.max(0, now - intent.time),
       kind: intent === lease ? 'lease' : 'open',
     })),
-    owedTime: debt?.time ?? null,
+    owedTime: pendingConfirmation?.time ?? null,
     unsaved,
   };
 }

@@ -1,23 +1,23 @@
-import { backoffMs } from '../backoff.ts';
-import type { Clock, Random } from '../clock.ts';
-import { LingpaiError, type UpstreamAnswer, UpstreamError } from '../errors.ts';
-import { withDeadline } from '../flight.ts';
-import type { TokenState } from '../state.ts';
+import type { Clock, Random } from '../kernel/clock.ts';
+import { LingpaiError, type UpstreamAnswer, UpstreamError } from '../kernel/errors.ts';
+import { withDeadline } from '../kernel/flight.ts';
+import { backoffMs } from '../tokens/backoff.ts';
+import type { TokenState } from '../tokens/state.ts';
 import type { MessageEvent } from './events.ts';
-import { freedError, ledgerError, permitMissingError, tokenRefusedError } from './failures.ts';
 import type { Turn } from './limits.ts';
 import type { Message, Sent } from './message.ts';
-import {
-  type Happening,
-  happeningOf,
-  isRepeatable,
-  nextStep,
-  type Standing,
-  type Step,
-  type Tried,
-} from './outcome.ts';
+import { freedError, ledgerError, permitMissingError, tokenRefusedError } from './message-errors.ts';
 import { formIdOf, wishOf } from './permits.ts';
 import type { DrawnPermit, Ledger, MessageApi, MessageSettings, Outcome, Settlement } from './ports.ts';
+import {
+  type AttemptContext,
+  type AttemptResult,
+  isRepeatable,
+  nextStep,
+  resultOf,
+  type Step,
+  type Tried,
+} from './retry-policy.ts';
 
 /** Where tokens come from: a Broker. */
 export interface Tokens {
@@ -62,7 +62,7 @@ export interface Ending {
 
 /** What one attempt brought. */
 interface Attempted {
-  readonly happening: Happening;
+  readonly attempt: AttemptResult;
   readonly sent?: Sent;
   readonly error?: unknown;
 }
@@ -95,15 +95,15 @@ export class Attempts {
   async run(): Promise<Ending> {
     for (;;) {
       const attempted = await this.#attempt();
-      const step = nextStep(attempted.happening, this.#standing());
+      const step = nextStep(attempted.attempt, this.#context());
       if (step.do === 'settle') return this.#ending(step, attempted);
-      if (attempted.happening.kind === 'unknown') this.#maybeSent = true;
+      if (attempted.attempt.kind === 'unknown') this.#maybeSent = true;
       const ending = await this.#again(step.do, attempted);
       if (ending) return ending;
     }
   }
 
-  #standing(): Standing {
+  #context(): AttemptContext {
     const { message, ageMs } = this.#begin;
     return {
       channel: message.channel.kind,
@@ -122,12 +122,12 @@ export class Attempts {
     try {
       this.#state ??= await tokens.get(message.appId);
     } catch (error) {
-      return { happening: { kind: 'unsent' }, error };
+      return { attempt: { kind: 'unsent' }, error };
     }
     // Waiting may have taken longer than a repeat is safe.
-    if (this.#maybeSent && !isRepeatable(this.#standing())) return { happening: { kind: 'unknown' } };
+    if (this.#maybeSent && !isRepeatable(this.#context())) return { attempt: { kind: 'unknown' } };
     const shut = turn.refusal();
-    if (shut) return { happening: { kind: 'unsent' }, error: shut };
+    if (shut) return { attempt: { kind: 'unsent' }, error: shut };
     const token = this.#state.current?.value ?? '';
     const delivery = { message, formId: formIdOf(message, this.#permit), clientMsgId: sendId };
     const startedAt = clock.now();
@@ -135,10 +135,10 @@ export class Attempts {
       const call = (signal: AbortSignal) => api.send(delivery, token, signal);
       const sent = await withDeadline(clock, this.#settings.timeoutMs, NEVER, call);
       turn.learn(undefined, startedAt);
-      return { happening: { kind: 'sent' }, sent };
+      return { attempt: { kind: 'sent' }, sent };
     } catch (error) {
       this.#shutMs = error instanceof UpstreamError ? turn.learn(error, startedAt) : undefined;
-      return { happening: happeningOf(error), error };
+      return { attempt: resultOf(error), error };
     }
   }
 
@@ -171,7 +171,7 @@ export class Attempts {
     } catch (error) {
       cause = error;
     }
-    const step = nextStep(attempted.happening, this.#standing());
+    const step = nextStep(attempted.attempt, this.#context());
     return step.do === 'settle' ? this.#ending(step, attempted, cause) : undefined;
   }
 

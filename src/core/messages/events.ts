@@ -1,4 +1,4 @@
-import type { Reason, UpstreamReason } from '../errors.ts';
+import type { Reason, UpstreamReason } from '../kernel/errors.ts';
 import type { Channel } from './message.ts';
 
 /** What happens to messages, for logs and metrics. It never holds an openid, a form_id, a key, a token or content. */

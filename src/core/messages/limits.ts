@@ -1,11 +1,11 @@
-import type { Clock, Timer } from '../clock.ts';
-import { LingpaiError, type UpstreamError } from '../errors.ts';
+import type { Clock, Timer } from '../kernel/clock.ts';
+import { LingpaiError, type UpstreamError } from '../kernel/errors.ts';
+import { afterFailure, afterProbe, type CircuitBreaker, CLOSED, passage } from './circuit-breaker.ts';
 import type { MessageEvent } from './events.ts';
-import { freedError } from './failures.ts';
-import { afterFailure, afterProbe, type Gate, OPEN, passage } from './gate.ts';
 import type { Channel } from './message.ts';
-import { afterMessage, givenBack, type Pace, RESTED, waitMs } from './pace.ts';
+import { freedError } from './message-errors.ts';
 import type { MessageSettings } from './ports.ts';
+import { afterMessage, givenBack, type RateLimiter, RESTED, waitMs } from './rate-limiter.ts';
 
 /** The right to send one message now. It must be disposed of when the message has ended. */
 export interface Turn extends Disposable {
@@ -35,11 +35,11 @@ export class Limits {
   readonly #appId: string;
   readonly #settings: MessageSettings;
   readonly #observe: (event: MessageEvent) => void;
-  readonly #gates = new Map<Channel['kind'], Gate>();
+  readonly #gates = new Map<Channel['kind'], CircuitBreaker>();
   /** In the order of their coming. */
   readonly #waiting = new Set<Waiter>();
   #underWay = 0;
-  #pace: Pace = RESTED;
+  #limiter: RateLimiter = RESTED;
   #timer: Timer | undefined;
 
   constructor(options: {
@@ -111,16 +111,16 @@ export class Limits {
   /** In how many milliseconds one more may go; Infinity: when one ends. */
   #roomInMs(): number {
     if (this.#underWay >= this.#settings.concurrency) return Infinity;
-    return waitMs(this.#pace, this.#clock.monotonic(), this.#settings.ratePerSecond);
+    return waitMs(this.#limiter, this.#clock.monotonic(), this.#settings.ratePerSecond);
   }
 
   #grant(channel: Channel['kind']): Turn {
     const { ratePerSecond } = this.#settings;
-    const before = this.#gate(channel);
+    const before = this.#breaker(channel);
     const probes = passage(before, this.#clock.now()).kind === 'probe';
-    if (probes && before.kind === 'shut') this.#gates.set(channel, { kind: 'probing', failure: before.failure });
+    if (probes && before.kind === 'open') this.#gates.set(channel, { kind: 'half_open', failure: before.failure });
     this.#underWay++;
-    this.#pace = afterMessage(this.#pace, this.#clock.monotonic(), ratePerSecond);
+    this.#limiter = afterMessage(this.#limiter, this.#clock.monotonic(), ratePerSecond);
     let judged = false;
     let over = false;
     return {
@@ -129,9 +129,9 @@ export class Limits {
         if (failure) this.#failed(channel, failure, startedAt);
         return this.#refusal(channel)?.retryAfterMs;
       },
-      refusal: () => (probes && this.#gate(channel).kind === 'probing' ? undefined : this.#refusal(channel)),
+      refusal: () => (probes && this.#breaker(channel).kind === 'half_open' ? undefined : this.#refusal(channel)),
       giveBack: () => {
-        this.#pace = givenBack(this.#pace, ratePerSecond);
+        this.#limiter = givenBack(this.#limiter, ratePerSecond);
       },
       [Symbol.dispose]: () => {
         if (over) return;
@@ -145,12 +145,12 @@ export class Limits {
 
   #failed(channel: Channel['kind'], failure: UpstreamError, startedAt: number): void {
     const { quotaResetHour } = this.#settings;
-    const before = this.#gate(channel);
+    const before = this.#breaker(channel);
     const wallNow = this.#clock.now();
-    const gate = afterFailure(before, failure, { startedAt, wallNow, quotaResetHour });
-    if (gate === before || gate.kind !== 'shut') return;
-    this.#gates.set(channel, gate);
-    const forMs = gate.until - wallNow;
+    const breaker = afterFailure(before, failure, { startedAt, wallNow, quotaResetHour });
+    if (breaker === before || breaker.kind !== 'open') return;
+    this.#gates.set(channel, breaker);
+    const forMs = breaker.until - wallNow;
     this.#observe({ type: 'channel_closed', appId: this.#appId, channel, reason: failure.reason, forMs });
     for (const waiter of this.#waiting) {
       const refusal = waiter.channel === channel && this.#refusal(channel);
@@ -159,20 +159,20 @@ export class Limits {
   }
 
   #probed(channel: Channel['kind'], judged: boolean): void {
-    const before = this.#gate(channel);
-    const gate = afterProbe(before, judged, this.#clock.now());
-    this.#gates.set(channel, gate);
-    if (gate !== before && gate.kind === 'open') {
+    const before = this.#breaker(channel);
+    const breaker = afterProbe(before, judged, this.#clock.now());
+    this.#gates.set(channel, breaker);
+    if (breaker !== before && breaker.kind === 'closed') {
       this.#observe({ type: 'channel_opened', appId: this.#appId, channel });
     }
   }
 
-  #gate(channel: Channel['kind']): Gate {
-    return this.#gates.get(channel) ?? OPEN;
+  #breaker(channel: Channel['kind']): CircuitBreaker {
+    return this.#gates.get(channel) ?? CLOSED;
   }
 
   #refusal(channel: Channel['kind']): LingpaiError | undefined {
-    const answer = passage(this.#gate(channel), this.#clock.now());
+    const answer = passage(this.#breaker(channel), this.#clock.now());
     return answer.kind === 'refused' ? freedError(this.#appId, answer.failure, answer.retryAfterMs) : undefined;
   }
 

@@ -1,4 +1,4 @@
-import type { Reason, UpstreamAnswer } from '../errors.ts';
+import type { Reason, UpstreamAnswer } from '../kernel/errors.ts';
 import type { Channel, Message, Sent } from './message.ts';
 
 /** A message on its way: with the permit and the id that it is sent with. */

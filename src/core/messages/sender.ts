@@ -1,19 +1,19 @@
-import { drainingError, LingpaiError } from '../errors.ts';
-import { join } from '../flight.ts';
+import { drainingError, LingpaiError } from '../kernel/errors.ts';
+import { join } from '../kernel/flight.ts';
 import type { AttemptDeps } from './attempts.ts';
 import { canonicalText } from './digest.ts';
-import { keyReusedError } from './failures.ts';
 import { Limits } from './limits.ts';
 import type { Message } from './message.ts';
+import { keyReusedError } from './message-errors.ts';
 import type { MessageSettings } from './ports.ts';
-import { KEY_MS, Sending, type SendingDeps, type SendResult } from './sending.ts';
-import { Settlements } from './settlements.ts';
+import { KEY_MS, SendOperation, type SendOperationDeps, type SendResult } from './send-operation.ts';
+import { SettlementWriter } from './settlement-writer.ts';
 
 export type { Tokens } from './attempts.ts';
-export type { SendResult } from './sending.ts';
+export type { SendResult } from './send-operation.ts';
 
 /** What a Sender needs of the world. */
-export interface SenderDeps extends AttemptDeps, Pick<SendingDeps, 'owner' | 'isOther'> {
+export interface SenderDeps extends AttemptDeps, Pick<SendOperationDeps, 'owner' | 'isOther'> {
   /** A short text that differs where texts differ. */
   readonly digest: (text: string) => string;
   /** A name that no other message has or had: it becomes a client_msg_id. */
@@ -24,7 +24,7 @@ export interface SenderDeps extends AttemptDeps, Pick<SendingDeps, 'owner' | 'is
 interface Call {
   readonly digest: string;
   readonly startedAt: number;
-  readonly sending: Sending;
+  readonly sending: SendOperation;
   /** Ends it for all, as long as it is not begun. */
   readonly leave: AbortController;
   readonly result: Promise<SendResult | LingpaiError>;
@@ -34,8 +34,8 @@ interface Call {
 /** Sends messages: each recorded before it leaves, within its app's limits, and never by accident twice. */
 export class Sender {
   readonly #deps: SenderDeps;
-  readonly #sending: SendingDeps;
-  readonly #settlements: Settlements;
+  readonly #sending: SendOperationDeps;
+  readonly #settlementWriter: SettlementWriter;
   readonly #limits = new Map<string, Limits>();
   /** By app and key, until what became of them is durable. */
   readonly #keyed = new Map<string, Call>();
@@ -48,11 +48,11 @@ export class Sender {
   constructor(deps: SenderDeps, settings: MessageSettings) {
     const { clock, observe } = deps;
     this.#deps = deps;
-    this.#settlements = new Settlements(deps);
+    this.#settlementWriter = new SettlementWriter(deps);
     this.#sending = {
       ...deps,
       settings,
-      settlements: this.#settlements,
+      settlementWriter: this.#settlementWriter,
       limits: (appId) => {
         const limits = this.#limits.get(appId) ?? new Limits({ clock, appId, settings, observe });
         this.#limits.set(appId, limits);
@@ -94,7 +94,7 @@ export class Sender {
     const calls = [...this.#calls];
     for (const { sending, leave } of calls) if (!sending.begun) leave.abort(drainingError());
     await Promise.allSettled(calls.map((call) => call.result));
-    await this.#settlements.stop();
+    await this.#settlementWriter.stop();
   }
 
   /** Whether a message is under way, of which nobody else may say what became. */
@@ -116,7 +116,7 @@ export class Sender {
 
   #start(message: Message, digest: string, name: string | undefined): Call {
     const leave = new AbortController();
-    const sending = new Sending(this.#sending, message, digest, leave.signal);
+    const sending = new SendOperation(this.#sending, message, digest, leave.signal);
     const done = sending.run();
     const startedAt = this.#deps.clock.monotonic();
     const call: Call = { digest, startedAt, sending, leave, callers: 0, result: done.then(({ result }) => result) };

@@ -9,8 +9,8 @@ import {
   sharedOf,
   withShared,
 } from '../../../src/core/cluster/convergence.ts';
-import { type Kept, nothingKept } from '../../../src/core/kept.ts';
-import type { Intent, IssuerKind } from '../../../src/core/ports.ts';
+import { type AppRecord, emptyRecord } from '../../../src/core/tokens/app-record.ts';
+import type { Intent, IssuerKind } from '../../../src/core/tokens/ports.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 
 const NOW = 1_768_449_600_000;
@@ -22,20 +22,20 @@ function intent(epoch: number, replica: string, lost = false): Intent {
 }
 
 /** A record with these mints of unknown outcome. */
-function record(generation: number, epoch: number, ...intents: Intent[]): Kept {
-  return withShared({ ...nothingKept('classic'), generation }, { epoch, intents });
+function recordWith(generation: number, epoch: number, ...intents: Intent[]): AppRecord {
+  return withShared({ ...emptyRecord('classic'), generation }, { epoch, intents });
 }
 
 /** The same with a token whose request left at this elapsed moment. */
-function holding(kept: Kept, value: string, issuedAt: number): Kept {
+function holding(record: AppRecord, value: string, issuedAt: number): AppRecord {
   const current = { value, id: value, issuedAt, expiresAt: issuedAt + 1e7, answeredAt: issuedAt + 50, dueAt: 1e6 };
-  return { ...kept, current };
+  return { ...record, current };
 }
 
 describe('an intent of our own that is there again', () => {
   it('may have been carried out: it is taken for lost', () => {
-    const { kept } = intend(record(7, 3, intent(3, 'r1'), intent(2, 'r2')), 'r1', NOW);
-    expect(sharedOf(kept).intents).toEqual([
+    const { record } = intend(recordWith(7, 3, intent(3, 'r1'), intent(2, 'r2')), 'r1', NOW);
+    expect(sharedOf(record).intents).toEqual([
       intent(3, 'r1', true),
       intent(2, 'r2'),
       { epoch: 4, replica: 'r1', time: NOW, lost: false },
@@ -45,26 +45,30 @@ describe('an intent of our own that is there again', () => {
 
 describe('a mint that is given up when others have settled it', () => {
   it('may arrive from now on: it is lost now, and a confirming mint is owed before its overlap ends', () => {
-    const { epoch, intents, debt } = sharedOf(conclude(record(7, 5), intent(3, 'r1'), 'classic', 'lost', at));
+    const { epoch, intents, pendingConfirmation } = sharedOf(
+      conclude(recordWith(7, 5), intent(3, 'r1'), 'classic', 'lost', at),
+    );
     expect(intents).toEqual([{ ...intent(3, 'r1', true), time: NOW }]);
     expect(epoch).toBe(6); // so that no mint in progress is taken for alone
-    expect(debt?.epoch).toBe(6);
-    expect(debt?.time).toBeGreaterThan(NOW);
-    expect(debt?.time).toBeLessThan(NOW + OVERLAP - 30 * SECOND);
+    expect(pendingConfirmation?.epoch).toBe(6);
+    expect(pendingConfirmation?.time).toBeGreaterThan(NOW);
+    expect(pendingConfirmation?.time).toBeLessThan(NOW + OVERLAP - 30 * SECOND);
   });
 
   it.each(['undone', 'outlived'] as const)('leaves nothing where it is known to be %s', (how) => {
-    const kept = record(7, 5);
-    expect(conclude(kept, intent(3, 'r1'), 'classic', how, at)).toBe(kept);
+    const record = recordWith(7, 5);
+    expect(conclude(record, intent(3, 'r1'), 'classic', how, at)).toBe(record);
   });
 
   it('is asked about once where the store was emptied meanwhile, and counts from the beginning', () => {
-    const { epoch, debt } = sharedOf(conclude(record(7, 5), intent(60, 'r1'), 'classic', 'lost', at));
-    expect([epoch, debt?.epoch]).toEqual([61, 61]);
+    const { epoch, pendingConfirmation } = sharedOf(
+      conclude(recordWith(7, 5), intent(60, 'r1'), 'classic', 'lost', at),
+    );
+    expect([epoch, pendingConfirmation?.epoch]).toEqual([61, 61]);
   });
 
   it('is recorded once', () => {
-    const once = conclude(record(7, 5), intent(3, 'r1'), 'classic', 'lost', at);
+    const once = conclude(recordWith(7, 5), intent(3, 'r1'), 'classic', 'lost', at);
     expect(sharedOf(conclude(once, intent(3, 'r1'), 'classic', 'lost', at)).intents).toHaveLength(1);
   });
 });
@@ -76,7 +80,7 @@ describe('an answer that is stored long after it was asked for, since the store 
   const landed = (issuer: IssuerKind, intents: readonly Intent[], mint: Intent | undefined) => {
     const now = 1e7;
     const sentAt = now - sentAgoMs;
-    const kept = { ...record(7, 6, ...intents), issuer };
+    const record = { ...recordWith(7, 6, ...intents), issuer };
     const issued = {
       value: 'b',
       id: 'b',
@@ -87,17 +91,17 @@ describe('an answer that is stored long after it was asked for, since the store 
     };
     const context = { issuer, trusted: true, now, wallNow: NOW, generationStep: 1, overlapMs: OVERLAP, due: () => now };
     const times = { sentTime: NOW - sentAgoMs, time: NOW, answeredTime: NOW - sentAgoMs + 50, currentTime: undefined };
-    return land(kept, { ...issued, intent: mint }, context, { base: 7, intent: mint, ...times, overlapMs: OVERLAP });
+    return land(record, { ...issued, intent: mint }, context, { base: 7, intent: mint, ...times, overlapMs: OVERLAP });
   };
 
   it.each([
     ['classic', [ours, theirs], ours],
     ['stable', [theirs], undefined],
   ] as const)('is not taken for newer than a mint that was begun meanwhile: %s', (issuer, intents, mint) => {
-    const { kept, result } = landed(issuer, intents, mint);
+    const { record, result } = landed(issuer, intents, mint);
     expect(result).toBe('rotated');
-    expect(sharedOf(kept).intents).toEqual([theirs]);
-    expect(sharedOf(kept).debt?.epoch).toBe(6);
+    expect(sharedOf(record).intents).toEqual([theirs]);
+    expect(sharedOf(record).pendingConfirmation?.epoch).toBe(6);
   });
 });
 
@@ -108,8 +112,8 @@ describe('an answer that comes when its process, which had stood still, goes on'
   const owed = (seenEpoch: number | undefined, debtEpoch: number) => {
     const now = 1e7;
     const sentAt = now - 200 * SECOND;
-    const current = holding(record(8, 7, ours, confirming), 'c', sentAt + 15 * SECOND);
-    const kept = withShared(current, { debt: { epoch: debtEpoch, time: NOW } });
+    const current = holding(recordWith(8, 7, ours, confirming), 'c', sentAt + 15 * SECOND);
+    const record = withShared(current, { pendingConfirmation: { epoch: debtEpoch, time: NOW } });
     const issued = {
       value: 'b',
       id: 'b',
@@ -122,9 +126,9 @@ describe('an answer that comes when its process, which had stood still, goes on'
     const context = { issuer: 'classic', trusted: true, now, wallNow: NOW, generationStep: 1 } as const;
     const times = { sentTime: NOW - 200 * SECOND, time: NOW, answeredTime: NOW, currentTime: NOW - 185 * SECOND };
     const flown = { base: 7, intent: ours, ...times, overlapMs: OVERLAP };
-    const landed = land(kept, { ...issued, seenEpoch }, { ...context, overlapMs: OVERLAP, due: () => now }, flown);
+    const landed = land(record, { ...issued, seenEpoch }, { ...context, overlapMs: OVERLAP, due: () => now }, flown);
     expect(landed.result).toBe('superseded');
-    return sharedOf(landed.kept).debt?.epoch;
+    return sharedOf(landed.record).pendingConfirmation?.epoch;
   };
 
   it('is older than a mint that was begun after it was there: that one pays', () => {
@@ -146,37 +150,39 @@ describe('the confirming mint', () => {
     const time = NOW - 50;
     const lost: Intent = { epoch: 5, replica: 'r2', time: NOW - settledMs(OVERLAP), lost: true };
     const ours: Intent = { epoch: 6, replica: 'r1', time, lost: false };
-    const kept = withShared(record(7, 6, lost, ours), { debt: { epoch: 5, time: NOW } });
+    const record = withShared(recordWith(7, 6, lost, ours), { pendingConfirmation: { epoch: 5, time: NOW } });
     const issued = { value: 'b', id: 'b', lifetimeMs: 2 * HOUR, sentAt, answeredAt: sentAt, mintedAt: sentAt };
     const context = { issuer: 'classic', trusted: true, now: sentAt, wallNow: NOW, generationStep: 1 } as const;
     const landed = land(
-      kept,
+      record,
       { ...issued, intent: ours },
       { ...context, overlapMs: OVERLAP, due: () => sentAt },
       { base: 7, intent: ours, sentTime: time, time, answeredTime: time, currentTime: undefined, overlapMs: OVERLAP },
     );
-    expect(sharedOf(landed.kept)).toMatchObject({ intents: [], debt: null });
+    expect(sharedOf(landed.record)).toMatchObject({ intents: [], pendingConfirmation: null });
   });
 });
 
 describe('a store that went back', () => {
   it('is behind by its generation, and with the same generation by its epoch', () => {
-    expect(isBehind(record(6, 9), record(7, 3))).toBe(true);
-    expect(isBehind(record(7, 2), record(7, 3))).toBe(true);
-    expect(isBehind(record(7, 3), record(7, 3))).toBe(false);
-    expect(isBehind(record(8, 1), record(7, 3))).toBe(false);
+    expect(isBehind(recordWith(6, 9), recordWith(7, 3))).toBe(true);
+    expect(isBehind(recordWith(7, 2), recordWith(7, 3))).toBe(true);
+    expect(isBehind(recordWith(7, 3), recordWith(7, 3))).toBe(false);
+    expect(isBehind(recordWith(8, 1), recordWith(7, 3))).toBe(false);
   });
 
   it('gets back the mints that are known here, and keeps those that it names, which nobody waits for', () => {
-    const { epoch, intents } = sharedOf(restored(record(7, 5, intent(5, 'r1')), record(6, 2, intent(2, 'r2'))));
+    const { epoch, intents } = sharedOf(restored(recordWith(7, 5, intent(5, 'r1')), recordWith(6, 2, intent(2, 'r2'))));
     expect(epoch).toBe(5);
     expect(intents).toEqual([intent(5, 'r1'), intent(2, 'r2', true)]);
   });
 
   it('owes a confirming mint where its token was made after ours, by a clock that was set back', () => {
-    const ours = holding(record(7, 5), 'a', 1_000);
-    expect(sharedOf(restored(ours, holding(record(6, 1), 'b', 500))).debt).toBeNull();
-    expect(sharedOf(restored(ours, holding(record(6, 1), 'b', 2_000))).debt).toMatchObject({ epoch: 5 });
-    expect(restored(ours, holding(record(6, 1), 'b', 2_000)).current?.value).toBe('a');
+    const ours = holding(recordWith(7, 5), 'a', 1_000);
+    expect(sharedOf(restored(ours, holding(recordWith(6, 1), 'b', 500))).pendingConfirmation).toBeNull();
+    expect(sharedOf(restored(ours, holding(recordWith(6, 1), 'b', 2_000))).pendingConfirmation).toMatchObject({
+      epoch: 5,
+    });
+    expect(restored(ours, holding(recordWith(6, 1), 'b', 2_000)).current?.value).toBe('a');
   });
 });

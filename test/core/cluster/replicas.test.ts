@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { TokenState } from '../../../src/core/state.ts';
+import type { TokenState } from '../../../src/core/tokens/state.ts';
 import { settle } from '../../support/clock.ts';
 import { LEASE, POLL, type Replica, Replicas } from '../../support/replicas.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { LingpaiError } from '../../../src/core/errors.ts';
+import { LingpaiError } from '../../../src/core/kernel/errors.ts';
 import { settle } from '../../support/clock.ts';
 import { type AttemptFault, MessageWorld, message } from '../../support/messages.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { LingpaiError } from '../../../src/core/errors.ts';
-import type { TokenState } from '../../../src/core/state.ts';
+import { LingpaiError } from '../../../src/core/kernel/errors.ts';
+import type { TokenState } from '../../../src/core/tokens/state.ts';
 import { settle } from '../../support/clock.ts';
 import { type AttemptFault, FakeTokens, MessageWorld, message, upstreamError } from '../../support/messages.ts';
 import { MINUTE, SECOND, World } from '../../support/world.ts';

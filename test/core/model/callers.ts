@@ -1,6 +1,6 @@
-import type { Timer } from '../../../src/core/clock.ts';
-import type { Rejected } from '../../../src/core/rejected.ts';
-import type { TokenState } from '../../../src/core/state.ts';
+import type { Timer } from '../../../src/core/kernel/clock.ts';
+import type { Rejected } from '../../../src/core/tokens/rejected.ts';
+import type { TokenState } from '../../../src/core/tokens/state.ts';
 import type { CallKind } from '../../../src/sandbox/calls.ts';
 import { settle } from '../../support/clock.ts';
 import { MINUTE, SECOND } from '../../support/world.ts';
@@ -137,7 +137,7 @@ export class Callers {
   }
 
   #call(
-    { times, patienceMs }: Crowd,
+    { times, standbyDelayMs }: Crowd,
     one: {
       name: string;
       appId: string;
@@ -159,7 +159,7 @@ export class Callers {
       };
       const at = world.clock.monotonic();
       const caller = new Caller({ ...one, at, patient: one.patient ?? false, findings, onSettled });
-      if (patienceMs > 0 && !caller.settled) giveUp = world.clock.schedule(patienceMs, () => caller.giveUp());
+      if (standbyDelayMs > 0 && !caller.settled) giveUp = world.clock.schedule(standbyDelayMs, () => caller.giveUp());
       this.#waiting.push(caller);
     }
   }

@@ -1,4 +1,4 @@
-import { LingpaiError } from '../../../src/core/errors.ts';
+import { LingpaiError } from '../../../src/core/kernel/errors.ts';
 import { settle } from '../../support/clock.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 import type { Callers } from './callers.ts';

@@ -1,5 +1,5 @@
-import { type LingpaiError, UpstreamError } from '../../../src/core/errors.ts';
-import type { BrokerEvent } from '../../../src/core/events.ts';
+import { type LingpaiError, UpstreamError } from '../../../src/core/kernel/errors.ts';
+import type { BrokerEvent } from '../../../src/core/tokens/events.ts';
 import { HOUR, MINUTE, SECOND, type World } from '../../support/world.ts';
 import type { Findings } from './findings.ts';
 

@@ -1,6 +1,6 @@
-import type { RefreshCause } from '../../../src/core/events.ts';
-import type { MintCall } from '../../../src/core/minting.ts';
-import type { TokenCall } from '../../../src/core/ports.ts';
+import type { RefreshCause } from '../../../src/core/tokens/events.ts';
+import type { MintCall } from '../../../src/core/tokens/minting.ts';
+import type { TokenCall } from '../../../src/core/tokens/ports.ts';
 import { HOUR, SECOND, type World } from '../../support/world.ts';
 import type { Findings } from './findings.ts';
 import type { Truth } from './truth.ts';

@@ -1,7 +1,7 @@
-import type { Timer } from '../../../src/core/clock.ts';
-import type { BrokerEvent } from '../../../src/core/events.ts';
-import type { App, Deps } from '../../../src/core/ports.ts';
-import type { TokenState } from '../../../src/core/state.ts';
+import type { Timer } from '../../../src/core/kernel/clock.ts';
+import type { BrokerEvent } from '../../../src/core/tokens/events.ts';
+import type { App, Deps } from '../../../src/core/tokens/ports.ts';
+import type { TokenState } from '../../../src/core/tokens/state.ts';
 import { settle } from '../../support/clock.ts';
 import { SECOND, World } from '../../support/world.ts';
 import { Client } from './client.ts';

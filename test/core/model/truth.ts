@@ -1,4 +1,4 @@
-import type { Grant, IssuerKind } from '../../../src/core/ports.ts';
+import type { Grant, IssuerKind } from '../../../src/core/tokens/ports.ts';
 import type { World } from '../../support/world.ts';
 
 /** What is really so of a token, whatever the broker believes. Times are WeChat's. */

@@ -7,8 +7,9 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/cluster/convergence.ts',
-      find: 'return { kept: withShared(kept, { epoch, intents: [...open, intent] }), intent };',
-      replace: 'return { kept: withShared(kept, { epoch, intents: [intent], debt: null }), intent };',
+      find: 'return { record: withShared(record, { epoch, intents: [...open, intent] }), intent };',
+      replace:
+        'return { record: withShared(record, { epoch, intents: [intent], pendingConfirmation: null }), intent };',
     },
   ],
   caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still before its mint' },

@@ -7,12 +7,15 @@ export const bug: Bug = {
     'every caller fails though the token it had is good.',
   edits: [
     {
-      file: 'src/core/keeper.ts',
-      find: 'this.#flights.replace(usable ? this.#kept.current?.value : undefined);',
-      replace: `this.#flights.replace(usable ? this.#kept.current?.value : undefined);
-    this.#kept = { ...this.#kept, current: null };
+      file: 'src/core/tokens/keeper.ts',
+      find: 'this.#refresher.replace(usable ? this.#record.current?.value : undefined);',
+      replace: `this.#refresher.replace(usable ? this.#record.current?.value : undefined);
+    this.#record = { ...this.#record, current: null };
     this.#publish();`,
     },
   ],
-  caughtBy: { file: 'test/core/refresh.test.ts', test: 'serves the old token whole while the refresh is on its way' },
+  caughtBy: {
+    file: 'test/core/tokens/refresh.test.ts',
+    test: 'serves the old token whole while the refresh is on its way',
+  },
 };

@@ -6,7 +6,7 @@ export const bug: Bug = {
     'it makes every token live an hour longer than WeChat lets it.',
   edits: [
     {
-      file: 'src/core/broker.ts',
+      file: 'src/core/tokens/broker.ts',
       find: 'const clock = cluster ? new StoreClock(options.clock) : options.clock;',
       replace: `const wall: Clock = {
       now: () => options.clock.now(),
@@ -16,5 +16,5 @@ export const bug: Bug = {
     const clock = cluster ? new StoreClock(options.clock) : wall;`,
     },
   ],
-  caughtBy: { file: 'test/core/restart.test.ts', test: 'a wall clock that is set back lengthens no life' },
+  caughtBy: { file: 'test/core/tokens/restart.test.ts', test: 'a wall clock that is set back lengthens no life' },
 };

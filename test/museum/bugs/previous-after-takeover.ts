@@ -8,7 +8,7 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/cluster/convergence.ts',
-      find: 'const isAlone = isDirect && others.length === 0 && after.debt === null && shared.debt === null;',
+      find: 'const isAlone = isDirect && others.length === 0 && after.pendingConfirmation === null && shared.pendingConfirmation === null;',
       replace: 'const isAlone = isDirect;',
     },
   ],

@@ -6,7 +6,7 @@ export const bug: Bug = {
     'that was. The caller sends it by another way, and the user has it twice.',
   edits: [
     {
-      file: 'src/core/messages/sending.ts',
+      file: 'src/core/messages/send-operation.ts',
       find: 'const known = this.#begun ? undefined : await this.#known(error);',
       replace: 'const known = this.#begun || error instanceof LingpaiError ? undefined : await this.#known(error);',
     },

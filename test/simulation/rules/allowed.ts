@@ -1,4 +1,4 @@
-import type { IssuerKind } from '../../../src/core/ports.ts';
+import type { IssuerKind } from '../../../src/core/tokens/ports.ts';
 import type { Cause, Mint } from '../facts.ts';
 import type { Evidence } from './rule.ts';
 

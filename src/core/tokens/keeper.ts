@@ -1,0 +1,369 @@
+import type { Timer } from '../kernel/clock.ts';
+import { callersError, LingpaiError } from '../kernel/errors.ts';
+import { join, type Refresh } from '../kernel/flight.ts';
+import type { Timeline } from '../kernel/timeline.ts';
+import { type AppRecord, emptyRecord, extendedBy, fromStored, sameToken, toStored } from './app-record.ts';
+import type { Change, Coordinator, Holder } from './coordinator.ts';
+import { cooldownRefusal } from './minting.ts';
+import { type Plan, planNext } from './plan.ts';
+import type { App, Deps, Settings, SharedPart, StoredApp } from './ports.ts';
+import { Published } from './published.ts';
+import { Refresher, type RefreshOwner } from './refresher.ts';
+import { isKnown, isOld, type Rejected } from './rejected.ts';
+import { dueAt } from './schedule.ts';
+import type { ForceOutcome, TokenState } from './state.ts';
+import { isNews, TokenHealth } from './token-health.ts';
+import { viewOf } from './view.ts';
+
+/** The answer to a ForceRefresh. */
+export interface ForceResult {
+  readonly state: TokenState;
+  readonly outcome: ForceOutcome;
+}
+
+/** Every so many probes of another replica this one makes one too: it may be the other that cannot reach WeChat. */
+const PROBES_OF_OTHERS = 4;
+/** A generation is a wall time or follows one: none is farther ahead, unless somebody made it up. */
+const FARTHEST_GENERATION_MS = 24 * 3_600_000;
+
+const OTHER_ISSUER =
+  'another replica has another issuer for this app: give all of them the same, and until then each refreshes by its own';
+
+/** Owns one app's token: one flight at a time, one timer, and the state that callers see. */
+export class Keeper {
+  readonly #deps: Deps;
+  readonly #settings: Settings;
+  readonly #timeline: Timeline;
+  readonly #coordinator: Coordinator;
+  readonly #refresher: Refresher;
+  readonly #catchUp: () => void;
+  readonly #published: Published;
+  #app: App;
+  #record: AppRecord;
+  readonly #tokenHealth = new TokenHealth();
+  /** What is due is not begun before this (see Situation). */
+  #startAt: number;
+  /** See Situation. */
+  #isSwitched = true;
+  /** A caller waits for a token: another replica's turn is not waited for. */
+  #wanted = false;
+  #probeAt: number;
+  /** Probes that another replica was to make. */
+  #probesLeftOut = 0;
+  #timer: Timer | undefined;
+  #closed: LingpaiError | undefined;
+
+  /**
+   * `onState` gets each state that watchers should see. `startDelayMs` spreads the first calls of many apps. `catchUp` has
+   * every keeper, this one too, take note of a clock that jumped.
+   */
+  constructor(options: {
+    deps: Deps;
+    settings: Settings;
+    timeline: Timeline;
+    app: App;
+    /** Makes the tenure for a keeper, whose record it then keeps. */
+    coordinator: (holder: Holder) => Coordinator;
+    stored: StoredApp | undefined;
+    startDelayMs: number;
+    catchUp: () => void;
+    onState: (state: TokenState) => void;
+  }) {
+    const { deps, settings, timeline, app, stored, catchUp } = options;
+    this.#deps = deps;
+    this.#settings = settings;
+    this.#timeline = timeline;
+    this.#app = app;
+    this.#catchUp = catchUp;
+    this.#record = emptyRecord(app.issuer);
+    this.#coordinator = options.coordinator({
+      read: () => this.#record,
+      take: (record) => this.#take(record),
+      onChange: () => this.#publish(),
+    });
+    const owner: RefreshOwner = {
+      app: () => this.#app,
+      read: () => this.#record,
+      hasGood: () => this.#hasGood(),
+      catchUp,
+      publish: () => this.#publish(),
+      pause: (ms) => {
+        this.#startAt = this.#now() + ms;
+      },
+      landed: () => this.tick(),
+    };
+    const parts = { deps, settings, timeline, coordinator: this.#coordinator, tokenHealth: this.#tokenHealth };
+    this.#refresher = new Refresher({ ...parts, owner });
+    const now = this.#now();
+    this.#record = stored
+      ? fromStored(stored, now, timeline, (life) => dueAt(life, stored.issuer, settings, deps.random()))
+      : (this.#coordinator.known() ?? this.#record);
+    if (this.#record.shared) this.#learn(this.#record.shared);
+    this.#startAt = now + options.startDelayMs;
+    this.#probeAt = settings.probeIntervalMs > 0 ? now + deps.random() * settings.probeIntervalMs : Infinity;
+    this.#published = new Published(this.#view(now), (next, before) => {
+      const { appId, status, statusReason } = next;
+      if (before.status !== status)
+        deps.observe({ type: 'status', appId, from: before.status, to: status, reason: statusReason });
+      options.onState(next);
+    });
+  }
+
+  /** The newest published state; the same object until something changes. */
+  get state(): TokenState {
+    return this.#published.state;
+  }
+
+  /** The app as it is kept now. */
+  get app(): App {
+    return this.#app;
+  }
+
+  /** What the store has, or will have, of the app. */
+  get storedRecord(): StoredApp {
+    return toStored(this.#app.appId, this.#record, this.#timeline);
+  }
+
+  /** The state if it has a usable token of at least this generation, else undefined. */
+  peek(minGeneration = 0): TokenState | undefined {
+    const { current } = this.#record;
+    const usable = current !== null && current.expiresAt > this.#now() && this.state.current !== null;
+    return usable && this.state.generation >= minGeneration ? this.state : undefined;
+  }
+
+  /** Does what is due. To be called at the start and whenever a timer may have been lost; harmless at any time. */
+  tick(): void {
+    if (this.#closed) return;
+    this.#publish();
+    const now = this.#now();
+    const plan = this.#plan(now);
+    if (!this.#refresher.current && now >= plan.at + this.#standbyDelayMs()) this.#refresher.carryOut(plan.step);
+    if (!this.#refresher.current && now >= this.#probeAt) {
+      this.#probeAt = now + this.#settings.probeIntervalMs;
+      const isMine =
+        this.#coordinator.standbyDelayMs(this.#record) === 0 || ++this.#probesLeftOut % PROBES_OF_OTHERS === 0;
+      if (isMine && this.#hasGood() && this.#tokenHealth.health.kind === 'well') this.#refresher.ask('canary');
+    }
+    this.#arm(now);
+  }
+
+  /** Takes a changed secret or issuer into use, at once where the old one was failing. */
+  update(app: App): void {
+    this.#isSwitched ||= app.issuer !== this.#app.issuer;
+    this.#app = app;
+    this.#tokenHealth.retryNow(this.#now());
+    this.tick();
+  }
+
+  /**
+   * Takes note that the wall clock moved by `byMs` against monotonic time, which the timeline has adopted. More than 0 may
+   * have ended a life: all ages have grown by as much. It may also be that the clock was only set.
+   */
+  clockJumped(byMs: number): void {
+    const now = this.#now();
+    const token = this.#tokenHealth.doubt ?? this.#record.current;
+    if (byMs > 0 && token && token.expiresAt <= now && token.expiresAt + byMs > now)
+      this.#tokenHealth.doubt = extendedBy(token, byMs);
+    // By the wall clock that was set back, the stored times lie too far ahead.
+    if (byMs < 0 && !this.#refresher.current) void this.#change((record) => record, 'may');
+    this.tick();
+  }
+
+  /** A state with a usable token of at least this generation: waits for the refresh, or for the generation. */
+  async obtain(minGeneration: number, signal: AbortSignal | undefined): Promise<TokenState> {
+    for (;;) {
+      const state = this.peek(minGeneration);
+      if (state) return state;
+      this.#want();
+      if (this.peek()) await this.#published.next(signal);
+      else await join(this.#inFlight().completion, signal);
+    }
+  }
+
+  /**
+   * Takes note of a generation that a watcher has. One that is nowhere else was lost with the store; where it is ahead of
+   * the clock, which was set back, what is here is numbered above it, or the watcher would be told of no token until the
+   * clock is there. Never rejects.
+   */
+  async raiseGenerationAbove(generation: number): Promise<void> {
+    await this.#coordinator.sync();
+    await this.#refresher.current?.completion.catch(() => undefined); // renumbered meanwhile, it would have to be made again
+    const aheadMs = generation - this.#deps.clock.now();
+    if (this.#closed || generation <= this.#record.generation || aheadMs < 0 || aheadMs > FARTHEST_GENERATION_MS)
+      return;
+    const next = generation + this.#coordinator.generationStep();
+    const above = (record: AppRecord) => (record.generation < generation ? { ...record, generation: next } : record);
+    await this.#change(above, 'must').catch(() => undefined); // the watcher asks again when it comes again
+    this.#publish();
+  }
+
+  /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
+  async force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
+    // What is not known here may come from another replica.
+    const isSure = !rejected || isKnown(rejected, this.state) || (await join(this.#coordinator.sync(), signal));
+    for (;;) {
+      if (rejected && this.peek()) {
+        if (isOld(rejected, this.state, isSure)) return { state: this.state, outcome: 'ALREADY_NEWER' };
+        if (this.#tokenHealth.isAccepted(this.#record.generation, this.#now()))
+          return { state: this.state, outcome: 'STILL_VALID' };
+      }
+      const before = this.#refresher.current;
+      this.#want();
+      const usable = this.peek() !== undefined;
+      if (!this.#refresher.current && !rejected) this.#startOperator(usable);
+      if (!this.#refresher.current && usable && this.#tokenHealth.trust === 'trusted') this.#refresher.ask('report');
+      const refresh = this.#inFlight();
+      const completion = await join(refresh.completion, signal);
+      if (completion === 'superseded' && this.peek()) return { state: this.state, outcome: 'JOINED' };
+      if (completion === 'rotated' && this.peek()) {
+        return { state: this.state, outcome: refresh === before ? 'JOINED' : 'REFRESHED' };
+      }
+    }
+  }
+
+  /**
+   * Begins nothing more and fails those who wait with `reason`. Resolves when no flight is left: one in progress is ended
+   * (`abort`) or awaited, so that what WeChat has minted is not lost.
+   */
+  async close(reason: LingpaiError, inProgress: 'abort' | 'await'): Promise<void> {
+    this.#closed ??= reason;
+    this.#timer?.cancel();
+    this.#published.wake();
+    if (inProgress === 'abort') this.#refresher.current?.abort(reason);
+    await this.#refresher.current?.completion.catch(() => undefined);
+    this.#coordinator.release();
+  }
+
+  /** Somebody needs the token now: what waits only to spread the load need not wait. */
+  #want(): void {
+    if (this.#closed) throw this.#closed;
+    if (!this.#hasGood()) {
+      this.#startAt = Number.NEGATIVE_INFINITY;
+      this.#wanted = true;
+    }
+    this.tick();
+  }
+
+  /** The flight to join; without one, throws the failure after which the keeper pauses. */
+  #inFlight(): Refresh {
+    if (this.#refresher.current) return this.#refresher.current;
+    const { health } = this.#tokenHealth;
+    if (health.kind === 'failing') throw callersError(health.error, this.#app.appId, health.retryAt - this.#now());
+    throw new LingpaiError('no refresh is planned', { reason: 'INTERNAL', appId: this.#app.appId });
+  }
+
+  /** Whether there is a usable token that WeChat accepts, as far as anyone knows. */
+  #hasGood(): boolean {
+    return this.#tokenHealth.trust === 'trusted' && this.peek() !== undefined;
+  }
+
+  #plan(now: number): Plan {
+    const { health, trust, doubt } = this.#tokenHealth;
+    const facts = { record: this.#record, health, trust, doubt, isSwitched: this.#isSwitched };
+    const confirmationDueAt = this.#coordinator.confirmationDueAt(this.#record);
+    return planNext({ ...facts, issuer: this.#app.issuer, confirmationDueAt, startAt: this.#startAt }, now);
+  }
+
+  /** How much later than planned it is done, since it is another replica's turn. */
+  #standbyDelayMs(): number {
+    return this.#wanted && this.#tokenHealth.health.kind === 'well'
+      ? 0
+      : this.#coordinator.standbyDelayMs(this.#record);
+  }
+
+  #arm(now: number): void {
+    this.#timer?.cancel();
+    const { current, previous } = this.#record;
+    const ends = [current, previous].map((token) => (token && token.expiresAt > now ? token.expiresAt : Infinity));
+    const mine = this.#refresher.current ? [] : [this.#plan(now).at + this.#standbyDelayMs(), this.#probeAt];
+    const next = Math.min(...ends, ...mine);
+    if (next < Infinity) this.#timer = this.#deps.clock.schedule(next - now, () => this.#wake());
+  }
+
+  /** A timer may be the first to notice that the machine has slept. */
+  #wake(): void {
+    this.#catchUp();
+    this.tick();
+  }
+
+  #startOperator(usable: boolean): void {
+    const { issuer } = this.#app;
+    if (usable || issuer === 'classic') {
+      this.#refresher.authorize(issuer === 'classic' ? 'classic' : 'stable_force');
+    } else {
+      const now = this.#now();
+      const refusal = cooldownRefusal(this.#record, this.#app.appId, now, this.#settings.cooldownMs);
+      if (refusal) throw refusal;
+      this.#record = { ...this.#record, lastForcedAt: now };
+    }
+    this.#refresher.replace(usable ? this.#record.current?.value : undefined);
+  }
+
+  #change(change: Change, need: 'must' | 'may'): Promise<void> {
+    return this.#coordinator.change(change, need);
+  }
+
+  /** Takes into use what is stored, by this replica or by another. */
+  #take(record: AppRecord): void {
+    this.#catchUp(); // the machine may have slept meanwhile, and what is asked for now is younger
+    const before = this.#record;
+    this.#record = record;
+    if (record.shared) this.#takeShared(before, record, record.shared);
+  }
+
+  #learn(shared: SharedPart): void {
+    this.#tokenHealth.learn(shared, this.#timeline, this.#deps.clock.now());
+  }
+
+  #takeShared(before: AppRecord, record: AppRecord, shared: SharedPart): void {
+    const { observe, clock } = this.#deps;
+    const { appId } = this.#app;
+    const { generation, current } = record;
+    const { pendingConfirmation, commitTime } = shared;
+    // What was found here and could not be told stands until there is news.
+    if (generation !== before.generation || isNews(shared, before.shared)) this.#learn(shared);
+    if (generation > before.generation) {
+      this.#tokenHealth.doubt = null;
+      this.#wanted = false;
+      const isNew = current && !(before.current && sameToken(current, before.current));
+      if (isNew && generation !== this.#refresher.ownGeneration) {
+        this.#isSwitched = false;
+        const delayMs = Math.max(0, clock.now() - commitTime);
+        observe({ type: 'adopted', appId, generation, tokenId: current.id, delayMs });
+      }
+    }
+    const owed = before.shared?.pendingConfirmation ?? null;
+    if (pendingConfirmation && pendingConfirmation.epoch !== owed?.epoch) {
+      observe({ type: 'provisional', appId, dueInMs: Math.max(0, pendingConfirmation.time - clock.now()) });
+    } else if (!pendingConfirmation && owed) observe({ type: 'confirmed', appId });
+    this.#publish();
+    this.#published.wake();
+    this.tick();
+  }
+
+  #publish(): void {
+    this.#published.offer(this.#view(this.#now()));
+  }
+
+  #view(now: number): TokenState {
+    const facts = {
+      appId: this.#app.appId,
+      record: this.#record,
+      health: this.#tokenHealth.health,
+      trust: this.#tokenHealth.trust,
+      storeFailing: this.#coordinator.failing,
+      warning: this.#tokenHealth.warning || (this.#isOtherwise() ? OTHER_ISSUER : ''),
+      nextRefreshAt: this.#plan(now).at,
+    };
+    return viewOf(facts, now, this.#timeline);
+  }
+
+  /** Whether another replica took the token from where this one is not to take it. */
+  #isOtherwise(): boolean {
+    return this.#record.issuer !== this.#app.issuer && !this.#isSwitched;
+  }
+
+  #now(): number {
+    return this.#timeline.elapsed();
+  }
+}

@@ -1,0 +1,74 @@
+import { LingpaiError, type UpstreamError } from '../kernel/errors.ts';
+import type { AppRecord, CurrentToken } from './app-record.ts';
+import type { IssuerKind } from './ports.ts';
+import type { Health, Trust } from './view.ts';
+
+/** What the keeper does next by itself. */
+export interface Plan {
+  /** When, in elapsed milliseconds; a moment that has passed: now. */
+  readonly at: number;
+  /**
+   * `renew`: ask for the token, or for its successor. `replace_dead`: the same for a token that WeChat refuses, beside the
+   * schedule. `confirm`: ask whether a token lives whose life a leap of the clock may have ended.
+   */
+  readonly step: 'renew' | 'replace_dead' | 'confirm';
+}
+
+/** All that the plan depends on. */
+export interface Situation {
+  readonly record: AppRecord;
+  readonly health: Health;
+  readonly trust: Trust;
+  /** The current token, if the clock was only set: what `confirm` asks about. */
+  readonly doubt: CurrentToken | null;
+  /** Where the app's tokens are to come from now. */
+  readonly issuer: IssuerKind;
+  /** Whether that has changed here, or at the start of this process, and no token has come since. */
+  readonly isSwitched: boolean;
+  /** When mints of unknown outcome have the token asked for, in elapsed milliseconds; Infinity: there are none. */
+  readonly confirmationDueAt: number;
+  /** What is due is not begun before this: it spreads the first calls of many apps, and keeps calls in vain apart. */
+  readonly startAt: number;
+}
+
+/** Decides what the keeper does next, and when. */
+export function planNext(situation: Situation, now: number): Plan {
+  const { record, health, trust, doubt, issuer, isSwitched, confirmationDueAt, startAt } = situation;
+  const { current } = record;
+  const alive = current !== null && current.expiresAt > now;
+  const isDue = alive && now >= Math.min(current.dueAt, confirmationDueAt);
+  return { at: whenNext(), step: whatNext() };
+
+  function whenNext(): number {
+    if (health.kind === 'failing') return health.retryAt;
+    // A replica that is configured otherwise brought a token of the other issuer: if each replaced the other's at once there
+    // would be no end.
+    const mustReplace = !alive || trust === 'dead' || (isSwitched && record.issuer !== issuer);
+    return mustReplace ? startAt : Math.max(startAt, Math.min(current.dueAt, current.expiresAt, confirmationDueAt));
+  }
+
+  function whatNext(): Plan['step'] {
+    if (doubt && doubt.expiresAt > now && issuer === 'classic') return 'confirm';
+    // A classic token that is due anyway, as one that a mint of ours may have replaced, is replaced on the schedule, whose
+    // share of the budget reports cannot touch.
+    return alive && trust === 'dead' && !(isDue && issuer === 'classic') ? 'replace_dead' : 'renew';
+  }
+}
+
+/**
+ * When a refresh that failed is tried again, given when its error says (`plannedAt`). While a dead token cannot be replaced
+ * (cooldown, budget, quota of forced calls) its schedule goes on: classic at its time, stable by reads, which cost nothing.
+ */
+export function retryAtLatest(
+  { record, trust, issuer }: Pick<Situation, 'record' | 'trust' | 'issuer'>,
+  error: UpstreamError | LingpaiError,
+  plannedAt: number,
+  now: number,
+  stablePollMs: number,
+): number {
+  const { current } = record;
+  const mintRefused = error instanceof LingpaiError || (issuer === 'stable' && error.recovery.kind.endsWith('_quota'));
+  if (!mintRefused || trust !== 'dead' || !current) return plannedAt;
+  if (issuer === 'stable') return Math.min(plannedAt, Math.max(current.dueAt, now + stablePollMs));
+  return now < current.dueAt ? Math.min(plannedAt, current.dueAt) : plannedAt;
+}

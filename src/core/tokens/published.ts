@@ -1,0 +1,44 @@
+import { join } from '../kernel/flight.ts';
+import type { TokenState } from './state.ts';
+import { sameView } from './view.ts';
+
+/** The newest state of an app as callers see it, and those who wait for another. */
+export class Published {
+  readonly #onChange: (next: TokenState, before: TokenState) => void;
+  readonly #waiting = new Set<() => void>();
+  #state: TokenState;
+
+  /** `onChange` gets each state that watchers should see. */
+  constructor(first: TokenState, onChange: (next: TokenState, before: TokenState) => void) {
+    this.#state = first;
+    this.#onChange = onChange;
+  }
+
+  /** The same object until something changes. */
+  get state(): TokenState {
+    return this.#state;
+  }
+
+  /** Takes the state as it is now. */
+  offer(next: TokenState): void {
+    const before = this.#state;
+    const isSame = sameView(before, next);
+    if (isSame && before.nextRefreshTime === next.nextRefreshTime) return;
+    this.#state = next;
+    if (isSame) return;
+    this.#onChange(next, before);
+    this.wake();
+  }
+
+  /** Resolves at the next state that watchers should see, or when it is worth looking again. */
+  next(signal: AbortSignal | undefined): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.add(resolve);
+    return join(promise, signal).finally(() => this.#waiting.delete(resolve));
+  }
+
+  /** Has those who wait look again. */
+  wake(): void {
+    for (const wake of this.#waiting) wake();
+  }
+}

@@ -8,8 +8,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/cluster/convergence.ts',
-      find: 'const isAlone = isDirect && others.length === 0 && after.pendingConfirmation === null && shared.pendingConfirmation === null;',
-      replace: 'const isAlone = isDirect;',
+      find: 'isDirect && others.length === 0 && after.pendingConfirmation === null && shared.pendingConfirmation === null;',
+      replace: 'isDirect;',
     },
   ],
   caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still before its mint' },

@@ -1,4 +1,5 @@
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
+import { type Deadline, deadline } from '../core/kernel/abortable.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import { CoalescedTimers } from '../core/kernel/coalesced-timers.ts';
 import { LingpaiError } from '../core/kernel/errors.ts';
@@ -45,9 +46,9 @@ export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): Serv
       validateGet(request);
       const { appId } = request;
       // A call that need not wait is not to pay for a signal.
-      let wait: Wait | undefined;
+      let wait: Deadline | undefined;
       const signal = () => {
-        wait ??= waitAtMost(GET_TIMEOUT_MS, clock, context.signal, () => notReached(appId));
+        wait ??= deadline(clock, GET_TIMEOUT_MS, context.signal, () => notReached(appId));
         return wait.signal;
       };
       const state = broker.get(appId, { minGeneration: Number(request.minGeneration), signal });
@@ -84,17 +85,6 @@ function rejectedOf({ rejected }: ForceRefreshRequest): Rejected | undefined {
     case undefined:
       return undefined;
   }
-}
-
-interface Wait extends Disposable {
-  readonly signal: AbortSignal;
-}
-
-/** A signal that aborts with the caller's, or after `timeoutMs` with `reason()`. */
-function waitAtMost(timeoutMs: number, clock: Clock, caller: AbortSignal, reason: () => unknown): Wait {
-  const limit = new AbortController();
-  const timer = clock.schedule(timeoutMs, () => limit.abort(reason()));
-  return { signal: AbortSignal.any([caller, limit.signal]), [Symbol.dispose]: () => timer.cancel() };
 }
 
 function isDeadline(error: unknown): boolean {

@@ -1,3 +1,4 @@
+import { Condition } from '../kernel/condition.ts';
 import { type LingpaiError, storeUnavailableError, type UpstreamError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import type { AppRecord } from '../tokens/app-record.ts';
@@ -47,7 +48,7 @@ export interface ClusterCoordinatorDeps {
 
 /** Another replica is minting. */
 class Blocked extends Error {
-  override readonly name = 'Leased';
+  override readonly name = 'Blocked';
 }
 
 /** From so many steps of a generation a replica draws one. */
@@ -58,7 +59,7 @@ export class ClusterCoordinator implements Coordinator {
   readonly #deps: ClusterCoordinatorDeps;
   readonly #appId: string;
   readonly #sharedRecord: SharedRecord;
-  readonly #waiting = new Set<() => void>();
+  readonly #changed = new Condition();
   #user: SharedRecordUser | undefined;
 
   constructor(options: { deps: ClusterCoordinatorDeps; appId: string; sharedRecord: SharedRecord }) {
@@ -81,7 +82,7 @@ export class ClusterCoordinator implements Coordinator {
 
   /** Has those who wait for another replica look again. */
   wake(): void {
-    for (const wake of this.#waiting) wake();
+    this.#changed.notifyAll();
   }
 
   get failing(): boolean {
@@ -223,17 +224,7 @@ export class ClusterCoordinator implements Coordinator {
   /** Resolves when the mint of another replica may be over. */
   async #released(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const leave = () => reject(signal.reason);
-    signal.addEventListener('abort', leave, { once: true });
-    this.#waiting.add(resolve);
     // By now it may be over.
-    if (!this.#blockingIntent(this.#sharedRecord.record)) resolve();
-    try {
-      await promise;
-    } finally {
-      this.#waiting.delete(resolve);
-      signal.removeEventListener('abort', leave);
-    }
+    if (this.#blockingIntent(this.#sharedRecord.record)) await this.#changed.wait(signal);
   }
 }

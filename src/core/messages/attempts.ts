@@ -1,7 +1,7 @@
+import { withDeadline } from '../kernel/abortable.ts';
+import { backoffMs } from '../kernel/backoff.ts';
 import type { Clock, Random } from '../kernel/clock.ts';
 import { LingpaiError, type UpstreamAnswer, UpstreamError } from '../kernel/errors.ts';
-import { withDeadline } from '../kernel/flight.ts';
-import { backoffMs } from '../tokens/backoff.ts';
 import type { TokenState } from '../tokens/state.ts';
 import type { MessageEvent } from './events.ts';
 import type { Turn } from './limits.ts';

@@ -1,3 +1,4 @@
+import { abortable } from '../kernel/abortable.ts';
 import type { Clock, Timer } from '../kernel/clock.ts';
 import { LingpaiError, type UpstreamError } from '../kernel/errors.ts';
 import { afterFailure, afterProbe, type CircuitBreaker, CLOSED, passage } from './circuit-breaker.ts';
@@ -63,30 +64,15 @@ export class Limits {
     if (refusal) return Promise.reject(refusal);
     if (this.#waiting.size === 0 && this.#roomInMs() === 0) return Promise.resolve(this.#grant(channel));
     if (this.#waiting.size >= this.#settings.maxWaiting) return Promise.reject(this.#noRoom());
-    return new Promise((resolve, reject) => {
-      const leave = () => {
-        this.#waiting.delete(waiter);
-        this.#pump();
-        reject(signal.reason);
-      };
-      const end = () => {
-        this.#waiting.delete(waiter);
-        signal.removeEventListener('abort', leave);
-      };
-      const waiter: Waiter = {
-        channel,
-        grant: (turn) => {
-          end();
-          resolve(turn);
-        },
-        refuse: (error) => {
-          end();
-          reject(error);
-        },
-      };
-      signal.addEventListener('abort', leave, { once: true });
-      this.#waiting.add(waiter);
-      this.#pump();
+    const { promise, resolve, reject } = Promise.withResolvers<Turn>();
+    const waiter: Waiter = { channel, grant: resolve, refuse: reject };
+    this.#waiting.add(waiter);
+    this.#pump();
+    return abortable(promise, signal, () => {
+      // One that has just been let in has a turn to give back.
+      const isWaiting = this.#waiting.delete(waiter);
+      if (isWaiting) this.#pump();
+      return isWaiting;
     });
   }
 
@@ -96,6 +82,7 @@ export class Limits {
     for (const waiter of this.#waiting) {
       const refusal = this.#refusal(waiter.channel);
       if (refusal) {
+        this.#waiting.delete(waiter);
         waiter.refuse(refusal);
         continue;
       }
@@ -104,6 +91,7 @@ export class Limits {
         if (delayMs < Infinity) this.#timer = this.#clock.schedule(delayMs, () => this.#pump());
         return;
       }
+      this.#waiting.delete(waiter);
       waiter.grant(this.#grant(waiter.channel));
     }
   }
@@ -154,7 +142,9 @@ export class Limits {
     this.#observe({ type: 'channel_closed', appId: this.#appId, channel, reason: failure.reason, forMs });
     for (const waiter of this.#waiting) {
       const refusal = waiter.channel === channel && this.#refusal(channel);
-      if (refusal) waiter.refuse(refusal);
+      if (!refusal) continue;
+      this.#waiting.delete(waiter);
+      waiter.refuse(refusal);
     }
   }
 

@@ -1,5 +1,5 @@
+import { abortable } from '../kernel/abortable.ts';
 import { drainingError, LingpaiError } from '../kernel/errors.ts';
-import { join } from '../kernel/flight.ts';
 import type { AttemptDeps } from './attempts.ts';
 import { canonicalText } from './digest.ts';
 import { Limits } from './limits.ts';
@@ -105,7 +105,7 @@ export class Sender {
   async #wait(call: Call, signal: AbortSignal): Promise<SendResult> {
     call.callers++;
     try {
-      const result = await join(call.result, signal);
+      const result = await abortable(call.result, signal);
       if (result instanceof LingpaiError) throw result;
       return result;
     } finally {

@@ -1,5 +1,5 @@
-import type { Clock, Random, Timer } from '../kernel/clock.ts';
-import { backoffMs } from '../tokens/backoff.ts';
+import type { Clock, Random } from '../kernel/clock.ts';
+import { WriteBehind } from '../kernel/write-behind.ts';
 import type { MessageEvent } from './events.ts';
 import type { Ledger, Settlement } from './ports.ts';
 
@@ -12,13 +12,8 @@ export interface PendingSettlement {
 }
 
 interface Open {
-  readonly appId: string;
-  readonly sendId: string;
-  readonly settlement: Settlement;
+  readonly writes: WriteBehind;
   readonly end: () => void;
-  failures: number;
-  trying: Promise<void>;
-  retry: Timer | undefined;
 }
 
 /** Writes settlements, and repeats those that fail until they are durable. */
@@ -30,7 +25,6 @@ export class SettlementWriter {
     readonly observe: (event: MessageEvent) => void;
   };
   readonly #open = new Set<Open>();
-  #stopped = false;
 
   constructor(deps: { clock: Clock; random: Random; ledger: Ledger; observe: (event: MessageEvent) => void }) {
     this.#deps = deps;
@@ -43,42 +37,31 @@ export class SettlementWriter {
 
   /** Begins to write one. */
   settle(appId: string, sendId: string, settlement: Settlement): PendingSettlement {
+    const { clock, random, ledger, observe } = this.#deps;
     const { promise: over, resolve: end } = Promise.withResolvers<void>();
-    const open: Open = { appId, sendId, settlement, end, failures: 0, trying: over, retry: undefined };
+    const writes = new WriteBehind({
+      clock,
+      random,
+      write: () => ledger.settle(sendId, settlement),
+      onSuccess: (failures) => {
+        if (failures > 0) observe({ type: 'ledger_recovered', appId });
+        this.#open.delete(open);
+        end();
+      },
+      onFailure: (error, _failures, retryInMs) =>
+        observe({ type: 'ledger_failed', appId, operation: 'settle', error, retryInMs }),
+    });
+    const open: Open = { writes, end };
     this.#open.add(open);
-    open.trying = this.#try(open);
-    return { tried: open.trying, over };
+    return { tried: writes.flush(), over };
   }
 
   /** Tries once more to write what is not durable yet, then leaves it. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    const last = [...this.#open].map(async (open) => {
-      await open.trying;
-      if (!this.#open.has(open)) return;
-      open.retry?.cancel();
-      await this.#try(open);
-      open.end();
+    const last = [...this.#open].map(async ({ writes, end }) => {
+      await writes.stop();
+      end();
     });
     await Promise.all(last);
-  }
-
-  async #try(open: Open): Promise<void> {
-    const { appId, sendId, settlement } = open;
-    const { clock, random, ledger, observe } = this.#deps;
-    try {
-      await ledger.settle(sendId, settlement);
-      if (open.failures > 0) observe({ type: 'ledger_recovered', appId });
-      this.#open.delete(open);
-      open.end();
-    } catch (error) {
-      open.failures++;
-      const retryInMs = this.#stopped ? null : backoffMs(open.failures, random);
-      observe({ type: 'ledger_failed', appId, operation: 'settle', error, retryInMs });
-      if (retryInMs === null) return;
-      open.retry = clock.schedule(retryInMs, () => {
-        open.trying = this.#try(open);
-      });
-    }
   }
 }

@@ -1,5 +1,5 @@
+import { withDeadline } from '../kernel/abortable.ts';
 import { UpstreamError } from '../kernel/errors.ts';
-import { withDeadline } from '../kernel/flight.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import type { AppRecord } from './app-record.ts';
 import type { Coordinator } from './coordinator.ts';

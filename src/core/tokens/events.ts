@@ -46,7 +46,7 @@ export type BrokerEvent =
   /** A token died before its time and nobody here replaced it. */
   | { type: 'outside_mint'; appId: string; tokenId: string }
   | { type: 'status'; appId: string; from: Status; to: Status; reason: string }
-  | { type: 'store_failed'; appId: string; error: unknown; retryInMs: number }
+  | { type: 'store_failed'; appId: string; error: unknown; retryInMs: number | null }
   | { type: 'store_recovered'; appId: string }
   | { type: 'app_added' | 'app_changed' | 'app_removed'; appId: string }
   /** The store that the replicas share does not answer polls; `isNew` false: as before, and now for another reason. */

@@ -1,6 +1,6 @@
+import { abortable } from '../kernel/abortable.ts';
 import type { Timer } from '../kernel/clock.ts';
 import { callersError, LingpaiError } from '../kernel/errors.ts';
-import { join, type Refresh } from '../kernel/flight.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, emptyRecord, extendedBy, fromStored, sameToken, toStored } from './app-record.ts';
 import type { Change, Coordinator, Holder } from './coordinator.ts';
@@ -8,6 +8,7 @@ import { cooldownRefusal } from './minting.ts';
 import { type Plan, planNext } from './plan.ts';
 import type { App, Deps, Settings, SharedPart, StoredApp } from './ports.ts';
 import { Published } from './published.ts';
+import type { Refresh } from './refresh.ts';
 import { Refresher, type RefreshOwner } from './refresher.ts';
 import { isKnown, isOld, type Rejected } from './rejected.ts';
 import { dueAt } from './schedule.ts';
@@ -176,7 +177,7 @@ export class Keeper {
       if (state) return state;
       this.#want();
       if (this.peek()) await this.#published.next(signal);
-      else await join(this.#inFlight().completion, signal);
+      else await abortable(this.#inFlight().completion, signal);
     }
   }
 
@@ -200,7 +201,7 @@ export class Keeper {
   /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
   async force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
     // What is not known here may come from another replica.
-    const isSure = !rejected || isKnown(rejected, this.state) || (await join(this.#coordinator.sync(), signal));
+    const isSure = !rejected || isKnown(rejected, this.state) || (await abortable(this.#coordinator.sync(), signal));
     for (;;) {
       if (rejected && this.peek()) {
         if (isOld(rejected, this.state, isSure)) return { state: this.state, outcome: 'ALREADY_NEWER' };
@@ -213,7 +214,7 @@ export class Keeper {
       if (!this.#refresher.current && !rejected) this.#startOperator(usable);
       if (!this.#refresher.current && usable && this.#tokenHealth.trust === 'trusted') this.#refresher.ask('report');
       const refresh = this.#inFlight();
-      const completion = await join(refresh.completion, signal);
+      const completion = await abortable(refresh.completion, signal);
       if (completion === 'superseded' && this.peek()) return { state: this.state, outcome: 'JOINED' };
       if (completion === 'rotated' && this.peek()) {
         return { state: this.state, outcome: refresh === before ? 'JOINED' : 'REFRESHED' };

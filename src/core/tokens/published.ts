@@ -1,11 +1,11 @@
-import { join } from '../kernel/flight.ts';
+import { Condition } from '../kernel/condition.ts';
 import type { TokenState } from './state.ts';
 import { sameView } from './view.ts';
 
 /** The newest state of an app as callers see it, and those who wait for another. */
 export class Published {
   readonly #onChange: (next: TokenState, before: TokenState) => void;
-  readonly #waiting = new Set<() => void>();
+  readonly #changed = new Condition();
   #state: TokenState;
 
   /** `onChange` gets each state that watchers should see. */
@@ -32,13 +32,11 @@ export class Published {
 
   /** Resolves at the next state that watchers should see, or when it is worth looking again. */
   next(signal: AbortSignal | undefined): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiting.add(resolve);
-    return join(promise, signal).finally(() => this.#waiting.delete(resolve));
+    return this.#changed.wait(signal);
   }
 
   /** Has those who wait look again. */
   wake(): void {
-    for (const wake of this.#waiting) wake();
+    this.#changed.notifyAll();
   }
 }

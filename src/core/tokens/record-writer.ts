@@ -1,29 +1,38 @@
-import type { Timer } from '../kernel/clock.ts';
-import { backoffMs } from './backoff.ts';
+import { WriteBehind } from '../kernel/write-behind.ts';
 import type { Deps, StoredApp } from './ports.ts';
 
-/**
- * Writes one app's record to the store: one write at a time, the newest record wins, and a write that fails is repeated
- * until it succeeds.
- */
+/** Writes one app's record to the store: the newest record wins, and a write that fails is repeated until it succeeds. */
 export class RecordWriter {
-  readonly #deps: Deps;
-  readonly #appId: string;
+  readonly #writes: WriteBehind;
   #newest: StoredApp | undefined;
-  #writing: Promise<void> | undefined;
-  #retry: Timer | undefined;
-  #failures = 0;
-  #stopped = false;
   #onHealth: () => void = () => undefined;
 
-  constructor(deps: Deps, appId: string) {
-    this.#deps = deps;
-    this.#appId = appId;
+  constructor({ clock, random, store, observe }: Deps, appId: string) {
+    this.#writes = new WriteBehind({
+      clock,
+      random,
+      write: async () => {
+        while (this.#newest) {
+          const record = this.#newest;
+          await store.save(record);
+          if (this.#newest === record) this.#newest = undefined;
+        }
+      },
+      onSuccess: (failures) => {
+        if (failures === 0) return;
+        observe({ type: 'store_recovered', appId });
+        this.#onHealth();
+      },
+      onFailure: (error, failures, retryInMs) => {
+        observe({ type: 'store_failed', appId, error, retryInMs });
+        if (failures === 1) this.#onHealth();
+      },
+    });
   }
 
   /** Whether the newest record is in memory only, because the store refuses it. */
   get failing(): boolean {
-    return this.#failures > 0;
+    return this.#writes.failing;
   }
 
   /**
@@ -36,50 +45,12 @@ export class RecordWriter {
     return async (record) => {
       if (this.#onHealth !== onHealth) return;
       this.#newest = record;
-      await this.#write();
+      await this.#writes.flush();
     };
   }
 
   /** Tries once more to write what is not durable yet, then stops repeating. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#write();
-  }
-
-  #write(): Promise<void> {
-    this.#retry?.cancel();
-    if (this.#newest) this.#writing ??= this.#drain();
-    return this.#writing ?? Promise.resolve();
-  }
-
-  async #drain(): Promise<void> {
-    await undefined; // so that `#writing` is set before the end below clears it
-    try {
-      while (this.#newest) {
-        const record = this.#newest;
-        await this.#deps.store.save(record);
-        if (this.#newest === record) this.#newest = undefined;
-      }
-      this.#succeeded();
-    } catch (error) {
-      this.#failed(error);
-    } finally {
-      this.#writing = undefined;
-    }
-  }
-
-  #succeeded(): void {
-    if (this.#failures === 0) return;
-    this.#failures = 0;
-    this.#deps.observe({ type: 'store_recovered', appId: this.#appId });
-    this.#onHealth();
-  }
-
-  #failed(error: unknown): void {
-    this.#failures++;
-    const retryInMs = backoffMs(this.#failures, this.#deps.random);
-    this.#deps.observe({ type: 'store_failed', appId: this.#appId, error, retryInMs });
-    if (!this.#stopped) this.#retry = this.#deps.clock.schedule(retryInMs, () => void this.#write());
-    if (this.#failures === 1) this.#onHealth();
+  stop(): Promise<void> {
+    return this.#writes.stop();
   }
 }

@@ -1,5 +1,4 @@
 import { callersError, LingpaiError, UpstreamError } from '../kernel/errors.ts';
-import type { Refresh, RefreshResult } from '../kernel/flight.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import type { AppRecord, CurrentToken } from './app-record.ts';
 import { nextAttemptAt } from './backoff.ts';
@@ -10,6 +9,7 @@ import { type Call, type Issued, renew, replaceDead, replaceLive } from './issui
 import { type MintCall, STABLE_FORCE_SPACING_MS } from './minting.ts';
 import { type Plan, retryAtLatest } from './plan.ts';
 import type { App, Deps, IssuerKind, Settings } from './ports.ts';
+import type { Refresh, RefreshResult } from './refresh.ts';
 import { dueAt, type Life } from './schedule.ts';
 import { OPINION_HOLDS_MS, type TokenHealth } from './token-health.ts';
 

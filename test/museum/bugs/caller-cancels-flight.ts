@@ -7,16 +7,16 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/tokens/keeper.ts',
-      find: 'else await join(this.#inFlight().completion, signal);',
+      find: 'else await abortable(this.#inFlight().completion, signal);',
       replace: `else {
         const refresh = this.#inFlight();
         signal?.addEventListener('abort', () => refresh.abort(signal.reason));
-        await join(refresh.completion, signal);
+        await abortable(refresh.completion, signal);
       }`,
     },
   ],
   caughtBy: {
     file: 'test/core/tokens/refresh.test.ts',
-    test: 'lets one caller leave without ending the refresh for the others',
+    test: 'lets one caller leave without ending the flight for the others',
   },
 };

@@ -6,7 +6,7 @@ export const bug: Bug = {
     'refresh, callers wait for minutes, and the app stays without a token long after WeChat works again.',
   edits: [
     {
-      file: 'src/core/kernel/flight.ts',
+      file: 'src/core/kernel/abortable.ts',
       find: 'clock.schedule(timeoutMs,',
       replace: 'clock.schedule(timeoutMs * 1e9,',
     },

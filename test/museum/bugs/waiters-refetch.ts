@@ -7,9 +7,9 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/tokens/keeper.ts',
-      find: 'else await join(this.#inFlight().completion, signal);',
+      find: 'else await abortable(this.#inFlight().completion, signal);',
       replace: `else {
-        await join(this.#inFlight().completion, signal).catch((error: unknown) => {
+        await abortable(this.#inFlight().completion, signal).catch((error: unknown) => {
           if (++attempts >= 3) throw error;
           this.#tokenHealth.health = { kind: 'well' };
         });

@@ -14,7 +14,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ops: ['core'],
   rpc: ['core', 'gen'],
   server: ['core', 'gen'],
-  commands: ['core', 'config', 'wechat', 'store', 'sandbox', 'ops', 'rpc', 'server', 'gen'],
+  app: ['core', 'config', 'wechat', 'store', 'sandbox', 'ops', 'rpc', 'server', 'gen'],
+  commands: ['core', 'config', 'wechat', 'store', 'sandbox', 'ops', 'rpc', 'server', 'gen', 'app'],
 };
 
 /** What keeps the domain out of the world: `core` must be given time, randomness and I/O. */

@@ -1,10 +1,10 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { createBroker } from '../app/broker.ts';
 import type { Config } from '../config/config.ts';
 import { formatListen, isLoopback } from '../config/listen.ts';
 import { drainingError } from '../core/kernel/errors.ts';
 import { Sender } from '../core/messages/sender.ts';
-import { Broker } from '../core/tokens/broker.ts';
 import { AdminService } from '../gen/lingpai/v1/admin_pb.js';
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
@@ -52,7 +52,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   );
   undo.defer(() => store.close());
   const recover = async (owner: string) => {
-    const unknown = await ledger.recover(broker.clock.now(), owner);
+    const unknown = await ledger.recover(clock.now(), owner);
     if (unknown > 0) logger.warn({ messages: unknown }, 'a process that ended left messages of unknown fate');
   };
   const replica = shared ? `${hostname()}-${randomBytes(4).toString('hex')}` : '';
@@ -61,8 +61,8 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
   const metrics = createMetrics({
     states: () => broker.states(),
     watchers: () => broker.watchers,
-    cluster: () => broker.cluster(),
-    now: () => broker.clock.now(),
+    cluster: () => cluster?.status(),
+    now: () => clock.now(),
   });
   const wechat = new WeChatClient({
     ...config.upstream,
@@ -71,38 +71,47 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
     observe: (call) => metrics.upstream(call),
   });
   undo.defer(() => wechat.close());
-  const broker = new Broker(
+  const {
+    registry: broker,
+    clock,
+    cluster,
+  } = createBroker(
     {
       clock: systemClock,
       random: systemRandom,
       wechat,
-      store,
       observe: (event) => {
         metrics.observe(event);
         logEvent(logger, event);
       },
-      cluster: shared && {
-        store: shared,
-        replica,
-        get address() {
-          return grpcAddress;
-        },
-        ...config.cluster,
-        onDeath: (dead) =>
-          recover(dead).catch((error) => {
-            logger.warn({ ...errorFields(error), replica: dead }, 'messages of a dead replica are not settled yet');
-            throw error;
-          }),
-        onLeave: async () => {
-          if (sender.busy) throw new Error('messages are under way');
-          await recover(replica);
-        },
-      },
+      store: shared
+        ? {
+            shared: {
+              store: shared,
+              replica,
+              get address() {
+                return grpcAddress;
+              },
+              ...config.cluster,
+              onDeath: (dead) =>
+                recover(dead).catch((error) => {
+                  logger.warn(
+                    { ...errorFields(error), replica: dead },
+                    'messages of a dead replica are not settled yet',
+                  );
+                  throw error;
+                }),
+              onLeave: async () => {
+                if (sender.busy) throw new Error('messages are under way');
+                await recover(replica);
+              },
+            },
+          }
+        : { local: store },
     },
     config.settings,
   );
   // What tokens age by, messages do too: where replicas share a store, not the clock of this machine.
-  const { clock } = broker;
   const sender = new Sender(
     {
       clock,
@@ -111,7 +120,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
       ledger,
       tokens: broker,
       owner: replica,
-      isOther: (name) => broker.isOther(name),
+      isOther: (name) => cluster?.isOther(name) ?? false,
       digest: (text) => createHash('sha256').update(text).digest('base64url'),
       newId: randomUUID,
       observe: (event) => {
@@ -134,7 +143,7 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
         desc: TokenService,
         impl: tokenService({
           broker,
-          clock: broker.clock,
+          clock,
           stallTimeoutMs: config.watch.stallTimeoutMs,
           propagation: (ms) => metrics.propagation(ms),
         }),
@@ -154,7 +163,15 @@ export async function runBroker(config: Config, logger: Logger): Promise<Running
           report,
         }),
       },
-      { desc: AdminService, impl: adminService({ broker, clock, propagation: () => metrics.propagationSummary() }) },
+      {
+        desc: AdminService,
+        impl: adminService({
+          broker,
+          cluster: () => cluster?.status(),
+          clock,
+          propagation: () => metrics.propagationSummary(),
+        }),
+      },
     ],
     toError,
     streamValues: withStreamControl,

@@ -12,8 +12,6 @@ import { STATUS_PAGE, validateGetStatus } from './validate.ts';
 export interface AdminBroker {
   /** The state of every configured app. */
   states(): Iterable<TokenState>;
-  /** How this replica sees its cluster; undefined: it is not one of several. */
-  cluster(): ClusterStatus | undefined;
   /** Throws APP_NOT_FOUND unless the app is configured. */
   requireApp(appId: string): void;
 }
@@ -50,6 +48,8 @@ const KINDS: Readonly<Record<IntentStatus['kind'], pb.IntentKind>> = {
 /** What AdminService is made of. */
 export interface AdminServiceDeps {
   readonly broker: AdminBroker;
+  /** How this replica sees its cluster; undefined: it is not one of several. */
+  readonly cluster: () => ClusterStatus | undefined;
   /** The clock by which the broker's tokens age. */
   readonly clock: Clock;
   readonly propagation: () => Propagation;
@@ -67,7 +67,7 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof pb.Admi
         .filter(({ appId }) => (named.size > 0 ? named.has(appId) : appId > request.pageToken))
         .sort((a, b) => (a.appId < b.appId ? -1 : 1));
       const page = chosen.slice(0, STATUS_PAGE);
-      const cluster = broker.cluster();
+      const cluster = deps.cluster();
       const shares = new Map(cluster?.apps.map((share) => [share.appId, share]));
       return create(pb.GetStatusResponseSchema, {
         ...(cluster && { cluster: toCluster(cluster) }),

@@ -33,22 +33,28 @@ function stateOf(appId: string, more: Partial<TokenState> = {}): TokenState {
   };
 }
 
+/** What is asked for its status. */
+interface Asked {
+  readonly broker: AdminBroker;
+  readonly cluster?: { status(): ClusterStatus } | undefined;
+}
+
 /** A broker of which everything is known. */
-function fixed(states: readonly TokenState[], cluster?: ClusterStatus): AdminBroker {
-  return {
+function fixed(states: readonly TokenState[], status?: ClusterStatus): Asked {
+  const broker: AdminBroker = {
     states: () => states,
-    cluster: () => cluster,
     requireApp: (appId) => {
       if (!states.some((state) => state.appId === appId)) throw appNotFoundError(appId);
     },
   };
+  return { broker, cluster: status && { status: () => status } };
 }
 
 const NONE = { count: 0, medianMs: 0, p99Ms: 0, maxMs: 0 };
 const UNMOVED: Propagation = { store: NONE, replica: NONE, stream: NONE };
 
 async function statusOf(
-  broker: AdminBroker,
+  { broker, cluster }: Asked,
   request: { appIds?: string[]; pageToken?: string } = {},
   clock = new FakeClock(NOW),
   propagation = UNMOVED,
@@ -61,7 +67,7 @@ async function statusOf(
     requestMethod: 'POST',
     url: 'http://h/',
   });
-  const service = adminService({ broker, clock, propagation: () => propagation });
+  const service = adminService({ broker, cluster: () => cluster?.status(), clock, propagation: () => propagation });
   const answer = await service.getStatus(create(GetStatusRequestSchema, request), context);
   return create(GetStatusResponseSchema, answer);
 }
@@ -71,7 +77,7 @@ const json = (response: GetStatusResponse) => JSON.parse(toJsonString(GetStatusR
 describe('one process that owns its store', () => {
   it('tells of each app, and of no cluster', async () => {
     const world = await World.started({ apps: { wxs: 'stable', wxc: 'classic' } });
-    const status = await statusOf(world.broker, {}, world.clock);
+    const status = await statusOf(world, {}, world.clock);
     expect(status.cluster).toBeUndefined();
     expect(status.apps.map(({ appId }) => appId)).toEqual(['wxc', 'wxs']);
     const { current, generation } = world.state();
@@ -179,7 +185,7 @@ describe('a replica', () => {
 
   it('tells of a real circle: all name one owner, and a store that is away grows older', async () => {
     const replicas = await Replicas.started(2, { apps: { wxc: 'classic', wxs: 'stable' } });
-    const asked = (name: string) => statusOf(replicas.get(name).broker, {}, replicas.clock);
+    const asked = (name: string) => statusOf(replicas.get(name), {}, replicas.clock);
     const [one, two] = [await asked('r1'), await asked('r2')];
     expect([one.cluster?.replica, two.cluster?.replica]).toEqual(['r1', 'r2']);
     expect(one.cluster?.replicas.map(({ name, self, alive }) => [name, self, alive])).toEqual([
@@ -207,7 +213,7 @@ describe('a replica', () => {
     broker.forceRefresh('wxc', undefined).catch(() => undefined);
     await replicas.clock.advance(2 * SECOND);
     const intentOf = async (name: string) => {
-      const [app] = (await statusOf(replicas.get(name).broker, {}, replicas.clock)).apps;
+      const [app] = (await statusOf(replicas.get(name), {}, replicas.clock)).apps;
       const [intent] = app?.share?.intents ?? [];
       return [intent?.replica, intent?.kind, intent?.age?.seconds];
     };

@@ -1,13 +1,14 @@
-import { Broker } from '../../src/core/tokens/broker.ts';
+import { createBroker } from '../../src/app/broker.ts';
 import type { BrokerEvent } from '../../src/core/tokens/events.ts';
-import type { App, Deps, IssuerKind, Settings } from '../../src/core/tokens/ports.ts';
+import type { App, IssuerKind, Settings } from '../../src/core/tokens/ports.ts';
+import type { Registry } from '../../src/core/tokens/registry.ts';
 import type { TokenState } from '../../src/core/tokens/state.ts';
 import type { SandboxApp } from '../../src/sandbox/app.ts';
 import type { Fault, FaultEffect } from '../../src/sandbox/faults.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
 import { tokenError } from '../../src/wechat/errcodes.ts';
 import { FakeClock, settle } from './clock.ts';
-import { Process } from './process.ts';
+import { Process, type ProcessDeps } from './process.ts';
 import { seeded } from './random.ts';
 import { SandboxWeChat } from './sandbox-port.ts';
 import { FakeStore } from './store.ts';
@@ -39,10 +40,10 @@ export class World {
   readonly wechat: SimulatedWeChat;
   readonly settings: Settings;
   readonly #random;
-  readonly #tap: (deps: Deps) => Deps;
+  readonly #tap: (deps: ProcessDeps) => ProcessDeps;
   #process: Process | undefined;
   apps: App[];
-  broker: Broker;
+  broker: Registry;
 
   constructor(
     options: {
@@ -51,7 +52,7 @@ export class World {
       wechat?: Partial<SandboxApp>;
       seed?: number;
       /** Puts something between each broker and its world. */
-      tap?: (deps: Deps) => Deps;
+      tap?: (deps: ProcessDeps) => ProcessDeps;
     } = {},
   ) {
     this.#random = seeded(options.seed ?? 1);
@@ -71,7 +72,7 @@ export class World {
     this.broker = this.#newBroker();
   }
 
-  #newBroker(): Broker {
+  #newBroker(): Registry {
     const toError = (errcode: number, errmsg: string) => tokenError(errcode, errmsg);
     this.#process = new Process(
       this.#tap({
@@ -82,7 +83,8 @@ export class World {
         observe: (event) => this.events.push(event),
       }),
     );
-    return new Broker(this.#process.deps, this.settings);
+    const { store, ...deps } = this.#process.deps;
+    return createBroker({ ...deps, store: { local: store } }, this.settings).registry;
   }
 
   /** A world whose broker has started and has had time for its first calls. */

@@ -1,6 +1,6 @@
 import type { Timer } from '../kernel/clock.ts';
 import type { Timeline } from '../kernel/timeline.ts';
-import type { Holder } from '../tokens/coordinator.ts';
+import type { Coordinators, Holder, Keepers } from '../tokens/coordinator.ts';
 import type { BrokerEvent } from '../tokens/events.ts';
 import type { App, Settings } from '../tokens/ports.ts';
 import { ClusterCoordinator } from './cluster-coordinator.ts';
@@ -33,15 +33,14 @@ export interface ClusterDeps {
 }
 
 /** This replica among the others: polls the store, knows who lives, and brings what they store to its keepers. */
-export class Cluster {
+export class Cluster implements Coordinators {
+  readonly isShared = true;
   readonly #deps: ClusterDeps;
   readonly #settings: Settings;
   readonly #clock: StoreClock;
   readonly #timeline: Timeline;
   readonly #random: () => number;
   readonly #observe: (event: BrokerEvent) => void;
-  readonly #catchUp: () => void;
-  readonly #onMembers: () => void;
   readonly #members: Members;
   readonly #reaper: DeadReplicaReaper;
   readonly #sharedRecords = new Map<string, SharedRecord>();
@@ -56,10 +55,8 @@ export class Cluster {
   #timer: Timer | undefined;
   #polling: Promise<void> | undefined;
   #closed = false;
+  #keepers: Keepers | undefined;
 
-  /**
-   * `catchUp` has every keeper take note of a clock that was set. `onMembers` is called when a replica came, died or went.
-   */
   constructor(options: {
     deps: ClusterDeps;
     settings: Settings;
@@ -67,8 +64,6 @@ export class Cluster {
     timeline: Timeline;
     random: () => number;
     observe: (event: BrokerEvent) => void;
-    catchUp: () => void;
-    onMembers: () => void;
   }) {
     this.#deps = options.deps;
     this.#settings = options.settings;
@@ -76,8 +71,6 @@ export class Cluster {
     this.#timeline = options.timeline;
     this.#random = options.random;
     this.#observe = options.observe;
-    this.#catchUp = options.catchUp;
-    this.#onMembers = options.onMembers;
     const { replica: self, leaseMs, pollMs } = options.deps;
     this.#members = new Members({ self, leaseMs, pollMs });
     this.#readBatcher = new ReadBatcher((appIds) => this.#read(appIds));
@@ -86,8 +79,9 @@ export class Cluster {
     this.#health = new StoreHealth({ observe: options.observe, monotonic: () => this.#clock.monotonic() });
   }
 
-  /** Reads the whole store, then polls. Rejects when the store cannot be read. */
-  async start(): Promise<void> {
+  /** Reads the whole store, then polls. Rejects when the store cannot be read. The records come with the coordinators. */
+  async start(keepers: Keepers): Promise<readonly []> {
+    this.#keepers = keepers;
     this.#deps.store.listen({
       changed: (appId) => void this.#readBatcher.ask(appId),
       reconnected: () => {
@@ -101,10 +95,10 @@ export class Cluster {
     this.#timeline.resync(); // nothing has an age yet
     await this.#take(poll, 0);
     this.#schedule();
+    return [];
   }
 
-  /** How an app is held. */
-  coordinator(app: App, holder: Holder): ClusterCoordinator {
+  create(app: App, holder: Holder): ClusterCoordinator {
     const { replica, leaseMs } = this.#deps;
     const coordinator: ClusterCoordinator = new ClusterCoordinator({
       deps: {
@@ -234,7 +228,7 @@ export class Cluster {
     await Promise.all(done);
     if (isNewCircle) {
       this.#living = this.#members.living();
-      this.#onMembers();
+      this.#keepers?.tick();
     }
     this.#wake(); // a lease ends by time, too
     for (const { member, silentMs } of this.#members.others()) {
@@ -253,7 +247,7 @@ export class Cluster {
     const askedAt = this.#clock.monotonic();
     const answer = await ask();
     this.#clock.set(answer.time, askedAt);
-    this.#catchUp();
+    this.#keepers?.catchUp();
     return answer;
   }
 

@@ -1,17 +1,14 @@
 import type { LingpaiError, UpstreamError } from '../kernel/errors.ts';
-import type { Timeline } from '../kernel/timeline.ts';
-import { type AppRecord, toStored } from './app-record.ts';
+import type { AppRecord } from './app-record.ts';
 import type { CommitContext } from './commit.ts';
-import { commit } from './commit.ts';
 import type { Issued } from './issuing.ts';
-import { type MintCall, type MintWish, mintBegun, mintRefusal, mintUndone } from './minting.ts';
-import type { Intent, Settings } from './ports.ts';
-import type { RecordWriter } from './record-writer.ts';
+import type { MintCall, MintWish } from './minting.ts';
+import type { App, Intent, StoredApp } from './ports.ts';
 
 /** A change of what is kept. It may be made again on a newer record; it throws to leave all as it is. */
 export type Change = (record: AppRecord) => AppRecord;
 
-/** What a keeper has on its side. */
+/** Callbacks by which a coordinator reads and updates its keeper. */
 export interface Holder {
   read(): AppRecord;
   /** Takes what is stored into use. */
@@ -31,7 +28,7 @@ export class Superseded extends Error {
   override readonly name = 'Superseded';
 }
 
-/** How a keeper holds its app: alone, or together with other replicas. */
+/** How a keeper changes its app's record and makes its mints: alone, or together with other replicas. */
 export interface Coordinator {
   /** Whether something is in memory only, because the store refuses it. */
   readonly failing: boolean;
@@ -74,94 +71,21 @@ export interface Coordinator {
   release(): void;
 }
 
-/** The tenure of a process that owns its store. */
-export class LocalCoordinator implements Coordinator {
-  readonly #appId: string;
-  readonly #settings: Settings;
-  readonly #timeline: Timeline;
-  readonly #recordWriter: RecordWriter;
-  readonly #holder: Holder;
-  readonly #save: ReturnType<RecordWriter['adopt']>;
-  /** What was last given to the saver. */
-  #saved = '';
+/** What coordinators may have the registry do. */
+export interface Keepers {
+  /** A clock may have been set: every keeper takes note. */
+  catchUp(): void;
+  /** Every keeper looks whether something is due now. */
+  tick(): void;
+}
 
-  constructor(options: {
-    appId: string;
-    settings: Settings;
-    timeline: Timeline;
-    recordWriter: RecordWriter;
-    holder: Holder;
-  }) {
-    const { recordWriter, holder } = options;
-    this.#appId = options.appId;
-    this.#settings = options.settings;
-    this.#timeline = options.timeline;
-    this.#recordWriter = recordWriter;
-    this.#holder = holder;
-    this.#save = recordWriter.adopt(() => holder.onChange());
-  }
-
-  get failing(): boolean {
-    return this.#recordWriter.failing;
-  }
-
-  known(): undefined {}
-
-  async sync(): Promise<boolean> {
-    return true;
-  }
-
-  async change(change: Change): Promise<void> {
-    const before = this.#holder.read();
-    const record = change(before);
-    const stored = toStored(this.#appId, record, this.#timeline);
-    const text = JSON.stringify(stored);
-    if (text !== this.#saved) {
-      this.#saved = text;
-      await this.#save(stored);
-    }
-    if (record !== before) this.#holder.take(record);
-  }
-
-  async begin(wish: MintWish): Promise<undefined> {
-    await this.change((record) => {
-      const refusal = mintRefusal(record, wish, this.#settings);
-      if (refusal) throw refusal;
-      return mintBegun(record, wish, this.#settings);
-    });
-    this.#holder.onChange();
-  }
-
-  async end(_mint: undefined, call: MintCall, how: MintEnd): Promise<void> {
-    if (how !== 'undone') return;
-    await this.change((record) => mintUndone(record, call));
-    this.#holder.onChange();
-  }
-
-  commit(record: AppRecord, issued: Issued, context: CommitContext): { record: AppRecord; result: CommitResult } {
-    const { record: next, rotated } = commit(record, issued, context);
-    return { record: next, result: rotated ? 'rotated' : 'unchanged' };
-  }
-
-  isBusy(): boolean {
-    return false;
-  }
-
-  generationStep(): number {
-    return 1;
-  }
-
-  confirmationDueAt(record: AppRecord): number {
-    return record.openMints > 0 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
-  }
-
-  standbyDelayMs(): number {
-    return 0;
-  }
-
-  tellDead(): void {}
-
-  tellTrouble(): void {}
-
-  release(): void {}
+/** Makes a coordinator for each app, and keeps what they have in common. */
+export interface Coordinators {
+  /** Whether other replicas use the same records. */
+  readonly isShared: boolean;
+  /** Begins, and returns the records that are not known to the coordinators themselves. Rejects when the store cannot be read. */
+  start(keepers: Keepers): Promise<readonly StoredApp[]>;
+  create(app: App, holder: Holder): Coordinator;
+  /** Stores what is not stored yet, once more. Nothing follows. */
+  close(): Promise<void>;
 }

@@ -161,12 +161,11 @@ export interface Settings {
   readonly maxWatchers: number;
 }
 
-/** What the core needs of the world. */
+/** What keepers need of the world. */
 export interface Deps {
   readonly clock: Clock;
   readonly random: Random;
   readonly wechat: WeChat;
-  readonly store: Store;
   /** Told of everything worth a log line or a metric. It must not throw. */
   readonly observe: (event: BrokerEvent) => void;
 }

@@ -1,5 +1,6 @@
 import { WriteBehind } from '../kernel/write-behind.ts';
-import type { Deps, StoredApp } from './ports.ts';
+import type { LocalCoordinatorDeps } from './local-coordinator.ts';
+import type { StoredApp } from './ports.ts';
 
 /** Writes one app's record to the store: the newest record wins, and a write that fails is repeated until it succeeds. */
 export class RecordWriter {
@@ -7,7 +8,10 @@ export class RecordWriter {
   #newest: StoredApp | undefined;
   #onHealth: () => void = () => undefined;
 
-  constructor({ clock, random, store, observe }: Deps, appId: string) {
+  constructor(
+    { clock, random, store, observe }: Pick<LocalCoordinatorDeps, 'clock' | 'random' | 'store' | 'observe'>,
+    appId: string,
+  ) {
     this.#writes = new WriteBehind({
       clock,
       random,

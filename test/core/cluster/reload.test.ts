@@ -26,7 +26,7 @@ describe('an app that is taken out and put back at a replica', () => {
   test('is not in its status meanwhile', async () => {
     const replicas = await Replicas.started(2);
     const [first] = replicas.all as [Replica];
-    const names = () => first.broker.cluster()?.apps.map(({ appId }) => appId);
+    const names = () => first.cluster?.status()?.apps.map(({ appId }) => appId);
     first.broker.configure([]);
     await replicas.clock.advance(SECOND);
     expect(names()).toEqual([]);

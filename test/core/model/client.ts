@@ -1,5 +1,5 @@
 import { LingpaiError } from '../../../src/core/kernel/errors.ts';
-import type { Broker } from '../../../src/core/tokens/broker.ts';
+import type { Registry } from '../../../src/core/tokens/registry.ts';
 import type { TokenState } from '../../../src/core/tokens/state.ts';
 import type { Watch, WatchEvent } from '../../../src/core/tokens/watch.ts';
 import { type Findings, leaks } from './findings.ts';
@@ -37,7 +37,7 @@ export class Client {
     return this.#watch !== undefined;
   }
 
-  connect(broker: Broker): void {
+  connect(broker: Registry): void {
     this.#states.clear();
     this.#least.clear();
     this.#reading = undefined;

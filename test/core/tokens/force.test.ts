@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ForceResult } from '../../../src/core/tokens/broker.ts';
+import type { ForceResult } from '../../../src/core/tokens/keeper.ts';
 import { HOUR, MINUTE, SECOND, World } from '../../support/world.ts';
 
 /** No canary, so that every probe counted is a report's. */

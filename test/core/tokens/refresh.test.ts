@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Deps, Grant } from '../../../src/core/tokens/ports.ts';
+import type { Grant } from '../../../src/core/tokens/ports.ts';
+import type { ProcessDeps } from '../../support/process.ts';
 import { HOUR, MINUTE, SECOND, World } from '../../support/world.ts';
 
 describe('a classic app', () => {
@@ -104,7 +105,7 @@ describe('a stable app', () => {
 
   it('is not taken back by an older answer', async () => {
     let lagging: Grant | undefined;
-    const tap = (deps: Deps): Deps => ({
+    const tap = (deps: ProcessDeps): ProcessDeps => ({
       ...deps,
       wechat: {
         probe: (token, signal) => deps.wechat.probe(token, signal),

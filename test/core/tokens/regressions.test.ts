@@ -176,11 +176,7 @@ it('a record that has a new keeper is not overwritten by the last one', async ()
   if (!record) throw new Error('no record');
   const { clock, store } = world;
   const ignore = () => undefined;
-  const wechat = {
-    fetchToken: () => Promise.reject(new Error('unused')),
-    probe: () => Promise.reject(new Error('unused')),
-  };
-  const recordWriter = new RecordWriter({ clock, store, wechat, random: () => 0, observe: ignore }, 'wxc');
+  const recordWriter = new RecordWriter({ clock, store, random: () => 0, observe: ignore }, 'wxc');
   const last = recordWriter.adopt(() => undefined);
   const now = recordWriter.adopt(() => undefined);
   await now({ ...record, generation: 2 });

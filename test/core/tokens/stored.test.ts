@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { Deps } from '../../../src/core/tokens/ports.ts';
+import type { ProcessDeps } from '../../support/process.ts';
 import { Replicas } from '../../support/replicas.ts';
 import { MINUTE, SECOND, World } from '../../support/world.ts';
 
 /** Has the store take its time. */
-function slow({ store, clock, ...deps }: Deps, ms: number): Deps {
+function slow({ store, clock, ...deps }: ProcessDeps, ms: number): ProcessDeps {
   const pause = () => new Promise<void>((resolve) => clock.schedule(ms, resolve));
   const slowly = {
     load: () => store.load(),

@@ -7,7 +7,7 @@ export const bug: Bug = {
     'mint at every try.',
   edits: [
     {
-      file: 'src/core/tokens/coordinator.ts',
+      file: 'src/core/tokens/local-coordinator.ts',
       find: 'await this.#save(stored);',
       replace: `await this.#save(stored);
       if (this.failing) throw new Error('the store cannot be written');`,

@@ -6,7 +6,7 @@ export const bug: Bug = {
     'which the broker knows nothing: it serves them the one before, and everyone goes back in time.',
   edits: [
     {
-      file: 'src/core/tokens/coordinator.ts',
+      file: 'src/core/tokens/local-coordinator.ts',
       find: 'await this.#save(stored);',
       replace: 'void this.#save(stored);',
     },

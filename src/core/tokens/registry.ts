@@ -1,67 +1,53 @@
-import { Cluster, type ClusterDeps } from '../cluster/cluster.ts';
-import type { ClusterStatus } from '../cluster/status.ts';
-import { StoreClock } from '../cluster/store-clock.ts';
-import type { Clock } from '../kernel/clock.ts';
-import { CoalescedTimers } from '../kernel/coalesced-timers.ts';
-import { appNotFoundError, drainingError, LingpaiError } from '../kernel/errors.ts';
-import { Timeline } from '../kernel/timeline.ts';
-import { type Coordinator, type Holder, LocalCoordinator } from './coordinator.ts';
+import { appNotFoundError, drainingError } from '../kernel/errors.ts';
+import type { Timeline } from '../kernel/timeline.ts';
+import type { Coordinators } from './coordinator.ts';
 import { type ForceResult, Keeper } from './keeper.ts';
 import type { App, Deps, Settings, StoredApp } from './ports.ts';
-import { RecordWriter } from './record-writer.ts';
 import type { Rejected } from './rejected.ts';
 import type { TokenState } from './state.ts';
-import { Watch } from './watch.ts';
+import type { Watch } from './watch.ts';
+import { WatchHub } from './watch-hub.ts';
 
-export type { ClusterDeps } from '../cluster/cluster.ts';
 export type { ForceResult } from './keeper.ts';
 
-/** What a broker needs of the world. Where replicas share a store, `store` is not asked. */
-export interface BrokerDeps extends Deps {
-  readonly cluster?: ClusterDeps | undefined;
+/** What a registry needs of the world. */
+export interface RegistryDeps extends Deps {
+  readonly timeline: Timeline;
+  readonly coordinators: Coordinators;
 }
 
 /** Apps without a token are first asked for at this rate, so that a cold start is not one burst. */
 const FIRST_CALLS_PER_MS = 0.5;
 
-/** All keepers, and those who watch them. */
-export class Broker {
-  readonly #deps: Deps;
+/** The configured apps, each with its keeper, and those who watch them. */
+export class Registry {
+  readonly #deps: RegistryDeps;
   readonly #settings: Settings;
   readonly #timeline: Timeline;
-  readonly #cluster: Cluster | undefined;
+  readonly #coordinators: Coordinators;
+  readonly #hub: WatchHub;
   readonly #keepers = new Map<string, Keeper>();
-  /** Each outlives its app's keeper, so that what is not durable yet becomes so, and no two write one record. */
-  readonly #recordWriters = new Map<string, RecordWriter>();
   /** What the store had at the start, and what given-up keepers left: should their apps come back. */
   readonly #stored = new Map<string, StoredApp>();
-  /** Who watches which app; those who watch all are under `undefined`. */
-  readonly #watches = new Map<string | undefined, Set<Watch>>();
-  readonly #silences: CoalescedTimers<Watch>;
   readonly #closing = new Set<Promise<void>>();
-  #watchers = 0;
   #draining = false;
 
-  constructor(options: BrokerDeps, settings: Settings) {
-    const { cluster, random, observe } = options;
-    const clock = cluster ? new StoreClock(options.clock) : options.clock;
-    const deps = { ...options, clock };
+  constructor(deps: RegistryDeps, settings: Settings) {
     this.#deps = deps;
     this.#settings = settings;
-    this.#timeline = new Timeline(clock);
-    if (cluster && clock instanceof StoreClock) {
-      const catchUp = () => this.#catchUp();
-      const onMembers = () => this.#tick();
-      const circle = { deps: cluster, settings, clock, timeline: this.#timeline, random, observe, catchUp, onMembers };
-      this.#cluster = new Cluster(circle);
-    }
-    this.#silences = new CoalescedTimers(deps.clock, settings.heartbeatMs, (watch) => watch.beat());
+    this.#timeline = deps.timeline;
+    this.#coordinators = deps.coordinators;
+    const { heartbeatMs, maxWatchers } = settings;
+    this.#hub = new WatchHub({ clock: deps.clock, heartbeatMs, maxWatchers });
   }
 
   /** Loads the store and begins to keep the apps. Rejects when the store cannot be read. */
   async start(apps: readonly App[]): Promise<void> {
-    if (this.#cluster) await this.#cluster.start();
-    else for (const stored of await this.#deps.store.load()) this.#stored.set(stored.appId, stored);
+    const tick = () => {
+      for (const keeper of this.#keepers.values()) keeper.tick();
+    };
+    const stored = await this.#coordinators.start({ catchUp: () => this.#catchUp(), tick });
+    for (const app of stored) this.#stored.set(app.appId, app);
     this.configure(apps);
   }
 
@@ -124,24 +110,7 @@ export class Broker {
     const named = new Set(options.appIds);
     const keepers = named.size > 0 ? [...named].map((appId) => this.#keeper(appId)) : [...this.#keepers.values()];
     if (this.#draining) throw drainingError();
-    if (this.#watchers >= this.#settings.maxWatchers) {
-      throw new LingpaiError('watch.max_watchers streams are open', { reason: 'TOO_MANY_WATCHERS' });
-    }
-    this.#watchers++;
-    const keys: Iterable<string | undefined> = named.size > 0 ? named : [undefined];
-    const watch = new Watch({
-      clock: this.#deps.clock,
-      silences: this.#silences,
-      known: options.known,
-      onDispose: (ended) => {
-        this.#watchers--;
-        for (const key of keys) this.#unsubscribe(key, ended);
-      },
-    });
-    for (const key of keys) {
-      const set = this.#watches.get(key) ?? new Set();
-      this.#watches.set(key, set.add(watch));
-    }
+    const watch = this.#hub.subscribe(named, options.known);
     for (const keeper of keepers) {
       this.#raiseGenerationAbove(keeper, watch.begin({ type: 'state', state: keeper.state }));
     }
@@ -153,24 +122,9 @@ export class Broker {
     this.#keeper(appId);
   }
 
-  /** The clock by which tokens age: the shared store's, where there is one. */
-  get clock(): Clock {
-    return this.#deps.clock;
-  }
-
-  /** How this replica sees its cluster; undefined: it is not one of several. */
-  cluster(): ClusterStatus | undefined {
-    return this.#cluster?.status();
-  }
-
-  /** Whether this is the name of another replica, and it lives. */
-  isOther(replica: string): boolean {
-    return this.#cluster?.isOther(replica) ?? false;
-  }
-
   /** How many watches are open. */
   get watchers(): number {
-    return this.#watchers;
+    return this.#hub.open;
   }
 
   /** The state of every configured app. */
@@ -194,8 +148,7 @@ export class Broker {
    */
   async drain(reconnectWithinMs: number, users?: Promise<unknown>): Promise<void> {
     this.#draining = true;
-    const goaway = (watch: Watch) => watch.goaway(this.#deps.random() * reconnectWithinMs);
-    for (const watches of this.#watches.values()) watches.forEach(goaway);
+    this.#hub.all((watch) => watch.goaway(this.#deps.random() * reconnectWithinMs));
     await users;
     await this.#close('await');
   }
@@ -204,19 +157,14 @@ export class Broker {
   async stop(): Promise<void> {
     this.#draining = true;
     await this.#close('abort');
-    for (const watches of this.#watches.values()) for (const watch of watches) watch[Symbol.dispose]();
+    this.#hub.all((watch) => watch[Symbol.dispose]());
   }
 
   async #close(inProgress: 'abort' | 'await'): Promise<void> {
     const reason = drainingError();
     await Promise.all([...this.#keepers.values()].map((keeper) => keeper.close(reason, inProgress)));
     await Promise.all(this.#closing);
-    await Promise.all([...this.#recordWriters.values()].map((recordWriter) => recordWriter.stop()));
-    await this.#cluster?.close();
-  }
-
-  #tick(): void {
-    for (const keeper of this.#keepers.values()) keeper.tick();
+    await this.#coordinators.close();
   }
 
   #catchUp(): void {
@@ -236,7 +184,7 @@ export class Broker {
       settings: this.#settings,
       timeline: this.#timeline,
       app,
-      coordinator: (holder) => this.#coordinator(app, holder),
+      coordinator: (holder) => this.#coordinators.create(app, holder),
       stored: this.#stored.get(appId),
       startDelayMs,
       catchUp: () => this.#catchUp(),
@@ -247,14 +195,6 @@ export class Broker {
     this.#keepers.set(appId, keeper);
     keeper.tick();
     this.#offer(keeper.state, keeper);
-  }
-
-  #coordinator(app: App, holder: Holder): Coordinator {
-    if (this.#cluster) return this.#cluster.coordinator(app, holder);
-    const { appId } = app;
-    const recordWriter = this.#recordWriters.get(appId) ?? new RecordWriter(this.#deps, appId);
-    this.#recordWriters.set(appId, recordWriter);
-    return new LocalCoordinator({ appId, settings: this.#settings, timeline: this.#timeline, recordWriter, holder });
   }
 
   #remove(appId: string): void {
@@ -269,13 +209,13 @@ export class Broker {
     this.#closing.add(closing);
     this.#stored.set(appId, keeper.storedRecord);
     this.#keepers.delete(appId);
-    this.#eachWatch(appId, (watch) => watch.remove(appId));
+    this.#hub.each(appId, (watch) => watch.remove(appId));
   }
 
   #offer(state: TokenState, keeper: Keeper): void {
     const event = { type: 'state', state } as const;
     let newest = 0;
-    this.#eachWatch(state.appId, (watch) => {
+    this.#hub.each(state.appId, (watch) => {
       newest = Math.max(newest, watch.offer(event));
     });
     this.#raiseGenerationAbove(keeper, newest);
@@ -283,17 +223,6 @@ export class Broker {
 
   /** A watcher came with a newer generation, unless this is 0. */
   #raiseGenerationAbove(keeper: Keeper, generation: number): void {
-    if (this.#cluster && generation > 0) void keeper.raiseGenerationAbove(generation);
-  }
-
-  #eachWatch(appId: string, tell: (watch: Watch) => void): void {
-    for (const watch of this.#watches.get(appId) ?? []) tell(watch);
-    for (const watch of this.#watches.get(undefined) ?? []) tell(watch);
-  }
-
-  #unsubscribe(key: string | undefined, watch: Watch): void {
-    const watches = this.#watches.get(key);
-    watches?.delete(watch);
-    if (watches?.size === 0) this.#watches.delete(key);
+    if (this.#coordinators.isShared && generation > 0) void keeper.raiseGenerationAbove(generation);
   }
 }

@@ -2,28 +2,12 @@ import { Condition } from '../kernel/condition.ts';
 import { type LingpaiError, storeUnavailableError, type UpstreamError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import type { AppRecord } from '../tokens/app-record.ts';
-import type { CommitContext } from '../tokens/commit.ts';
-import {
-  type Change,
-  type CommitResult,
-  type Coordinator,
-  type Holder,
-  type MintEnd,
-  Superseded,
-} from '../tokens/coordinator.ts';
-import type { Issued } from '../tokens/issuing.ts';
-import { type MintCall, type MintWish, mintBegun, mintRefusal } from '../tokens/minting.ts';
+import type { Coordinator, Holder, Landed } from '../tokens/coordinator.ts';
+import type { MintCall, MintWish } from '../tokens/minting.ts';
 import type { Intent, Settings } from '../tokens/ports.ts';
-import {
-  blockingIntent,
-  conclude,
-  intend,
-  land,
-  longestMintMs,
-  settledMs,
-  sharedOf,
-  withShared,
-} from './convergence.ts';
+import type { Land, MintEnd, RecordChange } from '../tokens/record-change.ts';
+import { blockingIntent, longestMintMs, settledMs, sharedOf } from './convergence.ts';
+import type { SharedChange } from './shared-change.ts';
 import { type SharedRecord, type SharedRecordUser, StoreAwayError } from './shared-record.ts';
 
 /** What a tenure needs of its cluster. */
@@ -97,32 +81,31 @@ export class ClusterCoordinator implements Coordinator {
     return this.#deps.sync(this.#appId);
   }
 
-  change(change: Change, need: 'must' | 'may'): Promise<void> {
-    return this.#sharedRecord.change(change, need);
+  get ownGeneration(): number {
+    return this.#sharedRecord.ownGeneration;
+  }
+
+  async change(change: RecordChange): Promise<void> {
+    await this.#sharedRecord.change(change);
+  }
+
+  async store(change: RecordChange): Promise<void> {
+    await this.#sharedRecord.store(change);
   }
 
   async begin(wish: MintWish, base: number, signal: AbortSignal): Promise<Intent> {
+    const { timeline, settings } = this.#deps;
     for (;;) {
-      const written: { intent?: Intent } = {};
-      const askedAt = this.#deps.timeline.elapsed();
+      const askedAt = timeline.elapsed();
       try {
-        await this.change((record) => {
-          if (record.generation !== base) throw new Superseded();
-          if (this.#blockingIntent(record)) throw new Blocked();
-          const { settings, replica, now, timeline } = this.#deps;
-          const current = { ...wish, now: timeline.elapsed(), wallNow: now() };
-          const refusal = mintRefusal(record, current, settings);
-          if (refusal) throw refusal;
-          const intended = intend(mintBegun(record, current, settings), replica, now());
-          written.intent = intended.intent;
-          return intended.record;
-        }, 'must');
+        const { intent } = await this.#sharedRecord.store({ type: 'begin_mint', wish, base }, (record) => {
+          if (record.generation === base && this.#blockingIntent(record)) throw new Blocked();
+        });
         // A process that was stopped in between has been given up by the others, and would mint beside them.
-        if (this.#deps.timeline.elapsed() - askedAt > this.#deps.settings.timeoutMs)
-          throw new StoreAwayError('too late');
-        if (written.intent) return written.intent;
+        if (timeline.elapsed() - askedAt > settings.timeoutMs) throw new StoreAwayError('too late', { intent });
+        if (intent) return intent;
       } catch (error) {
-        if (error instanceof StoreAwayError) throw this.#storeAway(error, written.intent, wish.call);
+        if (error instanceof StoreAwayError) throw this.#storeAway(error, error.intent, wish.call);
         if (!(error instanceof Blocked)) throw error;
         // Nobody tells that the other's mint is over.
         if (!this.#deps.isStoreThere()) throw this.#storeAway(error, undefined, wish.call);
@@ -131,32 +114,14 @@ export class ClusterCoordinator implements Coordinator {
     }
   }
 
-  async end(mint: Intent | undefined, call: MintCall, how: MintEnd): Promise<void> {
-    const { now, settings } = this.#deps;
-    const { overlapMs } = settings;
-    if (mint) await this.change((record) => conclude(record, mint, call, how, { time: now(), overlapMs }), 'may');
+  async end(intent: Intent | undefined, call: MintCall, how: MintEnd): Promise<void> {
+    if (intent) await this.change({ type: 'end_mint', intent, call, how });
   }
 
-  commit(
-    record: AppRecord,
-    issued: Issued,
-    context: CommitContext,
-    base: number,
-  ): { record: AppRecord; result: CommitResult } {
-    const { timeline, now, settings } = this.#deps;
-    const { overlapMs } = settings;
-    const answeredTime = timeline.wallOf(issued.answeredAt + timeline.leaptMs);
-    const currentTime = record.current ? timeline.wallOf(record.current.issuedAt) : undefined;
-    const flown = {
-      base,
-      intent: issued.intent,
-      sentTime: timeline.wallOf(issued.sentAt),
-      time: now(),
-      answeredTime,
-      currentTime,
-      overlapMs,
-    };
-    return land(record, issued, context, flown);
+  async land(landing: Omit<Land, 'type' | 'generationStep'>): Promise<Landed> {
+    const change: Land = { type: 'land', ...landing, generationStep: this.generationStep() };
+    const { result = 'unchanged', record } = await this.#sharedRecord.change(change);
+    return { result, generation: record.generation };
   }
 
   isBusy(record: AppRecord): boolean {
@@ -186,7 +151,7 @@ export class ClusterCoordinator implements Coordinator {
   }
 
   tellDead(generation: number, warning: string): void {
-    this.#tell((record) => (record.generation === generation ? withShared(record, { dead: true, warning }) : record));
+    this.#tell({ type: 'mark_dead', generation, warning });
   }
 
   tellTrouble(generation: number, error: UpstreamError | LingpaiError, failures: number, retryAt: number): void {
@@ -196,8 +161,7 @@ export class ClusterCoordinator implements Coordinator {
     if (reason === 'STORE_UNAVAILABLE') return;
     const retryTime = timeline.wallOf(retryAt);
     const trouble = { failures, time: now(), retryTime, reason, message, answer };
-    // Another replica may have refreshed it meanwhile, and then nothing is the matter.
-    this.#tell((record) => (record.generation === generation ? withShared(record, { trouble }) : record));
+    this.#tell({ type: 'mark_trouble', generation, trouble });
   }
 
   release(): void {
@@ -211,8 +175,8 @@ export class ClusterCoordinator implements Coordinator {
   }
 
   /** What others would merely like to know is not kept for a store that is away. */
-  #tell(change: Change): void {
-    this.change(change, 'must').catch(() => undefined);
+  #tell(change: SharedChange): void {
+    this.#sharedRecord.store(change).catch(() => undefined);
   }
 
   /** The write may have taken effect: then its intent must not stand, for nothing follows from it. */

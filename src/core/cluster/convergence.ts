@@ -2,10 +2,10 @@ import { CLOCKS_AGREE_MS } from '../kernel/clock.ts';
 import { type AppRecord, sameToken } from '../tokens/app-record.ts';
 import { joinBudgets } from '../tokens/budget.ts';
 import { type CommitContext, commit } from '../tokens/commit.ts';
-import type { CommitResult, MintEnd } from '../tokens/coordinator.ts';
 import type { Issued } from '../tokens/issuing.ts';
 import { type MintCall, mintUndone } from '../tokens/minting.ts';
 import type { Intent, PendingConfirmation, Settings, SharedPart } from '../tokens/ports.ts';
+import type { LandResult, MintEnd } from '../tokens/record-change.ts';
 
 // WeChat cannot be fenced. A replica that stopped after it recorded an intent may have its request arrive at any later time,
 // and then the token that it mints is the newest, whatever the store says. So nobody waits for it, and nobody believes that
@@ -144,7 +144,7 @@ export function land(
   issued: Issued,
   context: CommitContext,
   flown: Flown,
-): { record: AppRecord; result: CommitResult } {
+): { record: AppRecord; result: Exclude<LandResult, 'older'> } {
   const shared = sharedOf(record);
   const { current } = record;
   const others = shared.intents.filter((other) => !isSame(other, flown.intent));

@@ -1,14 +1,22 @@
 import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, emptyRecord, fromStored, toStored } from '../tokens/app-record.ts';
-import type { Change } from '../tokens/coordinator.ts';
-import type { Settings, StoredApp } from '../tokens/ports.ts';
+import type { Intent, Settings, StoredApp } from '../tokens/ports.ts';
+import type { MintRules, Reduced } from '../tokens/record-change.ts';
 import { dueAt } from '../tokens/schedule.ts';
-import { isBehind, minters, restored } from './convergence.ts';
+import { isBehind, minters } from './convergence.ts';
 import type { Replaced, SharedStore, VersionedRecord } from './ports.ts';
+import { reduceShared, type SharedChange, sharedRules } from './shared-change.ts';
 
 /** The store did not answer, or not in time. */
 export class StoreAwayError extends Error {
   override readonly name = 'StoreAwayError';
+  /** The intent of a mint that may have been stored all the same. */
+  readonly intent: Intent | undefined;
+
+  constructor(message: string, options: { cause?: unknown; intent?: Intent | undefined } = {}) {
+    super(message, { cause: options.cause });
+    this.intent = options.intent;
+  }
 }
 
 /** What a register needs of its cluster. */
@@ -36,6 +44,12 @@ export interface SharedRecordUser {
   onChange(): void;
 }
 
+/** A change that is in use and not stored, and what it made of the record when it was last made. */
+interface Pending {
+  change: SharedChange;
+  reduced: Reduced<SharedChange>;
+}
+
 /**
  * One app's record in the shared store, as this replica knows it: what the store was last seen to have, and on top of it
  * the changes that the store has not taken yet. Every write is a compare-and-set on the whole record; one that is lost is
@@ -52,7 +66,9 @@ export class SharedRecord {
   #storedApp: StoredApp | null = null;
   #record: AppRecord;
   /** Changes that are in use and not stored, oldest first. They may be made again on a record that has them already. */
-  #pending: Change[] = [];
+  #pending: Pending[] = [];
+  #ownGeneration = 0;
+  readonly #rules: MintRules;
   #isFailing = false;
   /** Whether the store could not be asked what it has. */
   #isUnsure = false;
@@ -61,6 +77,7 @@ export class SharedRecord {
   constructor(deps: SharedRecordDeps, appId: string) {
     this.#deps = deps;
     this.#appId = appId;
+    this.#rules = sharedRules(deps.settings, deps.replica);
     this.#seen = emptyRecord('stable');
     this.#record = this.#seen;
   }
@@ -68,6 +85,11 @@ export class SharedRecord {
   /** What is in use. */
   get record(): AppRecord {
     return this.#record;
+  }
+
+  /** The last generation that a change of this process brought; 0: none. */
+  get ownGeneration(): number {
+    return this.#ownGeneration;
   }
 
   /** Whether a change that is in use could not be stored. */
@@ -95,9 +117,17 @@ export class SharedRecord {
     if (this.#user === user) this.#user = undefined;
   }
 
-  /** See Coordinator. A change that `may` wait does not throw, and leaves a record that has it as it is. */
-  change(change: Change, need: 'must' | 'may'): Promise<void> {
-    return this.#inTurn(() => this.#change(change, need));
+  /** Makes a change that is in use at once, and is stored when the store takes it. */
+  change(change: SharedChange): Promise<Reduced<SharedChange>> {
+    return this.#inTurn(() => this.#change(change));
+  }
+
+  /**
+   * Makes a change only if it is stored. `guard` looks at the record before each try; what it throws, and what refuses the
+   * change, leaves all as it is. Rejects with StoreAwayError when the store does not answer.
+   */
+  store(change: SharedChange, guard: (record: AppRecord) => void = () => undefined): Promise<Reduced<SharedChange>> {
+    return this.#inTurn(() => this.#store(change, guard));
   }
 
   /**
@@ -109,7 +139,7 @@ export class SharedRecord {
     await this.#inTurn(async () => {
       if (storedApp && turnOf(storedApp.etag) > turnOf(this.#etag)) {
         this.#adopt(storedApp);
-        this.#take(this.#reapplied());
+        this.#take(this.#replayed());
       } else if (!storedApp || storedApp.etag !== this.#etag) await this.#verify();
       await this.#flush();
     });
@@ -127,7 +157,7 @@ export class SharedRecord {
   async #verify(): Promise<void> {
     try {
       await this.#ask();
-      this.#take(this.#reapplied());
+      this.#take(this.#replayed());
     } catch (error) {
       if (!(error instanceof StoreAwayError)) throw error;
       this.#deps.onFailure(error.cause);
@@ -153,24 +183,43 @@ export class SharedRecord {
     return done;
   }
 
-  async #change(change: Change, need: 'must' | 'may'): Promise<void> {
-    if (need === 'may') this.#pending.push(change);
+  async #change(change: SharedChange): Promise<Reduced<SharedChange>> {
+    const pending: Pending = { change, reduced: { record: this.#record } };
+    this.#pending.push(pending);
     try {
-      await this.#write(need === 'may' ? undefined : change);
+      await this.#write((base) => ({ record: base }));
     } catch (error) {
-      this.#take(this.#reapplied());
+      this.#take(this.#replayed());
       if (!(error instanceof StoreAwayError)) throw error;
       this.#deps.onFailure(error.cause);
-      if (need === 'must') throw error;
       this.#isFailing = true;
       this.#user?.onChange();
+    }
+    return pending.reduced;
+  }
+
+  async #store(change: SharedChange, guard: (record: AppRecord) => void): Promise<Reduced<SharedChange>> {
+    let intent: Intent | undefined;
+    try {
+      return await this.#write((base) => {
+        guard(base);
+        const reduced = this.#reduce(base, change);
+        if (reduced.refusal) throw reduced.refusal;
+        intent = reduced.intent;
+        return reduced;
+      });
+    } catch (error) {
+      this.#take(this.#replayed());
+      if (!(error instanceof StoreAwayError)) throw error;
+      this.#deps.onFailure(error.cause);
+      throw new StoreAwayError(error.message, { cause: error.cause, intent });
     }
   }
 
   async #flush(): Promise<void> {
     if (this.#pending.length === 0) return;
     try {
-      await this.#write(undefined);
+      await this.#write((base) => ({ record: base }));
     } catch (error) {
       if (!(error instanceof StoreAwayError)) throw error;
       this.#isFailing = true;
@@ -179,19 +228,19 @@ export class SharedRecord {
     this.#user?.onChange();
   }
 
-  /** Stores what is pending, and one more change. */
-  async #write(change: Change | undefined): Promise<void> {
+  /** Stores what is pending, and what `more` makes of it. */
+  async #write(more: (base: AppRecord) => Reduced<SharedChange>): Promise<Reduced<SharedChange>> {
     const { replace, timeline, onLost } = this.#deps;
     const appId = this.#appId;
     for (;;) {
       if (this.#isUnsure) await this.#ask();
       const pending = this.#pending.length;
-      const base = this.#reapplied();
-      const next = change ? change(base) : base;
+      const reduced = more(this.#replayed());
+      const next = reduced.record;
       const storedApp = toStored(appId, next, timeline);
       if (this.#storedApp && isSame(storedApp, this.#storedApp)) {
         this.#settle(next, pending);
-        return;
+        return reduced;
       }
       const etag = `${turnOf(this.#etag) + 1}.${this.#deps.newId()}`;
       let replaced: Replaced;
@@ -205,7 +254,7 @@ export class SharedRecord {
         this.#etag = etag;
         this.#storedApp = storedApp;
         this.#settle(next, pending);
-        return;
+        return reduced;
       }
       onLost();
       this.#adopt(replaced.found);
@@ -228,12 +277,25 @@ export class SharedRecord {
     const known = this.#seen;
     this.#seen = there ?? emptyRecord('stable');
     if (isBehind(this.#seen, known)) {
-      this.#pending.unshift((record) => (isBehind(record, known) ? restored(known, record) : record));
+      this.#pending.unshift({ change: { type: 'restore', known }, reduced: { record: known } });
     }
   }
 
-  #reapplied(): AppRecord {
-    return this.#pending.reduce((record, change) => change(record), this.#seen);
+  /** What the store was last seen to have, with all that is pending made again on it. */
+  #replayed(): AppRecord {
+    let record = this.#seen;
+    for (const pending of this.#pending) {
+      pending.reduced = this.#reduce(record, pending.change);
+      pending.change = pending.reduced.again ?? pending.change;
+      record = pending.reduced.record;
+    }
+    return record;
+  }
+
+  #reduce(record: AppRecord, change: SharedChange): Reduced<SharedChange> {
+    const reduced = reduceShared(record, change, this.#deps.timeline.moment(), this.#rules);
+    if (reduced.result === 'rotated') this.#ownGeneration = reduced.record.generation;
+    return reduced;
   }
 
   #take(record: AppRecord): void {
@@ -241,11 +303,9 @@ export class SharedRecord {
     const { generation, current } = this.#record;
     if (record.generation < generation) {
       // It was published when the store could not be asked: whoever has it is never sent an older one.
-      this.#pending.push((now) => {
-        if (now.generation >= generation) return now;
-        return { ...now, generation: now.current?.value === current?.value ? generation : generation + 1 };
-      });
-      this.#record = this.#reapplied();
+      const change: SharedChange = { type: 'keep_generation', generation, value: current?.value };
+      this.#pending.push({ change, reduced: { record } });
+      this.#record = this.#replayed();
     } else this.#record = record;
     this.#user?.take(this.#record);
   }

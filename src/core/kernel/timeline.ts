@@ -3,6 +3,22 @@ import type { Clock } from './clock.ts';
 /** Slower drift than this is the clocks' own and changes nothing. */
 const JUMP_MS = 1_000;
 
+/** One moment on all time scales, in milliseconds. */
+export interface Moment {
+  readonly elapsed: number;
+  /** By the wall clock, which may have moved against `elapsed` since the timeline last looked. */
+  readonly wall: number;
+  /** Wall time less elapsed time, as the timeline has it. */
+  readonly offset: number;
+  /** All leaps so far: elapsed less monotonic time. */
+  readonly leaptMs: number;
+}
+
+/** The wall time of an elapsed one, as `Timeline.wallOf` has it at that moment. */
+export function wallOf({ offset }: Moment, elapsed: number): number {
+  return Math.round(elapsed + offset);
+}
+
 /**
  * The time by which tokens age, and its place on the wall clock.
  *
@@ -25,6 +41,11 @@ export class Timeline {
   /** Milliseconds that never run backwards; only differences mean anything. */
   elapsed(): number {
     return this.#clock.monotonic() + this.#leaptMs;
+  }
+
+  /** Now. */
+  moment(): Moment {
+    return { elapsed: this.elapsed(), wall: this.#clock.now(), offset: this.#offset, leaptMs: this.#leaptMs };
   }
 
   /** All leaps so far, in milliseconds. */

@@ -1,12 +1,8 @@
 import type { LingpaiError, UpstreamError } from '../kernel/errors.ts';
 import type { AppRecord } from './app-record.ts';
-import type { CommitContext } from './commit.ts';
-import type { Issued } from './issuing.ts';
 import type { MintCall, MintWish } from './minting.ts';
 import type { App, Intent, StoredApp } from './ports.ts';
-
-/** A change of what is kept. It may be made again on a newer record; it throws to leave all as it is. */
-export type Change = (record: AppRecord) => AppRecord;
+import type { Land, LandResult, MintEnd, RecordChange } from './record-change.ts';
 
 /** Callbacks by which a coordinator reads and updates its keeper. */
 export interface Holder {
@@ -17,15 +13,10 @@ export interface Holder {
   onChange(): void;
 }
 
-/** What became of an answer: `superseded` means that another replica has brought a token meanwhile. */
-export type CommitResult = 'rotated' | 'unchanged' | 'superseded';
-
-/** How a mint ends without a token in use. */
-export type MintEnd = 'undone' | 'lost' | 'outlived';
-
-/** Another replica has brought a newer token than the one that was to be replaced. */
-export class Superseded extends Error {
-  override readonly name = 'Superseded';
+/** What became of an answer of WeChat, and the generation that it has where it is in use. */
+export interface Landed {
+  readonly result: LandResult;
+  readonly generation: number;
 }
 
 /** How a keeper changes its app's record and makes its mints: alone, or together with other replicas. */
@@ -36,11 +27,12 @@ export interface Coordinator {
   known(): AppRecord | undefined;
   /** Resolves when what other replicas have stored by now is in use; false: the store does not answer. */
   sync(): Promise<boolean>;
-  /**
-   * Stores a change and has the holder take it. `must`: rejects when it cannot be stored, and nothing has changed. `may`:
-   * it is then taken all the same, and the write is repeated.
-   */
-  change(change: Change, need: 'must' | 'may'): Promise<void>;
+  /** The last generation that this process brought; 0: none. It is set before the holder takes the record. */
+  readonly ownGeneration: number;
+  /** Stores a change and has the holder take it, also where it cannot be stored yet: the write is then repeated. */
+  change(change: RecordChange): Promise<void>;
+  /** Stores a change and has the holder take it. Rejects when it cannot be stored, and nothing has changed. */
+  store(change: RecordChange): Promise<void>;
   /**
    * Records that a mint is about to be made. Rejects with LingpaiError where it may not be, with Superseded when the
    * generation is no longer `base`, and with the signal's reason.
@@ -50,15 +42,10 @@ export interface Coordinator {
   end(mint: Intent | undefined, call: MintCall, how: MintEnd): Promise<void>;
   /** Whether another replica is minting. */
   isBusy(record: AppRecord): boolean;
-  /** See CommitContext; replicas that cannot ask one another are not to choose the same. */
+  /** Takes an answer of WeChat into use, and stores it, as `change` does. */
+  land(landing: Omit<Land, 'type' | 'generationStep'>): Promise<Landed>;
+  /** By how much a new generation exceeds the last: replicas that cannot ask one another are not to choose the same. */
   generationStep(): number;
-  /** What is kept after an answer of WeChat to a flight that began with generation `base`. */
-  commit(
-    record: AppRecord,
-    issued: Issued,
-    context: CommitContext,
-    base: number,
-  ): { record: AppRecord; result: CommitResult };
   /** When the token must be asked for because of mints of unknown outcome, in elapsed milliseconds; Infinity: never. */
   confirmationDueAt(record: AppRecord): number;
   /** How much later than its time this replica does what is due; 0: it is its turn. */

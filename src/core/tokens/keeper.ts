@@ -3,7 +3,7 @@ import type { Timer } from '../kernel/clock.ts';
 import { callersError, LingpaiError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, emptyRecord, extendedBy, fromStored, sameToken, toStored } from './app-record.ts';
-import type { Change, Coordinator, Holder } from './coordinator.ts';
+import type { Coordinator, Holder } from './coordinator.ts';
 import { cooldownRefusal } from './minting.ts';
 import { type Plan, planNext } from './plan.ts';
 import type { App, Deps, Settings, SharedPart, StoredApp } from './ports.ts';
@@ -166,7 +166,7 @@ export class Keeper {
     if (byMs > 0 && token && token.expiresAt <= now && token.expiresAt + byMs > now)
       this.#tokenHealth.doubt = extendedBy(token, byMs);
     // By the wall clock that was set back, the stored times lie too far ahead.
-    if (byMs < 0 && !this.#refresher.current) void this.#change((record) => record, 'may');
+    if (byMs < 0 && !this.#refresher.current) void this.#coordinator.change({ type: 'rewrite' });
     this.tick();
   }
 
@@ -193,8 +193,8 @@ export class Keeper {
     if (this.#closed || generation <= this.#record.generation || aheadMs < 0 || aheadMs > FARTHEST_GENERATION_MS)
       return;
     const next = generation + this.#coordinator.generationStep();
-    const above = (record: AppRecord) => (record.generation < generation ? { ...record, generation: next } : record);
-    await this.#change(above, 'must').catch(() => undefined); // the watcher asks again when it comes again
+    const raise = { type: 'raise_generation', above: generation, to: next } as const;
+    await this.#coordinator.store(raise).catch(() => undefined); // the watcher asks again when it comes again
     this.#publish();
   }
 
@@ -300,10 +300,6 @@ export class Keeper {
     this.#refresher.replace(usable ? this.#record.current?.value : undefined);
   }
 
-  #change(change: Change, need: 'must' | 'may'): Promise<void> {
-    return this.#coordinator.change(change, need);
-  }
-
   /** Takes into use what is stored, by this replica or by another. */
   #take(record: AppRecord): void {
     this.#catchUp(); // the machine may have slept meanwhile, and what is asked for now is younger
@@ -327,7 +323,7 @@ export class Keeper {
       this.#tokenHealth.doubt = null;
       this.#wanted = false;
       const isNew = current && !(before.current && sameToken(current, before.current));
-      if (isNew && generation !== this.#refresher.ownGeneration) {
+      if (isNew && generation !== this.#coordinator.ownGeneration) {
         this.#isSwitched = false;
         const delayMs = Math.max(0, clock.now() - commitTime);
         observe({ type: 'adopted', appId, generation, tokenId: current.id, delayMs });

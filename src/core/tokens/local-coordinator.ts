@@ -1,12 +1,19 @@
 import type { Clock, Random } from '../kernel/clock.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, toStored } from './app-record.ts';
-import { type CommitContext, commit } from './commit.ts';
-import type { Change, CommitResult, Coordinator, Coordinators, Holder, MintEnd } from './coordinator.ts';
+import type { Coordinator, Coordinators, Holder, Landed } from './coordinator.ts';
 import type { BrokerEvent } from './events.ts';
-import type { Issued } from './issuing.ts';
-import { type MintCall, type MintWish, mintBegun, mintRefusal, mintUndone } from './minting.ts';
+import type { MintCall, MintWish } from './minting.ts';
 import type { App, Settings, Store, StoredApp } from './ports.ts';
+import {
+  type Land,
+  localRules,
+  type MintEnd,
+  type MintRules,
+  type RecordChange,
+  type Reduced,
+  reduce,
+} from './record-change.ts';
 import { RecordWriter } from './record-writer.ts';
 
 /** What local coordinators need of the world. */
@@ -49,11 +56,12 @@ export class LocalCoordinators implements Coordinators {
 /** Coordinates with nobody: the process owns its store. */
 export class LocalCoordinator implements Coordinator {
   readonly #appId: string;
-  readonly #settings: Settings;
+  readonly #rules: MintRules;
   readonly #timeline: Timeline;
   readonly #recordWriter: RecordWriter;
   readonly #holder: Holder;
   readonly #save: ReturnType<RecordWriter['adopt']>;
+  #ownGeneration = 0;
   /** What was last given to the writer. */
   #saved = '';
 
@@ -66,7 +74,7 @@ export class LocalCoordinator implements Coordinator {
   }) {
     const { recordWriter, holder } = options;
     this.#appId = options.appId;
-    this.#settings = options.settings;
+    this.#rules = localRules(options.settings);
     this.#timeline = options.timeline;
     this.#recordWriter = recordWriter;
     this.#holder = holder;
@@ -77,15 +85,46 @@ export class LocalCoordinator implements Coordinator {
     return this.#recordWriter.failing;
   }
 
+  get ownGeneration(): number {
+    return this.#ownGeneration;
+  }
+
   known(): undefined {}
 
   async sync(): Promise<boolean> {
     return true;
   }
 
-  async change(change: Change): Promise<void> {
+  async change(change: RecordChange): Promise<void> {
+    await this.#change(change);
+  }
+
+  store(change: RecordChange): Promise<void> {
+    return this.change(change);
+  }
+
+  async begin(wish: MintWish, base: number): Promise<undefined> {
+    await this.#change({ type: 'begin_mint', wish, base });
+    this.#holder.onChange();
+  }
+
+  async end(intent: undefined, call: MintCall, how: MintEnd): Promise<void> {
+    await this.#change({ type: 'end_mint', intent, call, how });
+    this.#holder.onChange();
+  }
+
+  async land(landing: Omit<Land, 'type' | 'generationStep'>): Promise<Landed> {
+    const generationStep = this.generationStep();
+    const { result = 'unchanged' } = await this.#change({ type: 'land', ...landing, generationStep });
+    return { result, generation: this.#holder.read().generation };
+  }
+
+  async #change(change: RecordChange): Promise<Reduced> {
     const before = this.#holder.read();
-    const record = change(before);
+    const reduced = reduce(before, change, this.#timeline.moment(), this.#rules);
+    const { record, result, refusal } = reduced;
+    if (refusal) throw refusal;
+    if (result === 'rotated') this.#ownGeneration = record.generation;
     const stored = toStored(this.#appId, record, this.#timeline);
     const text = JSON.stringify(stored);
     if (text !== this.#saved) {
@@ -93,26 +132,7 @@ export class LocalCoordinator implements Coordinator {
       await this.#save(stored);
     }
     if (record !== before) this.#holder.take(record);
-  }
-
-  async begin(wish: MintWish): Promise<undefined> {
-    await this.change((record) => {
-      const refusal = mintRefusal(record, wish, this.#settings);
-      if (refusal) throw refusal;
-      return mintBegun(record, wish, this.#settings);
-    });
-    this.#holder.onChange();
-  }
-
-  async end(_mint: undefined, call: MintCall, how: MintEnd): Promise<void> {
-    if (how !== 'undone') return;
-    await this.change((record) => mintUndone(record, call));
-    this.#holder.onChange();
-  }
-
-  commit(record: AppRecord, issued: Issued, context: CommitContext): { record: AppRecord; result: CommitResult } {
-    const { record: next, rotated } = commit(record, issued, context);
-    return { record: next, result: rotated ? 'rotated' : 'unchanged' };
+    return reduced;
   }
 
   isBusy(): boolean {

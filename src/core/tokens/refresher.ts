@@ -3,14 +3,14 @@ import type { Timeline } from '../kernel/timeline.ts';
 import type { AppRecord, CurrentToken } from './app-record.ts';
 import { nextAttemptAt } from './backoff.ts';
 import { Calls } from './calls.ts';
-import { type CommitResult, type Coordinator, Superseded } from './coordinator.ts';
+import type { Coordinator } from './coordinator.ts';
 import type { RefreshCause } from './events.ts';
 import { type Call, type Issued, renew, replaceDead, replaceLive } from './issuing.ts';
 import { type MintCall, STABLE_FORCE_SPACING_MS } from './minting.ts';
 import { type Plan, retryAtLatest } from './plan.ts';
 import type { App, Deps, IssuerKind, Settings } from './ports.ts';
+import { Superseded } from './record-change.ts';
 import type { Refresh, RefreshResult } from './refresh.ts';
-import { dueAt, type Life } from './schedule.ts';
 import { OPINION_HOLDS_MS, type TokenHealth } from './token-health.ts';
 
 /** The keeper, as its flights see it. */
@@ -43,7 +43,6 @@ export class Refresher {
   #refresh: Refresh | undefined;
   /** The generation with which the flight began. */
   #base = 0;
-  #ownGeneration = 0;
 
   constructor(options: {
     deps: Deps;
@@ -66,11 +65,6 @@ export class Refresher {
   /** The one in progress. */
   get current(): Refresh | undefined {
     return this.#refresh;
-  }
-
-  /** The last generation that this process brought; 0: none. */
-  get ownGeneration(): number {
-    return this.#ownGeneration;
   }
 
   /** Does what is due. */
@@ -125,7 +119,7 @@ export class Refresher {
     this.#owner.catchUp();
     const doubt = this.#tokenHealth.doubt;
     if (accepted && doubt && this.#timeline.leaptMs === leaptMs) {
-      await this.#coordinator.change(this.#tokenHealth.redeem(doubt, this.#owner.read().generation), 'may');
+      await this.#coordinator.change(this.#tokenHealth.redeem(doubt, this.#owner.read().generation));
       this.#owner.publish();
       return true;
     }
@@ -177,34 +171,15 @@ export class Refresher {
       return 'superseded';
     }
     const { clock, random } = this.#deps;
-    const trusted = this.#tokenHealth.trust === 'trusted';
-    const base = this.#base; // the change may be made again during later flights
-    let wallNow = clock.now();
-    const generationStep = this.#coordinator.generationStep();
-    const outcome: { result: CommitResult | 'older' } = { result: 'unchanged' };
-    await this.#coordinator.change((record) => {
-      const now = this.#now();
-      const due = (life: Life) => dueAt(life, issuer, this.#settings, random());
-      const { overlapMs } = this.#settings;
-      const context = { issuer, trusted, now, wallNow, generationStep, overlapMs, due };
-      const landed = this.#coordinator.commit(record, { ...issued, seenEpoch: late.seenEpoch }, context, base);
-      const { current } = landed.record;
-      const isUsable = current !== null && current.expiresAt > now && trusted;
-      // A change that is made again finds what it did the first time.
-      const isDone = outcome.result === 'rotated' && record.generation === this.#ownGeneration;
-      if (!isDone) outcome.result = landed.result;
-      if (landed.result === 'unchanged' && !isUsable && record.generation === base) {
-        outcome.result = 'older';
-        return record;
-      }
-      if (landed.result === 'rotated') {
-        wallNow = Math.max(wallNow, landed.record.generation); // once published, a generation stays
-        this.#ownGeneration = landed.record.generation;
-      }
-      return landed.record;
-    }, 'may');
+    const { result, generation } = await this.#coordinator.land({
+      issued: { ...issued, seenEpoch: late.seenEpoch },
+      base: this.#base,
+      issuer,
+      trusted: this.#tokenHealth.trust === 'trusted',
+      wallNow: clock.now(),
+      draw: random(),
+    });
     const storedAfterMs = this.#coordinator.failing ? null : clock.monotonic() - issued.answeredAt;
-    const { result } = outcome;
     if (result === 'older') {
       throw new UpstreamError('WeChat answered with a token that is older than the last', {
         reason: 'UPSTREAM_ERROR',
@@ -219,7 +194,7 @@ export class Refresher {
     const { appId } = this.#owner.app();
     const durationMs = Math.max(0, issued.answeredAt + this.#timeline.leaptMs - issued.sentAt);
     if (result === 'rotated') {
-      const [generation, tokenId] = [this.#ownGeneration, issued.id];
+      const tokenId = issued.id;
       this.#deps.observe({ type: 'rotated', appId, generation, tokenId, cause, durationMs, storedAfterMs });
     } else this.#deps.observe({ type: 'unchanged', appId, cause, durationMs });
     this.#owner.publish();
@@ -264,7 +239,7 @@ export class Refresher {
     } finally {
       await this.#calls.over();
       this.#refresh = undefined;
-      if (this.#timeline.wallOf(0) < setBack) void this.#coordinator.change((record) => record, 'may');
+      if (this.#timeline.wallOf(0) < setBack) void this.#coordinator.change({ type: 'rewrite' });
       this.#owner.landed();
     }
   }

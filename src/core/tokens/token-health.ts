@@ -1,9 +1,10 @@
 import { CLOCKS_AGREE_MS } from '../kernel/clock.ts';
 import { LingpaiError, type UpstreamError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
-import { type AppRecord, type CurrentToken, sameToken } from './app-record.ts';
+import type { CurrentToken } from './app-record.ts';
 import type { RefreshCause } from './events.ts';
 import type { SharedPart, Trouble } from './ports.ts';
+import type { RecordChange } from './record-change.ts';
 import type { Health, Trust } from './view.ts';
 
 /** What WeChat said of a generation when a report or the canary last asked. Not asked again before `until`. */
@@ -93,15 +94,11 @@ export class TokenHealth {
     return holds && this.trust === 'trusted';
   }
 
-  /** WeChat accepts the token of this generation that was in doubt: it has back what the clock took. */
-  redeem(doubt: CurrentToken, generation: number): (record: AppRecord) => AppRecord {
+  /** WeChat accepts the token of this generation that was in doubt. Returns the change that gives it back what the clock took. */
+  redeem(doubt: CurrentToken, generation: number): RecordChange {
     this.doubt = null;
     this.health = { kind: 'well' };
-    return (record) => {
-      // A record that another replica has made meanwhile may look expired too, and has another token.
-      const isOurs = record.generation === generation && sameToken(record.current ?? doubt, doubt);
-      return isOurs ? { ...record, current: doubt } : record;
-    };
+    return { type: 'redeem', generation, token: doubt };
   }
 }
 

@@ -7,7 +7,7 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/cluster/cluster-coordinator.ts',
-      find: 'if (this.#blockingIntent(record)) throw new Blocked();',
+      find: 'if (record.generation === base && this.#blockingIntent(record)) throw new Blocked();',
       replace: '',
     },
   ],

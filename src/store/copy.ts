@@ -1,4 +1,4 @@
-import { NOTHING_SHARED } from '../core/cluster/convergence.ts';
+import { NOTHING_SHARED } from '../core/cluster/shared-part.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import { joinBudgets } from '../core/tokens/budget.ts';
 import type { Intent, StoredApp } from '../core/tokens/ports.ts';

@@ -1,4 +1,4 @@
-import { settledMs } from '../../src/core/cluster/convergence.ts';
+import { settledMs } from '../../src/core/cluster/settling.ts';
 import type { Settings } from '../../src/core/tokens/ports.ts';
 
 /** How long what must happen may take. Durations are in milliseconds. */

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
-import { NOTHING_SHARED } from '../../src/core/cluster/convergence.ts';
+import { NOTHING_SHARED } from '../../src/core/cluster/shared-part.ts';
 import type { Ledger } from '../../src/core/messages/ports.ts';
 import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import { systemClock } from '../../src/ops/clock.ts';

@@ -6,9 +6,12 @@ import type { Coordinator, Holder, Landed } from '../tokens/coordinator.ts';
 import type { MintCall, MintWish } from '../tokens/minting.ts';
 import type { Intent, Settings } from '../tokens/ports.ts';
 import type { Land, MintEnd, RecordChange } from '../tokens/record-change.ts';
-import { blockingIntent, longestMintMs, settledMs, sharedOf } from './convergence.ts';
+import { blockingIntent, longestMintMs } from './intents.ts';
+import { settledMs } from './settling.ts';
 import type { SharedChange } from './shared-change.ts';
-import { type SharedRecord, type SharedRecordUser, StoreAwayError } from './shared-record.ts';
+import { sharedOf } from './shared-part.ts';
+import type { SharedRecord, SharedRecordUser } from './shared-record.ts';
+import { StoreAwayError } from './store-away.ts';
 
 /** What a tenure needs of its cluster. */
 export interface ClusterCoordinatorDeps {

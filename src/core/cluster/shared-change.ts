@@ -3,7 +3,10 @@ import type { AppRecord } from '../tokens/app-record.ts';
 import { mintBegun } from '../tokens/minting.ts';
 import type { Settings, Trouble } from '../tokens/ports.ts';
 import { type MintRules, type RecordChange, type Reduced, reduce } from '../tokens/record-change.ts';
-import { conclude, intend, isBehind, land, restored, withShared } from './convergence.ts';
+import { conclude, intend } from './intents.ts';
+import { land } from './landing.ts';
+import { isBehind, restored } from './restore.ts';
+import { withShared } from './shared-part.ts';
 
 /** A change of a record that replicas share, as data. */
 export type SharedChange =

@@ -1,25 +1,17 @@
 import type { Timeline } from '../kernel/timeline.ts';
-import { type AppRecord, emptyRecord, fromStored, toStored } from '../tokens/app-record.ts';
+import { type AppRecord, emptyRecord, toStored } from '../tokens/app-record.ts';
 import type { Intent, Settings, StoredApp } from '../tokens/ports.ts';
-import type { MintRules, Reduced } from '../tokens/record-change.ts';
-import { dueAt } from '../tokens/schedule.ts';
-import { isBehind, minters } from './convergence.ts';
+import type { Reduced } from '../tokens/record-change.ts';
+import { etagAfter, turnOf } from './etag.ts';
+import { minters } from './intents.ts';
+import { PendingChanges } from './pending-changes.ts';
 import type { Replaced, SharedStore, VersionedRecord } from './ports.ts';
-import { reduceShared, type SharedChange, sharedRules } from './shared-change.ts';
+import { isBehind } from './restore.ts';
+import { revive } from './revive.ts';
+import { type SharedChange, sharedRules } from './shared-change.ts';
+import { StoreAwayError } from './store-away.ts';
 
-/** The store did not answer, or not in time. */
-export class StoreAwayError extends Error {
-  override readonly name = 'StoreAwayError';
-  /** The intent of a mint that may have been stored all the same. */
-  readonly intent: Intent | undefined;
-
-  constructor(message: string, options: { cause?: unknown; intent?: Intent | undefined } = {}) {
-    super(message, { cause: options.cause });
-    this.intent = options.intent;
-  }
-}
-
-/** What a register needs of its cluster. */
+/** What a shared record needs of its cluster. */
 export interface SharedRecordDeps {
   /** As the store has them. */
   readonly read: SharedStore['read'];
@@ -38,16 +30,10 @@ export interface SharedRecordDeps {
   readonly onFailure: (error: unknown) => void;
 }
 
-/** Who uses a register: is told of each new content, and when `failing` has changed. */
+/** Who uses a shared record: is told of each new content, and when `failing` has changed. */
 export interface SharedRecordUser {
   take(record: AppRecord): void;
   onChange(): void;
-}
-
-/** A change that is in use and not stored, and what it made of the record when it was last made. */
-interface Pending {
-  change: SharedChange;
-  reduced: Reduced<SharedChange>;
 }
 
 /**
@@ -65,10 +51,8 @@ export class SharedRecord {
   /** The record in the store, as it stands there. */
   #storedApp: StoredApp | null = null;
   #record: AppRecord;
-  /** Changes that are in use and not stored, oldest first. They may be made again on a record that has them already. */
-  #pending: Pending[] = [];
-  #ownGeneration = 0;
-  readonly #rules: MintRules;
+  /** Changes that are in use and not stored. */
+  readonly #pending: PendingChanges;
   #isFailing = false;
   /** Whether the store could not be asked what it has. */
   #isUnsure = false;
@@ -77,7 +61,7 @@ export class SharedRecord {
   constructor(deps: SharedRecordDeps, appId: string) {
     this.#deps = deps;
     this.#appId = appId;
-    this.#rules = sharedRules(deps.settings, deps.replica);
+    this.#pending = new PendingChanges(sharedRules(deps.settings, deps.replica), deps.timeline);
     this.#seen = emptyRecord('stable');
     this.#record = this.#seen;
   }
@@ -89,7 +73,7 @@ export class SharedRecord {
 
   /** The last generation that a change of this process brought; 0: none. */
   get ownGeneration(): number {
-    return this.#ownGeneration;
+    return this.#pending.ownGeneration;
   }
 
   /** Whether a change that is in use could not be stored. */
@@ -99,7 +83,7 @@ export class SharedRecord {
 
   /** Whether there is something to do once the store answers. */
   get isOpen(): boolean {
-    return this.#pending.length > 0 || this.#isUnsure;
+    return this.#pending.size > 0 || this.#isUnsure;
   }
 
   /** Whether the store has been seen to have the app. */
@@ -139,7 +123,7 @@ export class SharedRecord {
     await this.#inTurn(async () => {
       if (storedApp && turnOf(storedApp.etag) > turnOf(this.#etag)) {
         this.#adopt(storedApp);
-        this.#take(this.#replayed());
+        this.#take(this.#pending.replay(this.#seen));
       } else if (!storedApp || storedApp.etag !== this.#etag) await this.#verify();
       await this.#flush();
     });
@@ -157,7 +141,7 @@ export class SharedRecord {
   async #verify(): Promise<void> {
     try {
       await this.#ask();
-      this.#take(this.#replayed());
+      this.#take(this.#pending.replay(this.#seen));
     } catch (error) {
       if (!(error instanceof StoreAwayError)) throw error;
       this.#deps.onFailure(error.cause);
@@ -184,12 +168,11 @@ export class SharedRecord {
   }
 
   async #change(change: SharedChange): Promise<Reduced<SharedChange>> {
-    const pending: Pending = { change, reduced: { record: this.#record } };
-    this.#pending.push(pending);
+    const pending = this.#pending.add(change);
     try {
-      await this.#write((base) => ({ record: base }));
+      await this.#write();
     } catch (error) {
-      this.#take(this.#replayed());
+      this.#take(this.#pending.replay(this.#seen));
       if (!(error instanceof StoreAwayError)) throw error;
       this.#deps.onFailure(error.cause);
       this.#isFailing = true;
@@ -203,13 +186,13 @@ export class SharedRecord {
     try {
       return await this.#write((base) => {
         guard(base);
-        const reduced = this.#reduce(base, change);
+        const reduced = this.#pending.make(base, change);
         if (reduced.refusal) throw reduced.refusal;
         intent = reduced.intent;
         return reduced;
       });
     } catch (error) {
-      this.#take(this.#replayed());
+      this.#take(this.#pending.replay(this.#seen));
       if (!(error instanceof StoreAwayError)) throw error;
       this.#deps.onFailure(error.cause);
       throw new StoreAwayError(error.message, { cause: error.cause, intent });
@@ -217,9 +200,9 @@ export class SharedRecord {
   }
 
   async #flush(): Promise<void> {
-    if (this.#pending.length === 0) return;
+    if (this.#pending.size === 0) return;
     try {
-      await this.#write((base) => ({ record: base }));
+      await this.#write();
     } catch (error) {
       if (!(error instanceof StoreAwayError)) throw error;
       this.#isFailing = true;
@@ -229,20 +212,22 @@ export class SharedRecord {
   }
 
   /** Stores what is pending, and what `more` makes of it. */
-  async #write(more: (base: AppRecord) => Reduced<SharedChange>): Promise<Reduced<SharedChange>> {
+  async #write(
+    more: (base: AppRecord) => Reduced<SharedChange> = (record) => ({ record }),
+  ): Promise<Reduced<SharedChange>> {
     const { replace, timeline, onLost } = this.#deps;
     const appId = this.#appId;
     for (;;) {
       if (this.#isUnsure) await this.#ask();
-      const pending = this.#pending.length;
-      const reduced = more(this.#replayed());
+      const pending = this.#pending.size;
+      const reduced = more(this.#pending.replay(this.#seen));
       const next = reduced.record;
       const storedApp = toStored(appId, next, timeline);
       if (this.#storedApp && isSame(storedApp, this.#storedApp)) {
         this.#settle(next, pending);
         return reduced;
       }
-      const etag = `${turnOf(this.#etag) + 1}.${this.#deps.newId()}`;
+      const etag = etagAfter(this.#etag, this.#deps.newId());
       let replaced: Replaced;
       try {
         replaced = await replace(storedApp, this.#etag, etag);
@@ -263,7 +248,7 @@ export class SharedRecord {
 
   #settle(record: AppRecord, pending: number): void {
     this.#seen = record;
-    this.#pending.splice(0, pending);
+    this.#pending.drop(pending);
     this.#isFailing = false;
     this.#take(record);
   }
@@ -272,30 +257,14 @@ export class SharedRecord {
   #adopt(found: VersionedRecord | null): void {
     this.#etag = found?.etag ?? null;
     this.#storedApp = found?.app ?? null;
-    const there = found && this.#revived(found.app);
+    const { settings, timeline, random } = this.#deps;
+    const there = found && revive(found.app, this.#record, { settings, timeline, random });
     for (const replica of there ? minters(this.#seen, there) : []) this.#deps.onSign(replica);
     const known = this.#seen;
     this.#seen = there ?? emptyRecord('stable');
     if (isBehind(this.#seen, known)) {
-      this.#pending.unshift({ change: { type: 'restore', known }, reduced: { record: known } });
+      this.#pending.addFirst({ type: 'restore', known });
     }
-  }
-
-  /** What the store was last seen to have, with all that is pending made again on it. */
-  #replayed(): AppRecord {
-    let record = this.#seen;
-    for (const pending of this.#pending) {
-      pending.reduced = this.#reduce(record, pending.change);
-      pending.change = pending.reduced.again ?? pending.change;
-      record = pending.reduced.record;
-    }
-    return record;
-  }
-
-  #reduce(record: AppRecord, change: SharedChange): Reduced<SharedChange> {
-    const reduced = reduceShared(record, change, this.#deps.timeline.moment(), this.#rules);
-    if (reduced.result === 'rotated') this.#ownGeneration = reduced.record.generation;
-    return reduced;
   }
 
   #take(record: AppRecord): void {
@@ -303,40 +272,11 @@ export class SharedRecord {
     const { generation, current } = this.#record;
     if (record.generation < generation) {
       // It was published when the store could not be asked: whoever has it is never sent an older one.
-      const change: SharedChange = { type: 'keep_generation', generation, value: current?.value };
-      this.#pending.push({ change, reduced: { record } });
-      this.#record = this.#replayed();
+      this.#pending.add({ type: 'keep_generation', generation, value: current?.value });
+      this.#record = this.#pending.replay(this.#seen);
     } else this.#record = record;
     this.#user?.take(this.#record);
   }
-
-  #revived(stored: StoredApp): AppRecord {
-    const { settings, timeline, random } = this.#deps;
-    const now = timeline.elapsed();
-    const revived = fromStored(stored, now, timeline, (life) => dueAt(life, stored.issuer, settings, random()));
-    // By a clock that was set back since, its grace would be longer than any is.
-    const end = now + settings.overlapMs;
-    const { previous } = revived;
-    const record =
-      previous && previous.expiresAt > end ? { ...revived, previous: { ...previous, expiresAt: end } } : revived;
-    const { current } = this.#record;
-    if (!record.current || record.current.value !== current?.value || record.generation !== this.#record.generation)
-      return record;
-    // The draws of a generation are made once.
-    const { dueAt: due, answeredAt } = current;
-    const known = this.#record.previous;
-    // An older record may show it longer; it is over when it was once found to be.
-    const grace =
-      known && record.previous
-        ? { ...record.previous, expiresAt: Math.min(known.expiresAt, record.previous.expiresAt) }
-        : null;
-    return { ...record, previous: grace, current: { ...record.current, dueAt: due, answeredAt } };
-  }
-}
-
-/** Each content of a record names the one before by counting on. */
-function turnOf(etag: string | null): number {
-  return etag === null ? 0 : Number.parseInt(etag, 10) || 0;
 }
 
 function isSame(a: StoredApp, b: StoredApp): boolean {

@@ -1,6 +1,7 @@
 import type { AppRecord } from '../tokens/app-record.ts';
-import { blockingIntent, sharedOf } from './convergence.ts';
+import { blockingIntent } from './intents.ts';
 import { ownerOf } from './rendezvous.ts';
+import { sharedOf } from './shared-part.ts';
 
 /** One replica as another sees it. */
 export interface ReplicaStatus {

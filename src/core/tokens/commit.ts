@@ -17,6 +17,8 @@ export interface CommitContext {
   /** By how much a generation exceeds the last one at least, where the clock is behind it: 1 or more. */
   readonly generationStep: number;
   readonly overlapMs: number;
+  /** Whether WeChat honours the current token beside the one that replaces it: no other mint can have come in between. */
+  readonly previousIsHonoured: boolean;
   /** `dueAt` of a token. */
   readonly due: (life: Life) => number;
 }
@@ -66,10 +68,8 @@ export function commit(
 
 /** The current token as the next one's predecessor; null unless WeChat is known to honour it still. */
 function previousOf(record: AppRecord, issued: Issued, context: CommitContext): AppRecord['previous'] {
-  const { current, openMints } = record;
-  // Of the tokens that a mint replaces, WeChat honours only the one directly before it.
-  const lostBetween = openMints > (issued.mintedAt === undefined ? 0 : 1);
-  if (!current || !context.trusted || lostBetween) return null;
+  const { current } = record;
+  if (!current || !context.trusted || !context.previousIsHonoured) return null;
   const { dueAt: _, ...token } = current;
   // A read shows that it was replaced by now; the tokens of another issuer replace nothing.
   const replacedAt = record.issuer === context.issuer ? (issued.mintedAt ?? issued.sentAt) : Infinity;

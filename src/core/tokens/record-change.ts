@@ -141,6 +141,8 @@ function landed(record: AppRecord, change: Land, moment: Moment, rules: MintRule
     wallNow,
     generationStep,
     overlapMs: settings.overlapMs,
+    // Of the tokens that a mint replaces, WeChat honours only the one directly before it.
+    previousIsHonoured: record.openMints <= (issued.mintedAt === undefined ? 0 : 1),
     due: (life) => dueAt(life, issuer, settings, draw),
   };
   const next = rules.land(record, change, context, moment);

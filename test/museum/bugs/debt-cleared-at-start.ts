@@ -6,7 +6,7 @@ export const bug: Bug = {
     'that the order of two tokens is still unknown.',
   edits: [
     {
-      file: 'src/core/cluster/convergence.ts',
+      file: 'src/core/cluster/intents.ts',
       find: 'return { record: withShared(record, { epoch, intents: [...open, intent] }), intent };',
       replace:
         'return { record: withShared(record, { epoch, intents: [intent], pendingConfirmation: null }), intent };',

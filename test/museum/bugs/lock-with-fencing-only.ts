@@ -7,12 +7,12 @@ export const bug: Bug = {
     'token, whatever the store says; all subscribers end on one that dies five minutes later.',
   edits: [
     {
-      file: 'src/core/cluster/convergence.ts',
+      file: 'src/core/cluster/landing.ts',
       find: '  const isClean = isThere && intents.length === 0 && shared.epoch === intent?.epoch;',
       replace: '  const isClean = intent !== undefined;',
     },
     {
-      file: 'src/core/cluster/convergence.ts',
+      file: 'src/core/cluster/landing.ts',
       find: 'flown.intent && !isRecorded && !isOlder ?',
       replace: 'flown.intent && !isRecorded && isOlder && false ?',
     },

@@ -7,7 +7,7 @@ export const bug: Bug = {
     'refused.',
   edits: [
     {
-      file: 'src/core/cluster/convergence.ts',
+      file: 'src/core/cluster/landing.ts',
       find: 'isDirect && others.length === 0 && after.pendingConfirmation === null && shared.pendingConfirmation === null;',
       replace: 'isDirect;',
     },

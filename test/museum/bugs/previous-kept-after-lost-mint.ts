@@ -7,7 +7,7 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/tokens/commit.ts',
-      find: '|| lostBetween) return null;',
+      find: '|| !context.previousIsHonoured) return null;',
       replace: ') return null;',
     },
   ],

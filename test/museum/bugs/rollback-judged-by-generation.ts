@@ -6,7 +6,7 @@ export const bug: Bug = {
     'the intent of a mint without losing a token; the mint is forgotten by all, and no confirming one is owed.',
   edits: [
     {
-      file: 'src/core/cluster/convergence.ts',
+      file: 'src/core/cluster/restore.ts',
       find: 'return sharedOf(there).epoch < sharedOf(known).epoch;',
       replace: 'return false;',
     },

@@ -1,0 +1,90 @@
+import type { AppRecord } from '../tokens/app-record.ts';
+import { type MintCall, mintUndone } from '../tokens/minting.ts';
+import type { Intent, PendingConfirmation, Settings } from '../tokens/ports.ts';
+import type { MintEnd } from '../tokens/record-change.ts';
+import { settledMs } from './settling.ts';
+import { sharedOf, withShared } from './shared-part.ts';
+
+/**
+ * How long a mint of a replica that lives can take: its intent is stored in time or given up, it calls WeChat, and stands still
+ * for less than a lease. One that takes longer cannot tell what became of it: its writes fail, though its beats arrive.
+ */
+export function longestMintMs({ timeoutMs, overlapMs }: Settings, leaseMs: number): number {
+  return Math.min(leaseMs + 2 * timeoutMs, settledMs(overlapMs));
+}
+
+/** Another replica's mint that is under way, while which nobody else may mint: its lease. */
+export function blockingIntent(
+  record: AppRecord,
+  isOther: (replica: string) => boolean,
+  time: number,
+  longestMs: number,
+): Intent | undefined {
+  return sharedOf(record).intents.find(
+    // By a clock that was set it may look younger than it can be.
+    (intent) => !intent.lost && isOther(intent.replica) && Math.abs(time - intent.time) < longestMs,
+  );
+}
+
+/** Who has begun a mint between two contents of a record: they live, though others gave them up and see no beat yet. */
+export function minters(before: AppRecord, after: AppRecord): string[] {
+  const { epoch } = sharedOf(before);
+  const begun = sharedOf(after).intents.filter((intent) => intent.epoch > epoch && !intent.lost);
+  return begun.map(({ replica }) => replica);
+}
+
+/** Records the intent of a mint. One of this replica that is still there came back with an older state of the store. */
+export function intend(record: AppRecord, replica: string, time: number): { record: AppRecord; intent: Intent } {
+  const shared = sharedOf(record);
+  const epoch = shared.epoch + 1;
+  const intent: Intent = { epoch, replica, time, lost: false };
+  const open = shared.intents.map((other) => (other.replica === replica ? { ...other, lost: true } : other));
+  return { record: withShared(record, { epoch, intents: [...open, intent] }), intent };
+}
+
+/**
+ * Takes an intent out, or marks it as lost. Where it was the last that a debt waited for, that is due now. One that others
+ * took for settled and that was lost only now, since its process stood still, may arrive from now on.
+ */
+export function conclude(
+  record: AppRecord,
+  intent: Intent,
+  call: MintCall,
+  how: MintEnd,
+  { time, overlapMs }: { readonly time: number; readonly overlapMs: number },
+): AppRecord {
+  const shared = sharedOf(record);
+  if (!shared.intents.some((other) => isSameMint(other, intent))) {
+    if (how !== 'lost') return record;
+    // A store that was emptied meanwhile counts from the beginning: what is asked from now on is asked after this one.
+    const epoch = Math.max(shared.epoch, intent.epoch) + 1;
+    const pendingConfirmation = { epoch, time: time + settledMs(overlapMs) };
+    return withShared(record, {
+      epoch,
+      intents: [...shared.intents, { ...intent, time, lost: true }],
+      pendingConfirmation,
+    });
+  }
+  if (how === 'lost') {
+    const lost = shared.intents.map((other) => (isSameMint(other, intent) ? { ...other, lost: true } : other));
+    return withShared(record, { intents: lost });
+  }
+  const intents = shared.intents.filter((other) => !isSameMint(other, intent));
+  const pendingConfirmation = shared.pendingConfirmation && hasten(shared.pendingConfirmation, intents, time);
+  return withShared(how === 'undone' ? mintUndone(record, call) : record, { intents, pendingConfirmation });
+}
+
+/** Whether these are one mint. */
+export function isSameMint(a: Intent, b: Intent | undefined): boolean {
+  return a.epoch === b?.epoch && a.replica === b.replica;
+}
+
+function hasten(
+  pendingConfirmation: PendingConfirmation,
+  intents: readonly Intent[],
+  time: number,
+): PendingConfirmation {
+  return intents.length > 0
+    ? pendingConfirmation
+    : { ...pendingConfirmation, time: Math.min(pendingConfirmation.time, time) };
+}

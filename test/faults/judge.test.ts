@@ -10,14 +10,14 @@ const TOKENS = [
 const KNOWN = 1;
 const END = 10_000;
 
-type CurrentToken = Omit<Holding, 'subscriber'>;
-const old = (time: number, generation = 1): CurrentToken => ({ time, tokenId: 'old', generation });
-const fresh = (time: number, generation = 2): CurrentToken => ({ time, tokenId: 'new', generation });
-const none = (time: number, generation = 1): CurrentToken => ({ time, tokenId: '', generation });
-const forgotten = (time: number): CurrentToken => ({ time, tokenId: 'forgotten', generation: 1 });
+type Held = Omit<Holding, 'subscriber'>;
+const old = (time: number, generation = 1): Held => ({ time, tokenId: 'old', generation });
+const fresh = (time: number, generation = 2): Held => ({ time, tokenId: 'new', generation });
+const none = (time: number, generation = 1): Held => ({ time, tokenId: '', generation });
+const forgotten = (time: number): Held => ({ time, tokenId: 'forgotten', generation: 1 });
 
 /** What each subscriber held, and what that comes to. */
-const CASES: readonly [what: string, held: readonly (readonly CurrentToken[])[], figures: Partial<Figures>][] = [
+const CASES: readonly [what: string, held: readonly (readonly Held[])[], figures: Partial<Figures>][] = [
   ['a token that lives', [[fresh(0, 1)]], {}],
   ['left before it died', [[old(0), fresh(4_000)]], {}],
   ['left a second after it died', [[old(0), fresh(6_000)]], { badSeconds: 1 }],

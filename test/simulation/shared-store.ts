@@ -2,14 +2,14 @@ import type { Member, Poll, Reading, Replaced, VersionedRecord } from '../../src
 import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import type { Scheduler } from './scheduler.ts';
 
-interface AppRecord extends VersionedRecord {
+interface Kept extends VersionedRecord {
   readonly position: number;
 }
 
 /** All that the store held at one time. */
 interface Content {
   readonly position: number;
-  readonly records: ReadonlyMap<string, AppRecord>;
+  readonly records: ReadonlyMap<string, Kept>;
   readonly members: ReadonlyMap<string, Member>;
 }
 
@@ -31,7 +31,7 @@ export class StoreServer {
   readonly #onChange: (change: Change) => void;
   #clockOffset = 0;
   #position = 0;
-  #records: ReadonlyMap<string, AppRecord> = new Map();
+  #records: ReadonlyMap<string, Kept> = new Map();
   #members = new Map<string, Member>();
   /** What it held until each change of a record, newest last. */
   #past: { readonly until: number; readonly content: Content }[] = [];
@@ -137,6 +137,6 @@ export class StoreServer {
   }
 }
 
-function recordOf({ app, etag }: AppRecord): VersionedRecord {
+function recordOf({ app, etag }: Kept): VersionedRecord {
   return { app, etag };
 }

@@ -10,6 +10,8 @@ export interface Line {
   readonly status?: unknown;
   readonly token_id?: unknown;
   readonly reconnect_after_ms?: unknown;
+  readonly retry_in_ms?: unknown;
+  readonly message?: unknown;
   readonly msg?: unknown;
   readonly url?: unknown;
 }
@@ -25,7 +27,7 @@ export interface ChildOptions {
 }
 
 /** The longest that a child may take to print a line that is waited for, or to end. */
-const standbyDelayMs = 30_000;
+const patienceMs = 30_000;
 
 /** How many of a child's last lines an error shows. */
 const shownLines = 15;
@@ -69,17 +71,22 @@ export class Child implements AsyncDisposable {
 
   /** The next line that matches, after the one that the last call returned: lines before it are skipped. */
   async next(what: string, matches: (line: Line) => boolean): Promise<Line> {
-    const timeout = AbortSignal.timeout(standbyDelayMs);
+    const timeout = AbortSignal.timeout(patienceMs);
     timeout.addEventListener('abort', () => this.#wake());
     while (true) {
       for (let line = this.lines[this.#read++]; line; line = this.lines[this.#read++]) if (matches(line)) return line;
       this.#read = this.lines.length;
       if (this.#exitCode !== undefined) throw this.#problem(`ended without printing ${what}`);
-      if (timeout.aborted) throw this.#problem(`did not print ${what} within ${standbyDelayMs / 1000} s`);
+      if (timeout.aborted) throw this.#problem(`did not print ${what} within ${patienceMs / 1000} s`);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
+  }
+
+  /** Its process id; 0 when it could not be started. */
+  get pid(): number {
+    return this.#process.pid ?? 0;
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -88,12 +95,12 @@ export class Child implements AsyncDisposable {
 
   /** Its exit code, once it has ended by itself or by a signal sent before. */
   async ended(): Promise<number> {
-    const late = AbortSignal.timeout(standbyDelayMs);
+    const late = AbortSignal.timeout(patienceMs);
     return Promise.race([
       this.#exit,
       new Promise<never>((_, reject) => {
         late.addEventListener('abort', () => {
-          if (this.#exitCode === undefined) reject(this.#problem(`did not end within ${standbyDelayMs / 1000} s`));
+          if (this.#exitCode === undefined) reject(this.#problem(`did not end within ${patienceMs / 1000} s`));
         });
       }),
     ]);

@@ -3,8 +3,9 @@ import { Broker, type ClusterDeps } from '../../src/core/tokens/broker.ts';
 import type { BrokerEvent } from '../../src/core/tokens/events.ts';
 import type { App, IssuerKind, Settings, Store, WeChat } from '../../src/core/tokens/ports.ts';
 import type { TokenState } from '../../src/core/tokens/state.ts';
+import type { CallKind } from '../../src/sandbox/calls.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
-import { tokenError } from '../../src/wechat/errcodes.ts';
+import { probeError, tokenError } from '../../src/wechat/errcodes.ts';
 import { FakeClock, settle } from './clock.ts';
 import { seeded } from './random.ts';
 import { Life } from './replica.ts';
@@ -127,7 +128,8 @@ export class Replicas {
     const name = `r${++this.#started}`;
     const life = new Life();
     const connection = this.store.connect();
-    const toError = (errcode: number, errmsg: string) => tokenError(errcode, errmsg);
+    const toError = (errcode: number, errmsg: string, call: CallKind) =>
+      call === 'probe' ? probeError(errcode, errmsg) : tokenError(errcode, errmsg);
     const line = new Line(new SandboxWeChat({ wechat: this.wechat, clock: this.clock, toError }));
     const events: BrokerEvent[] = [];
     const broker = new Broker(

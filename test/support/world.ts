@@ -3,9 +3,10 @@ import type { BrokerEvent } from '../../src/core/tokens/events.ts';
 import type { App, Deps, IssuerKind, Settings } from '../../src/core/tokens/ports.ts';
 import type { TokenState } from '../../src/core/tokens/state.ts';
 import type { SandboxApp } from '../../src/sandbox/app.ts';
+import type { CallKind } from '../../src/sandbox/calls.ts';
 import type { Fault, FaultEffect } from '../../src/sandbox/faults.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
-import { tokenError } from '../../src/wechat/errcodes.ts';
+import { probeError, tokenError } from '../../src/wechat/errcodes.ts';
 import { FakeClock, settle } from './clock.ts';
 import { Process } from './process.ts';
 import { seeded } from './random.ts';
@@ -72,7 +73,8 @@ export class World {
   }
 
   #newBroker(): Broker {
-    const toError = (errcode: number, errmsg: string) => tokenError(errcode, errmsg);
+    const toError = (errcode: number, errmsg: string, call: CallKind) =>
+      call === 'probe' ? probeError(errcode, errmsg) : tokenError(errcode, errmsg);
     this.#process = new Process(
       this.#tap({
         clock: this.clock,

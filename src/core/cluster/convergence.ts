@@ -181,7 +181,8 @@ export function land(
     isDirect && others.length === 0 && after.pendingConfirmation === null && shared.pendingConfirmation === null;
   const openMints = isAlone ? Number(issued.mintedAt !== undefined) : 2;
   const { record: next, rotated } = commit({ ...record, openMints }, issued, context);
-  const told = rotated ? { dead: false, warning: '', commitTime: flown.time } : {};
+  const warning = context.isQuiet ? '' : shared.warning;
+  const told = rotated ? { dead: false, warning, commitTime: flown.time } : {};
   return { record: withShared(next, { ...after, ...told, trouble: null }), result: rotated ? 'rotated' : 'unchanged' };
 }
 

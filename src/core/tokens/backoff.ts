@@ -18,6 +18,10 @@ export function backoffMs(failures: number, random: Random): number {
   return floor + random() * (ceiling - floor);
 }
 
+/** A daily quota that is spent may be cleared by an operator at any time, and then works at once: it is tried so often. */
+const QUOTA_FLOOR_MS = 12 * 60_000;
+const QUOTA_CEILING_MS = 15 * 60_000;
+
 /** A minute on WeChat's clock, plus the most by which ours may differ. */
 const MINUTE_MS = 60_000;
 
@@ -59,6 +63,9 @@ function retryDelayMs(
     case 'minute_quota':
       return MINUTE_MS - (wallNow % MINUTE_MS) + random() * 5_000;
     case 'daily_quota':
-      return msUntilReset(wallNow, quotaResetHour) + random() * MINUTE_MS;
+      return Math.min(
+        QUOTA_FLOOR_MS + random() * (QUOTA_CEILING_MS - QUOTA_FLOOR_MS),
+        msUntilReset(wallNow, quotaResetHour),
+      );
   }
 }

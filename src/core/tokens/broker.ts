@@ -11,7 +11,7 @@ import type { App, Deps, Settings, StoredApp } from './ports.ts';
 import { RecordWriter } from './record-writer.ts';
 import type { Rejected } from './rejected.ts';
 import type { TokenState } from './state.ts';
-import { Watch } from './watch.ts';
+import { relevant, Watch } from './watch.ts';
 
 export type { ClusterDeps } from '../cluster/cluster.ts';
 export type { ForceResult } from './keeper.ts';
@@ -65,7 +65,7 @@ export class Broker {
     this.configure(apps);
   }
 
-  /** Replaces the configured apps: those that are new are kept from now on, those that are missing are given up. */
+  /** Replaces the configured apps, gives up those that are missing, and tries at once what waits or was changed. */
   configure(apps: readonly App[]): void {
     if (this.#draining) return;
     this.#catchUp();
@@ -82,7 +82,7 @@ export class Broker {
       } else if (keeper.app.secret !== app.secret || keeper.app.issuer !== app.issuer) {
         observe({ type: 'app_changed', appId });
         keeper.update(app);
-      }
+      } else keeper.reload();
     }
   }
 
@@ -132,7 +132,10 @@ export class Broker {
     const watch = new Watch({
       clock: this.#deps.clock,
       silences: this.#silences,
-      known: options.known,
+      known: relevant(
+        options.known,
+        keepers.map(({ state }) => state.appId),
+      ),
       onDispose: (ended) => {
         this.#watchers--;
         for (const key of keys) this.#unsubscribe(key, ended);

@@ -89,7 +89,16 @@ describe('an answer that is stored long after it was asked for, since the store 
       answeredAt: sentAt + 50,
       mintedAt: mint && sentAt,
     };
-    const context = { issuer, trusted: true, now, wallNow: NOW, generationStep: 1, overlapMs: OVERLAP, due: () => now };
+    const context = {
+      issuer,
+      trusted: true,
+      isQuiet: false,
+      now,
+      wallNow: NOW,
+      generationStep: 1,
+      overlapMs: OVERLAP,
+      due: () => now,
+    };
     const times = { sentTime: NOW - sentAgoMs, time: NOW, answeredTime: NOW - sentAgoMs + 50, currentTime: undefined };
     return land(record, { ...issued, intent: mint }, context, { base: 7, intent: mint, ...times, overlapMs: OVERLAP });
   };
@@ -123,7 +132,7 @@ describe('an answer that comes when its process, which had stood still, goes on'
       mintedAt: sentAt,
       intent: ours,
     };
-    const context = { issuer: 'classic', trusted: true, now, wallNow: NOW, generationStep: 1 } as const;
+    const context = { issuer: 'classic', trusted: true, isQuiet: false, now, wallNow: NOW, generationStep: 1 } as const;
     const times = { sentTime: NOW - 200 * SECOND, time: NOW, answeredTime: NOW, currentTime: NOW - 185 * SECOND };
     const flown = { base: 7, intent: ours, ...times, overlapMs: OVERLAP };
     const landed = land(record, { ...issued, seenEpoch }, { ...context, overlapMs: OVERLAP, due: () => now }, flown);
@@ -152,7 +161,14 @@ describe('the confirming mint', () => {
     const ours: Intent = { epoch: 6, replica: 'r1', time, lost: false };
     const record = withShared(recordWith(7, 6, lost, ours), { pendingConfirmation: { epoch: 5, time: NOW } });
     const issued = { value: 'b', id: 'b', lifetimeMs: 2 * HOUR, sentAt, answeredAt: sentAt, mintedAt: sentAt };
-    const context = { issuer: 'classic', trusted: true, now: sentAt, wallNow: NOW, generationStep: 1 } as const;
+    const context = {
+      issuer: 'classic',
+      trusted: true,
+      isQuiet: false,
+      now: sentAt,
+      wallNow: NOW,
+      generationStep: 1,
+    } as const;
     const landed = land(
       record,
       { ...issued, intent: ours },

@@ -8,6 +8,7 @@ import { cluster } from './cluster.ts';
 import { coldStart } from './cold-start.ts';
 import { type Result, table, toResult } from './figure.ts';
 import { get } from './get.ts';
+import { hostile } from './hostile.ts';
 import { send } from './send.ts';
 import { sendFile } from './send-file.ts';
 import type { Benchmark } from './setup.ts';
@@ -21,6 +22,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   send,
   'send-file': sendFile,
   cluster,
+  hostile,
 };
 
 const USAGE = `usage: npm run bench -- [NAME...] [--quick] [--json FILE]

@@ -76,7 +76,11 @@ export const send: Benchmark = async ({ quick, progress }) => {
   };
   const near = figures('', ...(await compare('WeChat at hand')));
   const fault = { kind: 'latency', ms: LATENCY_MS, duration_s: 3_600 };
-  const { ok } = await fetch(`${origin}/sandbox/faults`, { method: 'POST', body: JSON.stringify(fault) });
+  const { ok } = await fetch(`${origin}/sandbox/faults`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(fault),
+  });
   if (!ok) throw new Error('the simulated WeChat took no fault');
   const far = figures(`, WeChat ${LATENCY_MS} ms away`, ...(await compare(`WeChat ${LATENCY_MS} ms away`)));
   // That far away the limit would ask little: it is there to show what a user will see.

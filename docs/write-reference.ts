@@ -85,7 +85,7 @@ async function metrics(): Promise<string> {
     lostSets: 0,
   });
   const nothing = { states: () => [], watchers: () => 0, cluster, now: () => 0 };
-  const text = await createMetrics(nothing).text();
+  const text = new TextDecoder().decode(await createMetrics(nothing).text());
   const types = new Map(
     [...text.matchAll(/^# TYPE (lingpai_\w+) (\w+)$/gm)].map(([, name = '', type = '']) => [name, type]),
   );

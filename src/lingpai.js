@@ -9,5 +9,7 @@ if (major < 24) {
   );
   process.exit(2);
 }
-module.enableCompileCache();
+const { compileCacheFolder } = await import('./compile-cache.js');
+const folder = compileCacheFolder();
+if (folder !== undefined) module.enableCompileCache(folder);
 await import('./main.ts');

@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { exitWith, Failure } from './commands/exit.ts';
+import { givenPath } from './commands/given-path.ts';
 
 /** The config file that `npm start` looks for. */
 const DEFAULT_CONFIG = 'lingpai.yaml';
@@ -31,6 +33,14 @@ function tokenless(name: string, summary: string): Command {
 function repeated(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
+
+/** A flag that names a file. */
+function fileOption(flag: string, about: string): Option {
+  return new Option(`--${flag} <FILE>`, about).argParser((path: string) => givenPath(path));
+}
+
+const configOption = () =>
+  fileOption('config', 'the configuration file').default(resolve(DEFAULT_CONFIG), DEFAULT_CONFIG);
 
 /** The flags on the command line that are none of these. */
 function givenBeside(command: Command, names: readonly string[]): string[] {
@@ -86,7 +96,7 @@ program.addCommand(
     .description(
       `Runs the broker until SIGTERM or SIGINT, then drains: watchers are told to reconnect, calls in progress finish, and it exits within 25 s. A second signal ends it at once. SIGHUP or a change of the file reloads apps and secrets. Logs are JSON lines on standard output; the one with msg "ready" names the addresses.`,
     )
-    .option('--config <FILE>', 'the configuration file', DEFAULT_CONFIG)
+    .addOption(configOption())
     .option('--log-level <LEVEL>', 'debug, info, warn or error', 'info')
     .action(async (options) => (await import('./commands/serve.ts')).serve(options)),
 );
@@ -146,7 +156,7 @@ program.addCommand(
 program.addCommand(
   client('refresh', "report a refused token, or replace an app's token")
     .description(
-      'With --rejected-generation or --rejected-token-stdin: reports a token that WeChat refused; the broker asks WeChat and replaces it only if it is dead. With neither: replaces the token that is held without asking, which costs a mint and gives the old one its grace (5 minutes) to live.',
+      'With --rejected-generation or --rejected-token-stdin: reports a token that WeChat refused; the broker asks WeChat and replaces it only if it is dead. With neither: replaces the token that is held without asking, which costs a mint and gives the old one its grace (5 minutes) to live. Channels of messages that are shut, by a quota that you have cleared for instance, are then tried again by the next message.',
     )
     .argument('<APP>', 'the WeChat app id')
     .addOption(new Option('--rejected-generation <N>', 'the generation that was refused').argParser(wholeNumber))
@@ -161,7 +171,7 @@ program.addCommand(
     .description(
       'Checks a configuration file and names every problem in it. With --online it also asks WeChat about each app, by a read of the stable endpoint that disturbs no token (it may make a stable one where there is none), and says in words what is wrong: the IP to add to the allow-list, a wrong secret, a confirmation that an administrator owes.',
     )
-    .option('--config <FILE>', 'the configuration file', DEFAULT_CONFIG)
+    .addOption(configOption())
     .option('--online', 'ask WeChat for each app')
     .option('--json', 'print JSON')
     .action(async (options) => (await import('./commands/check.ts')).check(options)),
@@ -172,7 +182,7 @@ program.addCommand(
     .description(
       `Sends one message (--app, --to, --template, --channel, --data), or with --file every message of a file: one a line, as the proto3 JSON of SendTemplateRequest. What becomes of each line is added to FILE.results; the same command again goes on where it was interrupted, tries again what may succeed now, and sends nothing twice.`,
     )
-    .option('--file <FILE>', 'send the messages of this file')
+    .addOption(fileOption('file', 'send the messages of this file'))
     .option('--app <APP>', 'the WeChat app id')
     .option('--to <OPENID>', 'the user')
     .option('--template <ID>', 'the template')
@@ -209,7 +219,7 @@ program.addCommand(
     )
     .argument('<APP>', 'the WeChat app id')
     .option('--user <OPENID>', 'count those of this user')
-    .option('--deposit <FILE>', 'add the permits of this file')
+    .addOption(fileOption('deposit', 'add the permits of this file'))
     .addOption(timeout(30))
     .action(async (app, options) => (await import('./commands/permits.ts')).permits(app, options)),
 );
@@ -222,8 +232,8 @@ program.addCommand(
     )
     .requiredOption('--title <TITLE>', 'the title')
     .option('--keyword <NAME=EXAMPLE>', 'a keyword and an example of its content; may stand several times', repeated)
-    .option('--existing <FILE>', 'the titles that the library has already, one a line')
-    .option('--config <FILE>', 'a configuration file whose `review` section adds words')
+    .addOption(fileOption('existing', 'the titles that the library has already, one a line'))
+    .addOption(fileOption('config', 'a configuration file whose `review` section adds words'))
     .option('--json', 'print JSON')
     .action(async (options) => (await import('./commands/review.ts')).review(options)),
 );
@@ -251,9 +261,17 @@ program.addCommand(
     .option('--grpc <HOST:PORT>')
     .option('--http <HOST:PORT>')
     .option('--sandbox <HOST:PORT>')
-    .action(async (options) => {
-      if (existsSync(DEFAULT_CONFIG)) await (await import('./commands/serve.ts')).serve({ config: DEFAULT_CONFIG });
-      else await (await import('./commands/demo.ts')).demo(options);
+    .action(async (options, command: Command) => {
+      const config = resolve(DEFAULT_CONFIG);
+      if (!existsSync(config)) return await (await import('./commands/demo.ts')).demo(options);
+      const flags = givenBeside(command, []);
+      if (flags.length > 0) {
+        throw new Failure(
+          `${flags.join(', ')}: for the demo, and there is ${config}, which is served as it says; set grpc.listen and http.listen in it, or run the demo: npm run -s lingpai -- demo ${flags.map((flag) => `${flag} HOST:PORT`).join(' ')}`,
+          2,
+        );
+      }
+      await (await import('./commands/serve.ts')).serve({ config });
     }),
   { hidden: true },
 );

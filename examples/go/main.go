@@ -16,7 +16,6 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 
-	pb "lingpai.example/go/gen/lingpai/v1"
 	"lingpai.example/go/tokens"
 )
 
@@ -30,7 +29,7 @@ func main() {
 	flag.StringVar(&addr, "addr", addr, "the broker's gRPC address (or LINGPAI_ADDR)")
 	app := flag.String("app", "", "the WeChat app id (required)")
 	silence := flag.Float64("silence-seconds", 25, "how long a stream may say nothing before it counts as dead")
-	reportOnce := flag.Bool("report-once", false, "demonstrate a refused token: report the one held, once")
+	reportOnce := flag.Bool("report-once", false, "demonstrate a refused token: calls that find the one held refused")
 	flag.Parse()
 	if *app == "" {
 		fmt.Fprintln(os.Stderr, "token-service: --app is required: the id of an app that the broker serves")
@@ -45,16 +44,13 @@ func main() {
 }
 
 func run(ctx context.Context, addr, app string, silence time.Duration, reportOnce bool) error {
-	// Bounded, so that a broker that was away for long is found again within seconds.
-	connect := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 5 * time.Second}
-	connect.Backoff.MaxDelay = 5 * time.Second
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(connect))
-	if err != nil {
-		return err
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 5 * time.Second}),
+		grpc.WithNoProxy(), // the broker is an internal address: HTTPS_PROXY is for others
 	}
-	defer conn.Close()
-
-	source := &tokens.Source{Client: pb.NewTokenServiceClient(conn), AppID: app, Silence: silence, Observe: printEvent}
+	dial := func() (*grpc.ClientConn, error) { return grpc.NewClient(addr, options...) }
+	source := &tokens.Source{Dial: dial, AppID: app, Silence: silence, Observe: printEvent}
 	if err := source.Load(ctx); err != nil {
 		failure := tokens.Explain(err)
 		printEvent("error", failure.Fields("get"))
@@ -74,22 +70,34 @@ func run(ctx context.Context, addr, app string, silence time.Duration, reportOnc
 	return nil
 }
 
-// demonstrateReport makes a business call that is refused the first time. A real one asks WeChat with the token and
-// returns tokens.ErrRejected for errcode 40001, 40014 or 42001.
+// demonstrateReport makes three business calls with a token that is refused: two hear of it at once, one when they are
+// over. A real one asks WeChat with the token and returns tokens.ErrRejected for errcode 40001, 40014 or 42001.
 func demonstrateReport(ctx context.Context, source *tokens.Source) {
-	refused := false
-	err := source.Call(ctx, func(context.Context, string) error {
-		if !refused {
+	var begun, quick sync.WaitGroup
+	begun.Add(3)
+	call := func(answer *sync.WaitGroup) {
+		begin := sync.OnceFunc(begun.Done)
+		defer begin()
+		refused := false
+		err := source.Call(ctx, func(context.Context, string) error {
+			if refused {
+				return nil
+			}
 			refused = true
+			begin()
+			answer.Wait()
 			return tokens.ErrRejected
+		})
+		if err != nil {
+			printEvent("error", tokens.Explain(err).Fields("call"))
+			return
 		}
-		return nil
-	})
-	if err != nil {
-		printEvent("error", tokens.Explain(err).Fields("call"))
-		return
+		printEvent("call", map[string]any{"ok": true})
 	}
-	printEvent("call", map[string]any{"ok": true})
+	for range 2 {
+		quick.Go(func() { call(&begun) })
+	}
+	call(&quick)
 }
 
 var printing sync.Mutex

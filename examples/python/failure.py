@@ -22,6 +22,11 @@ class Failure:
         """Waiting will not help, since the request itself is wrong."""
         return self.reason in ("APP_NOT_FOUND", "INVALID_REQUEST")
 
+    @property
+    def needs_operator(self) -> bool:
+        """Someone must mend a key, a permission or the address first: ask seldom."""
+        return self.code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED")
+
     def fields(self, during: str, retry_in: float | None = None) -> dict[str, Any]:
         """The failure as data for a log line."""
         return {

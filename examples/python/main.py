@@ -9,11 +9,13 @@ import sys
 
 import grpc
 from failure import explain
-from lingpai.v1.token_pb2_grpc import TokenServiceStub
 from token_source import NoToken, TokenRejected, TokenSource
 
-# Bounded, so that a broker that was away for long is found again within seconds.
-CHANNEL_OPTIONS = [("grpc.max_reconnect_backoff_ms", 5000)]
+CHANNEL_OPTIONS = [
+    ("grpc.use_local_subchannel_pool", 1),  # else a new channel takes the connection of an old one
+    ("grpc.min_reconnect_backoff_ms", 5000),  # which is how long an attempt to connect may take
+    ("grpc.enable_http_proxy", 0),  # the broker is an internal address: http_proxy is for others
+]
 
 
 def print_event(event: str, **fields: object) -> None:
@@ -22,47 +24,59 @@ def print_event(event: str, **fields: object) -> None:
 
 
 async def demonstrate_report(source: TokenSource) -> None:
-    """Makes a business call that is refused the first time. A real one asks WeChat with the token and raises
-    TokenRejected for errcode 40001, 40014 or 42001."""
-    refused = False
+    """Makes three business calls with a token that is refused: two hear of it at once, one when they are over. A real
+    one asks WeChat with the token and raises TokenRejected for errcode 40001, 40014 or 42001."""
+    soon, late = asyncio.Event(), asyncio.Event()
 
-    async def business(_token: str) -> None:
-        nonlocal refused
-        if not refused:
-            refused = True
-            raise TokenRejected("WeChat refused the access_token")
+    async def call(answer: asyncio.Event) -> None:
+        refused = False
 
-    try:
-        await source.call(business)
-        print_event("call", ok=True)
-    except (TokenRejected, NoToken, grpc.aio.AioRpcError) as error:
-        print_event("error", **explain(error).fields("call"))
+        async def business(_token: str) -> None:
+            nonlocal refused
+            if not refused:
+                refused = True
+                await answer.wait()
+                raise TokenRejected("WeChat refused the access_token")
+
+        try:
+            await source.call(business)
+            print_event("call", ok=True)
+        except (TokenRejected, NoToken) as error:
+            print_event("error", **explain(error).fields("call"))
+
+    quick, slow = [asyncio.create_task(call(soon)) for _ in range(2)], asyncio.create_task(call(late))
+    await asyncio.sleep(0)  # all three have begun
+    soon.set()
+    await asyncio.gather(*quick)
+    late.set()
+    await slow
 
 
 async def run(args: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with grpc.aio.insecure_channel(args.addr, options=CHANNEL_OPTIONS) as channel:
-        source = TokenSource(TokenServiceStub(channel), args.app, args.silence_seconds, print_event)
-        try:
-            await source.load()
-        except grpc.aio.AioRpcError as error:
-            failure = explain(error)
-            print_event("error", **failure.fields("get"))
-            if failure.permanent:
-                print(f"token-service: {failure.message}", file=sys.stderr)
-                return 1
-            # Anything else passes: the watch brings the token when there is one.
-        watching = asyncio.create_task(source.run())
-        if args.report_once:
-            await demonstrate_report(source)
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([watching, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if watching.done():
-            watching.result()  # it ends only by a bug: show it
-        watching.cancel()
-        await asyncio.wait([watching])
+    source = TokenSource(
+        lambda: grpc.aio.insecure_channel(args.addr, CHANNEL_OPTIONS), args.app, args.silence_seconds, print_event
+    )
+    try:
+        await source.load()
+    except grpc.aio.AioRpcError as error:
+        failure = explain(error)
+        print_event("error", **failure.fields("get"))
+        if failure.permanent:
+            print(f"token-service: {failure.message}", file=sys.stderr)
+            return 1
+        # Anything else passes: the watch brings the token when there is one.
+    watching = asyncio.create_task(source.run())
+    if args.report_once:
+        await demonstrate_report(source)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([watching, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if watching.done():
+        watching.result()  # it ends only by a bug: show it
+    watching.cancel()
+    await asyncio.wait([watching])
     print_event("stopped")
     return 0
 
@@ -76,7 +90,7 @@ def main() -> int:
         "--silence-seconds", type=float, default=25, help="how long a stream may say nothing before it counts as dead"
     )
     parser.add_argument(
-        "--report-once", action="store_true", help="demonstrate a refused token: report the one held, once"
+        "--report-once", action="store_true", help="demonstrate a refused token: calls that find the one held refused"
     )
     return asyncio.run(run(parser.parse_args()))
 

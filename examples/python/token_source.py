@@ -1,12 +1,12 @@
 """Keeps the newest WeChat access_token of one app, as a Lingpai broker pushes it."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import grpc
+from backoff import GOAWAY_MAX, PAUSE_MIN, RETRY_MAX, Backoff
 from failure import explain
 from lingpai.v1 import token_pb2 as pb
 from lingpai.v1.token_pb2_grpc import TokenServiceStub
@@ -14,7 +14,6 @@ from lingpai.v1.token_pb2_grpc import TokenServiceStub
 Result = TypeVar("Result")
 
 CALL_TIMEOUT = 10.0  # seconds
-BACKOFF_BASE, BACKOFF_MAX = 0.5, 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,21 @@ class StreamLost(Exception):
 class TokenSource:
     """Always holds the newest token of one app. Belongs to one event loop."""
 
-    def __init__(self, stub: TokenServiceStub, app_id: str, silence: float, observe: Callable[..., None]) -> None:
-        """`silence`: for how many seconds a stream may say nothing, 2.5 times the broker's heartbeat.
-        `observe(event, **fields)` is told of what happens, never of a token's value."""
-        self._stub = stub
+    def __init__(
+        self, dial: Callable[[], grpc.aio.Channel], app_id: str, silence: float, observe: Callable[..., None]
+    ) -> None:
+        """`dial` makes a new connection to the broker. Each stream and each call has one of its own: one that is open
+        and passes nothing any more, as behind a middle box that forgot it, is then never used again. `silence`: for how
+        many seconds a stream may say nothing, 2.5 times the broker's heartbeat. `observe(event, **fields)` is told of
+        what happens, never of a token's value."""
+        self._dial = dial
         self._app_id = app_id
         self._silence = silence
         self._observe = observe
         self._state: pb.TokenState | None = None
-        self._failures = 0
+        self._opened: float | None = None  # when the first message of this stream came
+        self._reports: dict[int, asyncio.Task[bool]] = {}  # under way, by generation
+        self._refused = (0, 0.0)  # the generation of the last report that the broker refused, and until when to wait
 
     def token(self) -> Token:
         """The newest token. Raises NoToken."""
@@ -60,50 +65,55 @@ class TokenSource:
 
     async def load(self) -> None:
         """Asks for the token once, so that a service starts with one in hand."""
-        response = await self._stub.Get(pb.GetRequest(app_id=self._app_id), timeout=CALL_TIMEOUT)
+        async with self._dial() as channel:
+            request = pb.GetRequest(app_id=self._app_id)
+            response = await TokenServiceStub(channel).Get(request, timeout=CALL_TIMEOUT)
         self._keep("get", response.state)
 
     async def call(self, business: Callable[[str], Awaitable[Result]]) -> Result:
         """Makes a business call with the newest token. When WeChat refused that token, reports it to the broker and
-        repeats the business call once with the token that came instead."""
+        repeats the business call once with the token that came instead. When none came, the refusal is raised: the
+        token is good (STILL_VALID) and the cause lies elsewhere, or the broker cannot replace it now."""
         used = self.token()
         try:
             return await business(used.value)
         except TokenRejected:
-            await self._report(used)
-            newer = self.token()
-            if newer.generation == used.generation:
-                raise  # the token is good (STILL_VALID): the cause lies elsewhere, and repeating would not help
-        return await business(newer.value)
+            if not await self._report(used) or not self._newer_than(used):
+                raise
+        return await business(self.token().value)
 
     async def run(self) -> None:
         """Watches the app until cancelled, reconnecting as often as it takes."""
+        pauses = Backoff()
+        now = asyncio.get_running_loop().time
         reconnect = False
         while True:
+            self._opened = None
             try:
                 pause = await self._watch(reconnect)
             except (grpc.aio.AioRpcError, StreamLost) as error:
-                # Full jitter: many clients that lost one broker must not return together.
-                pause = random.uniform(0, min(BACKOFF_MAX, BACKOFF_BASE * 2 ** min(self._failures, 10)))
-                self._failures += 1
+                if self._opened and now() - self._opened >= 0.4 * self._silence:  # it lived for a heartbeat: 10 s of 25
+                    pauses.failures = 0
                 failure = explain(error)
-                pause = max(pause, failure.retry_after)
-                self._observe("error", **failure.fields("watch", retry_in=pause))
+                pause = pauses.after(failure)
+                fields = failure.fields("watch", retry_in=pause)
+                self._observe("error", **fields, failures=pauses.failures)
             await asyncio.sleep(pause)
             reconnect = True
 
     async def _watch(self, reconnect: bool) -> float:
         """Reads one stream until a goaway and returns the pause that the broker asks for; raises on any other end."""
         known = {self._app_id: self._state.generation} if self._state and self._state.HasField("current") else {}
-        stream = self._stub.WatchToken(pb.WatchTokenRequest(app_ids=[self._app_id], known_generations=known))
-        try:
+        request = pb.WatchTokenRequest(app_ids=[self._app_id], known_generations=known)
+        async with self._dial() as channel:
+            stream = TokenServiceStub(channel).WatchToken(request)
             while True:
                 message = await self._read(stream)
-                self._failures = 0
-                if reconnect:
-                    sent_state = message.HasField("state")
-                    self._observe("reconnect", known_generation=known.get(self._app_id, 0), sent_state=sent_state)
-                    reconnect = False
+                if self._opened is None:
+                    self._opened = asyncio.get_running_loop().time()
+                    if reconnect:
+                        sent_state = message.HasField("state")
+                        self._observe("reconnect", known_generation=known.get(self._app_id, 0), sent_state=sent_state)
                 match message.WhichOneof("event"):
                     case "state":
                         self._keep("state", message.state)
@@ -111,30 +121,59 @@ class TokenSource:
                         self._state = None
                         self._observe("removed", app=self._app_id)
                     case "goaway":
-                        pause = message.goaway.reconnect_after.ToTimedelta().total_seconds()
+                        asked = message.goaway.reconnect_after.ToTimedelta().total_seconds()
+                        pause = max(PAUSE_MIN, min(asked, GOAWAY_MAX))
                         self._observe("goaway", reconnect_after_ms=round(pause * 1000))
                         return pause
-        finally:
-            stream.cancel()
 
     async def _read(self, stream: grpc.aio.UnaryStreamCall) -> pb.WatchTokenResponse:
         try:
-            message = await asyncio.wait_for(stream.read(), self._silence)
+            async with asyncio.timeout(self._silence):
+                message = await stream.read()
         except TimeoutError:
             raise StreamLost("nothing came for so long that the stream must be dead") from None
         if message is grpc.aio.EOF:
             raise StreamLost("the stream ended")
         return message
 
-    async def _report(self, refused: Token) -> None:
-        request = pb.ForceRefreshRequest(app_id=self._app_id, rejected_token=refused.value)
-        response = await self._stub.ForceRefresh(request, timeout=CALL_TIMEOUT)
+    async def _report(self, used: Token) -> bool:
+        """Tells the broker that WeChat refused a token, and returns whether there is another to use instead. All callers
+        with one token share one report."""
+        report = self._reports.get(used.generation)
+        if report is None:
+            report = self._reports[used.generation] = asyncio.create_task(self._force_refresh(used))
+            report.add_done_callback(lambda _: self._reports.pop(used.generation))
+        return await asyncio.shield(report)
+
+    async def _force_refresh(self, used: Token) -> bool:
+        if self._newer_than(used):
+            return True  # it came while the call was under way
+        now = asyncio.get_running_loop().time
+        generation, until = self._refused
+        if generation == used.generation and now() < until:
+            return False
+        try:
+            async with self._dial() as channel:
+                request = pb.ForceRefreshRequest(app_id=self._app_id, rejected_token=used.value)
+                response = await TokenServiceStub(channel).ForceRefresh(request, timeout=CALL_TIMEOUT)
+        except grpc.aio.AioRpcError as error:
+            # COOLDOWN, for instance: the token is kept, and reported again no sooner than the broker says.
+            failure = explain(error)
+            self._observe("error", **failure.fields("force_refresh"))
+            self._refused = (used.generation, now() + min(failure.retry_after, RETRY_MAX))
+            return False
         outcome = _name(pb.ForceRefreshOutcome, response.outcome)
-        self._observe("force_refresh", outcome=outcome, rejected_id=refused.id)
+        self._observe("force_refresh", outcome=outcome, rejected_id=used.id)
         self._keep("state", response.state)
+        return outcome != "STILL_VALID"
+
+    def _newer_than(self, used: Token) -> bool:
+        state = self._state
+        return state is not None and state.HasField("current") and state.generation > used.generation
 
     def _keep(self, event: str, state: pb.TokenState) -> None:
-        """Replaces what is held, but never by an older generation: answers may overtake one another."""
+        """Replaces what is held, also by the same generation, whose status may be another now, but never by an older
+        one: answers may overtake one another."""
         if self._state and state.generation < self._state.generation:
             return
         self._state = state
@@ -150,5 +189,7 @@ class TokenSource:
 
 
 def _name(enum, value: int) -> str:
-    """An enum's value without its prefix: FRESH, STILL_VALID."""
+    """An enum's value without its prefix: FRESH, STILL_VALID. A number when a later broker added it."""
+    if value not in enum.values():
+        return str(value)
     return enum.Name(value).removeprefix("TOKEN_STATUS_").removeprefix("FORCE_REFRESH_OUTCOME_")

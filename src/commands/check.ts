@@ -2,11 +2,13 @@ import type { Config } from '../config/config.ts';
 import { ConfigError, type ConfigProblem } from '../config/problem.ts';
 import { UpstreamError } from '../core/kernel/errors.ts';
 import type { App } from '../core/tokens/ports.ts';
-import { systemClock } from '../ops/clock.ts';
+import { PROBE_MUST_PASS } from '../core/tokens/token-health.ts';
 import { WeChatClient } from '../wechat/client.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
 import { load } from './load.ts';
+import { asLines, jsonLine, print } from './output.ts';
+import { upstreamOptions } from './upstream.ts';
 
 /** What WeChat says of one app. */
 interface Finding {
@@ -24,28 +26,27 @@ const AT_ONCE = 8;
 
 /** `lingpai check`: the file, and with `online` each app. Exit code 2: the file is wrong; 1: an app is. */
 export async function check(options: { config: string; online?: boolean; json?: boolean }): Promise<void> {
-  const print = (line: string) => process.stdout.write(`${line}\n`);
   let config: Config;
   try {
     config = await load(options.config);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    if (options.json) print(JSON.stringify({ ok: false, problems: error.problems satisfies readonly ConfigProblem[] }));
-    throw new Failure(`${counted(error.problems.length, 'problem')}:\n${error.message}`, 2);
+    if (options.json) print(jsonLine({ ok: false, problems: error.problems satisfies readonly ConfigProblem[] }));
+    throw new Failure(`${counted(error.total, 'problem')}:\n${error.message}`, 2);
   }
   const findings = options.online ? await ask(config) : [];
   const bad = findings.filter((finding) => !finding.ok).length;
-  if (options.json) print(JSON.stringify({ ok: bad === 0, problems: [], apps: findings }));
+  if (options.json) print(jsonLine({ ok: bad === 0, problems: [], apps: findings }));
   else {
-    print(`${options.config} is well-formed: ${counted(config.apps.length, 'app')}`);
-    for (const { app_id, ok, message } of findings) print(`${ok ? 'ok  ' : 'FAIL'} ${app_id}: ${message}`);
+    const told = findings.map(({ app_id, ok, message }) => `${ok ? 'ok  ' : 'FAIL'} ${app_id}: ${message}`);
+    print(asLines([`${options.config} is well-formed: ${counted(config.apps.length, 'app')}`, ...told]));
   }
-  if (bad > 0) throw new Failure(`WeChat gives no token for ${bad} of ${findings.length} apps`);
+  if (bad > 0) throw new Failure(`${bad} of ${findings.length} apps do not work as they are`);
 }
 
 async function ask(config: Config): Promise<Finding[]> {
   const { timeoutMs } = config.settings;
-  const wechat = new WeChatClient({ ...config.upstream, timeoutMs, clock: systemClock });
+  const wechat = new WeChatClient(upstreamOptions(config, process.env));
   const waiting = [...config.apps.entries()];
   const findings: Finding[] = [];
   const worker = async () => {
@@ -58,20 +59,34 @@ async function ask(config: Config): Promise<Finding[]> {
   return findings;
 }
 
-/** A read of the stable endpoint checks secret, address and account, and touches no classic token. */
+const WELL = 'WeChat knows the app and accepts its secret and this address';
+
+/**
+ * A read of the stable endpoint checks secret, address and account, and touches no classic token. The token that it brings is
+ * then asked about, as the broker does with its own.
+ */
 async function askOne(wechat: WeChatClient, app: App, timeoutMs: number): Promise<Finding> {
+  const { appId } = app;
+  let token: string;
   try {
-    await wechat.fetchToken(app, 'stable', AbortSignal.timeout(timeoutMs));
-    return { app_id: app.appId, ok: true, message: 'WeChat knows the app and accepts its secret and this address' };
+    token = (await wechat.fetchToken(app, 'stable', AbortSignal.timeout(timeoutMs))).value;
   } catch (error) {
-    if (!(error instanceof UpstreamError)) throw error;
-    const { reason, message, answer } = error;
-    return {
-      app_id: app.appId,
-      ok: false,
-      message,
-      reason,
-      ...(answer && { errcode: answer.errcode, rid: answer.rid }),
-    };
+    return failed(appId, error, '');
   }
+  try {
+    const verdict = await wechat.probe(token, AbortSignal.timeout(timeoutMs));
+    if (verdict.accepted) return { app_id: appId, ok: true, message: WELL };
+    const { errcode } = verdict;
+    const message = `WeChat gives a token and refuses it at once (errcode ${errcode}): another program may have replaced it just now; check again`;
+    return { app_id: appId, ok: false, message, reason: 'TOKEN_REFUSED', errcode };
+  } catch (error) {
+    return failed(appId, error, `${WELL}, but does not say whether a token works; ${PROBE_MUST_PASS}. `);
+  }
+}
+
+function failed(appId: string, error: unknown, before: string): Finding {
+  if (!(error instanceof UpstreamError)) throw error;
+  const { reason, message, answer } = error;
+  const said = answer && { errcode: answer.errcode, rid: answer.rid };
+  return { app_id: appId, ok: false, message: before + message, reason, ...said };
 }

@@ -6,6 +6,7 @@ import { ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_detail
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { Failure } from './exit.ts';
+import { jsonLine, print, printable } from './output.ts';
 
 /** The flags of every command that calls a broker. */
 export interface CallOptions {
@@ -60,7 +61,11 @@ export function refusalOf(thrown: unknown): Refusal {
 }
 
 /** An error of a call in one line, with what to look at where the broker at `addr` did not answer itself. */
-export function refusalText({ code, reason, message, metadata, retryAfterMs }: Refusal, addr: string): string {
+export function refusalText(refusal: Refusal, addr: string): string {
+  return printable(wordsOf(refusal, addr));
+}
+
+function wordsOf({ code, reason, message, metadata, retryAfterMs }: Refusal, addr: string): string {
   if (reason === '' && code === 'Unavailable') return `${message}. Is a broker running at ${addr}?`;
   if (reason === '' && code === 'DeadlineExceeded') return 'no answer came in time (DeadlineExceeded); see --timeout';
   if (reason === '' && code === 'Internal') return `${message} (Internal). Is ${addr} the gRPC port of a broker?`;
@@ -80,7 +85,7 @@ export async function calling<Desc extends DescService, T>(
     return await call(client);
   } catch (error) {
     const refusal = refusalOf(error);
-    if (options.json) process.stdout.write(`${JSON.stringify({ error: refusal })}\n`);
+    if (options.json) print(jsonLine({ error: refusal }));
     throw new Failure(refusalText(refusal, options.addr));
   }
 }

@@ -1,10 +1,12 @@
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
+import type { NewPermit } from '../core/messages/ports.ts';
 import { systemClock } from '../ops/clock.ts';
 import { createLogger } from '../ops/log.ts';
 import { systemRandom } from '../ops/random.ts';
 import { startSandbox } from '../sandbox/server.ts';
 import { Failure, untilSignal } from './exit.ts';
+import { complain } from './output.ts';
 import { runBroker } from './running.ts';
 import { listenOf } from './sandbox.ts';
 
@@ -45,18 +47,22 @@ export async function demo(options: { grpc?: string; http?: string; sandbox?: st
   try {
     listenOf('--grpc', grpc);
     listenOf('--http', http);
-    const running = await runBroker(await demoConfig(grpc, http, wechat.url), logger).catch((error: unknown) => {
-      if (!(error instanceof Failure)) throw error;
-      // The demo has no configuration: what is a setting of `serve` is a flag of the demo.
-      throw new Failure(`${error.message.replace(/\b(grpc|http)\.listen\b/, '--$1')}. ${OTHER_PORTS}`);
-    });
+    // As in life: who agrees to messages tells WeChat and the service at once, and what the service deposits is what WeChat knows.
+    const onDeposit = (appId: string, permit: NewPermit) => wechat.wechat.messages(appId).permits.add(permit);
+    const running = await runBroker(await demoConfig(grpc, http, wechat.url), logger, onDeposit).catch(
+      (error: unknown) => {
+        if (!(error instanceof Failure)) throw error;
+        // The demo has no configuration: what is a setting of `serve` is a flag of the demo.
+        throw new Failure(`${error.message.replace(/\b(grpc|http)\.listen\b/, '--$1')}. ${OTHER_PORTS}`);
+      },
+    );
     const stopped = untilSignal(async () => {
       logger.info('draining');
       await running.stop();
       logger.info('stopped');
     });
     logger.info({ grpc: running.grpc, http: running.http, sandbox: wechat.url }, 'ready');
-    process.stderr.write(welcome(running.grpc, running.http, wechat.url));
+    complain(welcome(running.grpc, running.http, wechat.url));
     await stopped;
   } finally {
     await wechat.close();
@@ -83,7 +89,7 @@ function welcome(grpc: string, http: string, sandbox: string): string {
     npm run -s lingpai -- watch${flag}
     npm run -s lingpai -- refresh wxdemoclassic${flag}
     curl -s -H 'content-type: application/json' -d '{"appId":"wxdemostable"}' http://${http}/lingpai.v1.TokenService/Get
-    curl -s -X POST ${sandbox}/sandbox/apps/wxdemoclassic/kill -d '{"issuer":"classic"}'     (the broker notices within 10 s)
+    curl -s -X POST ${sandbox}/sandbox/apps/wxdemoclassic/kill -H 'content-type: application/json' -d '{"issuer":"classic"}'     (the broker notices within 10 s)
     npm run -s lingpai -- send${flag} --app wxdemostable --to openid-1 --template t1 --channel official_account --data first=hello
     curl -s ${sandbox}/sandbox/inbox     (what users received; or open ${sandbox}/sandbox/ in a browser)
 

@@ -1,5 +1,6 @@
 import type { Clock } from '../core/kernel/clock.ts';
 import { systemClock } from '../ops/clock.ts';
+import { complain } from './output.ts';
 
 /** A command that cannot go on. Its message is for the person who ran it. */
 export class Failure extends Error {
@@ -20,7 +21,7 @@ export class Failure extends Error {
 
 /** Says on standard error what went wrong, and has the process end with the failure's exit code. */
 export function exitWith(failure: Failure): void {
-  process.stderr.write(`lingpai: ${failure.message}\n`);
+  complain(`lingpai: ${failure.message}\n`);
   process.exitCode = failure.exitCode;
 }
 

@@ -1,6 +1,7 @@
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { type ClientOptions, calling } from './client.ts';
+import { jsonLine, print } from './output.ts';
 import { stateJson, stateText } from './show.ts';
 
 /** `lingpai get APP`: one app's state. */
@@ -14,8 +15,7 @@ export async function get(
   );
   if (!state) return;
   const time = serverTime ? timestampDate(serverTime).toISOString() : null;
-  const text = json
-    ? `${JSON.stringify({ state: stateJson(state, showToken), serverTime: time })}\n`
-    : stateText(state, serverTime, showToken);
-  process.stdout.write(text);
+  print(
+    json ? jsonLine({ state: stateJson(state, showToken), serverTime: time }) : stateText(state, serverTime, showToken),
+  );
 }

@@ -2,6 +2,7 @@ import type { WriteStream } from 'node:tty';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { type Token, type TokenState, TokenStatus, type WatchTokenResponse } from '../gen/lingpai/v1/token_pb.js';
 import { type Refusal, refusalText } from './client.ts';
+import { printable } from './output.ts';
 import { span, statusName } from './show.ts';
 import { tableLines, visible } from './table.ts';
 
@@ -30,11 +31,11 @@ export interface Picture {
 export function render({ title, states, now, width, showToken }: Picture): string[] {
   const left = (token: Token) => span(token.expireTime ? timestampMs(token.expireTime) - now : 0);
   const cells = states.map(({ appId, status, generation, current, previous }) => [
-    appId,
+    printable(appId),
     `${COLOURS[status] ?? ''}${statusName(status)}${RESET}`,
     String(generation),
-    ...(current ? [current.id, left(current)] : ['', '']),
-    ...(previous ? [previous.id, left(previous)] : ['', '']),
+    ...(current ? [printable(current.id), left(current)] : ['', '']),
+    ...(previous ? [printable(previous.id), left(previous)] : ['', '']),
   ]);
   const [header = '', ...rows] = tableLines(HEADER, cells);
   const notes = states.flatMap(({ appId, statusReason, current }) => [
@@ -42,10 +43,10 @@ export function render({ title, states, now, width, showToken }: Picture): strin
     ...(showToken && current ? [`${appId}: ${current.value}`] : []),
   ]);
   return [
-    ...wrap(title, width).map(dim),
+    ...wrap(printable(title), width).map(dim),
     dim(cut(header, width)),
     ...rows.map((row) => cut(row, width)),
-    ...notes.flatMap((note) => wrap(note, width)),
+    ...notes.flatMap((note) => wrap(printable(note), width)),
   ];
 }
 

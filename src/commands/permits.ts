@@ -14,6 +14,7 @@ import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
 import { isBlank, readLines, type Survey, survey } from './lines.ts';
 import { parseLine } from './message-line.ts';
+import { asLines, jsonLine, print, printable } from './output.ts';
 import { unreadable } from './unreadable.ts';
 
 /** The most permits that one call takes. */
@@ -35,20 +36,19 @@ export async function permits(
   const counted = await calling(MessageService, options, (client) =>
     client.countPermits({ appId, toUser: user }, { timeoutMs: options.timeout * 1000 }),
   );
-  const text = json ? `${JSON.stringify(toJson(CountPermitsResponseSchema, counted))}\n` : countText(counted);
-  process.stdout.write(text);
+  print(json ? jsonLine(toJson(CountPermitsResponseSchema, counted)) : countText(counted));
 }
 
 function countText({ counts, expiries }: CountPermitsResponse): string {
   if (counts.length === 0) return 'no permits\n';
   const kinds = counts.map(
     ({ kind, messages, permits }) =>
-      `${(PermitKind[kind] ?? String(kind)).padEnd(10)}  ${counted(messages, 'message')} by ${counted(permits, 'permit')}\n`,
+      `${(PermitKind[kind] ?? String(kind)).padEnd(10)}  ${counted(messages, 'message')} by ${counted(permits, 'permit')}`,
   );
-  return (
-    kinds.join('') +
-    expiries.map(({ date, messages }) => `expire on ${date}  ${counted(messages, 'message')}\n`).join('')
-  );
+  return asLines([
+    ...kinds,
+    ...expiries.map(({ date, messages }) => `expire on ${date}  ${counted(messages, 'message')}`),
+  ]);
 }
 
 interface Numbered {
@@ -99,7 +99,7 @@ async function depositFile(appId: string, path: string, options: CallOptions & {
       // A file that is deposited again, after an interruption say, adds nothing: every consent has a name.
       if (permit.kind === PermitKind.CONSENT && permit.value === '') permit.value = `file:${found.id}:${number}`;
       batch.push({ number, permit });
-      bytes += line.text?.length ?? 0;
+      bytes += 'text' in line ? line.text.length : 0;
       if (batch.length < BATCH && bytes < BATCH_BYTES) continue;
       await call(client, batch);
       batch = [];
@@ -110,9 +110,9 @@ async function depositFile(appId: string, path: string, options: CallOptions & {
   problems.sort((a, b) => a.line - b.line);
   const summary: JsonObject = { ...total, refused: problems.length };
   const text = `${total.deposited} deposited, ${total.duplicates} known already, ${total.expired} expired\n`;
-  process.stdout.write(options.json ? `${JSON.stringify({ ...summary, problems })}\n` : text);
+  print(options.json ? jsonLine({ ...summary, problems }) : text);
   if (problems.length === 0) return;
-  const shown = problems.slice(0, SHOWN_PROBLEMS).map(({ line, message }) => `\n  line ${line} ${message}`);
+  const shown = problems.slice(0, SHOWN_PROBLEMS).map(({ line, message }) => `\n  line ${line} ${printable(message)}`);
   const more = problems.length > shown.length ? `\n  and ${problems.length - shown.length} more` : '';
   throw new Failure(`${counted(problems.length, 'permit')} not deposited:${shown.join('')}${more}`);
 }

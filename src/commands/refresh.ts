@@ -1,7 +1,14 @@
-import { text } from 'node:stream/consumers';
-import { ForceRefreshOutcome, type ForceRefreshRequest, TokenService } from '../gen/lingpai/v1/token_pb.js';
+import { textOf } from '../config/files.ts';
+import {
+  ForceRefreshOutcome,
+  type ForceRefreshRequest,
+  TokenService,
+  type TokenState,
+} from '../gen/lingpai/v1/token_pb.js';
+import { tokenId } from '../wechat/token-id.ts';
 import { type ClientOptions, calling } from './client.ts';
 import { Failure } from './exit.ts';
+import { jsonLine, print } from './output.ts';
 import { stateJson, stateText } from './show.ts';
 
 const MEANING: Record<ForceRefreshOutcome, string> = {
@@ -16,30 +23,61 @@ const MEANING: Record<ForceRefreshOutcome, string> = {
 export async function refresh(
   appId: string,
   options: ClientOptions & { rejectedGeneration?: number; rejectedTokenStdin?: boolean; timeout: number },
+  stdin: AsyncIterable<Buffer> = process.stdin,
 ): Promise<void> {
   const { json = false, showToken = false, timeout } = options;
-  const rejected = await rejectedOf(options);
+  const rejected = await rejectedOf(options, stdin);
   const { state, outcome, serverTime } = await calling(TokenService, options, (client) =>
     client.forceRefresh({ appId, rejected }, { timeoutMs: timeout * 1000 }),
   );
   if (!state) return;
-  const result = json
-    ? `${JSON.stringify({ outcome: ForceRefreshOutcome[outcome], state: stateJson(state, showToken) })}\n`
-    : `${MEANING[outcome]}\n${stateText(state, serverTime, showToken)}`;
-  process.stdout.write(result);
+  const isUnknown = outcome === ForceRefreshOutcome.ALREADY_NEWER && !isKnown(rejected, state);
+  if (json) {
+    const named = ForceRefreshOutcome[outcome];
+    print(jsonLine({ outcome: named, ...(isUnknown && { rejected: 'unknown' }), state: stateJson(state, showToken) }));
+  } else print(`${isUnknown ? UNKNOWN : MEANING[outcome]}\n${stateText(state, serverTime, showToken)}`);
 }
 
-async function rejectedOf(options: {
-  rejectedGeneration?: number;
-  rejectedTokenStdin?: boolean;
-}): Promise<ForceRefreshRequest['rejected']> {
+const UNKNOWN =
+  'ALREADY_NEWER, and the value is unknown: it is not the current token, nor the one before it while that has its grace. It may be an older token, one of another app, or none at all; see that you gave the right value, and use the current token';
+
+/** Whether the state shows the token that was reported, by its id: what is neither is a value that nobody here knows. */
+function isKnown(rejected: ForceRefreshRequest['rejected'], { current, previous }: TokenState): boolean {
+  if (rejected.case !== 'rejectedToken') return true;
+  const id = tokenId(rejected.value);
+  return id === current?.id || id === previous?.id;
+}
+
+async function rejectedOf(
+  options: { rejectedGeneration?: number; rejectedTokenStdin?: boolean },
+  stdin: AsyncIterable<Buffer>,
+): Promise<ForceRefreshRequest['rejected']> {
   const { rejectedGeneration, rejectedTokenStdin } = options;
   if (rejectedGeneration !== undefined && rejectedTokenStdin) {
     throw new Failure('give --rejected-generation or --rejected-token-stdin, not both', 2);
   }
   if (rejectedGeneration !== undefined) return { case: 'rejectedGeneration', value: BigInt(rejectedGeneration) };
   if (!rejectedTokenStdin) return { case: undefined };
-  const value = (await text(process.stdin)).trim();
+  const value = (await standardInput('--rejected-token-stdin', stdin)).trim();
   if (value === '') throw new Failure('--rejected-token-stdin: standard input is empty; write the token to it', 2);
   return { case: 'rejectedToken', value };
+}
+
+/** More than any token has. */
+const MAX_INPUT_BYTES = 64 * 1024;
+
+async function standardInput(flag: string, stdin: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stdin) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > MAX_INPUT_BYTES)
+      throw new Failure(`${flag}: standard input is longer than 64 KiB; write the token to it`, 2);
+  }
+  try {
+    return textOf(Buffer.concat(chunks));
+  } catch (error) {
+    throw new Failure(`${flag}: standard input ${(error as Error).message}`, 2);
+  }
 }

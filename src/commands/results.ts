@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Failure } from './exit.ts';
 import { isBlank, readLines, type Survey } from './lines.ts';
+import { jsonLine } from './output.ts';
 
 /** What became of one line's message, as the results file has it. */
 export interface Result {
@@ -63,6 +64,8 @@ export interface Failed {
   readonly message: string;
 }
 
+const { O_RDWR, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants;
+
 const SHOWN_LINES = 5;
 
 /** Counts a failure. */
@@ -84,18 +87,19 @@ export async function readResults(path: string, file: Survey, now: number): Prom
   const done = new Uint8Array(file.last + 1);
   const failures = new Map<string, Failed>();
   const counts = { sent: 0, refused: 0, unknown: 0 };
-  const exists = await stat(path).catch((error: NodeJS.ErrnoException) => {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw new Failure(`the results file ${path} cannot be read: ${error.message}`);
   });
-  if (!exists) return { done, ...counts, failures };
+  if (found && !found.isFile()) throw new Failure(`the results file ${path} is no regular file: move it away`);
+  if (!found) return { done, ...counts, failures };
   /** When each run began. */
   const runs: number[] = [];
   /** For each line, the number of runs that cannot have sent it: after the last of them the broker said that it was not sent. */
   const unsent = new Uint32Array(file.last + 1);
   for await (const line of readLines(path)) {
     if (isBlank(line)) continue;
-    const row = parse(line.text);
+    const row = 'text' in line ? parse(line.text) : undefined;
     // What a killed run wrote last may be torn; its line is asked for again, with its key.
     if (!row) continue;
     if (row.file !== file.id) {
@@ -130,9 +134,9 @@ export async function readResults(path: string, file: Survey, now: number): Prom
   return { done, ...counts, failures };
 }
 
-function parse(text: string | undefined): Result | Start | undefined {
+function parse(text: string): Result | Start | undefined {
   try {
-    const row = JSON.parse(text ?? '');
+    const row = JSON.parse(text);
     const isRow = Number.isSafeInteger(row?.line) || Number.isFinite(Date.parse(row?.run));
     return isRow && typeof row.file === 'string' ? row : undefined;
   } catch {
@@ -147,10 +151,12 @@ export class ResultsFile implements Disposable {
   constructor(path: string) {
     try {
       // It says which messages failed and why: nobody else's business.
-      this.#fd = openSync(path, 'a+', 0o600);
+      this.#fd = openSync(path, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY, 0o600);
       // A last line that is torn must not swallow the next one.
       const last = Buffer.alloc(1, '\n');
-      const { size } = fstatSync(this.#fd);
+      const stat = fstatSync(this.#fd);
+      if (!stat.isFile()) throw new Error('it is no regular file');
+      const { size } = stat;
       if (size > 0) readSync(this.#fd, last, 0, 1, size - 1);
       if (last.toString() !== '\n') writeSync(this.#fd, '\n');
     } catch (error) {
@@ -168,7 +174,7 @@ export class ResultsFile implements Disposable {
   }
 
   #write(result: Result | Start): void {
-    writeSync(this.#fd, `${JSON.stringify(result)}\n`);
+    writeSync(this.#fd, jsonLine(result));
   }
 
   [Symbol.dispose](): void {

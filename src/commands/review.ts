@@ -1,8 +1,10 @@
-import { readFile } from 'node:fs/promises';
-import { review as findings } from '../core/review/review.ts';
+import { readText } from '../config/files.ts';
+import { Effort } from '../core/review/effort.ts';
+import { review as findingsOf } from '../core/review/review.ts';
 import { REVIEW_WORDS } from '../core/review/words.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
+import { asLines, jsonLine, print } from './output.ts';
 import { readConfig } from './serve.ts';
 import { unreadable } from './unreadable.ts';
 
@@ -18,11 +20,17 @@ export async function review(options: {
   if (title.trim() === '') throw new Failure('--title is empty: write the title as users are to read it', 2);
   const words = config === undefined ? REVIEW_WORDS : (await readConfig(config)).reviewWords;
   const existingTitles = existing === undefined ? [] : await readTitles(existing);
-  const found = findings({ title, keywords: keyword.map(toKeyword), existingTitles }, words);
-  if (json) process.stdout.write(`${JSON.stringify({ findings: found })}\n`);
+  const template = { title, keywords: keyword.map(toKeyword), existingTitles };
+  const reviewed = await findingsOf(template, words, new Effort(() => Promise.resolve()));
+  if ('violations' in reviewed) {
+    const problems = reviewed.violations.map(({ field, description }) => `\n  ${field} ${description}`);
+    throw new Failure(`the template cannot be checked:${problems.join('')}`, 2);
+  }
+  const found = reviewed.findings;
+  if (json) print(jsonLine({ findings: found }));
   else {
-    for (const { rule, message } of found) process.stdout.write(`${rule}  ${message}\n`);
-    if (found.length === 0) process.stdout.write('nothing to object to\n');
+    print(asLines(found.map(({ rule, message }) => `${rule}  ${message}`)));
+    if (found.length === 0) print('nothing to object to\n');
   }
   if (found.length > 0) throw new Failure(counted(found.length, 'finding'));
 }
@@ -33,7 +41,7 @@ function toKeyword(text: string): { name: string; example: string } {
 }
 
 async function readTitles(path: string): Promise<string[]> {
-  const text = await readFile(path, 'utf8').catch((error: Error) => {
+  const text = await readText(path).catch((error: unknown) => {
     throw unreadable('--existing', path, error);
   });
   return text.split(/\r?\n/).flatMap((line) => line.trim() || []);

@@ -11,6 +11,7 @@ import { counted } from './counted.ts';
 import { Failure, untilSignal } from './exit.ts';
 import { isBlank, readLines, type Survey, survey } from './lines.ts';
 import { parseLine } from './message-line.ts';
+import { asLines, complain, jsonLine, print } from './output.ts';
 import { type Progress, ProgressView } from './progress.ts';
 import { addFailure, type Earlier, type Failed, type Result, ResultsFile, readResults } from './results.ts';
 import { soleRun } from './sole-run.ts';
@@ -41,7 +42,7 @@ export async function sendFile(options: CallOptions & { file: string }): Promise
   const ended = Promise.withResolvers<void>();
   void untilSignal(async () => {
     run.stop();
-    process.stderr.write(`\nfinishing ${counted(run.underWay, 'message')} under way; a second Ctrl-C ends at once\n`);
+    complain(`\nfinishing ${counted(run.underWay, 'message')} under way; a second Ctrl-C ends at once\n`);
     await ended.promise;
   });
   let problem: string | undefined;
@@ -54,7 +55,7 @@ export async function sendFile(options: CallOptions & { file: string }): Promise
     ended.resolve();
   }
   const summary = run.summary(path);
-  process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : summaryText(summary, run.failures));
+  print(options.json ? jsonLine(summary) : summaryText(summary, run.failures));
   if (problem !== undefined)
     throw new Failure(`${problem}\nWithout a result: ${counted(summary.open, 'message')}. ${RESUME}`);
   if (run.isStopped && summary.open > 0)
@@ -217,9 +218,12 @@ function summaryText({ file, results, ...counts }: Summary, failures: ReadonlyMa
   const rows = byCount.map(([reason, { count, lines: first, message }]) => {
     const more = count > first.length ? ', ...' : '';
     const example = count > 1 ? `; e.g. line ${first[0]}` : '';
-    return `${String(count).padStart(8)}  ${reason} (line ${first.join(', ')}${more})${example}: ${message}\n`;
+    return `${String(count).padStart(8)}  ${reason} (line ${first.join(', ')}${more})${example}: ${message}`;
   });
-  const why = rows.length > 0 ? `failures by reason:\n${rows.join('')}` : '';
-  const again = retry > 0 ? `The same command tries ${retry} of them again.\n` : '';
-  return `${file}: ${counted(lines, 'message')}: ${parts.join(', ')}\n${why}${again}results: ${results}\n`;
+  return asLines([
+    `${file}: ${counted(lines, 'message')}: ${parts.join(', ')}`,
+    ...(rows.length > 0 ? ['failures by reason:', ...rows] : []),
+    ...(retry > 0 ? [`The same command tries ${retry} of them again.`] : []),
+    `results: ${results}`,
+  ]);
 }

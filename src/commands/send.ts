@@ -7,6 +7,7 @@ import {
 } from '../gen/lingpai/v1/message_pb.js';
 import { type CallOptions, calling } from './client.ts';
 import { Failure } from './exit.ts';
+import { asLines, jsonLine, print } from './output.ts';
 
 /** The channels as the command line names them. */
 export const CHANNELS = ['subscribe', 'official_account', 'mini_program'] as const;
@@ -53,7 +54,7 @@ export async function send(options: SendOptions): Promise<void> {
   const { messageId, replayed } = answer;
   const id = messageId === '' ? 'it had arrived before, and its id is not known' : `message id ${messageId}`;
   const text = `sent: ${id}${replayed ? ' (by an earlier call with this key)' : ''}`;
-  process.stdout.write(`${options.json ? JSON.stringify(toJson(SendTemplateResponseSchema, answer)) : text}\n`);
+  print(options.json ? jsonLine(toJson(SendTemplateResponseSchema, answer)) : asLines([text]));
 }
 
 /** The message that the flags describe. Throws a Failure with exit code 2 where they do not describe one. */

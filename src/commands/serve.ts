@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Config } from '../config/config.ts';
+import { modeForOthers } from '../config/files.ts';
 import { ConfigError } from '../config/problem.ts';
 import { watchFiles } from '../config/watch.ts';
 import { systemClock } from '../ops/clock.ts';
@@ -47,14 +49,15 @@ function levelOf(text: string): LogLevel {
 function reloadOnChange(path: string, first: Config, running: Running, logger: Logger): Disposable {
   let current = first;
   let disposed = false;
+  const warnings = warningsOf(first, logger);
+  void warnings(first);
   const reload = async () => {
     try {
       const next = await load(path);
       if (disposed) return;
       running.reload(next);
       files.setPaths([next.path, ...next.secretFiles]);
-      const ignored = needRestart(first, next);
-      if (ignored.length > 0) logger.warn({ settings: ignored }, 'changed settings need a restart');
+      await warnings(next);
       current = next;
       logger.info({ apps: next.apps.length }, 'configuration reloaded');
     } catch (error) {
@@ -78,18 +81,23 @@ function reloadOnChange(path: string, first: Config, running: Running, logger: L
   };
 }
 
-/** The sections that differ and that a running broker does not take up. */
-function needRestart(before: Config, after: Config): string[] {
-  const sections = [
-    'grpc',
-    'http',
-    'store',
-    'upstream',
-    'settings',
-    'watch',
-    'messages',
-    'reviewWords',
-    'cluster',
-  ] as const;
-  return sections.filter((section) => JSON.stringify(before[section]) !== JSON.stringify(after[section]));
+/**
+ * What is to be warned of in a configuration that is taken into use after `first`, or is `first`: settings that a running broker
+ * does not take up, and files that others may open. The same is told once.
+ */
+export function warningsOf(first: Config, logger: Logger): (config: Config) => Promise<void> {
+  let told = '';
+  const exposed = new Map<string, string>();
+  return async (config) => {
+    const settings = Object.keys(first.fixed).filter((key) => !isDeepStrictEqual(first.fixed[key], config.fixed[key]));
+    const isNews = settings.join() !== told;
+    told = settings.join();
+    if (settings.length > 0 && isNews) logger.warn({ settings }, 'changed settings need a restart');
+    for (const file of [config.path, ...config.secretFiles]) {
+      const mode = await modeForOthers(file);
+      if (mode !== undefined && exposed.get(file) !== mode)
+        logger.warn({ file, mode }, 'file is open to group or others');
+      exposed.set(file, mode ?? '');
+    }
+  };
 }

@@ -1,6 +1,7 @@
 import { type JsonObject, toJson } from '@bufbuild/protobuf';
 import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import { type Token, type TokenState, TokenStateSchema, TokenStatus } from '../gen/lingpai/v1/token_pb.js';
+import { asLines } from './output.ts';
 
 /** What stands in place of a token's value unless `--show-token` asks for it. */
 const MASK = '(hidden)';
@@ -32,7 +33,7 @@ export function stateText(state: TokenState, serverTime: Timestamp | undefined, 
     ...tokenLines('previous', state.previous, now, showToken),
     ...(state.nextRefreshTime ? [['next refresh', `in ${span(timestampMs(state.nextRefreshTime) - now)}`]] : []),
   ];
-  return lines.map(([name = '', value]) => `${name.padEnd(13)}${value}\n`).join('');
+  return asLines(lines.map(([name = '', value]) => `${name.padEnd(13)}${value}`));
 }
 
 function tokenLines(name: string, token: Token | undefined, now: number, showToken: boolean): string[][] {

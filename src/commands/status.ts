@@ -12,8 +12,10 @@ import {
   type IntentStatus,
   PropagationHop,
   type ReplicaStatus,
+  type ShutChannel,
 } from '../gen/lingpai/v1/admin_pb.js';
 import { type CallOptions, calling } from './client.ts';
+import { asLines, jsonLine, print } from './output.ts';
 import { span } from './show.ts';
 import { tableLines } from './table.ts';
 
@@ -35,10 +37,9 @@ export async function status(appIds: readonly string[], options: CallOptions & {
     } while (pageToken !== '' || rest.length > 0);
     return joined(answers);
   });
-  const text = options.json
-    ? `${JSON.stringify(toJson(GetStatusResponseSchema, found, { alwaysEmitImplicit: true }))}\n`
-    : statusText(found);
-  process.stdout.write(text);
+  print(
+    options.json ? jsonLine(toJson(GetStatusResponseSchema, found, { alwaysEmitImplicit: true })) : statusText(found),
+  );
 }
 
 /** Several answers as one: the newest of what concerns all, and each one's apps. */
@@ -59,7 +60,7 @@ export function statusText({ cluster, apps, serverTime, propagation }: GetStatus
   const notes = apps.flatMap((app) => notesOf(app, now).map((note) => `${app.appId}: ${note}`));
   return [...blocks, notes]
     .filter((lines) => lines.length > 0)
-    .map((lines) => lines.map((line) => `${line}\n`).join(''))
+    .map(asLines)
     .join('\n');
 }
 
@@ -130,8 +131,9 @@ function hopLines(propagation: readonly HopStatus[]): string[] {
 }
 
 /** What of an app is unusual, in words. */
-function notesOf({ statusReason, share }: AppStatus, now: number): string[] {
+function notesOf({ appId, statusReason, share, shutChannels }: AppStatus, now: number): string[] {
   const notes = statusReason ? [statusReason] : [];
+  notes.push(...shutChannels.map((shut) => shutText(appId, shut, now)));
   if (!share) return notes;
   const dueInMs = share.owedTime ? timestampMs(share.owedTime) - now : 0;
   const due = dueInMs > 0 ? `in ${Math.ceil(dueInMs / 1000)} s` : 'now';
@@ -140,6 +142,17 @@ function notesOf({ statusReason, share }: AppStatus, now: number): string[] {
   notes.push(...share.intents.map(intentText));
   if (share.unsaved) notes.push('not stored yet: the store has not taken what this replica serves');
   return notes;
+}
+
+function shutText(appId: string, { channel, until, reason, description }: ShutChannel, now: number): string {
+  const why = `${description} (${reason})`;
+  if (!until) return `messages by ${channel} are refused until one that is on its way finds them taken again: ${why}`;
+  const at = new Date(timestampMs(until)).toISOString().replace(/\.\d+Z$/, 'Z');
+  const advice =
+    reason === 'DAILY_QUOTA_EXHAUSTED'
+      ? `; if you have cleared the quota (clear_quota), "lingpai refresh ${appId}" or SIGHUP has the next one tried at once`
+      : '';
+  return `messages by ${channel} are refused until ${at} (${span(timestampMs(until) - now)}), when one is tried: ${why}${advice}`;
 }
 
 function intentText({ replica, epoch, age, kind }: IntentStatus): string {

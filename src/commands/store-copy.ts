@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { systemClock } from '../ops/clock.ts';
 import { systemRandom } from '../ops/random.ts';
 import { type Copied, copyStore, type Side, type Tally } from '../store/copy.ts';
 import { openStore, parseStoreUrl, type StoreUrl } from '../store/open.ts';
 import { Failure } from './exit.ts';
+import { givenPath } from './given-path.ts';
+import { complain, jsonLine, print } from './output.ts';
 
 /** `lingpai store copy`: all that one store keeps, to another. */
 export async function storeCopy(options: { from: string; to: string; force?: boolean; json?: boolean }): Promise<void> {
@@ -28,24 +29,24 @@ export async function storeCopy(options: { from: string; to: string; force?: boo
       clock: systemClock,
       onWait,
     });
-    process.stdout.write(json ? `${JSON.stringify(copied)}\n` : copiedText(copied));
+    print(json ? jsonLine(copied) : copiedText(copied));
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    if (json) process.stdout.write(`${JSON.stringify({ error: { message } })}\n`);
+    if (json) print(jsonLine({ error: { message } }));
     throw new Failure(message);
   }
 }
 
 function onWait(name: string, ms: number): void {
   const seconds = Math.ceil(ms / 1_000);
-  process.stderr.write(`${name}: replicas have left their names; looking for ${seconds} s whether one still runs\n`);
+  complain(`${name}: replicas have left their names; looking for ${seconds} s whether one still runs\n`);
 }
 
 function readUrl(flag: string, text: string): Exclude<StoreUrl, { kind: 'memory' }> {
   const url = parseStoreUrl(text);
   if ('error' in url) throw new Failure(`${flag}: ${url.error}`, 2);
   if (url.kind === 'memory') throw new Failure(`${flag}: "memory:" is empty whenever it is opened`, 2);
-  return url;
+  return url.kind === 'sqlite' ? { ...url, path: givenPath(url.path) } : url;
 }
 
 /** Without a password. */
@@ -54,7 +55,7 @@ function nameOf(url: StoreUrl): string {
     case 'memory':
       return 'memory:';
     case 'sqlite':
-      return resolve(url.path);
+      return url.path;
     case 'redis':
       return `${url.name} (prefix ${url.prefix})`;
   }

@@ -4,6 +4,7 @@ import type { TokenState, WatchTokenResponse } from '../gen/lingpai/v1/token_pb.
 import { type ClientOptions, type Refusal, refusalOf, refusalText, tokenClient } from './client.ts';
 import { Failure, untilSignal } from './exit.ts';
 import { LiveView } from './live-view.ts';
+import { asLines, jsonLine, print } from './output.ts';
 import { span, stateJson, statusName } from './show.ts';
 
 /** Two heartbeats and a half of silence: the stream is dead, whatever TCP thinks. */
@@ -86,29 +87,29 @@ function displayFor({ json, showToken = false, addr }: ClientOptions): Display {
 }
 
 function jsonLines(showToken: boolean): Display {
-  const print = (line: object) => process.stdout.write(`${JSON.stringify(line)}\n`);
+  const printLine = (line: object) => print(jsonLine(line));
   return {
     event({ event, serverTime }) {
       const time = isoTime(serverTime);
       switch (event.case) {
         case 'state':
-          print({ event: 'state', state: stateJson(event.value, showToken), serverTime: time });
+          printLine({ event: 'state', state: stateJson(event.value, showToken), serverTime: time });
           break;
         case 'removed':
-          print({ event: 'removed', appId: event.value.appId, serverTime: time });
+          printLine({ event: 'removed', appId: event.value.appId, serverTime: time });
           break;
         case 'goaway':
-          print({
+          printLine({
             event: 'goaway',
             reconnectAfterMs: durationMs(event.value.reconnectAfter ?? noTime),
             serverTime: time,
           });
           break;
         case 'heartbeat':
-          print({ event: 'heartbeat', serverTime: time });
+          printLine({ event: 'heartbeat', serverTime: time });
       }
     },
-    reconnecting: (error, pauseMs) => print({ event: 'reconnecting', error, pauseMs: Math.round(pauseMs) }),
+    reconnecting: (error, pauseMs) => printLine({ event: 'reconnecting', error, pauseMs: Math.round(pauseMs) }),
     close: () => undefined,
   };
 }
@@ -116,23 +117,26 @@ function jsonLines(showToken: boolean): Display {
 const noTime = { seconds: 0n, nanos: 0 } as Parameters<typeof durationMs>[0];
 
 function textLines(showToken: boolean, addr: string): Display {
-  const print = (time: string, line: string) => process.stdout.write(`${time} ${line}\n`);
+  const printLine = (time: string, line: string) => print(asLines([`${time} ${line}`]));
   return {
     event({ event, serverTime }) {
       const time = isoTime(serverTime);
       switch (event.case) {
         case 'state':
-          print(time, stateLine(event.value, serverTime, showToken));
+          printLine(time, stateLine(event.value, serverTime, showToken));
           break;
         case 'removed':
-          print(time, `${event.value.appId} was taken out of the configuration`);
+          printLine(time, `${event.value.appId} was taken out of the configuration`);
           break;
         case 'goaway':
-          print(time, 'the broker is shutting down');
+          printLine(time, 'the broker is shutting down');
       }
     },
     reconnecting: (error, pauseMs) =>
-      print(new Date().toISOString(), `${refusalText(error, addr)}; reconnecting in ${(pauseMs / 1000).toFixed(1)} s`),
+      printLine(
+        new Date().toISOString(),
+        `${refusalText(error, addr)}; reconnecting in ${(pauseMs / 1000).toFixed(1)} s`,
+      ),
     close: () => undefined,
   };
 }

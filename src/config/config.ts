@@ -8,7 +8,8 @@ export interface Config {
   /** The absolute path of the file it was read from. */
   readonly path: string;
   readonly grpc: Listen;
-  readonly http: Listen;
+  /** `hosts`: names that it answers to. */
+  readonly http: Listen & { readonly hosts: readonly string[] };
   /** `memory:`, `sqlite:` and an absolute path, or a redis URL, which may hold a password: never log it. */
   readonly store: { readonly url: string };
   /** `baseUrl` has no trailing slash. */
@@ -22,6 +23,8 @@ export interface Config {
   readonly cluster: { readonly leaseMs: number; readonly pollMs: number };
   /** In the order of the file; at least one, each app id once. */
   readonly apps: readonly App[];
-  /** The absolute paths of the files that secrets were read from. */
+  /** The absolute paths of the files that secrets, store.url and upstream.proxy were read from. */
   readonly secretFiles: readonly string[];
+  /** All settings but the apps by their paths in the file, such as `store.url`: never log what they are. */
+  readonly fixed: Readonly<Record<string, unknown>>;
 }

@@ -74,20 +74,44 @@ export function listen(standard: string, about: string) {
 
 /** The root of an HTTP service, without its trailing slash once read. */
 export function baseUrl(standard: string, about: string) {
-  const error = says('an http:// or https:// URL without user name, query and fragment', `for example "${standard}"`);
+  const wrong = says('an http:// or https:// URL without user name, query and fragment', `for example "${standard}"`);
+  const error = (issue: { readonly input?: unknown }): string =>
+    hasApiPath(issue.input)
+      ? `must end before "/cgi-bin", which is put behind it; write for example "${standard}"`
+      : wrong(issue);
   return parsed(/^https?:\/\//, error, (text) => {
     const url = URL.parse(text);
-    return url && !url.username && !url.password && !/[?#]/.test(text) ? text.replace(/\/+$/, '') : undefined;
+    if (!url || url.username || url.password || /[?#]/.test(text) || hasApiPath(text)) return undefined;
+    return text.replace(/\/+$/, '');
   })
     .prefault(standard)
     .describe(`${about} An http:// or https:// URL.`);
 }
 
-/** The URL of an HTTP proxy, or null for none. */
-export function proxyUrl(about: string) {
-  const error = says('null or an http:// or https:// URL', 'null, or for example "http://127.0.0.1:3128"');
-  const url = parsed(/^https?:\/\//, error, (text) => (URL.canParse(text) ? text : undefined));
-  return z.union([z.null(), url], { error }).prefault(null).describe(`${about} null, or an http:// or https:// URL.`);
+/** Whether it is the URL of one of WeChat's calls, and not of its root. */
+function hasApiPath(input: unknown): boolean {
+  return /(^|\/)cgi-bin(\/|$)/i.test((typeof input === 'string' && URL.parse(input)?.pathname) || '');
+}
+
+/** The URL of an HTTP proxy. `wrong` says what it must be. */
+export function proxyUrl(wrong: ReturnType<typeof says>) {
+  const error = (issue: { readonly input?: unknown }): string =>
+    typeof issue.input === 'string' && !isDecodable(issue.input)
+      ? 'has a user name or password that is not percent-encoded; write "%25" for "%", "%23" for "#", "%2F" for "/" and "%3F" for "?"'
+      : wrong(issue);
+  return parsed(/^https?:\/\//, error, (text) => (URL.canParse(text) && isDecodable(text) ? text : undefined));
+}
+
+/** Whether user and password can be read out of a URL: a raw "/", "?" or "#" ends them too soon, a lone "%" is no character. */
+function isDecodable(url: string): boolean {
+  const credentials = url.slice(0, Math.max(0, url.lastIndexOf('@'))).replace(/^https?:\/\//, '');
+  if (/[/?#]/.test(credentials)) return false;
+  try {
+    decodeURIComponent(credentials);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A list of words. */
@@ -98,4 +122,23 @@ export function words(about: string) {
     .max(10_000, { error: 'has more than 10000 words; write fewer' })
     .prefault([])
     .describe(`${about} A list of texts of 1 to 64 characters.`);
+}
+
+/** Hosts by which callers may know a listener. */
+export function hosts(about: string) {
+  const error = says(
+    'a list of host names or IP addresses, without scheme and port',
+    'for example ["lingpai.internal"]',
+  );
+  const host = z
+    .string({ error })
+    .max(253, { error })
+    .regex(/^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.|$))+$|^[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*$/, {
+      error,
+    });
+  return z
+    .array(host, { error })
+    .max(100, { error: 'has more than 100 hosts; write fewer' })
+    .prefault([])
+    .describe(`${about} A list of host names or IP addresses, without scheme and port.`);
 }

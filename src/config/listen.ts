@@ -28,12 +28,3 @@ export function parseListen(text: string): Listen | undefined {
 export function formatListen({ host, port }: Listen): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
-
-/** Whether only this machine can reach a listener on `host`: 127.0.0.0/8, ::1 or localhost. Another name counts as reachable. */
-export function isLoopback(host: string): boolean {
-  return (isIPv4(host) && host.startsWith('127.')) || (isIPv6(host) && /^[0:]*:0*1$/.test(host)) || isLocalhost(host);
-}
-
-function isLocalhost(host: string): boolean {
-  return /^(.+\.)?localhost\.?$/i.test(host);
-}

@@ -1,12 +1,19 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { extendWords } from '../core/review/words.ts';
 import type { App } from '../core/tokens/ports.ts';
 import type { Config } from './config.ts';
 import { type ConfigDocument, parseConfig } from './document.ts';
-import { ConfigError, type ConfigProblem, formatPath, isNameable, type Segments } from './problem.ts';
-import { type ConfigFile, configSchema, secretSchema } from './schema.ts';
-import { type ResolvedSecret, resolveSecret, type SecretSources, whyUnreadable } from './secret.ts';
+import { FileError, readText, whyUnreadable } from './files.ts';
+import { ConfigError, type ConfigProblem, formatPath, isNameable, type Segments, SHOWN_PROBLEMS } from './problem.ts';
+import {
+  type ConfigFile,
+  configSchema,
+  pointerSchema,
+  proxyUrlSchema,
+  secretSchema,
+  storeUrlSchema,
+} from './schema.ts';
+import { type ResolvedSecret, resolvePointer, resolveSecret, type SecretSources, variableOf } from './secret.ts';
 import { adviseOnKey } from './unknown-keys.ts';
 
 /** What loading needs of others. */
@@ -33,47 +40,63 @@ export async function loadConfig(
 
   const parsed = configSchema.safeParse(document.value);
   const written = writtenApps(document.value);
-  const secrets = await resolveSecrets(written, { env, folder, read });
-  const store = storeProblems(document, adviseOnStore);
-  const issues = parsed.success ? [] : parsed.error.issues.flatMap((issue) => issueProblems(issue, document));
+  const texts = new Map<string, Promise<string>>();
+  const readOnce = (file: string) => {
+    const text = texts.get(file) ?? read(file);
+    texts.set(file, text);
+    return text;
+  };
+  const sources = { env, folder, read: readOnce };
+  const secrets = await resolveSecrets(written, sources);
+  const addresses = await resolveAddresses(document.value, sources, adviseOnStore);
+  const found = [...addresses.store.problems, ...addresses.proxy.problems].map(({ at, message }) =>
+    problemAt(at, message, document),
+  );
+  const issues = parsed.success ? [] : issueProblems(parsed.error.issues, document);
   const problems = [
     ...document.problems,
-    // Of a store's address the schema knows only how it begins.
-    ...issues.filter(({ path }) => !store.some((problem) => problem.path === path)),
-    ...store,
+    // Of an address the schema knows only how it begins.
+    ...issues.filter(({ path }) => !found.some((problem) => problem.path === path)),
+    ...found,
     ...duplicateApps(written, document),
     ...secretProblems(secrets, document),
   ];
   if (!parsed.success || problems.length > 0) throw new ConfigError(path, problems);
-  return toConfig(parsed.data, secrets, absolute);
-}
-
-function readText(path: string): Promise<string> {
-  return readFile(path, 'utf8');
+  return toConfig(parsed.data, { secrets, addresses, path: absolute });
 }
 
 async function readConfig(path: string, absolute: string, read: (path: string) => Promise<string>): Promise<string> {
   try {
     return await read(absolute);
   } catch (error) {
-    const message = `${whyUnreadable(error)}; write a config file there (examples/lingpai.yaml shows every setting) or name another one`;
-    throw new ConfigError(path, [{ path: '', message }]);
+    const advice = 'write a config file there (examples/lingpai.yaml shows every setting) or name another one';
+    const line = error instanceof FileError ? error.line : undefined;
+    throw new ConfigError(path, [{ path: '', line, message: whyUnreadable(error, advice) }]);
   }
 }
 
-/** What one of the schema's issues means for the writer of the file. */
-function issueProblems(
-  issue: { code?: string; path: PropertyKey[]; message: string; keys?: string[] },
-  document: ConfigDocument,
-): ConfigProblem[] {
-  const path = issue.path.map((segment) => (typeof segment === 'number' ? segment : String(segment)));
-  if (issue.code !== 'unrecognized_keys') return [problemAt(path, issue.message, document)];
-  return (issue.keys ?? []).map((key) => {
-    const line = document.lineOf([...path, key]);
-    // What stands below `secret` may be the secret: none of it is repeated.
-    if (path.at(-1) === 'secret')
-      return { path: formatPath(path), line, message: 'has a key too many; write { env: NAME } or { file: PATH }' };
-    return { path: formatPath(isNameable(key) ? [...path, key] : path), line, message: adviseOnKey(path, key) };
+interface Issue {
+  readonly code?: string;
+  readonly path: PropertyKey[];
+  readonly message: string;
+  readonly keys?: string[];
+}
+
+/** What the schema's issues mean for the writer of the file. */
+function issueProblems(issues: readonly Issue[], document: ConfigDocument): ConfigProblem[] {
+  let advised = 0;
+  return issues.flatMap((issue) => {
+    const path = issue.path.map((segment) => (typeof segment === 'number' ? segment : String(segment)));
+    if (issue.code !== 'unrecognized_keys') return [problemAt(path, issue.message, document)];
+    return (issue.keys ?? []).map((key) => {
+      const line = document.lineOf([...path, key]);
+      // What stands below `secret` may be the secret: none of it is repeated.
+      if (path.at(-1) === 'secret')
+        return { path: formatPath(path), line, message: 'has a key too many; write { env: NAME } or { file: PATH }' };
+      // To compare a key with those that there are takes its time, and nobody reads more of it.
+      const message = ++advised > SHOWN_PROBLEMS ? 'is not a setting' : adviseOnKey(path, key);
+      return { path: formatPath(isNameable(key) ? [...path, key] : path), line, message };
+    });
   });
 }
 
@@ -81,10 +104,65 @@ function problemAt(path: Segments, message: string, document: ConfigDocument): C
   return { path: formatPath(path), line: document.lineOf(path), message };
 }
 
-function storeProblems(document: ConfigDocument, advise: (url: string) => string | undefined): ConfigProblem[] {
-  const url = (document.value as { store?: { url?: unknown } | null } | null | undefined)?.store?.url;
-  const message = typeof url === 'string' ? advise(url) : undefined;
-  return message === undefined ? [] : [problemAt(['store', 'url'], message, document)];
+/** The text of a setting that may stand elsewhere, as far as it is there, and what is wrong with it. */
+interface Address {
+  readonly text: string | undefined;
+  readonly file: string | undefined;
+  readonly problems: readonly { readonly at: Segments; readonly message: string }[];
+}
+
+interface Addresses {
+  readonly store: Address;
+  readonly proxy: Address;
+}
+
+async function resolveAddresses(
+  value: unknown,
+  sources: SecretSources,
+  adviseOnStore: (url: string) => string | undefined,
+): Promise<Addresses> {
+  const { store, upstream } = (value ?? {}) as { store?: { url?: unknown }; upstream?: { proxy?: unknown } };
+  const proxyAdvice = (text: string) => proxyUrlSchema.safeParse(text).error?.issues[0]?.message;
+  const storeAdvice = (text: string) => adviseOnStore(text) ?? storeUrlSchema.safeParse(text).error?.issues[0]?.message;
+  return {
+    store: await resolveAddress(
+      store?.url,
+      { at: ['store', 'url'], thing: 'the address', advise: storeAdvice },
+      sources,
+    ),
+    proxy: await resolveAddress(
+      upstream?.proxy,
+      { at: ['upstream', 'proxy'], thing: 'the URL', advise: proxyAdvice },
+      sources,
+    ),
+  };
+}
+
+async function resolveAddress(
+  written: unknown,
+  setting: { readonly at: Segments; readonly thing: string; readonly advise: (text: string) => string | undefined },
+  sources: SecretSources,
+): Promise<Address> {
+  const { at, thing, advise } = setting;
+  const wrong = (message: string, below: Segments = []): Address => {
+    return { text: undefined, file: undefined, problems: [{ at: [...at, ...below], message }] };
+  };
+  let found: ResolvedSecret;
+  if (typeof written === 'string') {
+    const name = variableOf(written, true);
+    if (name)
+      return wrong(`has a variable in it, and is not filled in; write { env: ${name} } with ${thing} as a whole in it`);
+    found = { ok: true, text: written, at: [], file: undefined };
+  } else {
+    const pointer = pointerSchema.safeParse(written);
+    // What is neither is the schema's to complain of.
+    if (!pointer.success) return { text: undefined, file: undefined, problems: [] };
+    found = await resolvePointer(pointer.data, thing, sources);
+  }
+  if (!found.ok) return wrong(found.message, found.at);
+  const message = advise(found.text);
+  if (message === undefined) return { text: found.text, file: found.file, problems: [] };
+  return wrong(found.at.length > 0 ? `what stands there is wrong: ${message}` : message, found.at);
 }
 
 /** The items of `apps` as far as they are maps, whatever else is wrong with the file. */
@@ -128,18 +206,25 @@ function secretProblems(secrets: readonly (ResolvedSecret | undefined)[], docume
   );
 }
 
-function toConfig(file: ConfigFile, secrets: readonly (ResolvedSecret | undefined)[], path: string): Config {
+function toConfig(
+  file: ConfigFile,
+  found: { secrets: readonly (ResolvedSecret | undefined)[]; addresses: Addresses; path: string },
+): Config {
   const { upstream, refresh, watch, messages, review, cluster } = file;
-  const found = secrets.filter((secret) => secret?.ok === true);
+  const { path, addresses } = found;
+  const secrets = found.secrets.filter((secret) => secret?.ok === true);
   const apps = file.apps.map(
-    (app, i): App => ({ appId: app.app_id, secret: found[i]?.text ?? '', issuer: app.issuer }),
+    (app, i): App => ({ appId: app.app_id, secret: secrets[i]?.text ?? '', issuer: app.issuer }),
   );
+  const store = { url: absoluteStore(addresses.store.text ?? String(file.store.url), dirname(path)) };
+  const proxy = addresses.proxy.text ?? null;
+  const { apps: _, ...sections } = file;
   return deepFreeze({
     path,
     grpc: file.grpc.listen,
-    http: file.http.listen,
-    store: { url: absoluteStore(file.store.url, dirname(path)) },
-    upstream: { baseUrl: upstream.base_url, proxy: upstream.proxy },
+    http: { ...file.http.listen, hosts: file.http.hosts },
+    store,
+    upstream: { baseUrl: upstream.base_url, proxy },
     settings: {
       timeoutMs: upstream.timeout,
       overlapMs: upstream.overlap,
@@ -159,6 +244,7 @@ function toConfig(file: ConfigFile, secrets: readonly (ResolvedSecret | undefine
       ratePerSecond: messages.rate,
       concurrency: messages.concurrency,
       maxWaiting: messages.max_waiting,
+      maxPermits: messages.max_permits,
       quotaResetHour: upstream.quota_reset_hour,
       timeoutMs: upstream.timeout,
     },
@@ -170,8 +256,19 @@ function toConfig(file: ConfigFile, secrets: readonly (ResolvedSecret | undefine
     }),
     cluster: { leaseMs: cluster.lease, pollMs: cluster.poll },
     apps,
-    secretFiles: [...new Set(found.flatMap((secret) => secret.file ?? []))],
+    secretFiles: [...new Set([...secrets, addresses.store, addresses.proxy].flatMap(({ file }) => file ?? []))],
+    fixed: flatten({ ...sections, store, upstream: { ...upstream, proxy } }),
   });
+}
+
+/** The leaves of a tree by their paths. */
+function flatten(value: object, path: Segments = []): Record<string, unknown> {
+  const leaves = Object.entries(value).map(([key, child]): Record<string, unknown> => {
+    const at = [...path, key];
+    const isSection = path.length === 0;
+    return isSection ? flatten(child, at) : { [formatPath(at)]: child };
+  });
+  return Object.assign({}, ...leaves);
 }
 
 function absoluteStore(url: string, folder: string): string {

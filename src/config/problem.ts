@@ -24,16 +24,25 @@ export function isNameable(key: string): boolean {
   return /^[A-Za-z][A-Za-z_-]{0,23}$/.test(key);
 }
 
+/** More problems than anyone reads are counted, not told. */
+export const SHOWN_PROBLEMS = 100;
+
 /** A config file that cannot be used. Its message is for people: one line a problem, `FILE:LINE PATH: MESSAGE`. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
-  /** In the order of their lines; never empty. */
+  /** In the order of their lines; never empty. After SHOWN_PROBLEMS of them one says how many more there are. */
   readonly problems: readonly ConfigProblem[];
+  /** How many there are in all. */
+  readonly total: number;
 
   constructor(file: string, problems: readonly ConfigProblem[]) {
     const sorted = problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0));
-    super(sorted.map((problem) => formatProblem(file, problem)).join('\n'));
-    this.problems = sorted;
+    const shown = sorted.slice(0, SHOWN_PROBLEMS);
+    const more = sorted.length - shown.length;
+    if (more > 0) shown.push({ path: '', message: `has ${more} more problems; mend these first` });
+    super(shown.map((problem) => formatProblem(file, problem)).join('\n'));
+    this.problems = shown;
+    this.total = sorted.length;
   }
 }
 

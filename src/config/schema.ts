@@ -1,43 +1,64 @@
 import * as z from 'zod';
-import { baseUrl, duration, integer, listen, proxyUrl, says, share, words } from './fields.ts';
+import { baseUrl, duration, hosts, integer, listen, proxyUrl, says, share, words } from './fields.ts';
 
-const storeError = says('"sqlite:PATH", "redis://HOST" or "memory:"', 'for example "sqlite:lingpai.db"');
+const envError = says('the name of an environment variable (A-Z, a-z, 0-9, _)', 'for example { env: WX_SECRET }');
+const fileError = says('the path of a file', 'for example { file: secrets/wx1 }');
 
-const storeUrl = z
+/** The two ways of saying that a text stands elsewhere, which the descriptions call `thing`. */
+function elsewhere(thing: string) {
+  const env = z
+    .string({ error: envError })
+    .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: envError })
+    .describe(`The name of the environment variable that holds ${thing}.`);
+  const file = z
+    .string({ error: fileError })
+    .min(1, { error: fileError })
+    .describe(
+      `The path of a file that holds ${thing} and nothing else; a relative one starts at the folder of this file.`,
+    );
+  return [z.strictObject({ env }), z.strictObject({ file })] as const;
+}
+
+/** A place in which a text stands. */
+export const pointerSchema = z.union(elsewhere('it'));
+
+const storeError = says(
+  '"sqlite:PATH", "redis://HOST" or "memory:", or { env: NAME } or { file: PATH } of such a text',
+  'for example "sqlite:lingpai.db"',
+);
+
+/** The address of a store. */
+export const storeUrlSchema = z
   .string({ error: storeError })
   // A `sqlite://` URL reads as a relative path to some and as an absolute one to others.
-  .regex(/^(memory:|sqlite:(?!\/\/|:).+|rediss?:\/\/.*)$/, { error: storeError })
+  .regex(/^(memory:|sqlite:(?!\/\/|:).+|rediss?:\/\/.*)$/, { error: storeError });
+
+const storeUrl = z
+  .union([storeUrlSchema, ...elsewhere('the address')], { error: storeError })
   .prefault('sqlite:lingpai.db')
   .describe(
-    'Where tokens, budgets and the ledger of messages survive a restart. "sqlite:PATH" keeps them in one file, for one broker (a relative PATH starts at the folder of this file). "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB][?prefix=NAME]", with TLS "rediss://...", keeps them in a Redis that several brokers share. "memory:" keeps nothing: each start asks WeChat again.',
+    'Where tokens, budgets and the ledger of messages survive a restart. "sqlite:PATH" keeps them in one file, for one broker (a relative PATH starts at the folder of this file). "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB][?prefix=NAME]", with TLS "rediss://...", keeps them in a Redis that several brokers share. "memory:" keeps nothing: each start asks WeChat again. With a password prefer { env: NAME } or { file: PATH } of the whole address, so that this file holds no secret.',
   );
+
+const proxyError = says(
+  'null or an http:// or https:// URL, or { env: NAME } or { file: PATH } of such a text',
+  'null, or for example "http://127.0.0.1:3128"',
+);
+
+/** The URL of a proxy. */
+export const proxyUrlSchema = proxyUrl(proxyError);
 
 const secretError = says(
   'one of { env: NAME }, { file: PATH } or text of 1 to 256 characters',
   'for example { env: WX_SECRET } (a text of digits alone needs quotes)',
 );
-const envError = says('the name of an environment variable (A-Z, a-z, 0-9, _)', 'for example { env: WX_SECRET }');
-const fileError = says('the path of a file', 'for example { file: secrets/wx1 }');
 
 /** An app's AppSecret as the file writes it: text, or where to find it. */
 export const secretSchema = z
   .union(
     [
       z.string({ error: secretError }).min(1, { error: secretError }).max(256, { error: secretError }),
-      z.strictObject({
-        env: z
-          .string({ error: envError })
-          .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: envError })
-          .describe('The name of the environment variable that holds the AppSecret.'),
-      }),
-      z.strictObject({
-        file: z
-          .string({ error: fileError })
-          .min(1, { error: fileError })
-          .describe(
-            'The path of a file that holds the AppSecret and nothing else; a relative one starts at the folder of this file.',
-          ),
-      }),
+      ...elsewhere('the AppSecret'),
     ],
     { error: secretError },
   )
@@ -117,10 +138,16 @@ export const configSchema = z.strictObject(
     }),
     http: section('The HTTP listener: Connect/JSON, gRPC-Web, /livez, /readyz, /metrics.', {
       listen: listen('127.0.0.1:7680', 'Where HTTP is served. There is no access control yet: keep it on loopback.'),
+      hosts: hosts(
+        'The hosts that it answers to (Host header), besides localhost. On loopback it answers to no other, so that no web page can make a name of its own lead here; elsewhere to any unless some are named. /livez and /readyz answer to all.',
+      ),
     }),
     store: section('Where tokens and budgets are kept.', { url: storeUrl }),
     upstream: section('WeChat, and the way to it.', {
-      base_url: baseUrl('https://api.weixin.qq.com', 'The root of the WeChat API; another one for a sandbox.'),
+      base_url: baseUrl(
+        'https://api.weixin.qq.com',
+        'The root of the WeChat API, without `/cgi-bin`; another one for a sandbox.',
+      ),
       timeout: duration('5s', {
         min: '10ms',
         max: '1m',
@@ -131,7 +158,12 @@ export const configSchema = z.strictObject(
         max: '1h',
         about: 'How long WeChat honours the token before the current one; WeChat documents 5 minutes.',
       }),
-      proxy: proxyUrl('A proxy for every call to WeChat, for instance for an address that is on the allow-list.'),
+      proxy: z
+        .union([z.null(), proxyUrlSchema, ...elsewhere('the URL')], { error: proxyError })
+        .prefault(null)
+        .describe(
+          'A proxy for every call to WeChat, for instance for an address that is on the allow-list; user and password percent-encoded. The environment (HTTPS_PROXY) is not read. null, or an http:// or https:// URL, or, with a password, { env: NAME } or { file: PATH } of the whole URL.',
+        ),
       quota_reset_hour: integer(0, {
         min: 0,
         max: 23,
@@ -204,6 +236,11 @@ export const configSchema = z.strictObject(
         min: 0,
         max: 1_000_000,
         about: 'Messages that may wait for their turn; more are refused at once.',
+      }),
+      max_permits: integer(1_000_000, {
+        min: 1,
+        max: 100_000_000,
+        about: 'Permits with uses left that may be deposited; one takes about 400 bytes in a file and 1,000 in Redis.',
       }),
     }),
     review: section('Words that ReviewTemplate looks for besides those that it knows.', {

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import type * as z from 'zod';
+import { whyUnreadable } from './files.ts';
 import type { Segments } from './problem.ts';
-import type { secretSchema } from './schema.ts';
+import type { pointerSchema, secretSchema } from './schema.ts';
 
 /** Where secrets are looked up. */
 export interface SecretSources {
@@ -11,52 +12,72 @@ export interface SecretSources {
   readonly read: (path: string) => Promise<string>;
 }
 
-/** The text of a secret, or what is wrong with it. `at` leads on from the app's `secret` key. */
+/** The text of a secret, or what is wrong with it. `at` leads on from the key that has it or points to it. */
 export type ResolvedSecret =
-  | { readonly ok: true; readonly text: string; readonly file: string | undefined }
+  | { readonly ok: true; readonly text: string; readonly at: Segments; readonly file: string | undefined }
   | { readonly ok: false; readonly at: Segments; readonly message: string };
 
-/** Finds the text of one secret. It never throws, and no message holds any part of a secret. */
+/** Finds the text of one AppSecret. It never throws, and no message holds any part of a secret. */
 export async function resolveSecret(
   secret: z.output<typeof secretSchema>,
   sources: SecretSources,
 ): Promise<ResolvedSecret> {
-  if (typeof secret === 'string') return checked(secret, [], undefined);
-  if ('env' in secret) {
-    const text = sources.env[secret.env];
-    if (text) return checked(text, ['env'], undefined);
+  if (typeof secret === 'string') {
+    const name = variableOf(secret);
+    if (name) return refused([], `is the name of a variable, and is not filled in; write { env: ${name} }`);
+    return checked({ ok: true, text: secret, at: [], file: undefined });
+  }
+  return checked(await resolvePointer(secret, 'the AppSecret', sources));
+}
+
+/** Finds the text of a setting that stands elsewhere, which messages call `thing`. It never throws. */
+export async function resolvePointer(
+  pointer: z.output<typeof pointerSchema>,
+  thing: string,
+  { env, folder, read }: SecretSources,
+): Promise<ResolvedSecret> {
+  if ('env' in pointer) {
+    const text = env[pointer.env];
+    if (text) return { ok: true, text, at: ['env'], file: undefined };
     // A lower-case name may be the secret itself, written in the wrong place.
-    const name = /^[A-Z_][A-Z0-9_]*$/.test(secret.env)
-      ? `the environment variable ${secret.env}`
-      : 'this environment variable';
-    return refused(['env'], `${name} is ${text === undefined ? 'not set' : 'empty'}; set it to the AppSecret`);
+    const name = CONSTANT.test(pointer.env) ? `the environment variable ${pointer.env}` : 'this environment variable';
+    return refused(['env'], `${name} is ${text === undefined ? 'not set' : 'empty'}; set it to ${thing}`);
   }
-  const file = resolve(sources.folder, secret.file);
+  const file = resolve(folder, pointer.file);
   try {
-    const text = (await sources.read(file)).replace(/\r?\n$/, '');
-    if (text !== '') return checked(text, ['file'], file);
-    return refused(['file'], 'the file is empty; put the AppSecret in it');
+    const text = (await read(file)).replace(/\r?\n$/, '');
+    if (text !== '') return { ok: true, text, at: ['file'], file };
+    return refused(['file'], `the file is empty; put ${thing} in it`);
   } catch (error) {
-    return refused(['file'], `the file ${whyUnreadable(error)}; relative paths start at ${sources.folder}`);
+    return refused(['file'], `the file ${whyUnreadable(error, `relative paths start at ${folder}`)}`);
   }
 }
 
-/** Says in words why a file could not be read. */
-export function whyUnreadable(error: unknown): string {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
-  if (code === 'ENOENT') return 'does not exist';
-  if (code === 'EACCES' || code === 'EPERM') return 'may not be read by this user';
-  if (code === 'EISDIR') return 'is a folder';
-  return `cannot be read (${code ?? 'unknown error'})`;
+/** A name that nobody chooses for a secret. */
+const CONSTANT = /^[A-Z_][A-Z0-9_]{0,63}$/;
+
+/**
+ * The variable that a text is meant to be filled in from, in the way of shells and templates: "NAME" where its name may be a
+ * part of a secret, undefined where the text is none. `anywhere`: it may be a part of the text only.
+ */
+export function variableOf(text: string, anywhere = false): string | undefined {
+  const [, name = BARE.exec(text)?.[1]] = (anywhere ? BRACED_ANYWHERE : BRACED).exec(text) ?? [];
+  return name === undefined || CONSTANT.test(name) ? name : 'NAME';
 }
 
-function checked(text: string, at: Segments, file: string | undefined): ResolvedSecret {
-  if (/[\s\p{Cc}]/u.test(text))
+const BRACED_ANYWHERE = /\$[{(]([A-Za-z_]\w*)(?::?[-?=+:][^{}()]*)?[})]/;
+const BRACED = new RegExp(`^${BRACED_ANYWHERE.source}$`);
+const BARE = /^[$%]([A-Za-z_]\w*)%?$/;
+
+function checked(secret: ResolvedSecret): ResolvedSecret {
+  if (secret.ok && secret.text.length > 256)
+    return refused(secret.at, 'the AppSecret is longer than 256 characters; write the AppSecret and nothing else');
+  if (secret.ok && /[\s\p{Cc}]/u.test(secret.text))
     return refused(
-      at,
+      secret.at,
       'the AppSecret has white space or control characters in it; write the AppSecret and nothing else',
     );
-  return { ok: true, text, file };
+  return secret;
 }
 
 function refused(at: Segments, message: string): ResolvedSecret {

@@ -17,10 +17,14 @@ interface SchemaNode {
 
 /** The keys that the schema has at a path. */
 function knownKeys(path: Segments): string[] {
-  let node: SchemaNode | undefined = z.toJSONSchema(configSchema, { io: 'input' }) as SchemaNode;
+  // Made at the first mistake, and once: it takes a millisecond.
+  schema ??= z.toJSONSchema(configSchema, { io: 'input' }) as SchemaNode;
+  let node: SchemaNode | undefined = schema;
   for (const segment of path) node = typeof segment === 'number' ? node?.items : node?.properties?.[segment];
   return Object.keys(node?.properties ?? {});
 }
+
+let schema: SchemaNode | undefined;
 
 /** The candidate that a hasty writer may have meant: a third of its letters may differ, and case, - and _ never count. */
 function nearestOf(key: string, candidates: readonly string[]): string | undefined {

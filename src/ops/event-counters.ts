@@ -1,47 +1,56 @@
 import { Counter, type Registry } from 'prom-client';
 import type { BrokerEvent } from '../core/tokens/events.ts';
-import { keepOnlyApps } from './per-app.ts';
+import { AppCounter } from './app-counter.ts';
 
 /** Counters of what happens in the broker. */
 export interface EventCounters {
   /** Counts an event. */
   observe(event: BrokerEvent): void;
-  /** Drops the series of every other app, among them those whose last flight ended after they had been removed. */
-  keepOnly(appIds: ReadonlySet<string>): Promise<void>;
+  /** Those by app, which are not in the registry. */
+  readonly perApp: readonly AppCounter[];
 }
 
-/** Registers a counter for each kind of event that is worth one. */
+/**
+ * Registers a counter for each kind of event that is worth one. Each app begins with 7 series at 0: what somebody is woken for.
+ * A refresh or a report that failed for a caller, or a token that was replaced as planned, comes when it is first counted.
+ */
 export function registerEventCounters(registry: Registry): EventCounters {
   const registers = [registry];
-  const refreshes = new Counter({
+  const refreshes = new AppCounter({
     name: 'lingpai_refreshes_total',
     help: 'Times a token was to be refreshed, by what came of it and why.',
-    labelNames: ['app_id', 'result', 'cause'],
-    registers,
+    labelNames: ['result', 'cause'],
+    starts: [
+      ['failed', 'scheduled'],
+      ['failed', 'canary'],
+    ],
   });
-  const forced = new Counter({
+  const forced = new AppCounter({
     name: 'lingpai_force_refreshes_total',
     help: 'ForceRefresh calls, by outcome; FAILED is an error.',
-    labelNames: ['app_id', 'outcome'],
-    registers,
+    labelNames: ['outcome'],
+    starts: [['FAILED']],
   });
-  const probes = new Counter({
+  const probes = new AppCounter({
     name: 'lingpai_probes_total',
     help: 'Times WeChat was asked whether a token works, by why it was asked and what it said.',
-    labelNames: ['app_id', 'cause', 'verdict'],
-    registers,
+    labelNames: ['cause', 'verdict'],
+    starts: [
+      ['canary', 'rejected'],
+      ['canary', 'unknown'],
+    ],
   });
-  const outsideMints = new Counter({
+  const outsideMints = new AppCounter({
     name: 'lingpai_outside_mints_total',
     help: 'Tokens that died before their time because something else minted for the app.',
-    labelNames: ['app_id'],
-    registers,
+    labelNames: [],
+    starts: [[]],
   });
-  const storeFailures = new Counter({
+  const storeFailures = new AppCounter({
     name: 'lingpai_store_failures_total',
     help: 'Writes to the store that failed and are retried.',
-    labelNames: ['app_id'],
-    registers,
+    labelNames: [],
+    starts: [[]],
   });
   const clockJumps = new Counter({
     name: 'lingpai_clock_jumps_total',
@@ -68,29 +77,29 @@ export function registerEventCounters(registry: Registry): EventCounters {
     help: 'Times tokens were minted in an order that nobody knows, and a confirming mint was owed.',
     registers,
   });
-  const perApp: readonly Counter[] = [refreshes, forced, probes, outsideMints, storeFailures];
+  const perApp = [refreshes, forced, probes, outsideMints, storeFailures];
 
   return {
     observe(event) {
       switch (event.type) {
         case 'rotated':
         case 'unchanged':
-          refreshes.inc({ app_id: event.appId, result: event.type, cause: event.cause });
+          refreshes.inc(event.appId, event.type, event.cause);
           break;
         case 'refresh_failed':
-          refreshes.inc({ app_id: event.appId, result: 'failed', cause: event.cause });
+          refreshes.inc(event.appId, 'failed', event.cause);
           break;
         case 'force_refresh':
-          forced.inc({ app_id: event.appId, outcome: event.result });
+          forced.inc(event.appId, event.result);
           break;
         case 'probed':
-          probes.inc({ app_id: event.appId, cause: event.cause, verdict: event.verdict });
+          probes.inc(event.appId, event.cause, event.verdict);
           break;
         case 'outside_mint':
-          outsideMints.inc({ app_id: event.appId });
+          outsideMints.inc(event.appId);
           break;
         case 'store_failed':
-          storeFailures.inc({ app_id: event.appId });
+          storeFailures.inc(event.appId);
           break;
         case 'clock_jumped':
           clockJumps.inc();
@@ -110,6 +119,6 @@ export function registerEventCounters(registry: Registry): EventCounters {
       }
     },
 
-    keepOnly: (appIds) => keepOnlyApps(perApp, appIds),
+    perApp,
   };
 }

@@ -2,6 +2,8 @@ import pino from 'pino';
 import { LingpaiError, UpstreamError } from '../core/kernel/errors.ts';
 import type { BrokerEvent } from '../core/tokens/events.ts';
 import type { Status } from '../core/tokens/state.ts';
+import { PROBE_MUST_PASS } from '../core/tokens/token-health.ts';
+import type { TrialResult } from '../core/tokens/trial.ts';
 
 /** What the log writes through: constant messages, data in fields named in snake_case. */
 export type Logger = pino.Logger;
@@ -41,6 +43,12 @@ export function logEvent(logger: Logger, event: BrokerEvent): void {
   logger[level](fields, message);
 }
 
+const SECRET_TRIED = {
+  accepted: ['info', 'changed secret accepted'],
+  refused: ['error', 'changed secret refused'],
+  unknown: ['warn', 'changed secret could not be tried'],
+} as const satisfies Record<TrialResult, readonly [LogLevel, string]>;
+
 type Line = readonly [Exclude<LogLevel, 'silent'>, message: string, fields: Record<string, unknown>];
 
 function lineOf(event: BrokerEvent): Line {
@@ -63,6 +71,14 @@ function lineOf(event: BrokerEvent): Line {
       const { appId, tokenId, cause, verdict } = event;
       const level = verdict === 'rejected' ? 'info' : 'debug';
       return [level, 'token probed', { app_id: appId, token_id: tokenId, cause, verdict }];
+    }
+    case 'probes_unanswered': {
+      const { appId, error } = event;
+      return ['warn', 'probes get no verdict', { app_id: appId, ...errorFields(error), advice: PROBE_MUST_PASS }];
+    }
+    case 'secret_tried': {
+      const { appId, result, error } = event;
+      return [...SECRET_TRIED[result], { app_id: appId, ...(error && errorFields(error)) }];
     }
     case 'force_refresh': {
       // Callers may ask a hundred times a second: only what asked WeChat for a token is worth a line.

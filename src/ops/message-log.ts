@@ -30,6 +30,8 @@ function lineOf(event: MessageEvent): Line {
       return ['info', 'message tried again', { ...app, step: event.step, reason: event.reason }];
     case 'channel_closed':
       return ['warn', 'channel closed', { ...app, reason: event.reason, for_ms: Math.round(event.forMs) }];
+    case 'channel_to_be_tried':
+      return ['info', 'closed channel to be tried again', app];
     case 'channel_opened':
       return ['info', 'channel opened', app];
     case 'ledger_failed': {

@@ -1,7 +1,9 @@
-import { Counter, Gauge, type Registry } from 'prom-client';
+import { Gauge, type Registry } from 'prom-client';
+import type { Reason } from '../core/kernel/errors.ts';
 import type { MessageEvent } from '../core/messages/events.ts';
+import type { Channel } from '../core/messages/message.ts';
+import { AppCounter } from './app-counter.ts';
 import { registerHistogram } from './histogram.ts';
-import { keepOnlyApps } from './per-app.ts';
 
 /** What is counted of messages. No label ever holds an openid, a template, a key or content. */
 export interface MessageMetrics {
@@ -9,33 +11,57 @@ export interface MessageMetrics {
   observe(event: MessageEvent): void;
   /** Counts a message as in progress until the promise settles; returns the promise. */
   track<T>(message: Promise<T>): Promise<T>;
-  /** Drops the series of every other app. */
-  keepOnly(appIds: ReadonlySet<string>): Promise<void>;
+  /** Drops the series of every other app out of the registry. */
+  keepOnly(appIds: ReadonlySet<string>): void;
+  /** The counters by app, which are not in the registry. */
+  readonly perApp: readonly AppCounter[];
 }
 
 /** Seconds. A replay takes a millisecond; a message that waits for its turn may take minutes. */
 const SEND_BOUNDS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
-/** Registers the metrics of messages. `now` is the wall-clock time in milliseconds. */
+const CHANNELS: readonly Channel['kind'][] = ['mini_program', 'subscribe', 'official_account'];
+const OPERATIONS: readonly Extract<MessageEvent, { type: 'ledger_failed' }>['operation'][] = [
+  'begin',
+  'redraw',
+  'settle',
+];
+
+/** The refusals that stop more than the one message. */
+const STOPPING: readonly Reason[] = [
+  'DAILY_QUOTA_EXHAUSTED',
+  'SEND_QUOTA_EXHAUSTED',
+  'SEND_LIMIT_EXCEEDED',
+  'ACCOUNT_CLOSED',
+  'INTERFACE_NOT_GRANTED',
+  'LEDGER_UNAVAILABLE',
+  'TOKEN_REFUSED',
+];
+
+/**
+ * Registers the metrics of messages. `now` is the wall-clock time in milliseconds. Each app begins with 6 series at 0 (messages of
+ * unknown fate by channel, failures of the ledger by operation), and each channel that it uses with 10 more (every outcome, and
+ * the refusals that stop more than one message). What WeChat says of a single message comes when it is first counted.
+ */
 export function registerMessageMetrics(registry: Registry, now: () => number): MessageMetrics {
   const registers = [registry];
-  const messages = new Counter({
+  const messages = new AppCounter({
     name: 'lingpai_messages_total',
     help: 'Messages, by what became of them: sent, refused (by whom and why: the reason), unknown, or replayed to a repeated key.',
-    labelNames: ['app_id', 'channel', 'outcome', 'reason'],
-    registers,
+    labelNames: ['channel', 'outcome', 'reason'],
+    starts: CHANNELS.map((channel) => [channel, 'unknown', '']),
   });
-  const retries = new Counter({
+  const retries = new AppCounter({
     name: 'lingpai_message_retries_total',
     help: 'Attempts that failed and were followed by another: retry (WeChat was busy), refresh (the token), redraw (the permit), repeat (no answer).',
-    labelNames: ['app_id', 'channel', 'step'],
-    registers,
+    labelNames: ['channel', 'step'],
+    starts: [],
   });
-  const ledgerFailures = new Counter({
+  const ledgerFailures = new AppCounter({
     name: 'lingpai_ledger_failures_total',
     help: 'Writes to the ledger that failed, by operation; those that settle a message are retried.',
-    labelNames: ['app_id', 'operation'],
-    registers,
+    labelNames: ['operation'],
+    starts: OPERATIONS.map((operation) => [operation]),
   });
   const durations = registerHistogram(registry, {
     name: 'lingpai_send_duration_seconds',
@@ -65,10 +91,16 @@ export function registerMessageMetrics(registry: Registry, now: () => number): M
         this.set({ app_id: appId, channel }, until > now() ? 1 : 0);
     },
   });
-  const perApp: readonly Counter[] = [messages, retries, ledgerFailures];
+  const perApp = [messages, retries, ledgerFailures];
+
+  function use({ appId, channel }: { appId: string; channel: string }): void {
+    const outcomes = ['sent', 'unknown', 'replayed'].map((outcome) => [channel, outcome, '']);
+    messages.begin(appId, [...outcomes, ...STOPPING.map((reason) => [channel, 'refused', reason])]);
+  }
 
   function ended(event: { appId: string; channel: string; durationMs: number }, outcome: string, reason = ''): void {
-    messages.inc({ app_id: event.appId, channel: event.channel, outcome, reason });
+    use(event);
+    messages.inc(event.appId, event.channel, outcome, reason);
     durations.series(event.channel, outcome).observe(event.durationMs);
   }
 
@@ -85,21 +117,23 @@ export function registerMessageMetrics(registry: Registry, now: () => number): M
           ended(event, 'unknown');
           break;
         case 'message_replayed':
-          messages.inc({ app_id: event.appId, channel: event.channel, outcome: 'replayed', reason: '' });
+          use(event);
+          messages.inc(event.appId, event.channel, 'replayed', '');
           break;
         case 'message_retried':
-          retries.inc({ app_id: event.appId, channel: event.channel, step: event.step });
+          retries.inc(event.appId, event.channel, event.step);
           break;
         case 'channel_closed': {
           const { appId, channel, forMs } = event;
           closed.set(`${appId} ${channel}`, { appId, channel, until: now() + forMs });
           break;
         }
+        case 'channel_to_be_tried':
         case 'channel_opened':
           closed.set(`${event.appId} ${event.channel}`, { ...event, until: 0 });
           break;
         case 'ledger_failed':
-          ledgerFailures.inc({ app_id: event.appId, operation: event.operation });
+          ledgerFailures.inc(event.appId, event.operation);
           break;
       }
     },
@@ -109,9 +143,10 @@ export function registerMessageMetrics(registry: Registry, now: () => number): M
       return message.finally(() => inProgress--);
     },
 
-    async keepOnly(appIds) {
+    keepOnly(appIds) {
       for (const [name, { appId }] of closed) if (!appIds.has(appId)) closed.delete(name);
-      await keepOnlyApps(perApp, appIds);
     },
+
+    perApp,
   };
 }

@@ -7,7 +7,7 @@ import { formatClusterGauges } from './cluster-gauges.ts';
 import { registerEventCounters } from './event-counters.ts';
 import { type HistogramSummary, registerHistogram } from './histogram.ts';
 import { type MessageMetrics, registerMessageMetrics } from './message-metrics.ts';
-import { formatTokenGauges } from './token-gauges.ts';
+import { tokenGaugeLines } from './token-gauges.ts';
 
 /** Where the figures come from that are computed at each scrape. */
 export interface MetricsDeps {
@@ -45,8 +45,8 @@ export interface Metrics {
   propagation(durationMs: number): void;
   /** How long new tokens took so far, by hop. */
   propagationSummary(): Readonly<Record<PropagationHop, HistogramSummary>>;
-  /** Everything, in Prometheus' text format. */
-  text(): Promise<string>;
+  /** Everything, in Prometheus' text format, in UTF-8. */
+  text(): Promise<Uint8Array>;
   /** The content type of `text`. */
   readonly contentType: string;
 }
@@ -58,6 +58,36 @@ const UPSTREAM_BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 
 /** WeChat may answer with any number: what is beyond this many different results is counted as `other`. */
 const MAX_RESULTS = 100;
+
+/** So many lines are written at a stretch: with thousands of apps callers are answered in between. */
+const STRETCH_LINES = 1_000;
+
+/** Adds lines to a text's parts. A text of megabytes is encoded piece by piece: as a whole it takes a tenth of a second. */
+async function collect(lines: Iterable<string>, parts: Buffer[]): Promise<void> {
+  let stretch: string[] = [];
+  for (const line of lines) {
+    if (stretch.push(line) < STRETCH_LINES) continue;
+    parts.push(encoded(stretch));
+    stretch = [];
+    await setImmediate();
+  }
+  parts.push(encoded(stretch));
+}
+
+function encoded(lines: readonly string[]): Buffer {
+  return Buffer.from(lines.map((line) => `${line}\n`).join(''));
+}
+
+/** What calls to WeChat come to that are alerted on, by endpoint: these series begin at 0. */
+const ENDPOINTS = [
+  'token',
+  'stable_token',
+  'probe',
+  'message_mini_program',
+  'message_subscribe',
+  'message_official_account',
+];
+const RESULTS = ['ok', 'UPSTREAM_UNREACHABLE', 'UPSTREAM_TIMEOUT', 'UPSTREAM_MALFORMED'];
 
 /** Metrics in a registry of their own; any number of them can live side by side. */
 export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): Metrics {
@@ -104,8 +134,11 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
     labelNames: ['endpoint', 'result'],
     registers,
   });
+  for (const endpoint of ENDPOINTS) for (const result of RESULTS) calls.inc({ endpoint, result }, 0);
   const messages = registerMessageMetrics(registry, now);
-  const results = new Set<string>();
+  const results = new Set<string>(RESULTS);
+  /** What is being rendered: those that ask meanwhile get the same. */
+  let text: Promise<Uint8Array> | undefined;
   // It wakes the process at this interval, in milliseconds: at the default of 10 that costs an idle broker 1 % of a core.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
 
@@ -134,23 +167,32 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
       stream: hops.stream.summary(),
     }),
 
-    async text() {
-      const appIds = new Set(Array.from(states(), ({ appId }) => appId));
-      await events.keepOnly(appIds);
-      await messages.keepOnly(appIds);
-      // With thousands of apps the whole takes long enough to be felt: callers are answered in between.
-      await setImmediate();
-      const parts = [formatTokenGauges(states(), now())];
-      await setImmediate();
-      const status = cluster();
-      if (status) parts.push(formatClusterGauges(status));
-      for (const { name } of registry.getMetricsAsArray()) {
-        await setImmediate();
-        parts.push(await registry.getSingleMetricAsString(name));
-      }
-      return `${parts.join('\n\n')}\n`;
+    text() {
+      text ??= render().finally(() => {
+        text = undefined;
+      });
+      return text;
     },
 
     contentType: registry.contentType,
   };
+
+  async function render(): Promise<Uint8Array> {
+    const all = [...states()];
+    const appIds = new Set(all.map(({ appId }) => appId));
+    messages.keepOnly(appIds);
+    const parts: Buffer[] = [];
+    await collect(tokenGaugeLines(all, now()), parts);
+    for (const counter of [...events.perApp, ...messages.perApp]) {
+      counter.keepOnly(appIds);
+      await collect(counter.lines(appIds), parts);
+    }
+    const status = cluster();
+    if (status) parts.push(encoded([formatClusterGauges(status)]));
+    for (const { name } of registry.getMetricsAsArray()) {
+      await setImmediate();
+      parts.push(encoded([await registry.getSingleMetricAsString(name)]));
+    }
+    return Buffer.concat(parts);
+  }
 }

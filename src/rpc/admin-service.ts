@@ -3,6 +3,8 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { AppShare, ClusterStatus, IntentStatus } from '../core/cluster/status.ts';
 import type { Clock } from '../core/kernel/clock.ts';
+import type { Reason } from '../core/kernel/errors.ts';
+import type { ShutChannel } from '../core/messages/sender.ts';
 import type { Status, TokenState } from '../core/tokens/state.ts';
 import * as pb from '../gen/lingpai/v1/admin_pb.js';
 import { timestamp } from './messages.ts';
@@ -53,14 +55,20 @@ export interface AdminServiceDeps {
   /** The clock by which the broker's tokens age. */
   readonly clock: Clock;
   readonly propagation: () => Propagation;
+  /** The channels of an app whose messages are refused at once. */
+  readonly shutChannels: (appId: string) => readonly ShutChannel[];
+  /** Resolves when other callers have had their turn: a page of 500 apps takes as long as a hundred Gets. */
+  readonly pause: () => Promise<void>;
 }
 
 /** AdminService, written once for every listener. Its methods throw LingpaiErrors, which `toConnectError` translates. */
 export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof pb.AdminService> {
-  const { broker, clock, propagation } = deps;
+  const { broker, clock, propagation, shutChannels, pause } = deps;
   return {
-    getStatus(request) {
+    async getStatus(request, { signal }) {
       validateGetStatus(request);
+      await pause();
+      signal.throwIfAborted();
       const named = new Set(request.appIds);
       for (const appId of named) broker.requireApp(appId);
       const chosen = [...broker.states()]
@@ -71,7 +79,7 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof pb.Admi
       const shares = new Map(cluster?.apps.map((share) => [share.appId, share]));
       return create(pb.GetStatusResponseSchema, {
         ...(cluster && { cluster: toCluster(cluster) }),
-        apps: page.map((state) => toApp(state, shares.get(state.appId))),
+        apps: page.map((state) => toApp(state, shares.get(state.appId), shutChannels(state.appId))),
         nextPageToken: chosen.length > page.length ? (page.at(-1)?.appId ?? '') : '',
         serverTime: timestamp(clock.now()),
         propagation: toHops(propagation()),
@@ -111,7 +119,11 @@ function toHops(propagation: Propagation): MessageInitShape<typeof pb.HopStatusS
 }
 
 /** Field by field, so that no token's value comes with it. */
-function toApp(state: TokenState, share: AppShare | undefined): MessageInitShape<typeof pb.AppStatusSchema> {
+function toApp(
+  state: TokenState,
+  share: AppShare | undefined,
+  shutChannels: readonly ShutChannel[],
+): MessageInitShape<typeof pb.AppStatusSchema> {
   const { appId, generation, current, status, statusReason, nextRefreshTime } = state;
   return {
     appId,
@@ -121,6 +133,29 @@ function toApp(state: TokenState, share: AppShare | undefined): MessageInitShape
     statusReason,
     ...(nextRefreshTime !== null && { nextRefreshTime: timestamp(nextRefreshTime) }),
     ...(share && { share: toShare(share) }),
+    shutChannels: shutChannels.map(toShutChannel),
+  };
+}
+
+/** Why messages are refused at once. WeChat's own words are in the errors and the log: of 500 apps they would be too many. */
+const SHUT_BY: Partial<Record<Reason, string>> = {
+  DAILY_QUOTA_EXHAUSTED: "WeChat's quota of messages for the day is spent",
+  MINUTE_QUOTA_EXHAUSTED: "WeChat's quota of messages for the minute is spent",
+  ACCOUNT_CLOSED: 'the account or the interface is closed',
+  INTERFACE_NOT_GRANTED: 'the account may not call the interface',
+};
+
+function toShutChannel({
+  channel,
+  until,
+  reason,
+  errcode,
+}: ShutChannel): MessageInitShape<typeof pb.ShutChannelSchema> {
+  return {
+    channel,
+    ...(until !== null && { until: timestamp(until) }),
+    reason,
+    description: `${SHUT_BY[reason] ?? 'WeChat refuses them'}${errcode === null ? '' : ` (errcode ${errcode})`}`,
   };
 }
 

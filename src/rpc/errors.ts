@@ -52,6 +52,9 @@ export const CODES: Readonly<Record<Reason, Code>> = {
   INTERFACE_NOT_GRANTED: Code.FailedPrecondition,
   MESSAGE_REFUSED: Code.FailedPrecondition,
   STORE_UNAVAILABLE: Code.Unavailable,
+  USER_NOT_SUBSCRIBED: Code.FailedPrecondition,
+  USER_OPTED_OUT: Code.FailedPrecondition,
+  PERMIT_LIMIT_EXCEEDED: Code.ResourceExhausted,
 };
 
 /**

@@ -2,9 +2,10 @@ import { create } from '@bufbuild/protobuf';
 import type { ConnectError, ServiceImpl } from '@connectrpc/connect';
 import type { Clock } from '../core/kernel/clock.ts';
 import type { Message } from '../core/messages/message.ts';
-import { ledgerError } from '../core/messages/message-errors.ts';
+import { ledgerError, permitLimitError } from '../core/messages/message-errors.ts';
 import type { Ledger } from '../core/messages/ports.ts';
 import type { SendResult } from '../core/messages/sender.ts';
+import { Effort } from '../core/review/effort.ts';
 import { review } from '../core/review/review.ts';
 import type { ReviewWords } from '../core/review/words.ts';
 import {
@@ -23,6 +24,7 @@ import {
   toSendTemplateResponse,
 } from './message-mapping.ts';
 import { SendStream } from './send-stream.ts';
+import { invalidError } from './validate.ts';
 import {
   validateCountPermits,
   validateDepositPermits,
@@ -30,6 +32,9 @@ import {
   validateSendTemplate,
   validateSendTemplates,
 } from './validate-message.ts';
+
+/** A name that is too long comes back so far, in UTF-16 units: answers wait for their reader. */
+const MAX_ECHO = 1_024;
 
 /** What MessageService is made of. */
 export interface MessageServiceDeps {
@@ -41,7 +46,11 @@ export interface MessageServiceDeps {
   readonly requireApp: (appId: string) => void;
   /** A name that no other consent has or had. */
   readonly newId: () => string;
+  /** How many permits with uses left an app may have. */
+  readonly maxPermits: number;
   readonly reviewWords: ReviewWords;
+  /** Resolves when other callers have had their turn: a long review awaits it again and again. */
+  readonly pause: () => Promise<void>;
   /** How many messages of one stream may be under way, or answered and not read; at least 1. */
   readonly streamLimit: number;
   /** Aborts when the broker drains: its reason is what streams then end with. */
@@ -56,18 +65,21 @@ export interface MessageServiceDeps {
 export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof MessageService> {
   const { sender, clock, newId } = deps;
 
+  // A message may wait for minutes, and its request may have a megabyte of what nobody knows: it is let go of before.
+  async function begin(request: SendTemplatesRequest, signal: AbortSignal): Promise<SendResult> {
+    validateSendTemplates(request);
+    return sender.send(toMessage(request.message), signal);
+  }
+
   /** One message of a stream, answered whatever becomes of it. */
-  async function answer(request: SendTemplatesRequest, signal: AbortSignal): Promise<SendTemplatesResponse> {
-    const { correlationId } = request;
-    try {
-      validateSendTemplates(request);
-      const result = await sender.send(toMessage(request.message), signal);
-      const outcome = { case: 'sent', value: toSendTemplateResponse(result) } as const;
-      return create(SendTemplatesResponseSchema, { correlationId, outcome });
-    } catch (error) {
-      const outcome = { case: 'failure', value: toSendFailure(deps.toError(error)) } as const;
-      return create(SendTemplatesResponseSchema, { correlationId, outcome });
-    }
+  function answer(request: SendTemplatesRequest, signal: AbortSignal): Promise<SendTemplatesResponse> {
+    const correlationId = request.correlationId.slice(0, MAX_ECHO).toWellFormed();
+    const outcome = (value: SendTemplatesResponse['outcome']) =>
+      create(SendTemplatesResponseSchema, { correlationId, outcome: value });
+    return begin(request, signal).then(
+      (result) => outcome({ case: 'sent', value: toSendTemplateResponse(result) }),
+      (error: unknown) => outcome({ case: 'failure', value: toSendFailure(deps.toError(error)) }),
+    );
   }
 
   /** The ledger's answer about a configured app. */
@@ -82,9 +94,9 @@ export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof Mes
   }
 
   return {
-    async sendTemplate(request, context) {
+    sendTemplate(request, { signal }) {
       validateSendTemplate(request);
-      return toSendTemplateResponse(await sender.send(toMessage(request), context.signal));
+      return sender.send(toMessage(request), signal).then(toSendTemplateResponse);
     },
 
     sendTemplates(requests, context) {
@@ -98,8 +110,10 @@ export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof Mes
       validateDepositPermits(request, now);
       const permits = request.permits.map((permit) => toPermit(permit, now, newId));
       const usable = permits.filter(({ expireTime }) => expireTime === null || expireTime > now);
-      const counts = await askLedger(request.appId, (ledger) => ledger.deposit(request.appId, usable));
-      return create(DepositPermitsResponseSchema, { ...counts, expired: permits.length - usable.length });
+      const put = (ledger: MessageServiceDeps['ledger']) => ledger.deposit(request.appId, usable, deps.maxPermits);
+      const deposit = await askLedger(request.appId, put);
+      if (deposit === 'full') throw permitLimitError(request.appId, deps.maxPermits);
+      return create(DepositPermitsResponseSchema, { ...deposit, expired: permits.length - usable.length });
     },
 
     async countPermits(request) {
@@ -109,11 +123,16 @@ export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof Mes
       return toCountPermitsResponse(await askLedger(appId, ask));
     },
 
-    reviewTemplate(request) {
+    async reviewTemplate(request, { signal }) {
       validateReviewTemplate(request);
       const { title, keywords, existingTitles } = request;
-      const findings = review({ title, keywords, existingTitles }, deps.reviewWords);
-      return create(ReviewTemplateResponseSchema, { findings });
+      const effort = new Effort(async () => {
+        await deps.pause();
+        signal.throwIfAborted();
+      });
+      const reviewed = await review({ title, keywords, existingTitles }, deps.reviewWords, effort);
+      if ('violations' in reviewed) throw invalidError(reviewed.violations);
+      return create(ReviewTemplateResponseSchema, { findings: [...reviewed.findings] });
     },
   };
 }

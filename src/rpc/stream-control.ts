@@ -1,4 +1,6 @@
 import { type ContextValues, createContextKey, createContextValues } from '@connectrpc/connect';
+import { LOCAL, type Principal } from '../core/access/principal.ts';
+import { withPrincipal } from './principal.ts';
 
 /** What a streaming handler may do to its call though it is suspended at a `yield`. Each listener provides one. */
 export interface StreamControl {
@@ -10,9 +12,9 @@ export interface StreamControl {
 
 const streamControl = createContextKey<StreamControl | undefined>(undefined, { description: 'streamControl' });
 
-/** The context values with which a listener hands a call's control to its handler. */
-export function withStreamControl(control: StreamControl): ContextValues {
-  return createContextValues().set(streamControl, control);
+/** The context values with which a listener hands a call's control and its caller to its handler. */
+export function withStreamControl(control: StreamControl, caller: Principal = LOCAL): ContextValues {
+  return withPrincipal(createContextValues().set(streamControl, control), caller);
 }
 
 /** The control of the call that is being handled. Throws where a listener forgot to provide it. */

@@ -28,6 +28,8 @@ export interface TokenServiceDeps {
   readonly clock: Clock;
   /** How long a watch may leave one message unread before it is ended. */
   readonly stallTimeoutMs: number;
+  /** Told of a refresh that names no token, before it begins: an operator's. */
+  readonly onOperator?: (appId: string) => void;
   /** Told how long a rotation took from WeChat's answer until a watch was done with writing it. */
   readonly propagation: (ms: number) => void;
 }
@@ -63,7 +65,9 @@ export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): Serv
 
     async forceRefresh(request, context) {
       validateForceRefresh(request);
-      const { state, outcome } = await broker.forceRefresh(request.appId, rejectedOf(request), context.signal);
+      const rejected = rejectedOf(request);
+      if (!rejected) deps.onOperator?.(request.appId);
+      const { state, outcome } = await broker.forceRefresh(request.appId, rejected, context.signal);
       return messages.forced(state, outcome);
     },
 

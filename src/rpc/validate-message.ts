@@ -1,5 +1,6 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Violation } from '../core/kernel/errors.ts';
+import { MAX_LENGTH } from '../core/review/review.ts';
 import {
   type CountPermitsRequest,
   type DepositPermitsRequest,
@@ -72,19 +73,22 @@ export function validateCountPermits({ appId: id, toUser }: CountPermitsRequest)
   reject([...appId('app_id', id), ...text('to_user', toUser, { max: MAX_ID_LENGTH })]);
 }
 
-/** Throws INVALID_REQUEST unless the request keeps the rules of ReviewTemplateRequest. */
+/**
+ * Throws INVALID_REQUEST unless the request keeps the rules of ReviewTemplateRequest, but for those of folded texts, which
+ * the review sees to.
+ */
 export function validateReviewTemplate({ title, keywords, existingTitles }: ReviewTemplateRequest): void {
   reject([
-    ...text('title', title, { min: 1, max: MAX_NAME_LENGTH }),
+    ...text('title', title, { min: 1, max: MAX_LENGTH }),
     ...count('keywords', keywords.length, { max: MAX_KEYWORDS }),
     ...count('existing_titles', existingTitles.length, { max: MAX_TITLES }),
     ...existingTitles
       .slice(0, MAX_TITLES)
-      .flatMap((each, index) => text(`existing_titles[${index}]`, each, { max: MAX_NAME_LENGTH })),
+      .flatMap((each, index) => text(`existing_titles[${index}]`, each, { max: MAX_LENGTH })),
     ...keywords
       .slice(0, MAX_KEYWORDS)
       .flatMap(({ name, example }, index) => [
-        ...text(`keywords[${index}].name`, name, { max: MAX_NAME_LENGTH }),
+        ...text(`keywords[${index}].name`, name, { max: MAX_LENGTH }),
         ...text(`keywords[${index}].example`, example, { max: MAX_EXAMPLE_LENGTH }),
       ]),
   ]);

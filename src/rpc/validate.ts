@@ -3,8 +3,14 @@ import type { GetStatusRequest } from '../gen/lingpai/v1/admin_pb.js';
 import type { ForceRefreshRequest, GetRequest, WatchTokenRequest } from '../gen/lingpai/v1/token_pb.js';
 
 const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
+const AN_APP_ID = 'must be 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_"';
 const MAX_TOKEN_LENGTH = 2048;
 const MAX_APP_IDS = 10_000;
+/**
+ * What a request may be before it is decoded. WeChat's app ids have 18 characters: 10,000 in app_ids and in
+ * known_generations, with their generations, take 500 KB.
+ */
+export const TOKEN_LIMITS = { watchToken: { bytes: 512 * 1024, fields: 2 * MAX_APP_IDS } } as const;
 /** How many apps one GetStatus tells of: the answer then stays below the largest message, whatever WeChat said of each. */
 export const STATUS_PAGE = 500;
 /** A status travels in HTTP headers, of which clients take 8 KiB, and its details in base64. */
@@ -37,12 +43,16 @@ export function validateForceRefresh({ appId: id, rejected }: ForceRefreshReques
 
 /** Throws INVALID_REQUEST unless the request keeps the rules in the comments of WatchTokenRequest. */
 export function validateWatchToken({ appIds, knownGenerations }: WatchTokenRequest): void {
-  if (appIds.length > MAX_APP_IDS)
-    reject([{ field: 'app_ids', description: `must name at most ${MAX_APP_IDS} apps, names ${appIds.length}` }]);
+  const known = Object.entries(knownGenerations);
+  reject([...tooMany('app_ids', appIds), ...tooMany('known_generations', known)]);
   reject([
     ...appIds.flatMap((id, index) => appId(`app_ids[${index}]`, id)),
-    ...Object.entries(knownGenerations).flatMap(([id, known]) => generation(knownField(id), known)),
+    ...known.flatMap(([id, value]) => knownGeneration(id, value)),
   ]);
+}
+
+function tooMany(field: string, { length }: readonly unknown[]): Violation[] {
+  return length > MAX_APP_IDS ? [{ field, description: `must name at most ${MAX_APP_IDS} apps, names ${length}` }] : [];
 }
 
 /** Throws INVALID_REQUEST unless the request keeps the rules in the comments of GetStatusRequest. */
@@ -56,14 +66,15 @@ export function validateGetStatus({ appIds, pageToken }: GetStatusRequest): void
 }
 
 /** Any text can be a key: only what can be an app id is repeated. */
-function knownField(id: string): string {
-  return APP_ID.test(id) ? `known_generations["${id}"]` : 'known_generations';
+function knownGeneration(id: string, value: bigint): Violation[] {
+  if (APP_ID.test(id)) return generation(`known_generations["${id}"]`, value);
+  return [{ field: 'known_generations', description: `has a key that is no app id, which ${AN_APP_ID}` }];
 }
 
 /** What is wrong with an app id. */
 export function appId(field: string, value: string): Violation[] {
   if (APP_ID.test(value)) return [];
-  const description = value === '' ? 'is required' : 'must be 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_"';
+  const description = value === '' ? 'is required' : AN_APP_ID;
   return [{ field, description }];
 }
 
@@ -72,12 +83,16 @@ function generation(field: string, value: bigint): Violation[] {
   return [{ field, description: `must be at most ${MAX_GENERATION}: no generation is greater` }];
 }
 
-/** Throws INVALID_REQUEST unless there are no violations. It names as many as a status has room for. */
+/** Throws INVALID_REQUEST unless there are no violations. */
 export function reject(violations: readonly Violation[]): void {
-  if (violations.length === 0) return;
+  if (violations.length > 0) throw invalidError(violations);
+}
+
+/** INVALID_REQUEST. It names as many violations as a status has room for. */
+export function invalidError(violations: readonly Violation[]): LingpaiError {
   const named = violations.slice(0, 3).map(({ field, description }) => `${field} ${description}`);
   const more = violations.length > named.length ? ` (and ${violations.length - named.length} more)` : '';
-  throw new LingpaiError(`invalid request: ${named.join('; ')}${more}`, {
+  return new LingpaiError(`invalid request: ${named.join('; ')}${more}`, {
     reason: 'INVALID_REQUEST',
     violations: leading(violations),
   });

@@ -1,8 +1,11 @@
 import type { TokenCall } from '../core/tokens/ports.ts';
 import { type MessageCall, messageKinds } from './message-call.ts';
 
-/** The calls that the simulated WeChat knows. `classic` is `/cgi-bin/token`, the `stable` ones `/cgi-bin/stable_token`. */
-export const callKinds = ['classic', 'stable', 'stable_force', 'probe', ...messageKinds] as const;
+/**
+ * The calls that the simulated WeChat knows. `classic` is `/cgi-bin/token`, the `stable` ones `/cgi-bin/stable_token`; `other`
+ * is every path that it does not know.
+ */
+export const callKinds = ['classic', 'stable', 'stable_force', 'probe', ...messageKinds, 'other'] as const;
 
 /** A kind of call. */
 export type CallKind = (typeof callKinds)[number];
@@ -18,6 +21,7 @@ export type Call =
       readonly ip: string;
     }
   | { readonly kind: 'probe'; readonly token: string }
+  | { readonly kind: 'other'; readonly token: string; readonly path: string }
   | MessageCall;
 
 /** One line of the call log: no secret, no token value and no openid. */
@@ -35,6 +39,8 @@ export interface CallRecord {
   readonly minted: boolean;
   /** The kind of the fault that was injected into it. */
   readonly fault: string | null;
+  /** Where an `other` went. */
+  readonly path?: string;
 }
 
 /** How often each kind of call came, refused and faulty ones included, and how many tokens were made. */

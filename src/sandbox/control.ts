@@ -5,6 +5,7 @@ import { faultSchema, fromFault, toFault } from './fault-body.ts';
 import { consentsSchema, formSchema, fromDelivered, inboxSchema } from './message-body.ts';
 import { received } from './received.ts';
 import type { Request } from './requests.ts';
+import { stubSchema } from './stub-body.ts';
 import type { SimulatedWeChat } from './wechat.ts';
 
 /** An answer of the control endpoint. */
@@ -15,6 +16,8 @@ export interface ControlAnswer {
 
 /** Calls that the state shows. */
 const shownCalls = 100;
+/** Faults that may be in force at once. */
+const mostFaults = 100;
 
 const routes = [
   'GET /sandbox/',
@@ -26,6 +29,9 @@ const routes = [
   'POST /sandbox/apps/{app_id}/consents',
   'POST /sandbox/faults',
   'DELETE /sandbox/faults',
+  'POST /sandbox/stubs',
+  'GET /sandbox/stubs',
+  'DELETE /sandbox/stubs',
   'GET /sandbox/inbox',
   'DELETE /sandbox/inbox',
 ];
@@ -89,7 +95,20 @@ function route(wechat: SimulatedWeChat, request: Request): object {
       for (const each of only === undefined ? wechat.appIds : [only]) wechat.messages(each).inbox.clear();
       return { delivered: 0, messages: [] };
     }
+    case 'POST /sandbox/stubs': {
+      const { path, body: answer } = read(stubSchema, body);
+      if (!wechat.stubs.set(path, typeof answer === 'string' ? answer : JSON.stringify(answer)))
+        throw new BadRequest(400, 'there are 100 stubs: end them with DELETE /sandbox/stubs first');
+      return { stubs: wechat.stubs.paths };
+    }
+    case 'DELETE /sandbox/stubs':
+      wechat.stubs.clear();
+      return { stubs: [] };
+    case 'GET /sandbox/stubs':
+      return { stubs: wechat.stubs.paths };
     case 'POST /sandbox/faults': {
+      if (wechat.faults.active.length >= mostFaults)
+        throw new BadRequest(400, `there are ${mostFaults} faults: end them with DELETE /sandbox/faults first`);
       wechat.faults.inject(toFault(read(faultSchema, body)));
       return faults(wechat);
     }
@@ -107,6 +126,7 @@ function setApp(wechat: SimulatedWeChat, body: z.infer<typeof appSchema>): objec
   if (!base && body.secret === undefined) {
     throw new BadRequest(400, 'secret: a new app needs one; write the AppSecret, or null to take any');
   }
+  if (!base && wechat.isFull) throw new BadRequest(400, 'there are too many apps: start the sandbox anew');
   wechat.setApp(toApp(body, base ?? { ...defaultSettings, secret: null }));
   return fromApp(wechat.app(body.app_id));
 }

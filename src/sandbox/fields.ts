@@ -23,10 +23,14 @@ export const issuer = z.enum(['classic', 'stable'], { error: 'write "classic" or
 export const oneOf = <const T extends readonly (string | number)[]>(values: T) =>
   z.literal(values, { error: `write one of ${values.map((value) => JSON.stringify(value)).join(', ')}` });
 
+/** Whether a text is an app id. */
+export const isAppId = (text: string) => APP_ID.test(text);
+const APP_ID = /^[\w-]{1,64}$/;
+
 /** An app id. */
 export const appId = z
   .string({ error: 'write the app id' })
-  .regex(/^[\w-]{1,64}$/, { error: 'write 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_"' });
+  .regex(APP_ID, { error: 'write 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_"' });
 
 /** A switch. */
 export const flag = z.boolean({ error: 'write true or false' });

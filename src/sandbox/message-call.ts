@@ -66,19 +66,33 @@ export interface MessageCall {
   readonly letter: Letter;
 }
 
-const text = z.string().default('');
+/** WeChat takes null and "" for not given, and libraries send both. */
+const text = z
+  .string()
+  .nullish()
+  .transform((value) => value ?? '');
+
+/** WeChat documents the type as "any"; numbers are what callers have. */
+const value = z
+  .union([z.string(), z.number(), z.boolean()])
+  .nullish()
+  .transform((value) => String(value ?? ''));
+
+/** An object, of which null, "" and a list (which PHP writes for an empty map) say that it is empty. */
+const object = <T extends z.ZodType>(schema: T) =>
+  z.preprocess((given) => (given === null || given === '' || Array.isArray(given) ? {} : (given ?? {})), schema);
 
 const bodySchema = z.object({
   touser: text,
   template_id: text,
   page: text,
-  data: z.record(z.string(), z.object({ value: text, color: text })).default({}),
+  data: object(z.record(z.string(), z.object({ value, color: text }))),
   form_id: text,
   emphasis_keyword: text,
   miniprogram_state: text,
   lang: text,
   url: text,
-  miniprogram: z.object({ appid: text, pagepath: text }).default({ appid: '', pagepath: '' }),
+  miniprogram: object(z.object({ appid: text, pagepath: text })),
   client_msg_id: text,
 });
 

@@ -1,5 +1,7 @@
 import type { AppSettings } from './app.ts';
+import { setBounded } from './bounded.ts';
 import { Inbox } from './inbox.ts';
+import { fits } from './keyword.ts';
 import { channelOf, type Letter, type MessageCall, type MessageKind } from './message-call.ts';
 import { Permits } from './permits.ts';
 import { Quota } from './quota.ts';
@@ -13,8 +15,6 @@ export type Taken =
 
 /** How long a client_msg_id is sent to a user once. */
 const onceMs = 10 * 60_000;
-/** The most characters that a keyword of kind "thing" of a subscription message may have. */
-const thingLength = 20;
 
 /** The messages of one app: the rights to send them, the rules, and what arrived. */
 export class Messages {
@@ -43,7 +43,7 @@ export class Messages {
     this.#quotas[kind].take(now, perDay, perMinute);
 
     const messageId = newId();
-    if (name !== undefined) this.#once.set(name, { time: now, messageId });
+    if (name !== undefined) setBounded(this.#once, name, { time: now, messageId });
     this.inbox.add({ ...letter, time: now, messageId, channel: channelOf(kind) });
     return { errcode: 0, messageId, delivered: true };
   }
@@ -87,8 +87,8 @@ function wrongLetter(kind: MessageKind, letter: Letter, { users, templates, page
     return { errcode: 41030 };
   if (Object.keys(data).length === 0) return { errcode: 47003, errmsg: 'argument invalid! data is empty' };
   for (const [name, { value }] of Object.entries(data)) {
-    const tooLong = kind === 'message_subscribe' && /^thing\d+$/.test(name) && [...value].length > thingLength;
-    if (value === '' || tooLong) return { errcode: 47003, errmsg: `argument invalid! data.${name}.value invalid` };
+    const isWrong = value === '' || (kind === 'message_subscribe' && !fits(name, value));
+    if (isWrong) return { errcode: 47003, errmsg: `argument invalid! data.${name}.value invalid` };
   }
   return undefined;
 }

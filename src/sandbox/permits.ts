@@ -1,3 +1,6 @@
+import type { NewPermit } from '../core/messages/ports.ts';
+import { setBounded } from './bounded.ts';
+
 const weekMs = 7 * 86_400_000;
 
 /** What gives the right to send template messages of a mini program: `form_id` is good for 1, `prepay_id` for 3. */
@@ -18,7 +21,13 @@ export class Permits {
 
   /** A user submitted a form or paid. Replaces a form of the same name. */
   addForm(form: Form): void {
-    this.#forms.set(form.formId, { form, used: 0 });
+    setBounded(this.#forms, form.formId, { form, used: 0 });
+  }
+
+  /** What was deposited with a broker: a form, or a consent. */
+  add({ kind, value, toUser, templateId, collectTime }: NewPermit): void {
+    if (kind === 'consent') this.addConsents(toUser, templateId);
+    else this.addForm({ formId: value, toUser, kind, collectTime });
   }
 
   /** How many messages a form has carried. */
@@ -38,7 +47,7 @@ export class Permits {
   /** A user agrees to `count` more messages of a template. Returns to how many they now agree. */
   addConsents(toUser: string, templateId: string, count = 1): number {
     const sum = this.consents(toUser, templateId) + count;
-    this.#consents.set(pair(toUser, templateId), sum);
+    setBounded(this.#consents, pair(toUser, templateId), sum);
     return sum;
   }
 

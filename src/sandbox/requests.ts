@@ -22,13 +22,23 @@ export function toCall({ method, url, body, ip }: Request): Call | number {
     case '/cgi-bin/get_api_domain_ip':
       return method === 'GET' ? { kind: 'probe', token: query('access_token') } : 43001;
     default:
-      return toMessageCall(method, url.pathname, query('access_token'), body);
+      return toOtherCall(method, url.pathname, query('access_token'), body);
   }
 }
 
-function toMessageCall(method: string, path: string, token: string, body: string): Call | number {
+/** The longest path that is a call. */
+export const PATH_LENGTH = 256;
+
+/** Whether an endpoint of its own is at this path. */
+export function isEndpoint(path: string): boolean {
+  return tokenPaths.has(path) || messagePaths.has(path);
+}
+
+const tokenPaths = new Set(['/cgi-bin/token', '/cgi-bin/stable_token', '/cgi-bin/get_api_domain_ip']);
+
+function toOtherCall(method: string, path: string, token: string, body: string): Call | number {
   const kind = messagePaths.get(path);
-  if (!kind) return 40066;
+  if (!kind) return path.length > PATH_LENGTH ? 40066 : { kind: 'other', token, path };
   if (method !== 'POST') return 43002;
   const letter = toLetter(parse(body));
   return letter ? { kind, token, letter } : 47001;
@@ -47,12 +57,19 @@ function toStableCall(body: string, ip: string): Call | number {
   const fields = parse(body);
   if (typeof fields !== 'object' || fields === null) return 47001;
   const {
-    grant_type: grantType = '',
-    appid: appId = '',
-    secret = '',
-    force_refresh: force = false,
-  } = fields as Record<string, unknown>;
+    grant_type: grantType,
+    appid: appId,
+    secret,
+    force_refresh: force,
+  } = { ...noStableFields, ...dropNulls(fields) };
   if (typeof grantType !== 'string' || typeof appId !== 'string' || typeof secret !== 'string') return 47001;
   if (typeof force !== 'boolean') return 47001;
   return { kind: force ? 'stable_force' : 'stable', grantType, appId, secret, ip };
+}
+
+const noStableFields = { grant_type: '', appid: '', secret: '', force_refresh: false };
+
+/** What is null is not given. */
+function dropNulls(fields: object): Record<keyof typeof noStableFields, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)) as never;
 }

@@ -1,11 +1,13 @@
+import { isUtf8 } from 'node:buffer';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { text } from 'node:stream/consumers';
 import type { Clock, Random } from '../core/kernel/clock.ts';
+import { isLoopback } from '../core/kernel/web.ts';
 import type { SandboxApp } from './app.ts';
 import type { CallRecord } from './calls.ts';
 import { control } from './control.ts';
 import type { Delivery, Faults } from './faults.ts';
+import { objectionTo } from './guard.ts';
 import { page, pageHeaders } from './page.ts';
 import { type Request, toCall } from './requests.ts';
 import { SimulatedWeChat } from './wechat.ts';
@@ -36,15 +38,19 @@ export interface Sandbox {
 
 /** The largest request body that is read, in bytes. */
 const bodyCap = 256 * 1024;
+/** More are refused: a hanging call holds its own for ever. */
+const MAX_CONNECTIONS = 4_096;
 
 /** Starts a simulated WeChat on real HTTP. Rejects with what to do when it cannot listen. */
 export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const { host, port } = options.listen;
   const wechat = new SimulatedWeChat(options);
+  let isLocal = true;
   const server = createServer((incoming, response) => {
     // A caller that went away while it sent its request gets no answer; anything else is for it to see.
-    serve(wechat, options.clock, incoming, response).catch(() => incoming.socket.destroy());
+    serve({ wechat, clock: options.clock, isLocal }, incoming, response).catch(() => incoming.socket.destroy());
   });
+  server.maxConnections = MAX_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => {
       reject(
@@ -54,6 +60,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     server.listen(port, host, resolve);
   });
   const address = server.address() as AddressInfo;
+  isLocal = isLoopback(address.address);
   const name = address.family === 'IPv6' ? `[${address.address}]` : address.address;
   let closed: Promise<void> | undefined;
   return {
@@ -71,8 +78,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
 }
 
 async function serve(
-  wechat: SimulatedWeChat,
-  clock: Clock,
+  { wechat, clock, isLocal }: { wechat: SimulatedWeChat; clock: Clock; isLocal: boolean },
   incoming: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -81,32 +87,49 @@ async function serve(
     response.end(`${JSON.stringify({ error: `the body is too large: send at most ${bodyCap} bytes` })}\n`);
     return;
   }
+  const url = new URL(`http://sandbox${incoming.url}`);
+  const isControl = /^\/sandbox(\/|$)/.test(url.pathname);
+  const objection = isControl && objectionTo(incoming, isLocal);
+  const json = (status: number, body: object) =>
+    response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body, null, 2)}\n`);
+  if (objection) {
+    json(objection.status, { error: objection.error });
+    return;
+  }
+  const body = await read(incoming);
+  if (!isUtf8(body)) {
+    if (isControl) json(400, { error: 'the body is not UTF-8: send JSON in UTF-8' });
+    else send(wechat.refuse(47001), clock, response);
+    return;
+  }
   const request: Request = {
     method: incoming.method ?? '',
-    url: new URL(`http://sandbox${incoming.url}`),
-    body: await read(incoming),
+    url,
+    body: body.toString('utf8'),
     ip: incoming.socket.remoteAddress ?? '',
   };
   if (request.method === 'GET' && /^\/sandbox\/?$/.test(request.url.pathname)) {
     response.writeHead(200, pageHeaders).end(page(wechat, request.url.searchParams));
     return;
   }
-  if (request.url.pathname.startsWith('/sandbox/')) {
-    const { status, body } = control(wechat, request);
-    response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body, null, 2)}\n`);
+  if (isControl) {
+    const answer = control(wechat, request);
+    json(answer.status, answer.body);
     return;
   }
   const call = toCall(request);
   send(typeof call === 'number' ? wechat.refuse(call) : wechat.receive(call), clock, response);
 }
 
-async function read(incoming: IncomingMessage): Promise<string> {
+async function read(incoming: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
   let size = 0;
-  incoming.on('data', (chunk: Buffer) => {
+  for await (const chunk of incoming as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > bodyCap) incoming.destroy(new Error('the request is too large'));
-  });
-  return await text(incoming);
+    if (size > bodyCap) throw new Error('the request is too large');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
 function send(delivery: Delivery, clock: Clock, response: ServerResponse): void {

@@ -7,9 +7,11 @@ import { type Call, type CallRecord, type Counts, noCounts } from './calls.ts';
 import type { IssuedToken } from './chain.ts';
 import { errmsgOf, invalidIp, plainIp } from './errmsgs.ts';
 import { type Delivery, deliver, Faults, takesEffect } from './faults.ts';
+import { isAppId } from './fields.ts';
 import { Fresh } from './fresh.ts';
 import type { MessageCall } from './message-call.ts';
 import type { Messages } from './messages.ts';
+import { Stubs } from './stubs.ts';
 
 /** How a simulated WeChat is made. */
 export interface SimulatedWeChatOptions {
@@ -46,17 +48,17 @@ interface Answer {
   readonly delivered?: boolean;
 }
 
-const probed: Answer = {
-  errcode: 0,
-  text: JSON.stringify({ ip_list: ['101.226.62.77', '101.226.62.78', '140.207.54.73'] }),
-};
+const ipList = JSON.stringify({ ip_list: ['101.226.62.77', '101.226.62.78', '140.207.54.73'] });
 
 /** Calls that the log keeps. */
 const logged = 10_000;
+/** Apps that come by their calls alone, or by the control endpoint. */
+const mostApps = 10_000;
 
 /** WeChat's token and message endpoints without a network: what they answer, which tokens are honoured, what arrives. */
 export class SimulatedWeChat {
   readonly faults: Faults;
+  readonly stubs = new Stubs();
   readonly #options: SimulatedWeChatOptions;
   readonly #accounts = new Map<string, Account>();
   /** Whose token a value is. */
@@ -104,6 +106,11 @@ export class SimulatedWeChat {
   /** Changes settings of an app that exists. */
   changeApp(appId: string, settings: Partial<AppSettings>): void {
     this.setApp({ ...this.app(appId), ...settings });
+  }
+
+  /** Whether there are as many apps as strangers may add. */
+  get isFull(): boolean {
+    return this.#accounts.size >= mostApps;
   }
 
   /** Every app's id. */
@@ -181,14 +188,22 @@ export class SimulatedWeChat {
     if (!('token' in call)) return this.#grant(call);
     const account = this.#bearer(call.token);
     if (typeof account === 'number') return this.#refuse(account);
-    return call.kind === 'probe' ? probed : this.#message(account, call);
+    switch (call.kind) {
+      case 'probe':
+        return { errcode: 0, text: ipList };
+      case 'other':
+        return { errcode: 0, text: this.stubs.answer(call.path) };
+      default:
+        return this.#message(account, call);
+    }
   }
 
   #grant(call: Exclude<Call, { token: string }>): Answer {
     if (call.grantType !== 'client_credential') return this.#refuse(40002);
     if (call.appId === '') return this.#refuse(41002);
     if (call.secret === '') return this.#refuse(41004);
-    if (this.#options.anyApp && !this.hasApp(call.appId)) this.setApp({ appId: call.appId, secret: null });
+    if (this.#options.anyApp && !this.hasApp(call.appId) && isAppId(call.appId) && !this.isFull)
+      this.setApp({ appId: call.appId, secret: null });
     const account = this.#accounts.get(call.appId);
     if (!account) return this.#refuse(40013);
     const { app, chains, quotas } = account;
@@ -273,6 +288,7 @@ export class SimulatedWeChat {
       tokenId: answer?.token?.id ?? null,
       minted,
       fault,
+      ...(call.kind === 'other' && { path: call.path }),
     };
     if (this.#calls.push(record) > logged) this.#calls.shift();
     this.#options.log?.(record);

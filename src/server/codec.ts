@@ -1,8 +1,9 @@
 import { create, type DescMessage, fromBinary, isMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { LingpaiError } from '../core/kernel/errors.ts';
 
 /** gRPC's head of a message: a byte that says "not compressed", and its length in four. */
-const HEAD_BYTES = 5;
+export const HEAD_BYTES = 5;
 
 const frames = new WeakMap<object, Buffer>();
 
@@ -21,15 +22,31 @@ export function frame(desc: DescMessage, message: unknown): Buffer {
   return bytes;
 }
 
-/** The request in these bytes. Throws INVALID_REQUEST when they are not one. */
-export function decode(desc: DescMessage, bytes: Uint8Array): unknown {
+/** The request in these bytes. Throws INVALID_REQUEST when they are not one, or have more than `maxFields` fields. */
+export function decode(desc: DescMessage, bytes: Uint8Array, maxFields = Number.POSITIVE_INFINITY): unknown {
   try {
-    return fromBinary(desc, bytes);
+    if (maxFields === Number.POSITIVE_INFINITY || countFields(bytes, maxFields) <= maxFields)
+      return fromBinary(desc, bytes);
   } catch {
-    const description = `is not a well-formed ${desc.typeName}: generate the client from this broker's .proto files`;
-    const violations = [{ field: '', description }];
-    throw new LingpaiError(`the request ${description}`, { reason: 'INVALID_REQUEST', violations });
+    throw refused(`is not a well-formed ${desc.typeName}: generate the client from this broker's .proto files`);
   }
+  throw refused(`has more than ${maxFields} entries in its lists and maps: send fewer`);
+}
+
+/** How many fields a message has at its top; it stops to count beyond `limit`. */
+function countFields(bytes: Uint8Array, limit: number): number {
+  const reader = new BinaryReader(bytes);
+  let count = 0;
+  for (; reader.pos < reader.len && count <= limit; count++) {
+    const [fieldNo, wireType] = reader.tag();
+    reader.skip(wireType, fieldNo);
+  }
+  return count;
+}
+
+function refused(description: string): LingpaiError {
+  const violations = [{ field: '', description }];
+  return new LingpaiError(`the request ${description}`, { reason: 'INVALID_REQUEST', violations });
 }
 
 function toFrame(desc: DescMessage, message: MessageInitShape<DescMessage>): Buffer {

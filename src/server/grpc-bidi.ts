@@ -1,11 +1,29 @@
+import { Readable } from 'node:stream';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { cutOff } from './grpc-call.ts';
 import { StreamCall } from './grpc-stream.ts';
 
-/** A bidirectional call. A request is read only when the handler asks for it: at most one is held here. */
+/** A bidirectional call. A request is read only when the handler asks for it. */
 export class BidiCall extends StreamCall {
-  #reader: { resolve(bytes: Uint8Array | undefined): void; reject(error: unknown): void } | undefined;
+  #reader: PromiseWithResolvers<Uint8Array | undefined> | undefined;
+  /** Bytes of a request that the caller has begun to send and the handler waits for, and of a response that is not read. */
+  #begun = 0;
+  #unread = 0;
+  #hasEnded = false;
 
-  protected override begin(): void {
+  /**
+   * What arrives goes into a buffer of ours, up to HTTP/2's window, instead of the stream's: that holds an object for each
+   * DATA frame, which may have one byte, and a window of those takes 8 MiB. `push` is told whether to ask for more.
+   */
+  override begin(): void {
+    const { stream } = this;
+    stream.push = (chunk: Buffer | null) => {
+      if (chunk) return this.#arrived(chunk);
+      this.#hasEnded = true;
+      this.#receive();
+      stream.resume();
+      return Readable.prototype.push.call(stream, null);
+    };
     try {
       this.handle(this.#requests());
     } catch (error) {
@@ -13,17 +31,46 @@ export class BidiCall extends StreamCall {
     }
   }
 
-  override onReceiveMessage(bytes: Uint8Array): void {
-    this.#reader?.resolve(bytes);
-  }
-
-  override onReceiveHalfClose(): void {
-    this.#reader?.resolve(undefined);
+  protected override waiting(bytes: number): void {
+    this.#unread = bytes;
+    this.#holdAnew();
   }
 
   protected override closed(): void {
     super.closed();
     this.#reader?.reject(isOver());
+    // What still comes is dropped.
+    this.#askForMore();
+  }
+
+  /** Returns whether more is wanted now. */
+  #arrived(chunk: Buffer): boolean {
+    if (!this.over) {
+      this.requests.push(chunk);
+      this.#receive();
+    }
+    if (this.over || this.requests.held > 0) this.incomplete(chunk.length);
+    return this.over || this.#reader !== undefined;
+  }
+
+  #askForMore(): void {
+    if (!this.stream.destroyed && !this.#hasEnded) this.stream._read(0);
+  }
+
+  /** Gives the handler the request that it waits for, once that is whole. */
+  #receive(): void {
+    if (!this.#reader) return;
+    try {
+      const request = this.requests.next();
+      if (!request && this.#hasEnded && this.requests.held > 0) throw cutOff();
+      if (request || this.#hasEnded) this.#give(request);
+      else {
+        this.#begun = this.requests.held;
+        this.#hold();
+      }
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   async *#requests(): AsyncGenerator<unknown> {
@@ -31,11 +78,30 @@ export class BidiCall extends StreamCall {
   }
 
   #read(): Promise<Uint8Array | undefined> {
-    return new Promise((resolve, reject) => {
-      if (this.over) return reject(isOver());
-      this.#reader = { resolve, reject };
-      this.call.startRead();
-    });
+    if (this.over) return Promise.reject(isOver());
+    const reader = Promise.withResolvers<Uint8Array | undefined>();
+    this.#reader = reader;
+    this.#receive();
+    if (this.#reader) this.#askForMore();
+    return reader.promise;
+  }
+
+  #give(request: Uint8Array | undefined): void {
+    this.#reader?.resolve(request);
+    this.#reader = undefined;
+    this.#begun = 0;
+    this.#holdAnew();
+  }
+
+  /** What has been waited for is there: the wait for the rest begins anew. */
+  #holdAnew(): void {
+    this.rpc.held.delete(this);
+    this.#hold();
+  }
+
+  #hold(): void {
+    const bytes = this.#begun + this.#unread;
+    if (bytes > 0) this.rpc.held.set(this, bytes);
   }
 }
 

@@ -1,13 +1,18 @@
-import type { ServerHttp2Stream } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
-import { Code, ConnectError, type ContextValues, createContextValues, type HandlerContext } from '@connectrpc/connect';
-import { Metadata, type ServerInterceptingCallInterface } from '@grpc/grpc-js';
+import { Code, ConnectError, type ContextValues, type HandlerContext } from '@connectrpc/connect';
+import type { Principal } from '../core/access/principal.ts';
+import type { Timer } from '../core/kernel/clock.ts';
 import { codeName } from './code-name.ts';
-import { decode, frame } from './codec.ts';
-import { toHeaders, toMetadata } from './headers.ts';
-import type { Mount } from './mount.ts';
+import { decode, frame, HEAD_BYTES } from './codec.ts';
+import { Deframer } from './deframer.ts';
+import type { GrpcConnection } from './grpc-connection.ts';
+import { toHeaders, withHeaders } from './headers.ts';
+import type { CurrentToken, Holder } from './held.ts';
+import { MAX_MESSAGE_BYTES, type Mount, type RequestLimit, type StreamControl } from './mount.ts';
 import type { OpenCalls } from './open-calls.ts';
-import { toStatus } from './status.ts';
+import { OK, toTrailers } from './status.ts';
+import type { Turns } from './turns.ts';
 
 /** A method of a mounted service, with what its calls need. */
 export interface GrpcMethod {
@@ -15,131 +20,235 @@ export interface GrpcMethod {
   readonly name: string;
   readonly desc: DescMethod;
   readonly impl: (input: unknown, context: HandlerContext) => unknown;
+  readonly limit: RequestLimit;
   readonly mount: Mount;
   readonly calls: OpenCalls;
+  readonly held: CurrentToken;
+  readonly turns: Turns;
+}
+
+/** A call as its head tells of it. */
+export interface GrpcHead {
+  readonly headers: IncomingHttpHeaders;
+  readonly principal: Principal;
+  /** How long the caller waits; undefined: for ever. */
+  readonly timeoutMs: number | undefined;
+  readonly connection: GrpcConnection;
+  /** To be called once when nothing of the call is left. */
+  readonly done: () => void;
 }
 
 /** One for all: making an error for each call costs a twentieth of a send. */
 const ENDED = new ConnectError('the call has ended', Code.Canceled);
-const NO_METADATA = new Metadata();
-const OK = { code: 0, details: 'OK', metadata: null };
 
-/**
- * One call on grpc-js's own call object, and its HandlerContext. It lies below grpc-js's handlers, which make a Writable
- * for each call, unary ones too, and queue without bound; whatever a handler does not ask for is not made.
- */
-export abstract class GrpcCall implements HandlerContext {
-  protected readonly call: ServerInterceptingCallInterface;
+const HEADERS: OutgoingHttpHeaders = { ':status': 200, 'content-type': 'application/grpc' };
+/** The same as a list, which Node does not copy. */
+const HEADER_LIST = Object.entries(HEADERS).flatMap(([name, value]) => [name, String(value)]);
+const WITH_TRAILERS = { waitForTrailers: true, sendDate: false };
+const WITHOUT_BODY = { endStream: true, sendDate: false };
+
+/** A request of as many bytes or more is decoded and handled in a turn of its own. */
+const LARGE_BYTES = 16_384;
+
+/** How long the status of a call that was ended may wait for a reader before the stream is reset. */
+const RESET_AFTER_MS = 1_000;
+
+/** Ends a stream with a status and nothing else: gRPC's "trailers only". */
+export function refuse(stream: ServerHttp2Stream, error: ConnectError): void {
+  if (!stream.destroyed && !stream.closed) stream.respond({ ...HEADERS, ...toTrailers(error) }, WITHOUT_BODY);
+}
+
+/** One call on an HTTP/2 stream, and its HandlerContext; whatever a handler does not ask for is not made. */
+export abstract class GrpcCall implements HandlerContext, StreamControl, Holder {
+  hold: Holder['hold'];
+  protected readonly stream: ServerHttp2Stream;
   protected readonly rpc: GrpcMethod;
+  protected readonly requests: Deframer;
   protected over = false;
+  protected readonly head: GrpcHead;
   readonly #startedAt: number;
-  #metadata: Metadata | undefined;
-  #request: Uint8Array | undefined;
+  readonly #timer: Timer | undefined;
+  #request: unknown;
+  #large: Uint8Array | undefined;
+  #requestBytes: number | undefined;
+  #reset: Timer | undefined;
+  #trailers: OutgoingHttpHeaders = OK;
   #abort: AbortController | undefined;
   #values: ContextValues | undefined;
   #requestHeader: Headers | undefined;
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
-  #headerSent = false;
+  #releases: (() => void)[] | undefined;
 
-  constructor(call: ServerInterceptingCallInterface, rpc: GrpcMethod) {
-    this.call = call;
+  constructor(stream: ServerHttp2Stream, head: GrpcHead, rpc: GrpcMethod) {
+    this.stream = stream;
     this.rpc = rpc;
-    this.#startedAt = rpc.mount.clock.monotonic();
+    this.requests = new Deframer(rpc.limit.bytes);
+    this.head = head;
+    const { clock } = rpc.mount;
+    this.#startedAt = clock.monotonic();
+    if (head.timeoutMs !== undefined) this.#timer = clock.schedule(head.timeoutMs, () => this.fail(late()));
     rpc.calls.began();
+    stream.on('wantTrailers', () => stream.sendTrailers(this.#trailers));
+    stream.on('close', () => this.#closed());
   }
 
   /** Handles the one request message of the call. What it throws is the call's error. */
   protected abstract handle(request: unknown): void;
 
-  onReceiveMetadata(metadata: Metadata): void {
-    this.#metadata = metadata;
-    this.begin();
-  }
-
-  protected begin(): void {
-    this.call.startRead();
-  }
-
-  onReceiveMessage(bytes: Uint8Array): void {
-    if (this.#request) this.fail(this.#wrongCount());
-    this.#request = bytes;
-    this.call.startRead();
-  }
-
-  onReceiveHalfClose(): void {
-    try {
-      if (!this.#request) throw this.#wrongCount();
-      this.handle(this.decode(this.#request));
-    } catch (error) {
-      this.fail(error);
-    }
-  }
-
-  /** The call is over for grpc-js: ended, cancelled, timed out or cut off. */
-  onCancel(): void {
-    if (this.over) return;
-    const late = Number(this.call.getDeadline()) <= Date.now();
-    this.#close(late ? Code.DeadlineExceeded : Code.Canceled);
+  /** Called once, when nothing has come of the body. What is never sent is waited for as long as what is never read. */
+  begin(): void {
+    this.stream.on('data', (chunk: Buffer) => this.#receive(chunk));
+    this.stream.on('end', () => this.#ended());
+    this.rpc.held.set(this, 0);
   }
 
   protected decode(bytes: Uint8Array): unknown {
-    return decode(this.rpc.desc.input, bytes);
+    return decode(this.rpc.desc.input, bytes, this.rpc.limit.fields);
   }
 
-  /**
-   * Hands a message to the transport; `taken` is called when it has left, and never when the call is over before.
-   *
-   * It is written to the HTTP/2 stream: grpc-js copies a message into a buffer of its own for each call, which for 10,000
-   * watchers is as much work as all the rest.
-   */
-  protected send(message: unknown, taken: () => void): void {
+  /** Hands a message to the transport; `taken` is called when it has left, and never when the call is over before. */
+  protected send(message: unknown, taken?: () => void): void {
     const bytes = frame(this.rpc.desc.output, message);
+    if (bytes.length > HEAD_BYTES + MAX_MESSAGE_BYTES) {
+      const words = `the answer has ${bytes.length - HEAD_BYTES} bytes and would be larger than any message: ask for less`;
+      throw new ConnectError(words, Code.ResourceExhausted);
+    }
     const { stream } = this;
     if (stream.destroyed || stream.closed) return;
-    if (!this.#headerSent)
-      this.call.sendMetadata(this.#responseHeader ? toMetadata(this.#responseHeader) : NO_METADATA);
-    this.#headerSent = true;
-    stream.write(bytes, taken);
+    if (!stream.headersSent)
+      stream.respond(this.#responseHeader ? withHeaders(this.#responseHeader, HEADERS) : HEADER_LIST, WITH_TRAILERS);
+    if (taken) stream.write(bytes, taken);
+    else stream.end(bytes);
   }
 
-  /** The HTTP/2 stream below grpc-js's call. */
-  protected get stream(): ServerHttp2Stream {
-    return (this.call as unknown as { readonly stream: ServerHttp2Stream }).stream;
-  }
-
+  /** Ends the call; after `send` without `taken`, whose message then leaves together with the status. */
   protected succeed(): void {
-    if (this.over) return;
-    this.call.sendStatus(this.#responseTrailer ? { ...OK, metadata: toMetadata(this.#responseTrailer) } : OK);
-    this.#close(0);
+    if (!this.over) this.#finish(0, OK);
   }
 
   protected fail(error: unknown): void {
     if (this.over) return;
     const status = this.rpc.mount.toError(error);
-    this.call.sendStatus(toStatus(status));
-    this.#close(status.code);
+    this.#finish(status.code, toTrailers(status));
+  }
+
+  onClose(release: () => void): void {
+    if (this.over) release();
+    else if (this.#releases) this.#releases.push(release);
+    else this.#releases = [release];
+  }
+
+  end(error: unknown): void {
+    if (this.over) return;
+    this.fail(error);
+    // Behind data that nobody reads the status cannot leave; a reset can, and frees the data, which would otherwise be held
+    // until the connection ends. gRPC clients see RESOURCE_EXHAUSTED.
+    this.#reset = this.rpc.mount.clock.schedule(RESET_AFTER_MS, () => this.letGo());
+  }
+
+  /** The peer does not send the rest of its request, or does not read its answer; or others need the room. */
+  letGo(): void {
+    if (this.over) this.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    else
+      this.end(
+        new ConnectError('the rest of the request did not come, or an answer was not read', Code.ResourceExhausted),
+      );
   }
 
   /** Releases what the call holds; called once, when its status is decided. */
   protected closed(): void {
     this.#abort?.abort(ENDED);
+    if (this.#releases) for (const release of this.#releases.splice(0)) release();
   }
 
   #wrongCount(): ConnectError {
     return new ConnectError(`${this.rpc.name} takes exactly one request message`, Code.Unimplemented);
   }
 
+  #receive(chunk: Buffer): void {
+    if (this.over) {
+      this.incomplete(chunk.length);
+      return;
+    }
+    try {
+      this.requests.push(chunk);
+      for (let bytes = this.requests.next(); bytes; bytes = this.requests.next()) {
+        if (this.#requestBytes !== undefined) throw this.#wrongCount();
+        this.#requestBytes = bytes.length;
+        // A chunk is a window on all that one read of the socket brought: kept for a small request, it would be all held.
+        if (bytes.length < LARGE_BYTES) this.#request = this.decode(bytes);
+        else this.#large = bytes;
+      }
+      if (this.requests.held > 0) this.incomplete(chunk.length);
+      this.rpc.held.set(this, this.requests.held + (this.#requestBytes ?? 0));
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** What has come of a message is kept until the rest is here. What comes after the status is dropped. */
+  protected incomplete(chunkBytes: number): void {
+    this.requests.keep();
+    this.head.connection.incomplete(chunkBytes);
+  }
+
+  #ended(): void {
+    if (this.over) return;
+    try {
+      if (this.requests.held > 0) throw cutOff();
+      if (this.#requestBytes === undefined) throw this.#wrongCount();
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    if (this.#large) this.rpc.turns.add(() => this.#handle());
+    else this.#handle();
+  }
+
+  #handle(): void {
+    if (this.over) return;
+    try {
+      const request = this.#large ? this.decode(this.#large) : this.#request;
+      this.#request = this.#large = undefined;
+      this.handle(request);
+      // A call that was answered at once holds its answer now.
+      if (!this.over) this.rpc.held.delete(this);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  #finish(code: Code | 0, trailers: OutgoingHttpHeaders): void {
+    this.#trailers = withHeaders(this.#responseTrailer, trailers);
+    this.#close(code);
+    const { stream } = this;
+    if (stream.destroyed || stream.closed) return;
+    // It holds its answer until that has left.
+    this.rpc.held.set(this, stream.writableLength);
+    if (stream.writableEnded) return;
+    if (stream.headersSent) stream.end();
+    else if (code === 0 || this.#responseHeader) {
+      stream.respond(withHeaders(this.#responseHeader, HEADERS), WITH_TRAILERS);
+      stream.end();
+    } else stream.respond({ ...HEADERS, ...this.#trailers }, WITHOUT_BODY);
+  }
+
+  #closed(): void {
+    this.rpc.held.delete(this);
+    this.#reset?.cancel();
+    if (!this.over) this.#close(Code.Canceled);
+    this.head.done();
+  }
+
   #close(code: Code | 0): void {
     this.over = true;
+    this.#timer?.cancel();
+    this.requests.clear();
     const { mount, calls, name } = this.rpc;
     this.closed();
     calls.ended();
     mount.rpc(name, codeName(code), mount.clock.monotonic() - this.#startedAt);
-  }
-
-  protected newValues(): ContextValues {
-    return createContextValues();
   }
 
   get signal(): AbortSignal {
@@ -151,17 +260,17 @@ export abstract class GrpcCall implements HandlerContext {
   }
 
   timeoutMs(): number | undefined {
-    const deadline = Number(this.call.getDeadline());
-    return Number.isFinite(deadline) ? deadline - Date.now() : undefined;
+    const { timeoutMs } = this.head;
+    return timeoutMs === undefined ? undefined : this.#startedAt + timeoutMs - this.rpc.mount.clock.monotonic();
   }
 
   get values(): ContextValues {
-    this.#values ??= this.newValues();
+    this.#values ??= this.rpc.mount.streamValues(this, this.head.principal);
     return this.#values;
   }
 
   get requestHeader(): Headers {
-    this.#requestHeader ??= this.#metadata ? toHeaders(this.#metadata) : new Headers();
+    this.#requestHeader ??= toHeaders(this.head.headers);
     return this.#requestHeader;
   }
 
@@ -192,6 +301,15 @@ export abstract class GrpcCall implements HandlerContext {
   }
 
   get url(): string {
-    return `http://${this.call.getHost()}/${this.rpc.name}`;
+    return `http://${this.head.headers[':authority'] ?? ''}/${this.rpc.name}`;
   }
+}
+
+function late(): ConnectError {
+  return new ConnectError("the call's deadline has passed", Code.DeadlineExceeded);
+}
+
+/** The error of a call whose body ends before its last message does. */
+export function cutOff(): ConnectError {
+  return new ConnectError('the request ends in the middle of a message', Code.InvalidArgument);
 }

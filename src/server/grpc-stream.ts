@@ -1,19 +1,11 @@
-import { constants } from 'node:http2';
-import type { ContextValues } from '@connectrpc/connect';
-import type { Timer } from '../core/kernel/clock.ts';
 import { GrpcCall } from './grpc-call.ts';
-import type { Feed, StreamControl } from './mount.ts';
-
-/** How long the status of a call that was ended may wait for a reader before the stream is reset. */
-const RESET_AFTER_MS = 1_000;
+import type { Feed } from './mount.ts';
 
 /** A server-streaming call. A response is asked for only when the one before has left: at most one is held here. */
-export class StreamCall extends GrpcCall implements StreamControl {
+export class StreamCall extends GrpcCall {
   #feed: Feed | undefined;
   #sending = false;
   #responses: AsyncIterator<unknown> | undefined;
-  #releases: (() => void)[] = [];
-  #reset: Timer | undefined;
 
   protected override handle(input: unknown): void {
     const responses = this.rpc.impl(input, this) as AsyncIterable<unknown> | Feed;
@@ -27,7 +19,7 @@ export class StreamCall extends GrpcCall implements StreamControl {
     }
   }
 
-  /** Sends what the feed has, if nothing is on its way. */
+  /** Sends what the feed has, if nothing is on its way. A feed looks itself whether it is read. */
   wake(): void {
     if (this.over || this.#sending) return;
     try {
@@ -40,32 +32,14 @@ export class StreamCall extends GrpcCall implements StreamControl {
     }
   }
 
-  override onCancel(): void {
-    this.#reset?.cancel();
-    super.onCancel();
-  }
-
-  onClose(release: () => void): void {
-    if (this.over) release();
-    else this.#releases.push(release);
-  }
-
-  end(error: unknown): void {
-    if (this.over) return;
-    this.fail(error);
-    // Behind data that nobody reads the status cannot leave; a reset can, and frees the data, which would otherwise be held
-    // until the connection ends. gRPC clients see RESOURCE_EXHAUSTED.
-    const reset = () => this.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    this.#reset = this.rpc.mount.clock.schedule(RESET_AFTER_MS, reset);
-  }
-
-  protected override newValues(): ContextValues {
-    return this.rpc.mount.streamValues(this);
+  /** A response of so many bytes waits for its reader; 0: it has left. */
+  protected waiting(bytes: number): void {
+    if (bytes > 0) this.rpc.held.set(this, bytes);
+    else this.rpc.held.delete(this);
   }
 
   protected override closed(): void {
     super.closed();
-    for (const release of this.#releases.splice(0)) release();
     this.#responses?.return?.().catch(() => {});
   }
 
@@ -88,9 +62,18 @@ export class StreamCall extends GrpcCall implements StreamControl {
     if (this.over) return;
     try {
       if (result.done) this.succeed();
-      else this.send(result.value, () => this.#pull());
+      else {
+        this.send(result.value, this.#taken);
+        this.waiting(this.stream.writableLength);
+      }
     } catch (error) {
       this.fail(error);
     }
   }
+
+  readonly #taken = (): void => {
+    if (this.over) return;
+    this.waiting(0);
+    this.#pull();
+  };
 }

@@ -1,7 +1,5 @@
 import { GrpcCall } from './grpc-call.ts';
 
-const ignore = () => {};
-
 /** A unary call. A handler that answers at once is answered for at once. */
 export class UnaryCall extends GrpcCall {
   protected override handle(request: unknown): void {
@@ -13,8 +11,7 @@ export class UnaryCall extends GrpcCall {
 
   #reply(response: unknown): void {
     if (this.over) return;
-    // Message and status in one turn leave in one write.
-    this.send(response, ignore);
+    this.send(response);
     this.succeed();
   }
 }

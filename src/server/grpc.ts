@@ -1,57 +1,79 @@
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { createServer, type Socket } from 'node:net';
-import {
-  Server,
-  ServerCredentials,
-  ServerInterceptingCall,
-  type ServerInterceptingCallInterface,
-  type ServerInterceptor,
-} from '@grpc/grpc-js';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { parseContentType, parseTimeout } from '@connectrpc/connect/protocol-grpc';
+import { type Connection, type ConnectionLimits, Connections, connectionLimits, type Refusal } from './connections.ts';
+import { compressed } from './deframer.ts';
+import { asLocal } from './door.ts';
 import { BidiCall } from './grpc-bidi.ts';
-import type { GrpcCall, GrpcMethod } from './grpc-call.ts';
-import { addReflection, Health } from './grpc-standard.ts';
+import { type GrpcMethod, refuse } from './grpc-call.ts';
+import { GrpcConnection, MAX_HEADER_BYTES, TICK_MS } from './grpc-connection.ts';
 import { StreamCall } from './grpc-stream.ts';
 import { UnaryCall } from './grpc-unary.ts';
+import { CurrentToken } from './held.ts';
 import { listen } from './listen.ts';
 import { type Listen, type Listener, MAX_MESSAGE_BYTES, type Mount } from './mount.ts';
 import { OpenCalls } from './open-calls.ts';
+import { Turns } from './turns.ts';
 import { within } from './within.ts';
 
-/** How long a drained connection may stay once our calls are done: other services' streams, and bytes on their way. */
-const LINGER_MS = 1_000;
+/** What the gRPC listener needs besides what it serves. */
+export interface GrpcOptions extends Mount {
+  readonly listen: Listen;
+  /** grpc.health.v1, which is told whether to send calls here, and when its watches are to end. */
+  readonly health: { set(serving: boolean): void; end(): void };
+  /** How many connections it takes. Default: what `connectionLimits` gives where files are in plenty. */
+  readonly connections?: ConnectionLimits;
+  /** Told of connections that were refused. */
+  readonly onRefused?: (refusal: Refusal) => void;
+}
 
-const OPTIONS = {
-  'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-  'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
-  'grpc.max_concurrent_streams': 1000,
-  // Finds dead peers. Pings of clients are answered at any rate: grpc-js has no limit that would end their connections.
-  'grpc.keepalive_time_ms': 30_000,
-  'grpc.keepalive_timeout_ms': 10_000,
-  // Bookkeeping for each call that nobody reads.
-  'grpc.enable_channelz': 0,
-};
+/** How long a drained connection may stay once our calls are done: bytes on their way. */
+const LINGER_MS = 1_000;
+/** A connection without a call ends after this long; clients connect anew by themselves. */
+const IDLE_MS = 300_000;
+const STALL_TIMEOUT_MS = 30_000;
+/** What requests that have not wholly come, and answers that have not left, may hold in all. */
+const MAX_HELD_BYTES = 32 * 1024 * 1024;
+/** Bidirectional calls that are open at once: what is on its way to each of them waits here, up to HTTP/2's window of 64 KiB. */
+const MAX_BIDI_CALLS = 512;
+/** The longest deadline. Nobody waits for longer, and what computes with it cannot overflow. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
- * Serves gRPC: the mounted services (unary, server-streaming and bidirectional methods), grpc.health.v1 and reflection.
+ * Serves gRPC on HTTP/2: the mounted services, unary, server-streaming and bidirectional methods.
  * Rejects with an Error that names the address, and what to do, when it cannot listen.
  */
-export async function startGrpc(options: Mount & { readonly listen: Listen }): Promise<Listener> {
+export async function startGrpc(options: GrpcOptions): Promise<Listener> {
+  const { clock, health, stallTimeoutMs = STALL_TIMEOUT_MS } = options;
   const calls = new OpenCalls();
-  const answers = answersOf(options, calls);
-  const health = new Health(options.services);
-  const server = new Server({ ...OPTIONS, interceptors: [answering(answers)] });
-  for (const [path, { kind }] of answers) server.register(path, notReached, asIs, asIs, kind.type);
-  health.addTo(server);
-  addReflection(server, options.services);
-
-  // Our own listening socket, for errors that have a code and for connections that can be ended.
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  const sockets = new Set<Socket>();
-  const net = createServer((socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-    injector.injectConnection(socket);
+  const held = new CurrentToken(clock, stallTimeoutMs, MAX_HELD_BYTES);
+  const answer = answering(options, calls, held);
+  const open = new Set<GrpcConnection>();
+  const connections = new Connections({
+    limits: options.connections ?? connectionLimits(Number.POSITIVE_INFINITY).grpc,
+    idleMs: IDLE_MS,
+    clock,
+    onRefused: options.onRefused ?? (() => {}),
   });
+
+  const accept = (socket: Socket) => {
+    const admitted = connections.admit(socket, () => connection?.close());
+    if (!admitted) return;
+    const connection = new GrpcConnection(socket, clock);
+    open.add(connection);
+    connection.session.once('close', () => open.delete(connection));
+    connection.session.on('stream', (stream, headers, _, raw) =>
+      answer({ stream, headers, raw, socket, connection, admitted }),
+    );
+  };
+  const net = createServer(accept);
   const address = await listen(net, options.listen, 'grpc.listen');
+  const tick = () => {
+    for (const connection of open) connection.tick();
+    ticking = clock.schedule(TICK_MS, tick);
+  };
+  let ticking = clock.schedule(TICK_MS, tick);
   let closed: Promise<void> | undefined;
   const close = () => {
     closed ??= new Promise((resolve) => net.close(() => resolve()));
@@ -60,17 +82,18 @@ export async function startGrpc(options: Mount & { readonly listen: Listen }): P
 
   async function stop(): Promise<void> {
     const done = close();
-    for (const socket of sockets) socket.destroy();
-    server.forceShutdown();
+    ticking.cancel();
+    for (const { session } of open) session.destroy();
+    connections.destroy();
+    held.stop();
     await done;
   }
 
   async function drain(limitMs: number): Promise<void> {
-    const { clock } = options;
     const end = clock.monotonic() + limitMs;
     const done = close();
-    health.endWatches();
-    injector.drain(limitMs);
+    health.end();
+    for (const { session } of open) session.close();
     if (await within(clock, limitMs, calls.idle()))
       await within(clock, Math.min(LINGER_MS, end - clock.monotonic()), done);
     await stop();
@@ -79,64 +102,130 @@ export async function startGrpc(options: Mount & { readonly listen: Listen }): P
   return { address, setServing: (serving) => health.set(serving), drain, stop };
 }
 
-/** How calls of each kind are answered; `type` is grpc-js's name of the kind. */
-const KINDS = {
-  unary: { type: 'unary', Call: UnaryCall },
-  server_streaming: { type: 'serverStream', Call: StreamCall },
-  bidi_streaming: { type: 'bidi', Call: BidiCall },
-} as const;
+/** How calls of each kind are answered. */
+const KINDS = { unary: UnaryCall, server_streaming: StreamCall, bidi_streaming: BidiCall } as const;
 
 interface Answer {
   readonly method: GrpcMethod;
-  readonly kind: (typeof KINDS)[keyof typeof KINDS];
+  readonly Call: (typeof KINDS)[keyof typeof KINDS];
 }
 
 /** How each path is answered. */
-function answersOf(mount: Mount, calls: OpenCalls): Map<string, Answer> {
+function answersOf(mount: Mount, calls: OpenCalls, held: CurrentToken): Map<string, Answer> {
   const answers = new Map<string, Answer>();
-  for (const { desc: service, impl } of mount.services) {
+  const turns = new Turns();
+  for (const { desc: service, impl, limits } of mount.services) {
     for (const desc of service.methods) {
       const name = `${service.typeName}/${desc.name}`;
       if (desc.methodKind === 'client_streaming')
         throw new TypeError(`${name} is client-streaming, which this listener does not serve`);
       const handler = (impl as Record<string, unknown>)[desc.localName] as GrpcMethod['impl'];
-      const method = { name, desc, impl: handler.bind(impl), mount, calls };
-      answers.set(`/${name}`, { method, kind: KINDS[desc.methodKind] });
+      const limit = limits?.[desc.localName] ?? { bytes: MAX_MESSAGE_BYTES };
+      const method = { name, desc, impl: handler.bind(impl), limit, mount, calls, held, turns };
+      answers.set(`/${name}`, { method, Call: KINDS[desc.methodKind] });
     }
   }
   return answers;
 }
 
-/** Takes calls of our methods before grpc-js's own handlers; others (health, reflection) go on to them. */
-function answering(answers: ReadonlyMap<string, Answer>): ServerInterceptor {
-  return ({ path }, call) => {
-    const answer = answers.get(path);
-    return answer
-      ? new AnsweredCall(call, new answer.kind.Call(call, answer.method))
-      : new ServerInterceptingCall(call);
+/** A stream that a peer opened. */
+interface Incoming {
+  readonly stream: ServerHttp2Stream;
+  readonly headers: IncomingHttpHeaders;
+  readonly raw: readonly string[];
+  readonly socket: Socket;
+  readonly connection: GrpcConnection;
+  readonly admitted: Connection;
+}
+
+/**
+ * The door: each stream of each connection comes through here, with its head, before anything of its body is read. It
+ * begins as a call only if it is one, of a method that is mounted, by a caller who is known.
+ */
+function answering(mount: Mount, calls: OpenCalls, held: CurrentToken) {
+  const answers = answersOf(mount, calls, held);
+  const { authenticate = asLocal } = mount;
+  let bidi = 0;
+  return ({ stream, headers, raw, socket, connection, admitted }: Incoming): void => {
+    // Whatever goes wrong with a stream closes it, and that is told by `close`.
+    stream.on('error', ignore);
+    const path = headers[':path'] ?? '';
+    const wrong = notGrpc(headers);
+    if (wrong) {
+      stream.respond({ ':status': wrong, ...HINTS[wrong] }, { endStream: true });
+      return;
+    }
+    try {
+      const answer = answers.get(path);
+      if (!answer) throw unknownMethod();
+      if (bytesOf(raw) > MAX_HEADER_BYTES) throw tooManyHeaders();
+      if (headers['te'] !== 'trailers') throw withoutTrailers();
+      if ((headers['grpc-encoding'] ?? 'identity') !== 'identity') throw compressed();
+      const timeoutMs = timeoutOf(headers['grpc-timeout']);
+      const principal = authenticate({ path, headers, socket });
+      const isBidi = answer.Call === BidiCall;
+      if (isBidi && bidi >= MAX_BIDI_CALLS) throw tooManyCalls();
+      if (isBidi) bidi++;
+      const idle = admitted.work();
+      const done = isBidi
+        ? () => {
+            bidi--;
+            idle();
+          }
+        : idle;
+      new answer.Call(stream, { headers, principal, timeoutMs, connection, done }, answer.method).begin();
+    } catch (error) {
+      refuse(stream, mount.toError(error));
+    }
   };
 }
 
-/** An intercepted call that is answered by `answer` and not by the handler that is registered for it. */
-class AnsweredCall extends ServerInterceptingCall {
-  readonly #call: ServerInterceptingCallInterface;
-  readonly #answer: GrpcCall;
+const HINTS = { 405: { allow: 'POST' }, 415: { 'accept-post': 'application/grpc, application/grpc+proto' } };
 
-  constructor(call: ServerInterceptingCallInterface, answer: GrpcCall) {
-    super(call);
-    this.#call = call;
-    this.#answer = answer;
-  }
+function ignore(): void {}
 
-  override start(): void {
-    this.#call.start(this.#answer);
-  }
+/** The HTTP status of what is no gRPC call at all. */
+function notGrpc(headers: IncomingHttpHeaders): 405 | 415 | undefined {
+  if (headers[':method'] !== 'POST') return 405;
+  const type = headers['content-type'] ?? '';
+  return type === 'application/grpc' || parseContentType(type)?.binary ? undefined : 415;
 }
 
-function notReached(): never {
-  throw new TypeError('the interceptor answers calls of this method');
-}
-
-function asIs(bytes: Buffer): Buffer {
+/** Node enforces the setting only once the peer has said that it knows it, which it need never do. */
+function bytesOf(raw: readonly string[]): number {
+  let bytes = 16 * raw.length;
+  for (const text of raw) bytes += text.length;
   return bytes;
+}
+
+function timeoutOf(value: string | string[] | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const { timeoutMs = 0, error } = parseTimeout(String(value), Number.POSITIVE_INFINITY);
+  if (error)
+    throw new ConnectError(
+      'grpc-timeout is malformed: write 1 to 8 digits and one of H, M, S, m, u, n',
+      Code.InvalidArgument,
+    );
+  return Math.min(timeoutMs, LONGEST_TIMEOUT_MS);
+}
+
+function unknownMethod(): ConnectError {
+  return new ConnectError('there is no such method here: server reflection lists those that are', Code.Unimplemented);
+}
+
+function tooManyHeaders(): ConnectError {
+  return new ConnectError(`the headers are larger than ${MAX_HEADER_BYTES} bytes`, Code.ResourceExhausted);
+}
+
+function withoutTrailers(): ConnectError {
+  const words =
+    'the request has no "te: trailers": what is in between does not pass the trailers in which gRPC has its status';
+  return new ConnectError(words, Code.InvalidArgument);
+}
+
+function tooManyCalls(): ConnectError {
+  return new ConnectError(
+    `${MAX_BIDI_CALLS} bidirectional calls are open: end some, or try later`,
+    Code.ResourceExhausted,
+  );
 }

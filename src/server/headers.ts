@@ -1,16 +1,16 @@
-import { Metadata } from '@grpc/grpc-js';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2';
 
-/** Request metadata as the Headers that a HandlerContext has: binary values in base64, as connect has them. */
-export function toHeaders(metadata: Metadata): Headers {
+/** Request headers as a HandlerContext has them: binary values in base64, as gRPC sends them. */
+export function toHeaders(incoming: IncomingHttpHeaders): Headers {
   const headers = new Headers();
-  for (const key of Object.keys(metadata.getMap()))
-    for (const value of metadata.get(key)) headers.append(key, value.toString('base64'));
+  for (const [name, value] of Object.entries(incoming)) {
+    if (name.startsWith(':') || value === undefined) continue;
+    for (const one of Array.isArray(value) ? value : [value]) headers.append(name, one);
+  }
   return headers;
 }
 
-/** Response headers or trailers, as a handler set them, as metadata. */
-export function toMetadata(headers: Headers): Metadata {
-  const metadata = new Metadata();
-  for (const [key, value] of headers) metadata.add(key, key.endsWith('-bin') ? Buffer.from(value, 'base64') : value);
-  return metadata;
+/** Response headers or trailers, as a handler set them, beside those of the protocol, which win. */
+export function withHeaders(set: Headers | undefined, protocol: OutgoingHttpHeaders): OutgoingHttpHeaders {
+  return set ? { ...Object.fromEntries(set), ...protocol } : protocol;
 }

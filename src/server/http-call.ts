@@ -1,6 +1,14 @@
 import type { ServerResponse } from 'node:http';
-import { type ConnectError, createContextKey, type Interceptor, type StreamResponse } from '@connectrpc/connect';
+import {
+  Code,
+  ConnectError,
+  createContextKey,
+  type HandlerContext,
+  type Interceptor,
+  type StreamResponse,
+} from '@connectrpc/connect';
 import { codeName } from './code-name.ts';
+import type { Answers } from './http-answers.ts';
 import type { Mount, StreamControl } from './mount.ts';
 
 const httpCall = createContextKey<HttpCall | undefined>(undefined, { description: 'httpCall' });
@@ -9,12 +17,14 @@ const httpCall = createContextKey<HttpCall | undefined>(undefined, { description
 export class HttpCall implements StreamControl {
   readonly #response: ServerResponse;
   readonly #mount: Mount;
+  readonly #answers: Answers;
   #code: string | undefined;
 
   /** `method` is as metrics have it: `lingpai.v1.TokenService/Get`. */
-  constructor(method: string, response: ServerResponse, mount: Mount) {
+  constructor(method: string, response: ServerResponse, mount: Mount, answers: Answers) {
     this.#response = response;
     this.#mount = mount;
+    this.#answers = answers;
     const startedAt = mount.clock.monotonic();
     response.once('close', () => {
       mount.rpc(method, this.#code ?? unreached(response), mount.clock.monotonic() - startedAt);
@@ -38,13 +48,19 @@ export class HttpCall implements StreamControl {
   }
 
   succeeded(): void {
-    this.#code ??= 'OK';
+    this.#over('OK');
   }
 
   failed(error: unknown): ConnectError {
     const status = this.#mount.toError(error);
-    this.#code ??= codeName(status.code);
+    this.#over(codeName(status.code));
     return status;
+  }
+
+  #over(code: string): void {
+    if (this.#code !== undefined) return;
+    this.#code = code;
+    this.#answers.complete(this.#response);
   }
 }
 
@@ -71,8 +87,33 @@ async function* watched(messages: StreamResponse['message'], call: HttpCall): St
   }
 }
 
+/** Where each protocol says how messages are compressed, and where it is told how they may be. */
+const ENCODINGS = {
+  'content-encoding': 'accept-encoding',
+  'connect-content-encoding': 'connect-accept-encoding',
+  'grpc-encoding': 'grpc-accept-encoding',
+} as const;
+
+/**
+ * Refuses compressed requests before their bodies are read: no client needs them, and what a few bytes become is seen
+ * only when it is there.
+ */
+export function refuseCompressed({ requestHeader, responseHeader, values }: HandlerContext): void {
+  for (const [header, accept] of Object.entries(ENCODINGS)) {
+    const encoding = requestHeader.get(header)?.trim().toLowerCase();
+    if (!encoding || encoding === 'identity') continue;
+    responseHeader.set(accept, 'identity');
+    const error = new ConnectError(
+      'compressed requests are not taken: send them as they are (identity)',
+      Code.Unimplemented,
+    );
+    throw values.get(httpCall)?.failed(error) ?? error;
+  }
+}
+
 /** The code of a call that no handler saw: its sender left, or the request was refused as too large or unreadable. */
 function unreached({ writableFinished, statusCode }: ServerResponse): string {
   if (!writableFinished) return 'CANCELLED';
+  if (statusCode === 505) return 'UNIMPLEMENTED';
   return statusCode === 429 ? 'RESOURCE_EXHAUSTED' : 'INVALID_ARGUMENT';
 }

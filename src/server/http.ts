@@ -1,29 +1,38 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { Code, ConnectError, createConnectRouter } from '@connectrpc/connect';
-import {
-  compressionBrotli,
-  compressionGzip,
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from '@connectrpc/connect-node';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { isLoopback } from '../core/kernel/web.ts';
 import type { TokenState } from '../core/tokens/state.ts';
-import { HttpCall, recorded } from './http-call.ts';
+import { type ConnectionLimits, Connections, type Refusal } from './connections.ts';
+import { guard } from './guard.ts';
+import { Answers, say } from './http-answers.ts';
+import { rpcs } from './http-rpc.ts';
+import { HttpSockets } from './http-sockets.ts';
 import { listen } from './listen.ts';
-import { type Listen, type Listener, MAX_MESSAGE_BYTES, type Mount } from './mount.ts';
+import type { Listen, Listener, Mount } from './mount.ts';
 import { type MetricsSource, pages, pathOf } from './pages.ts';
 import { readiness } from './readiness.ts';
 import { within } from './within.ts';
 
-/** What the HTTP listener serves besides RPCs. */
+/** What the HTTP listener serves besides RPCs, and how much it bears. */
 export interface HttpOptions extends Mount {
   readonly listen: Listen;
-  /** The state of every app, for `/readyz`. */
+  /** Hosts that it answers to; see `guard`. */
+  readonly hosts: readonly string[];
+  readonly limits: ConnectionLimits;
+  /** Told now and then that a connection was refused. */
+  readonly onRefused: (refusal: Refusal) => void;
+  /** How long a complete answer may stay unread. */
+  readonly stallTimeoutMs: number;
+  /** The state of every app, for `/readyz?apps`. */
   readonly states: () => Iterable<TokenState>;
   /** For `/metrics`. */
   readonly metrics: MetricsSource;
 }
 
-type Handler = ReturnType<typeof createConnectRouter>['handlers'][number];
+/** How long a connection may take to its first request, or go without the next. */
+const IDLE_MS = 10_000;
+/** These bound how long a request may take to arrive, and how much its head may hold; a stream's answer may take for ever. */
+const ARRIVAL = { headersTimeout: 10_000, requestTimeout: 60_000, maxHeaderSize: 8_192 };
 
 /**
  * Serves every mounted RPC as Connect (JSON and binary) and gRPC-Web, and `/livez`, `/readyz` and `/metrics`. It sends no
@@ -31,16 +40,29 @@ type Handler = ReturnType<typeof createConnectRouter>['handlers'][number];
  * Rejects with an Error that names the address, and what to do, when it cannot listen.
  */
 export async function startHttp(options: HttpOptions): Promise<Listener> {
+  const { clock, limits, onRefused, stallTimeoutMs, hosts } = options;
   let serving = false;
-  const handlers = route(options);
-  const elsewhere = pages({ ...options, readiness: () => readiness(options.states(), serving) });
-  // These bound how long a request may take to arrive; a stream's response may take for ever.
-  const server = createServer({ headersTimeout: 10_000, requestTimeout: 60_000 }, (request, response) => {
-    const handler = handlers.get(pathOf(request));
-    if (handler) answer(handler, request, response, options);
-    else elsewhere(request, response);
+  const answers = new Answers(clock, stallTimeoutMs);
+  const sockets = new HttpSockets(new Connections({ limits, onRefused, clock, idleMs: IDLE_MS }));
+  const rpcAt = rpcs(options, answers);
+  const elsewhere = pages({
+    ...options,
+    answers,
+    readiness: (apps) => readiness(serving, apps ? options.states() : undefined),
   });
+  const server = createServer(ARRIVAL, (request, response) => {
+    if (!sockets.begin(request.socket, response)) return;
+    const path = pathOf(request);
+    const objection = objectionTo(request, path);
+    if (objection) {
+      say(response, objection.status, objection.text);
+      answers.complete(response);
+    } else (rpcAt(path) ?? elsewhere)(request, response);
+  });
+  server.on('connection', (socket) => sockets.admit(socket));
   const address = await listen(server, options.listen, 'http.listen');
+  // What was bound decides, whatever the configuration calls it.
+  const objectionTo = guard({ isLocal: isLoopback((server.address() as AddressInfo).address), hosts });
   let closed: Promise<void> | undefined;
   const close = () => {
     closed ??= new Promise((resolve) => server.close(() => resolve()));
@@ -59,36 +81,9 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
       serving = value;
     },
     drain: async (limitMs) => {
-      await within(options.clock, limitMs, close());
+      await within(clock, limitMs, close());
       await stop();
     },
     stop,
   };
-}
-
-function route(mount: Mount): Map<string, Handler> {
-  const router = createConnectRouter({
-    grpc: false,
-    interceptors: [recorded],
-    acceptCompression: [compressionGzip, compressionBrotli],
-    readMaxBytes: MAX_MESSAGE_BYTES,
-    writeMaxBytes: MAX_MESSAGE_BYTES,
-  });
-  for (const { desc, impl } of mount.services) router.service(desc, impl);
-  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
-}
-
-/** connectNodeAdapter, but that a bad Host header is answered and not thrown, and that faults go to our log. */
-async function answer(handler: Handler, request: IncomingMessage, response: ServerResponse, mount: Mount) {
-  const call = new HttpCall(handler.requestPath.slice(1), response, mount);
-  try {
-    const incoming = universalRequestFromNodeRequest(request, response, undefined, call.values());
-    await universalResponseToNodeResponse(await handler(incoming), response);
-  } catch (error) {
-    const left = response.destroyed || ConnectError.from(error).code === Code.Aborted;
-    if (!left) mount.report(error);
-    if (response.headersSent) response.destroy();
-    else
-      response.writeHead(400, { 'content-type': 'text/plain; charset=utf-8' }).end('the request is not valid HTTP\n');
-  }
 }

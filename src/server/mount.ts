@@ -1,11 +1,22 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectError, ContextValues, ServiceImpl } from '@connectrpc/connect';
+import type { Principal } from '../core/access/principal.ts';
 import type { Clock } from '../core/kernel/clock.ts';
+import type { Authenticate } from './door.ts';
 
 /** A service and its implementation. */
 export interface Service<Desc extends DescService = DescService> {
   readonly desc: Desc;
   readonly impl: ServiceImpl<Desc>;
+  /** What a request may be at most, by the local name of its method; without: MAX_MESSAGE_BYTES and any number of fields. */
+  readonly limits?: Readonly<Record<string, RequestLimit>>;
+}
+
+/** What a request may be at most. It is looked at before the request is decoded, which costs many times as much. */
+export interface RequestLimit {
+  readonly bytes: number;
+  /** Fields on the wire, of which a list or a map has one for each entry. Default: any number. */
+  readonly fields?: number;
 }
 
 /** What a listener lets a streaming handler do to its call though it is suspended at a `yield`. */
@@ -34,13 +45,17 @@ export interface Mount {
   readonly services: readonly Service[];
   /** Translates whatever a handler throws into the status that its caller gets. */
   readonly toError: (error: unknown) => ConnectError;
-  /** The context values of one streaming call. */
-  readonly streamValues: (control: StreamControl) => ContextValues;
+  /** Finds out who makes a call, before its body is read. Default: everyone is `local`. */
+  readonly authenticate?: Authenticate;
+  /** The context values of one call: its control, and who makes it (default: `local`). */
+  readonly streamValues: (control: StreamControl, principal?: Principal) => ContextValues;
   /** Told of each finished call: `lingpai.v1.TokenService/Get`, `OK`, and its duration in milliseconds. */
   readonly rpc: (method: string, code: string, durationMs: number) => void;
   /** Told of a fault that no caller can be told of. */
   readonly report: (error: unknown) => void;
   readonly clock: Clock;
+  /** How long the rest of a request, or the reader of an answer, may keep a call waiting. Default: 30000. */
+  readonly stallTimeoutMs?: number;
 }
 
 /** An address to listen on; port 0 has the system pick a free one. */

@@ -1,23 +1,31 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import type { OutgoingHttpHeaders } from 'node:http2';
+import { create } from '@bufbuild/protobuf';
 import { anyPack } from '@bufbuild/protobuf/wkt';
-import type { ConnectError } from '@connectrpc/connect';
-import { Metadata, type StatusObject } from '@grpc/grpc-js';
+import { type ConnectError, encodeBinaryHeader } from '@connectrpc/connect';
 import { StatusSchema } from '../gen/google/rpc/status_pb.js';
+import { withHeaders } from './headers.ts';
 
-/** The trailer in which gRPC carries a google.rpc.Status with its details. */
-export const STATUS_DETAILS = 'grpc-status-details-bin';
+/** The trailers of a call that went well. */
+export const OK: OutgoingHttpHeaders = { 'grpc-status': '0' };
 
-/** A ConnectError as grpc-js sends it: code, message, and the details in `grpc-status-details-bin`. */
-export function toStatus(error: ConnectError): StatusObject {
-  // grpc-js throws on text with half a surrogate pair, and WeChat's words are part of the text.
+/** A ConnectError as gRPC's trailers: code, message, its metadata, and the details in `grpc-status-details-bin`. */
+export function toTrailers(error: ConnectError): OutgoingHttpHeaders {
+  // Half a surrogate pair cannot be encoded, and WeChat's words are part of the text. Clients decode by `decodeURI`, some
+  // of them: what `encodeURIComponent` escapes beyond that would stay as it is.
   const message = error.rawMessage.toWellFormed();
-  const metadata = new Metadata();
-  const details = error.details.flatMap((detail) =>
-    'desc' in detail ? [anyPack(detail.desc, create(detail.desc, detail.value))] : [],
+  const details = error.details.map((detail) =>
+    'desc' in detail
+      ? anyPack(detail.desc, create(detail.desc, detail.value))
+      : { typeUrl: `type.googleapis.com/${detail.type}`, value: detail.value },
   );
-  if (details.length > 0) {
-    const status = toBinary(StatusSchema, create(StatusSchema, { code: error.code, message, details }));
-    metadata.set(STATUS_DETAILS, Buffer.from(status));
-  }
-  return { code: error.code as number, details: message, metadata };
+  return withHeaders(error.metadata, {
+    'grpc-status': String(error.code),
+    'grpc-message': encodeURI(message),
+    ...(details.length > 0 && {
+      'grpc-status-details-bin': encodeBinaryHeader(
+        create(StatusSchema, { code: error.code, message, details }),
+        StatusSchema,
+      ),
+    }),
+  });
 }

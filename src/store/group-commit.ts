@@ -1,7 +1,11 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { explain } from './errors.ts';
 
+/** Operations of so much weight are committed together, and the next when all else that was due has had its turn. */
+const MOST_WEIGHT = 500;
+
 interface Operation {
+  readonly weight: number;
   readonly act: () => unknown;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: Error) => void;
@@ -37,25 +41,34 @@ export class GroupCommit {
 
   /**
    * Resolves with what `act` returns, once all that it wrote is durable. Rejects with a StoreError when `act` throws or
-   * nothing can be written; nothing is then left of it, and an `act` that throws does not harm the others.
+   * nothing can be written; nothing is then left of it, and an `act` that throws does not harm the others. `weight` is how
+   * many rows it may be about.
    */
-  run<T>(act: () => T): Promise<T> {
+  run<T>(act: () => T, weight = 1): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (this.#waiting.length === 0) setImmediate(() => this.#flush());
-      this.#waiting.push({ act, resolve: resolve as (result: unknown) => void, reject });
+      if (this.#waiting.length === 0) setImmediate(this.#flushSome);
+      this.#waiting.push({ act, weight, resolve: resolve as (result: unknown) => void, reject });
     });
   }
 
   /** Commits what is waiting, and closes the database. What comes later is rejected. */
   close(): void {
-    this.#flush();
+    this.#flush(this.#waiting.splice(0));
     this.db.close();
   }
 
-  #flush(): void {
-    const operations = this.#waiting;
+  readonly #flushSome = (): void => {
+    let weight = 0;
+    let count = 0;
+    while (count < this.#waiting.length && weight < MOST_WEIGHT) weight += (this.#waiting[count++] as Operation).weight;
+    const operations = this.#waiting.splice(0, count);
+    // What comes meanwhile waits behind those that are left.
+    if (this.#waiting.length > 0) setImmediate(this.#flushSome);
+    this.#flush(operations);
+  };
+
+  #flush(operations: readonly Operation[]): void {
     if (operations.length === 0) return;
-    this.#waiting = [];
     const answers: (() => void)[] = [];
     try {
       this.#begin.run();

@@ -1,6 +1,7 @@
 import type { StatementSync } from 'node:sqlite';
 import type {
   Begun,
+  Deposit,
   DrawnPermit,
   Ledger,
   NewPermit,
@@ -17,6 +18,8 @@ import { Quota } from './quota.ts';
 
 /** How much a purge forgets in one transaction: between them others have their turn. */
 const PURGE_STEP = 500;
+/** What a count may take, in rows that are written. */
+const COUNT_WEIGHT = 100;
 
 /** A row of `sends`. */
 interface SendRow {
@@ -107,15 +110,23 @@ export class SqliteLedger implements Ledger {
     });
   }
 
-  deposit(appId: string, permits: readonly NewPermit[]): Promise<{ deposited: number; duplicates: number }> {
+  deposit(appId: string, permits: readonly NewPermit[], limit?: number): Promise<Deposit> {
     return this.#commits.run(() => {
-      const deposited = permits.filter((permit) => this.#permits.add(appId, permit)).length;
-      return { deposited, duplicates: permits.length - deposited };
-    });
+      const taken = new Map<string, NewPermit>();
+      for (const permit of permits) {
+        const { kind, value } = permit;
+        const name = `${kind} ${value}`;
+        if (!taken.has(name) && !this.#permits.isKnown(appId, kind, value)) taken.set(name, permit);
+      }
+      const isFull = limit !== undefined && this.#permits.held(appId) + taken.size > limit;
+      if (taken.size > 0 && isFull) return 'full';
+      for (const permit of taken.values()) this.#permits.add(appId, permit);
+      return { deposited: taken.size, duplicates: permits.length - taken.size };
+    }, permits.length);
   }
 
   count(appId: string, toUser: string | undefined, now: number): Promise<readonly PermitTally[]> {
-    return this.#commits.run(() => this.#permits.tally(appId, toUser, now));
+    return this.#commits.run(() => this.#permits.tally(appId, toUser, now), COUNT_WEIGHT);
   }
 
   recover(now: number): Promise<number> {
@@ -143,7 +154,7 @@ export class SqliteLedger implements Ledger {
   /** Repeats a step, each in a transaction of its own, until it has less to do than it may. Returns the sum. */
   async #inSteps(step: () => number): Promise<number> {
     for (let sum = 0; ; ) {
-      const done = await this.#commits.run(step);
+      const done = await this.#commits.run(step, PURGE_STEP);
       sum += done;
       if (done < PURGE_STEP) return sum;
     }

@@ -5,6 +5,7 @@ import type { Clock, Random } from '../core/kernel/clock.ts';
 import type { Ledger } from '../core/messages/ports.ts';
 import type { Store } from '../core/tokens/ports.ts';
 import { openDatabase, openMemory } from './database.ts';
+import { DatabaseFile } from './database-file.ts';
 import { explain } from './errors.ts';
 import { GroupCommit } from './group-commit.ts';
 import { SqliteLedger } from './ledger.ts';
@@ -49,6 +50,8 @@ export interface Opened {
   readonly rows: Rows;
   /** The same store, where several replicas may share it. */
   readonly shared?: SharedStore;
+  /** The files of the store, where it has some, to be looked at from time to time. */
+  readonly file?: { readonly path: string; readonly trouble: DatabaseFile['trouble'] };
 }
 
 /** What a store needs of the world. */
@@ -65,12 +68,18 @@ export async function openStore(url: StoreUrl, deps: StoreDeps): Promise<Opened>
     case 'memory':
       return storeIn(openMemory(), 'memory:');
     case 'sqlite':
-      return storeIn(openDatabase(url.path), resolve(url.path));
+      return await withFile(storeIn(openDatabase(url.path), resolve(url.path)), resolve(url.path));
     case 'redis': {
       const { store, ledger, rows } = await openRedis(url, deps);
       return { store, ledger, rows, shared: store };
     }
   }
+}
+
+async function withFile(opened: Opened, path: string): Promise<Opened> {
+  const file = new DatabaseFile(path);
+  await file.trouble();
+  return { ...opened, file: { path, trouble: () => file.trouble() } };
 }
 
 /** The store and ledger in a database at the newest schema version, which errors call `name`. It is closed with them. */

@@ -1,15 +1,19 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import type {
-  DrawnPermit,
-  NewPermit,
-  PermitKind,
-  PermitTally,
-  PermitWish,
-  Settlement,
+import { FORM_LIFE_MS } from '../core/messages/permits.ts';
+import {
+  type DrawnPermit,
+  MOST_OF_USER,
+  type NewPermit,
+  type PermitKind,
+  type PermitTally,
+  type PermitWish,
+  type Settlement,
 } from '../core/messages/ports.ts';
 
 /** How long a used-up permit without expiry is remembered, so that a second deposit of it is known as one. */
 const MEMORY_MS = 7 * 86_400_000;
+/** An app's permits are counted by the ten minutes in which they expire. */
+const SLOT_MS = 600_000;
 
 const UNEXPIRED = '(expire_time IS NULL OR expire_time > ?)';
 const USABLE = `uses > reserved AND ${UNEXPIRED}`;
@@ -33,6 +37,7 @@ export function drawn(permit: FoundPermit | undefined): DrawnPermit | null {
 /** The permits' table. Each method is part of its caller's transaction; times are wall-clock milliseconds. */
 export class Permits {
   readonly #insert: StatementSync;
+  readonly #known: StatementSync;
   readonly #note: StatementSync;
   readonly #byId: StatementSync;
   readonly #byValue: StatementSync;
@@ -42,6 +47,7 @@ export class Permits {
   readonly #doubt: StatementSync;
   readonly #spend: StatementSync;
   readonly #void: StatementSync;
+  readonly #held: StatementSync;
   readonly #tallyUser: StatementSync;
   readonly #tallyApp: StatementSync;
   readonly #purge: StatementSync;
@@ -54,6 +60,7 @@ export class Permits {
          uses = excluded.uses
        WHERE permits.to_user = ''`,
     );
+    this.#known = db.prepare("SELECT 1 FROM permits WHERE app_id = ? AND value = ? AND kind = ? AND to_user <> ''");
     this.#note = db.prepare(
       `INSERT INTO permits (app_id, kind, value, to_user, template_id, collect_time, expire_time, uses, reserved, doubtful)
        VALUES (?, 'form_id', ?, '', '', ?, ?, 0, 0, 1) ON CONFLICT (app_id, value, kind) DO NOTHING`,
@@ -64,10 +71,11 @@ export class Permits {
        WHERE app_id = ? AND value = ? AND kind <> 'consent' AND uses > 0 AND ${UNEXPIRED}
        ORDER BY free DESC LIMIT 1`,
     );
-    // `uses > 0` is what makes SQLite take the index; those without template are forms and payments.
+    // `uses > 0` is what makes SQLite take the index; those without template are forms and payments. The time of collection
+    // passes over what has expired, however many that are.
     this.#oldest = db.prepare(
       `SELECT id, kind, value, doubtful FROM permits
-       WHERE app_id = ? AND to_user = ? AND template_id = ? AND uses > 0 AND ${USABLE}
+       WHERE app_id = ? AND to_user = ? AND template_id = ? AND collect_time > ? AND uses > 0 AND ${USABLE}
        ORDER BY collect_time LIMIT 1`,
     );
     this.#reserve = db.prepare('UPDATE permits SET reserved = reserved + 1 WHERE id = ?');
@@ -79,30 +87,46 @@ export class Permits {
        WHERE id = ?`,
     );
     this.#void = db.prepare(
-      `UPDATE permits SET uses = 0, expire_time = coalesce(permits.expire_time, ?)
-       FROM (SELECT id, app_id, to_user, template_id FROM permits WHERE id = ?) AS one
-       WHERE permits.app_id = one.app_id AND permits.to_user = one.to_user AND permits.template_id = one.template_id
-         AND permits.uses > 0
-         AND (permits.id = one.id OR (permits.kind = 'consent' AND permits.collect_time <= ?))`,
+      `UPDATE permits SET uses = 0, expire_time = coalesce(expire_time, ?)
+       WHERE uses > 0 AND (id = ? OR id IN (
+         SELECT others.id FROM permits AS others JOIN permits AS one ON one.id = ?
+         WHERE others.app_id = one.app_id AND others.to_user = one.to_user AND others.template_id = one.template_id
+           AND others.uses > 0 AND others.kind = 'consent' AND others.collect_time <= ?
+         LIMIT ${MOST_OF_USER.voided}))`,
     );
-    const tally = (where: string) =>
-      db.prepare(
-        `SELECT kind, CAST((expire_time + 28800000) / 86400000 AS INTEGER) AS expireDay, count(*) AS permits,
-           sum(uses - reserved) AS messages
-         FROM permits WHERE ${where} AND uses > 0 AND ${USABLE}
-         GROUP BY kind, expireDay ORDER BY kind, expireDay`,
-      );
-    this.#tallyApp = tally('app_id = ?');
-    this.#tallyUser = tally('app_id = ? AND to_user = ?');
+    this.#held = db.prepare('SELECT sum(held) AS held FROM permit_tallies WHERE app_id = ?');
+    this.#tallyUser = db.prepare(
+      `SELECT kind, CAST((expire_time + 28800000) / 86400000 AS INTEGER) AS expireDay, count(*) AS permits,
+         sum(uses - reserved) AS messages
+       FROM (SELECT * FROM permits WHERE app_id = ? AND to_user = ? AND uses > 0 LIMIT ${MOST_OF_USER.counted})
+       WHERE ${USABLE}
+       GROUP BY kind, expireDay ORDER BY kind, expireDay`,
+    );
+    this.#tallyApp = db.prepare(
+      `SELECT kind, iif(slot < 0, NULL, (slot * ${SLOT_MS} + 28800000) / 86400000) AS expireDay, sum(permits) AS permits,
+         sum(messages) AS messages
+       FROM permit_tallies WHERE app_id = ? AND (slot < 0 OR slot > ?) AND permits > 0
+       GROUP BY kind, expireDay ORDER BY kind, expireDay`,
+    );
     // Reserved ones wait for their sends.
     this.#purge = db.prepare(
       'DELETE FROM permits WHERE id IN (SELECT id FROM permits WHERE expire_time <= ? AND reserved = 0 LIMIT ?)',
     );
   }
 
-  /** Adds a permit; false when the app has one of this kind and value already. */
-  add(appId: string, { kind, value, toUser, templateId, collectTime, expireTime, uses }: NewPermit): boolean {
-    return this.#insert.run(appId, kind, value, toUser, templateId, collectTime, expireTime, uses).changes === 1;
+  /** How many with uses left the app has, those that have expired and are not purged among them. */
+  held(appId: string): number {
+    return Number(this.#held.get(appId)?.['held'] ?? 0);
+  }
+
+  /** Whether the app has a permit of this kind and value that was deposited. */
+  isKnown(appId: string, kind: PermitKind, value: string): boolean {
+    return this.#known.get(appId, value, kind) !== undefined;
+  }
+
+  /** Adds a permit that is not known. */
+  add(appId: string, { kind, value, toUser, templateId, collectTime, expireTime, uses }: NewPermit): void {
+    this.#insert.run(appId, kind, value, toUser, templateId, collectTime, expireTime, uses);
   }
 
   /**
@@ -128,9 +152,9 @@ export class Permits {
         return named?.free === 0 ? 'taken' : named;
       }
       case 'form':
-        return this.#oldest.get(appId, wish.toUser, '', now) as FoundPermit | undefined;
+        return this.#oldest.get(appId, wish.toUser, '', now - FORM_LIFE_MS, now) as FoundPermit | undefined;
       case 'consent':
-        return this.#oldest.get(appId, wish.toUser, wish.templateId, now) as FoundPermit | undefined;
+        return this.#oldest.get(appId, wish.toUser, wish.templateId, -Number.MAX_VALUE, now) as FoundPermit | undefined;
     }
   }
 
@@ -147,12 +171,15 @@ export class Permits {
     }
     this.#release.run(id);
     if (how === 'doubted') this.#doubt.run(id);
-    if (how === 'void') this.#void.run(now + MEMORY_MS, id, startTime);
+    if (how === 'void') this.#void.run(now + MEMORY_MS, id, id, startTime);
   }
 
-  /** Counts usable permits of one user, or of all (undefined). */
+  /** Counts usable permits of one user, or of all (undefined), but for those that expire within the ten minutes of `now`. */
   tally(appId: string, toUser: string | undefined, now: number): PermitTally[] {
-    const rows = toUser === undefined ? this.#tallyApp.all(appId, now) : this.#tallyUser.all(appId, toUser, now);
+    const rows =
+      toUser === undefined
+        ? this.#tallyApp.all(appId, Math.floor(now / SLOT_MS))
+        : this.#tallyUser.all(appId, toUser, now);
     return rows.map(({ kind, expireDay, permits, messages }) => ({
       kind: kind as PermitKind,
       expireDay: expireDay as number | null,

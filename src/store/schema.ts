@@ -1,3 +1,23 @@
+/** The ten minutes in which a permit expires. */
+function slotOf(column: string): string {
+  return `iif(${column} IS NULL, -1, CAST(${column} / 600000 AS INTEGER))`;
+}
+
+const ADD_TO_TALLY = `
+    INSERT INTO permit_tallies
+      SELECT new.app_id, new.kind, ${slotOf('new.expire_time')}, 1, new.uses > new.reserved, max(new.uses - new.reserved, 0)
+      WHERE new.uses > 0
+      ON CONFLICT DO UPDATE SET
+        held = held + 1, permits = permits + excluded.permits, messages = messages + excluded.messages;`;
+
+const OLD_TALLY = `app_id = old.app_id AND kind = old.kind AND slot = ${slotOf('old.expire_time')}`;
+
+const TAKE_FROM_TALLY = `
+    UPDATE permit_tallies SET
+        held = held - 1, permits = permits - (old.uses > old.reserved), messages = messages - max(old.uses - old.reserved, 0)
+      WHERE ${OLD_TALLY} AND old.uses > 0;
+    DELETE FROM permit_tallies WHERE ${OLD_TALLY} AND held = 0;`;
+
 /**
  * Entry n takes a database from schema version n to n + 1. An entry that was released never changes.
  *
@@ -47,5 +67,31 @@ export const MIGRATIONS: readonly string[] = [
     sends INTEGER NOT NULL,
     PRIMARY KEY (app_id, day)
   ) STRICT, WITHOUT ROWID;
+  `,
+  `
+  -- What the permits with uses left add up to, so that to count those of an app does not take as long as there are many. A slot
+  -- is ten minutes, in which they expire; -1: never.
+  CREATE TABLE permit_tallies (
+    app_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    slot INTEGER NOT NULL,
+    held INTEGER NOT NULL,        -- permits
+    permits INTEGER NOT NULL,     -- those with a use that no send has reserved
+    messages INTEGER NOT NULL,    -- the uses that no send has reserved
+    PRIMARY KEY (app_id, kind, slot)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO permit_tallies
+    SELECT app_id, kind, ${slotOf('expire_time')} AS slot, count(*), sum(uses > reserved), sum(max(uses - reserved, 0))
+    FROM permits WHERE uses > 0 GROUP BY app_id, kind, slot;
+  CREATE TRIGGER permits_added AFTER INSERT ON permits WHEN new.uses > 0 BEGIN
+    ${ADD_TO_TALLY}
+  END;
+  CREATE TRIGGER permits_changed AFTER UPDATE ON permits WHEN old.uses > 0 OR new.uses > 0 BEGIN
+    ${TAKE_FROM_TALLY}
+    ${ADD_TO_TALLY}
+  END;
+  CREATE TRIGGER permits_removed AFTER DELETE ON permits WHEN old.uses > 0 BEGIN
+    ${TAKE_FROM_TALLY}
+  END;
   `,
 ];

@@ -65,7 +65,7 @@ export class SqliteRows implements Rows {
   }
 
   restore(rows: readonly Row[]): Promise<number> {
-    return this.#commits.run(() => rows.filter((row) => this.#put(row)).length);
+    return this.#commits.run(() => rows.filter((row) => this.#put(row)).length, rows.length);
   }
 
   /** The file is locked while it is open. */
@@ -75,7 +75,7 @@ export class SqliteRows implements Rows {
 
   async *#pages<T extends Row>(page: StatementSync, toRow: (found: Found) => T): AsyncGenerator<readonly Row[]> {
     for (let last = 0; ; ) {
-      const found = await this.#commits.run(() => page.all(last));
+      const found = await this.#commits.run(() => page.all(last), STEP);
       yield found.map(toRow);
       if (found.length < STEP) return;
       last = Number(found.at(-1)?.['id']);

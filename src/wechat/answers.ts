@@ -1,8 +1,8 @@
 import type { Grant, Verdict } from '../core/tokens/ports.ts';
-import { TOKEN_REFUSED, tokenError } from './errcodes.ts';
+import { probeError, TOKEN_REFUSED, tokenError } from './errcodes.ts';
 import type { Answer } from './exchange.ts';
-import { malformed } from './exchange.ts';
 import { assertOk, readFields } from './fields.ts';
+import { malformed } from './malformed.ts';
 import { tokenId } from './token-id.ts';
 
 /** WeChat says 7200 at most today. Thirty days leave room for change, not for nonsense. */
@@ -11,18 +11,18 @@ const MAX_TOKEN_LENGTH = 2048;
 
 /** The token in a token endpoint's answer. Throws the UpstreamError that says why there is none. */
 export function readGrant(answer: Answer, secret: string): Grant {
-  const fields = readFields(answer);
-  assertOk(answer, fields, (errcode, errmsg) => tokenError(errcode, errmsg, [secret]));
+  const fields = readFields(answer, [secret]);
+  assertOk(answer, fields, [secret], tokenError);
   const value = readToken(fields.access_token);
   return { value, id: tokenId(value), lifetimeMs: readExpiresIn(fields.expires_in) * 1000 };
 }
 
 /** WeChat's opinion of `token` in the probe's answer. Throws an UpstreamError when the answer gives none. */
 export function readVerdict(answer: Answer, token: string): Verdict {
-  const fields = readFields(answer);
+  const fields = readFields(answer, [token]);
   const { errcode } = fields;
   if (typeof errcode === 'number' && TOKEN_REFUSED.has(errcode)) return { accepted: false, errcode };
-  assertOk(answer, fields, (code, errmsg) => tokenError(code, errmsg, [token]));
+  assertOk(answer, fields, [token], probeError);
   if (!Array.isArray(fields.ip_list)) throw malformed('the probe without an ip_list');
   return { accepted: true };
 }

@@ -1,14 +1,15 @@
 import type { Dispatcher } from 'undici';
-import { Pool, ProxyAgent } from 'undici';
 import type { Clock } from '../core/kernel/clock.ts';
 import { UpstreamError } from '../core/kernel/errors.ts';
 import type { Sent } from '../core/messages/message.ts';
 import type { Delivery, MessageApi } from '../core/messages/ports.ts';
 import type { App, Grant, TokenCall, Verdict, WeChat } from '../core/tokens/ports.ts';
 import { readGrant, readVerdict } from './answers.ts';
+import { Connections } from './connections.ts';
 import type { Answer } from './exchange.ts';
 import { exchange } from './exchange.ts';
 import { messageCall, readSent } from './messages.ts';
+import type { Place } from './unreachable.ts';
 
 /** A call to WeChat that has ended, for metrics. */
 export interface WeChatCall {
@@ -26,6 +27,8 @@ export interface WeChatClientOptions {
   readonly timeoutMs: number;
   /** An HTTP proxy, `http://user:password@host:port`, or null for none. */
   readonly proxy: string | null;
+  /** The environment's variable that names a proxy which is not used, see `proxyVariable`; by default null, for none. */
+  readonly ignoredProxy?: string | null;
   readonly clock: Clock;
   /** Told of every call. It must not throw. */
   readonly observe?: (call: WeChatCall) => void;
@@ -43,27 +46,23 @@ interface Request {
 /** WeChat over HTTP, by a pool of connections that are kept alive. It holds no token and no secret. */
 export class WeChatClient implements WeChat, MessageApi {
   readonly #options: WeChatClientOptions;
-  readonly #tokens: Dispatcher;
+  readonly #tokens: Connections;
   /** Apart from tokens, and without a limit of its own: each app's messages are limited, and none may hold up another's. */
-  readonly #messages: Dispatcher;
+  readonly #messages: Connections;
   readonly #origin: string;
   readonly #prefix: string;
-  /** The other end as messages name it: never with the proxy's password. */
-  readonly #place: string;
+  readonly #place: Place;
 
   constructor(options: WeChatClientOptions) {
-    const { baseUrl, timeoutMs, proxy } = options;
+    const { baseUrl, timeoutMs, proxy, clock, ignoredProxy = null } = options;
     const base = new URL(baseUrl);
     this.#options = options;
     this.#origin = base.origin;
     this.#prefix = base.pathname.replace(/\/+$/, '');
-    this.#place = proxy === null ? base.host : `${base.host} through the proxy ${new URL(proxy).host}`;
-    const dispatcher = (connections: number | null) => {
-      const shared = { connections, connectTimeout: timeoutMs, allowH2: false };
-      return proxy === null ? new Pool(base.origin, shared) : new ProxyAgent({ ...shared, uri: proxy });
-    };
-    this.#tokens = dispatcher(MAX_TOKEN_CONNECTIONS);
-    this.#messages = dispatcher(null);
+    this.#place = { host: base.host, proxy: proxy && new URL(proxy).host, ignoredProxy };
+    const shared = { origin: base.origin, proxy, timeoutMs, clock };
+    this.#tokens = new Connections({ ...shared, most: MAX_TOKEN_CONNECTIONS });
+    this.#messages = new Connections({ ...shared, most: null });
   }
 
   fetchToken(app: App, call: TokenCall, signal: AbortSignal): Promise<Grant> {
@@ -95,7 +94,7 @@ export class WeChatClient implements WeChat, MessageApi {
 
   /** Closes every connection. Calls in progress and later ones fail as unreachable. */
   async close(): Promise<void> {
-    await Promise.all([this.#tokens.destroy(), this.#messages.destroy()]);
+    await Promise.all([this.#tokens.close(), this.#messages.close()]);
   }
 
   async #call<T extends Grant | Verdict | Sent>(
@@ -108,7 +107,9 @@ export class WeChatClient implements WeChat, MessageApi {
     const start = clock.monotonic();
     let result = 'ok';
     try {
-      const value = read(await exchange(this.#dispatcherOf(endpoint), this.#toDispatch(request), this.#place, signal));
+      const value = read(
+        await exchange(this.#connectionsFor(endpoint), this.#toDispatch(request), this.#place, signal),
+      );
       if ('errcode' in value) result = String(value.errcode);
       return value;
     } catch (error) {
@@ -119,7 +120,7 @@ export class WeChatClient implements WeChat, MessageApi {
     }
   }
 
-  #dispatcherOf(endpoint: WeChatCall['endpoint']): Dispatcher {
+  #connectionsFor(endpoint: WeChatCall['endpoint']): Connections {
     return endpoint.startsWith('message_') ? this.#messages : this.#tokens;
   }
 

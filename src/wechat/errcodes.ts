@@ -1,7 +1,5 @@
-import { isIPv6 } from 'node:net';
-import type { Recovery, UpstreamReason } from '../core/kernel/errors.ts';
-import { UpstreamError } from '../core/kernel/errors.ts';
-import { upstreamAnswer } from './errmsg.ts';
+import type { Recovery, UpstreamError } from '../core/kernel/errors.ts';
+import { ipIn, type Meaning, type Row, rowsFrom, upstreamError } from './row.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -11,17 +9,6 @@ const BACKOFF: Recovery = { kind: 'backoff' };
 const OPERATOR: Recovery = { kind: 'pause', ms: 5 * MINUTE_MS };
 /** It lies in the message itself. */
 const NEVER: Recovery = { kind: 'never' };
-
-/** What a code means, and on which calls it means that. */
-interface Row {
-  readonly codes: readonly number[];
-  /** `token`: as the answer of a token endpoint. `message`: of a message call. `any`: from every call. */
-  readonly from: 'token' | 'message' | 'any';
-  readonly reason: UpstreamReason;
-  readonly recovery: Recovery;
-  /** What is wrong and what an operator should do, in one or two sentences. */
-  readonly advice: string | ((errmsg: string) => string);
-}
 
 /** The codes by which a business call says that WeChat refuses the token it was made with. */
 export const TOKEN_REFUSED: ReadonlySet<number> = new Set([40001, 40014, 42001]);
@@ -116,7 +103,8 @@ const ROWS: readonly Row[] = [
     from: 'token',
     reason: 'DAILY_QUOTA_EXHAUSTED',
     recovery: { kind: 'daily_quota' },
-    advice: "The app's daily quota of this call is spent. Look for other programs that fetch tokens of this app.",
+    advice:
+      "The app's daily quota of this call is spent. The broker asks again within 15 minutes. To end it at once, clear the quota with /cgi-bin/clear_quota, or with /cgi-bin/clear_quota/v2, which takes the AppSecret in place of a token, and then run `lingpai refresh`. Look for other programs that fetch tokens of this app.",
   },
   {
     codes: [45011],
@@ -125,6 +113,22 @@ const ROWS: readonly Row[] = [
     recovery: { kind: 'minute_quota' },
     advice:
       "The app's quota of this call for this minute is spent. Look for other programs that fetch tokens of this app.",
+  },
+  {
+    codes: [45009],
+    from: 'probe',
+    reason: 'DAILY_QUOTA_EXHAUSTED',
+    recovery: { kind: 'daily_quota' },
+    advice:
+      "The app's daily quota of get_api_domain_ip is spent, by which the broker asks whether a token works. /cgi-bin/clear_quota clears it.",
+  },
+  {
+    codes: [45011],
+    from: 'probe',
+    reason: 'MINUTE_QUOTA_EXHAUSTED',
+    recovery: { kind: 'minute_quota' },
+    advice:
+      "The app's quota of get_api_domain_ip for this minute is spent, by which the broker asks whether a token works.",
   },
   {
     codes: [...TOKEN_REFUSED],
@@ -155,6 +159,13 @@ const ROWS: readonly Row[] = [
     advice: 'WeChat does not accept the `page`. Name one that the released mini program has.',
   },
   {
+    codes: [40165],
+    from: 'message',
+    reason: 'PAGE_INVALID',
+    recovery: NEVER,
+    advice: 'WeChat does not accept the URL of the page. Name a page that the released mini program has.',
+  },
+  {
     codes: [47003],
     from: 'message',
     reason: 'DATA_INVALID',
@@ -182,6 +193,20 @@ const ROWS: readonly Row[] = [
     recovery: NEVER,
     advice:
       'The user has not agreed to this message, or has had all that they agreed to. The mini program must ask them again.',
+  },
+  {
+    codes: [43004],
+    from: 'message',
+    reason: 'USER_NOT_SUBSCRIBED',
+    recovery: NEVER,
+    advice: 'The user does not follow the official account. It can send them nothing until they do.',
+  },
+  {
+    codes: [43107],
+    from: 'message',
+    reason: 'USER_OPTED_OUT',
+    recovery: NEVER,
+    advice: "The user has switched the account's notices off. It can send them none until they switch them on.",
   },
   {
     codes: [43117],
@@ -221,13 +246,16 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-/** What of a row an error is made of. */
-type Meaning = Omit<Row, 'codes' | 'from'>;
-
 const UNKNOWN_TOKEN_CODE: Meaning = {
   reason: 'UPSTREAM_ERROR',
   recovery: BACKOFF,
   advice: 'WeChat refused the call.',
+};
+
+const UNKNOWN_PROBE_CODE: Meaning = {
+  reason: 'UPSTREAM_ERROR',
+  recovery: BACKOFF,
+  advice: 'WeChat did not say whether it accepts the token.',
 };
 
 const UNKNOWN_MESSAGE_CODE: Meaning = {
@@ -236,8 +264,9 @@ const UNKNOWN_MESSAGE_CODE: Meaning = {
   advice: 'WeChat refused the message.',
 };
 
-const TOKEN_ROWS = rowsFrom('token');
-const MESSAGE_ROWS = rowsFrom('message');
+const TOKEN_ROWS = rowsFrom(ROWS, 'token');
+const MESSAGE_ROWS = rowsFrom(ROWS, 'message');
+const PROBE_ROWS = rowsFrom(ROWS, 'probe');
 
 /**
  * The error for an errcode that a token endpoint answered. Its effect is `refused`: WeChat minted nothing.
@@ -247,28 +276,12 @@ export function tokenError(errcode: number, errmsg: string, secrets: readonly st
   return upstreamError(TOKEN_ROWS.get(errcode) ?? UNKNOWN_TOKEN_CODE, errcode, errmsg, secrets);
 }
 
+/** The error for an errcode by which a probe gives no verdict, as `tokenError`'s: it says nothing of who fetches tokens. */
+export function probeError(errcode: number, errmsg: string, secrets: readonly string[] = []): UpstreamError {
+  return upstreamError(PROBE_ROWS.get(errcode) ?? UNKNOWN_PROBE_CODE, errcode, errmsg, secrets);
+}
+
 /** The error for an errcode that a message call answered, as `tokenError`'s. Its effect is `refused`: WeChat sent nothing. */
 export function messageError(errcode: number, errmsg: string, secrets: readonly string[] = []): UpstreamError {
   return upstreamError(MESSAGE_ROWS.get(errcode) ?? UNKNOWN_MESSAGE_CODE, errcode, errmsg, secrets);
-}
-
-function rowsFrom(call: 'token' | 'message'): ReadonlyMap<number, Meaning> {
-  const rows = ROWS.filter(({ from }) => from === call || from === 'any');
-  return new Map(rows.flatMap((row) => row.codes.map((code) => [code, row])));
-}
-
-function upstreamError(
-  { reason, recovery, advice }: Meaning,
-  errcode: number,
-  errmsg: string,
-  secrets: readonly string[],
-): UpstreamError {
-  const answer = upstreamAnswer(errcode, errmsg, secrets);
-  const words = typeof advice === 'string' ? advice : advice(answer.errmsg);
-  const detail = [`errcode ${errcode}`, answer.errmsg, answer.rid && `rid ${answer.rid}`].filter(Boolean).join(', ');
-  return new UpstreamError(`${words} (${detail})`, { reason, recovery, effect: 'refused', answer });
-}
-
-function ipIn(errmsg: string): string | undefined {
-  return /\d{1,3}(?:\.\d{1,3}){3}/.exec(errmsg)?.[0] ?? errmsg.split(/[\s,;[\]()]+/).find(isIPv6);
 }

@@ -1,49 +1,45 @@
 import type { Dispatcher } from 'undici';
-import { errors } from 'undici';
 import type { CallEffect } from '../core/kernel/errors.ts';
 import { UpstreamError } from '../core/kernel/errors.ts';
-
-/** WeChat documents answers of about one KiB. */
-const MAX_ANSWER_BYTES = 64 * 1024;
+import { Collected } from './collected.ts';
+import type { Connections } from './connections.ts';
+import { inflate } from './inflate.ts';
+import { malformed, tooLarge } from './malformed.ts';
+import { codeOf, isNotHttp, noConnection, type Place, proxyRefusal, unreachable } from './unreachable.ts';
 
 /** A whole HTTP answer. */
 export interface Answer {
   readonly status: number;
-  /** At most 64 KiB of bytes, decoded as UTF-8. */
+  /** At most 64 KiB of bytes, inflated where they were compressed and decoded as UTF-8. */
   readonly body: string;
+  /** Where a redirect leads, as the header says it; empty: it says nothing. */
+  readonly location: string;
 }
 
 /** How far a request has come: waiting for a connection, handed to one, or being answered. */
 type Phase = 'queued' | 'sent' | 'answered';
 
-const IN_WORDS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'the connection was refused',
-  ENOTFOUND: 'its name does not resolve',
-  EAI_AGAIN: 'its name does not resolve at the moment',
-  UND_ERR_CONNECT_TIMEOUT: 'no connection came about in time',
-  ECONNRESET: 'the connection was reset',
-  UND_ERR_SOCKET: 'the connection was closed without an answer',
-  UND_ERR_DESTROYED: 'the broker is shutting down',
-};
-
 /**
- * Sends one request and collects its answer, redirects included, to 64 KiB.
+ * Sends one request and collects its answer, redirects included, to 64 KiB. Where the connection was closed before any
+ * byte of the request was taken it is sent once more, on another one.
  *
- * Rejects with an UpstreamError and nothing else; at once when `signal` aborts. Its effect is `unsent` exactly when the
- * request was never handed to a connection. `place` names the other end in messages.
+ * Rejects with an UpstreamError and nothing else; at once when `signal` aborts. Its effect is `unsent` exactly when no
+ * connection has taken a byte of the request, or the proxy refused it. `place` names the other end in messages.
  */
 export function exchange(
-  dispatcher: Dispatcher,
+  connections: Pick<Connections, 'dispatch'>,
   request: Dispatcher.DispatchOptions,
-  place: string,
+  place: Place,
   signal: AbortSignal,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     let phase: Phase = 'queued';
     let settled = false;
+    let again = true;
     let status = 0;
-    let size = 0;
-    const chunks: Buffer[] = [];
+    let encoding = '';
+    let location = '';
+    const body = new Collected();
 
     const settle = (): boolean => {
       if (settled) return false;
@@ -56,7 +52,7 @@ export function exchange(
     };
     let stop = (_: Error): void => {};
     const onAbort = (): void => {
-      const error = timeout(phase);
+      const error = timeout(phase, place);
       fail(error);
       stop(error);
     };
@@ -67,53 +63,69 @@ export function exchange(
     const handler: Dispatcher.DispatchHandler = {
       onRequestStart(controller) {
         // The caller left while the request waited for a connection: it must not be written after all.
-        if (settled) return controller.abort(timeout(phase));
+        if (settled) return controller.abort(timeout(phase, place));
         phase = 'sent';
         stop = (reason) => controller.abort(reason);
       },
-      onResponseStart(_, statusCode) {
+      onResponseStart(_, statusCode, headers) {
         // After a 1xx this is called again for the answer proper.
         phase = 'answered';
         status = statusCode;
+        encoding = String(headers['content-encoding'] ?? '');
+        location = String(headers['location'] ?? '');
       },
       onResponseData(controller, chunk) {
-        size += chunk.length;
-        if (size <= MAX_ANSWER_BYTES) chunks.push(chunk);
-        else controller.abort(tooLarge());
+        if (!body.add(chunk)) controller.abort(tooLarge());
       },
       onResponseEnd() {
-        if (settle()) resolve({ status, body: new TextDecoder().decode(Buffer.concat(chunks)) });
+        if (settled) return;
+        try {
+          const text = new TextDecoder().decode(inflate(body.bytes, encoding));
+          if (settle()) resolve({ status, body: text, location });
+        } catch (error) {
+          fail(failure(error, phase, place));
+        }
       },
       onResponseError(_, error) {
-        fail(failure(error, phase, place));
+        if (settled) return;
+        if (phase === 'sent' && isWriteRefused(error, request)) phase = 'queued';
+        if (phase !== 'queued' || !isClosed(error) || !again) return fail(failure(error, phase, place));
+        again = false;
+        dispatch();
       },
     };
-    try {
-      dispatcher.dispatch(request, handler);
-    } catch (error) {
-      fail(failure(error, phase, place));
-    }
+    const dispatch = (): void => {
+      try {
+        connections.dispatch(request, handler);
+      } catch (error) {
+        fail(failure(error, phase, place));
+      }
+    };
+    dispatch();
   });
 }
 
-/** An answer that is not what WeChat documents. `what` continues "WeChat answered ..." and quotes nothing of it. */
-export function malformed(what: string): UpstreamError {
-  return new UpstreamError(`WeChat answered ${what}.`, {
-    reason: 'UPSTREAM_MALFORMED',
-    recovery: { kind: 'backoff' },
-    effect: 'unknown',
-  });
+/**
+ * What is smaller is handed to the system in one piece, and taken whole or not at all: a fresh connection's buffer is larger,
+ * and one that waits for its next request is empty.
+ */
+const ONE_PIECE_BYTES = 8 * 1024;
+/** What undici writes beside path, headers and body. */
+const HEAD_BYTES = 1024;
+
+/** Whether the system refused to take the request for a connection that was closed already: nothing of it has left. */
+function isWriteRefused(error: Error, { path, body }: Dispatcher.DispatchOptions): boolean {
+  const size = HEAD_BYTES + path.length + (typeof body === 'string' ? Buffer.byteLength(body) : 0);
+  return isClosed(error) && 'syscall' in error && error.syscall === 'write' && size <= ONE_PIECE_BYTES;
 }
 
-function tooLarge(): UpstreamError {
-  return malformed('more than 64 KiB');
+/** Whether it says that the other end has closed the connection. */
+function isClosed(error: Error): boolean {
+  return ['ECONNRESET', 'EPIPE'].includes(codeOf(error));
 }
 
-function timeout(phase: Phase): UpstreamError {
-  const message =
-    phase === 'queued'
-      ? 'No connection to WeChat came about in time.'
-      : 'WeChat did not answer within upstream.timeout.';
+function timeout(phase: Phase, place: Place): UpstreamError {
+  const message = phase === 'queued' ? noConnection(place) : 'WeChat did not answer within upstream.timeout.';
   return new UpstreamError(message, {
     reason: 'UPSTREAM_TIMEOUT',
     recovery: { kind: 'backoff' },
@@ -121,34 +133,21 @@ function timeout(phase: Phase): UpstreamError {
   });
 }
 
-/** Names an error of the HTTP client by its code alone: its text may quote what was sent. */
-function failure(error: unknown, phase: Phase, place: string): UpstreamError {
+function failure(error: unknown, phase: Phase, place: Place): UpstreamError {
   if (error instanceof UpstreamError) return error;
   const code = codeOf(error);
-  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return timeout(phase);
-  if (error instanceof errors.HTTPParserError || code === 'UND_ERR_HEADERS_OVERFLOW')
-    return malformed('something that is not HTTP');
+  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return timeout(phase, place);
+  // Before there is a connection it is the proxy that answers.
+  if (isNotHttp(error) && phase !== 'queued') return malformed('something that is not HTTP');
   if (phase === 'answered') return malformed('in part, and then the connection was closed');
-  const words = IN_WORDS[code] ?? proxyRefusal(error);
-  const detail = words === undefined ? code : `${words}, ${code}`;
-  return new UpstreamError(`WeChat could not be reached at ${place} (${detail}).`, {
+  return new UpstreamError(unreachable(error, place), {
     reason: 'UPSTREAM_UNREACHABLE',
     recovery: { kind: 'backoff' },
-    effect: effectOf(phase),
+    // What a proxy refuses it has passed on to nobody.
+    effect: proxyRefusal(error) ? 'unsent' : effectOf(phase),
   });
 }
 
 function effectOf(phase: Phase): CallEffect {
   return phase === 'queued' ? 'unsent' : 'unknown';
-}
-
-/** undici says in its error's text alone which status a proxy answered with. */
-function proxyRefusal(error: unknown): string | undefined {
-  const status = error instanceof Error ? /^Proxy [^(]*\((\d{3})\)/.exec(error.message)?.[1] : undefined;
-  return status && `the proxy answered HTTP ${status}`;
-}
-
-function codeOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' && /^[A-Z0-9_]{1,64}$/.test(code) ? code : 'unknown error';
 }

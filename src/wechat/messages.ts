@@ -1,10 +1,10 @@
 import type { Sent, TemplateValue } from '../core/messages/message.ts';
 import type { Delivery } from '../core/messages/ports.ts';
 import { messageError } from './errcodes.ts';
-import { upstreamAnswer } from './errmsg.ts';
+import { splitRid } from './errmsg.ts';
 import type { Answer } from './exchange.ts';
-import { malformed } from './exchange.ts';
 import { assertOk, readFields } from './fields.ts';
+import { malformed } from './malformed.ts';
 
 /** What sends a message: the path to POST to, and the body as WeChat documents it. What is empty is left out. */
 export function messageCall({ message, formId, clientMsgId }: Delivery): {
@@ -55,12 +55,12 @@ export function messageCall({ message, formId, clientMsgId }: Delivery): {
  * An answer that says ok is believed also where it has no msgid.
  */
 export function readSent(answer: Answer, { message, formId }: Delivery, token: string): Sent {
-  const fields = readFields(answer, parseLeniently);
   const secrets = [token, message.toUser, formId];
-  assertOk(answer, fields, (errcode, errmsg) => messageError(errcode, errmsg, secrets));
+  const fields = readFields(answer, secrets, parseLeniently);
+  assertOk(answer, fields, secrets, messageError);
   const { errcode, errmsg, msgid } = fields;
   if (errcode === undefined) throw malformed('without an errcode');
-  const { rid } = upstreamAnswer(0, typeof errmsg === 'string' ? errmsg : '', secrets);
+  const { rid } = splitRid(typeof errmsg === 'string' ? errmsg : '');
   return { messageId: typeof msgid === 'string' && /^\d{1,40}$/.test(msgid) ? msgid : '', rid };
 }
 

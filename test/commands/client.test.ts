@@ -142,7 +142,7 @@ describe('check', () => {
     const example = await readFile(join(import.meta.dirname, '../../examples/lingpai.yaml'), 'utf8');
     await writeFile(join(place.folder, 'lingpai.yaml'), example.replace('{ file: secrets/official-account }', 'x'));
     const child = place.lingpaiWith({ WX_MINI_SECRET: 'x' }, 'check');
-    expect([await child.ended(), child.output]).toEqual([0, 'lingpai.yaml is well-formed: 2 apps\n']);
+    expect([await child.ended(), child.output]).toEqual([0, `${place.folder}/lingpai.yaml is well-formed: 2 apps\n`]);
   });
 
   it('--online asks WeChat without disturbing a token, and says in words what is wrong', async () => {

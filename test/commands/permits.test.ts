@@ -62,12 +62,12 @@ it('says what is wrong', async () => {
   const missing = await place.run('permits', 'wxa', '--deposit', 'nowhere', ...addr);
   expect(missing).toMatchObject({
     code: 2,
-    output: expect.stringContaining('--deposit nowhere cannot be read: it does not exist'),
+    output: expect.stringContaining(`--deposit ${join(place.folder, 'nowhere')} cannot be read: it does not exist`),
   });
   const folder = await place.run('permits', 'wxa', '--deposit', '.', ...addr);
   expect(folder).toMatchObject({
     code: 2,
-    output: expect.stringContaining('--deposit . cannot be read: it is a folder'),
+    output: expect.stringContaining(`--deposit ${place.folder} cannot be read: it is a folder`),
   });
   await writeFile(join(place.folder, 'empty.ndjson'), '\n');
   const empty = await place.run('permits', 'wxa', '--deposit', 'empty.ndjson', ...addr);

@@ -1,6 +1,7 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { appendFile, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Failure } from '../../src/commands/exit.ts';
@@ -8,7 +9,8 @@ import { readLines, survey } from '../../src/commands/lines.ts';
 import { parseLine } from '../../src/commands/message-line.ts';
 import { isFinal, type Result, ResultsFile, readResults } from '../../src/commands/results.ts';
 import { failureOf } from '../../src/commands/send-file.ts';
-import { SendFailureSchema, SendTemplateRequestSchema } from '../../src/gen/lingpai/v1/message_pb.js';
+import { soleRun } from '../../src/commands/sole-run.ts';
+import { PermitSchema, SendFailureSchema, SendTemplateRequestSchema } from '../../src/gen/lingpai/v1/message_pb.js';
 
 let folder: string;
 let path: string;
@@ -22,7 +24,7 @@ describe('the lines of a file', () => {
   async function lines(content: string | Buffer) {
     await writeFile(path, content);
     const found = [];
-    for await (const { number, text } of readLines(path)) found.push([number, text]);
+    for await (const line of readLines(path)) found.push([line.number, 'text' in line ? line.text : line.problem]);
     return found;
   }
 
@@ -55,9 +57,38 @@ describe('the lines of a file', () => {
     const found = await lines(`a\n${'x'.repeat(1024 * 1024 + 1)}\nb`);
     expect(found).toEqual([
       [1, 'a'],
-      [2, undefined],
+      [2, 'is longer than 1 MiB'],
       [3, 'b'],
     ]);
+  });
+
+  it('that are not UTF-8 are not text', async () => {
+    expect(await lines(Buffer.from([0x61, 0x0a, 0xd6, 0xd0, 0x0a, 0x62]))).toEqual([
+      [1, 'a'],
+      [2, 'is not UTF-8'],
+      [3, 'b'],
+    ]);
+    await expect(survey(path)).rejects.toThrow(/^is not UTF-8 \(line 2\); save it as UTF-8/);
+  });
+
+  it.each([
+    ['a pipe', /^is a pipe, a device or a socket; name a regular file$/],
+    ['/dev/zero', /^is a pipe, a device or a socket; name a regular file$/],
+    ['.', /^is a folder; name a file$/],
+  ])('are those of a regular file: not of %s', async (name, words) => {
+    const file = resolve(folder, name);
+    if (name === 'a pipe') execFileSync('mkfifo', [file]);
+    await expect(survey(file)).rejects.toThrow(words);
+  });
+
+  it('end where the file did when it was opened', async () => {
+    await writeFile(path, 'a\nb\n');
+    const found = [];
+    for await (const { number } of readLines(path)) {
+      found.push(number);
+      await appendFile(path, 'more\n');
+    }
+    expect(found).toEqual([1, 2]);
   });
 
   it('a survey counts those with something on them, and changes with the content', async () => {
@@ -70,7 +101,7 @@ describe('the lines of a file', () => {
 });
 
 describe('a line', () => {
-  const problem = (text: string | undefined) => {
+  const problem = (text: string) => {
     const parsed = parseLine(SendTemplateRequestSchema, { number: 1, text });
     return 'problem' in parsed ? parsed.problem : parsed.message;
   };
@@ -80,7 +111,6 @@ describe('a line', () => {
   });
 
   it.each([
-    [undefined, 'is longer than 1 MiB'],
     ['{', 'is not JSON'],
     ['[]', 'is not the proto3 JSON of a SendTemplateRequest'],
     [
@@ -89,10 +119,35 @@ describe('a line', () => {
     ],
     ['{"touser":"openid-hush"}', 'is not the proto3 JSON of a SendTemplateRequest: it has no field touser'],
     ['{"openid-hush":1}', 'is not the proto3 JSON of a SendTemplateRequest'],
-    ['{"data":{"k":"openid-hush"}}', 'is not the proto3 JSON of a SendTemplateRequest'],
+    [
+      '{"data":{"k":"openid-hush"}}',
+      'is not the proto3 JSON of a SendTemplateRequest: the value of data is of a wrong kind',
+    ],
+    ['{"data":{"k":{"valu":"hush"}}}', 'is not the proto3 JSON of a SendTemplateRequest: data has no field valu'],
+    ['{"subscribe":"hush"}', 'is not the proto3 JSON of a SendTemplateRequest: the value of subscribe is of a'],
+    ['{"subscribe":{},"miniProgram":{}}', 'is not the proto3 JSON of a SendTemplateRequest: it has two channels'],
   ])('%s is refused in words that do not repeat it', (text, words) => {
     expect(problem(text)).toMatch(new RegExp(`^${words}`));
     expect(JSON.stringify(problem(text))).not.toContain('hush');
+  });
+
+  it.each([
+    ['{"toUser":3}', 'the value of to_user is of a wrong kind'],
+    [
+      '{"kind":"hush"}',
+      'kind must be PERMIT_KIND_UNSPECIFIED, PERMIT_KIND_FORM_ID, PERMIT_KIND_PREPAY_ID, PERMIT_KIND_',
+    ],
+    ['{"collectTime":"hush"}', 'collect_time must be such as "2026-01-31T08:00:00Z"'],
+    ['{"collectTime":5}', 'collect_time must be such as'],
+    ['{"touser":"hush"}', 'it has no field touser'],
+  ])('%s of permits names the field', (text, words) => {
+    const parsed = parseLine(PermitSchema, { number: 1, text });
+    expect(parsed).toEqual({ problem: expect.stringContaining(`is not the proto3 JSON of a Permit: ${words}`) });
+    expect(JSON.stringify(parsed)).not.toContain('hush');
+  });
+
+  it.each(['is longer than 1 MiB', 'is not UTF-8'] as const)('that %s is told as such', (problem) => {
+    expect(parseLine(SendTemplateRequestSchema, { number: 1, problem })).toMatchObject({ problem });
   });
 });
 
@@ -225,4 +280,13 @@ describe('results', () => {
     expect(known).toMatchObject(expected);
     expect(isFinal({ ...known, line: 1, correlation_id: '1', file: 'f' })).toBe(final);
   });
+});
+
+it('a results file that is a pipe is refused, and waits for nobody', async () => {
+  execFileSync('mkfifo', [path]);
+  expect(() => new ResultsFile(path)).toThrow(`the results file ${path} cannot be written: it is no regular file`);
+  const reading = readResults(path, { id: 'x', lines: 1, last: 1 }, 0);
+  await expect(reading).rejects.toThrow(`the results file ${path} is no regular file: move it away`);
+  execFileSync('mkfifo', [`${path}.lock`]);
+  expect(() => soleRun(path)).toThrow(`${path}.lock cannot be locked`);
 });

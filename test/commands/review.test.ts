@@ -32,7 +32,7 @@ it('review takes words of the configuration, and says which file cannot be read'
   const missing = await place.run('review', '--title', 'x', '--existing', 'nowhere');
   expect([missing.code, missing.output]).toEqual([
     2,
-    expect.stringContaining('--existing nowhere cannot be read: it does not exist'),
+    expect.stringContaining(`--existing ${join(place.folder, 'nowhere')} cannot be read: it does not exist`),
   ]);
   expect((await place.run('review')).code).toBe(2);
   const empty = await place.run('review', '--title', ' ');
@@ -40,6 +40,6 @@ it('review takes words of the configuration, and says which file cannot be read'
   const folder = await place.run('review', '--title', 'x', '--existing', '.');
   expect([folder.code, folder.output]).toEqual([
     2,
-    expect.stringContaining('--existing . cannot be read: it is a folder'),
+    expect.stringContaining(`--existing ${place.folder} cannot be read: it is a folder`),
   ]);
 });

@@ -19,14 +19,18 @@ describe('send, one message', () => {
 
   it.each([
     [[], '--app is missing (or, for a file of messages, --file)'],
-    [['--file', 'nowhere.ndjson'], '--file nowhere.ndjson cannot be read: it does not exist'],
-    [['--file', '.'], '--file . cannot be read: it is a folder'],
-    [['--file', 'empty.ndjson'], '--file empty.ndjson has no messages'],
+    [['--file', 'nowhere.ndjson'], '--file FOLDER/nowhere.ndjson cannot be read: it does not exist'],
+    [['--file', '.'], '--file FOLDER cannot be read: it is a folder'],
+    [['--file', 'empty.ndjson'], '--file FOLDER/empty.ndjson has no messages'],
+    [['--file', 'gbk.ndjson'], '--file FOLDER/gbk.ndjson cannot be read: it is not UTF-8 (line 2); save it as UTF-8'],
   ])('with %j alone says what is wrong: exit code 2', async (flags, words) => {
     await writeFile(join(place.folder, 'empty.ndjson'), ' \n');
+    await writeFile(join(place.folder, 'gbk.ndjson'), Buffer.from([0x7b, 0x7d, 0x0a, 0xd6, 0xd0]));
     const { code, output } = await place.run('send', ...flags, ...addr);
-    expect({ code, output }).toEqual({ code: 2, output: expect.stringContaining(words) });
+    const expected = words.replace('FOLDER', place.folder);
+    expect({ code, output }).toEqual({ code: 2, output: expect.stringContaining(expected) });
     expect(existsSync(join(place.folder, 'empty.ndjson.results'))).toBe(false);
+    expect(existsSync(join(place.folder, 'gbk.ndjson.results'))).toBe(false);
   });
 
   const send = (...flags: string[]) => place.run('send', '--app', 'wxa', '--template', 't1', ...flags, ...addr);

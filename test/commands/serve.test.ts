@@ -11,7 +11,7 @@ it('serves, answers on both ports, drains on SIGTERM and exits with 0', async ()
   const got = await place.run('get', 'wxa', '--addr', grpc, '--json');
   expect(JSON.parse(got.output)).toMatchObject({ state: { appId: 'wxa', status: 'TOKEN_STATUS_FRESH' } });
   await place.run('get', 'wxb', '--addr', grpc);
-  const ready = await fetch(`http://${http}/readyz`);
+  const ready = await fetch(`http://${http}/readyz?apps`);
   expect([ready.status, await ready.json()]).toEqual([200, { ready: true, serving: true, apps: [] }]);
   expect(await (await fetch(`http://${http}/metrics`)).text()).toContain('lingpai_token_generation');
   broker.signal('SIGTERM');
@@ -115,7 +115,7 @@ it('a file that cannot be used changes nothing; what needs a restart is named', 
   await place.configure({ watch: { heartbeat: '3s' } });
   broker.signal('SIGHUP');
   const warning = await broker.next('the warning', ({ msg }) => msg === 'changed settings need a restart');
-  expect(warning['settings']).toEqual(['settings']);
+  expect(warning['settings']).toEqual(['watch.heartbeat']);
 });
 
 it('warns at each start that listens beyond loopback', async () => {
@@ -123,4 +123,16 @@ it('warns at each start that listens beyond loopback', async () => {
   await place.configure({ http: { listen: '0.0.0.0:0' } });
   const { broker } = await place.serve();
   expect(broker.lines.map(({ msg }) => msg)).toContain('listening beyond loopback without access control');
+});
+
+it('warns at each start that calls WeChat without TLS beyond loopback', async () => {
+  const said = async (baseUrl: string) => {
+    await using place = await Place.make();
+    await place.configure({ upstream: { base_url: baseUrl } });
+    const { broker } = await place.serve();
+    return broker.lines.find(({ msg }) => msg === 'AppSecrets and tokens leave this machine unencrypted')?.['base_url'];
+  };
+  expect(await said('http://wechat.invalid')).toBe('http://wechat.invalid');
+  expect(await said('https://wechat.invalid')).toBeUndefined();
+  expect(await said('http://127.0.0.1:1')).toBeUndefined();
 });

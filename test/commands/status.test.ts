@@ -63,7 +63,7 @@ describe('status of a broker that owns its store', () => {
     expect(await response.json()).toMatchObject({ apps: [{ appId: 'wxa' }] });
     using client = new ForeignClient(grpc, 'lingpai.v1.AdminService', ['lingpai/v1/admin.proto']);
     expect(await client.call('GetStatus', {})).toMatchObject({ apps: [{ app_id: 'wxa' }, { app_id: 'wxb' }] });
-    using health = new ForeignClient(grpc, 'grpc.health.v1.Health', ['health/v1/health.proto']);
+    using health = new ForeignClient(grpc, 'grpc.health.v1.Health', ['grpc/health/v1/health.proto']);
     expect((await health.call('Check', { service: 'lingpai.v1.AdminService' })).status).toBe('SERVING');
   });
 });
@@ -166,6 +166,25 @@ this replica to a watch      45000  1 ms    50 ms    61 ms
       'wx2: provisional: nobody knows which of its last tokens is the newest; a confirming mint is due now',
     ])
       expect(shown.split('\n')).toContain(line);
+  });
+
+  it('of channels that are shut', () => {
+    const quota = {
+      channel: 'subscribe',
+      until: timestampFromMs(NOW + 899_000),
+      reason: 'DAILY_QUOTA_EXHAUSTED',
+      description: "WeChat's quota of messages for the day is spent (errcode 45009)",
+    };
+    const closed = { channel: 'official_account', reason: 'ACCOUNT_CLOSED', description: 'closed (errcode 50002)' };
+    expect(
+      text({ apps: [{ ...app, shutChannels: [quota, closed] }] })
+        .split('\n')
+        .slice(-3),
+    ).toEqual([
+      `wx1: messages by subscribe are refused until 2026-01-15T00:14:59Z (14:59), when one is tried: WeChat's quota of messages for the day is spent (errcode 45009) (DAILY_QUOTA_EXHAUSTED); if you have cleared the quota (clear_quota), "lingpai refresh wx1" or SIGHUP has the next one tried at once`,
+      'wx1: messages by official_account are refused until one that is on its way finds them taken again: closed (errcode 50002) (ACCOUNT_CLOSED)',
+      '',
+    ]);
   });
 
   it('of a single lost write', () => {

@@ -1,6 +1,7 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
 import { ConfigError } from '../../src/config/problem.ts';
@@ -14,7 +15,7 @@ describe('a config that is right', () => {
     expect(await load(APPS)).toEqual({
       path: `${FOLDER}/lingpai.yaml`,
       grpc: { host: '127.0.0.1', port: 7600 },
-      http: { host: '127.0.0.1', port: 7680 },
+      http: { host: '127.0.0.1', port: 7680, hosts: [] },
       store: { url: `sqlite:${FOLDER}/lingpai.db` },
       upstream: { baseUrl: 'https://api.weixin.qq.com', proxy: null },
       settings: {
@@ -36,6 +37,7 @@ describe('a config that is right', () => {
         ratePerSecond: 0,
         concurrency: 128,
         maxWaiting: 10_000,
+        maxPermits: 1_000_000,
         quotaResetHour: 0,
         timeoutMs: 5_000,
       },
@@ -43,6 +45,7 @@ describe('a config that is right', () => {
       cluster: { leaseMs: 15_000, pollMs: 2_000 },
       apps: [{ appId: 'wx1', secret: 's1', issuer: 'stable' }],
       secretFiles: [],
+      fixed: expect.any(Object),
     });
   });
 
@@ -50,12 +53,12 @@ describe('a config that is right', () => {
     const config = await load(
       `
 grpc: { listen: "[::1]:1" }
-http: { listen: "localhost:0" }
+http: { listen: "localhost:0", hosts: [lingpai.internal, "::1"] }
 store: { url: "memory:" }
 upstream: { base_url: "http://127.0.0.1:9/wx/", timeout: 10ms, overlap: 0s, proxy: "http://u:p@127.0.0.1:3128", quota_reset_hour: 23 }
 refresh: { classic_at: 0.9, stable_poll: 1s, cooldown: 0s, probe_interval: 0s, daily_budget: 1, force_daily_budget: 0 }
 watch: { heartbeat: 12s, stall_timeout: 10m, max_watchers: 2 }
-messages: { daily_quota: 1, rate: 2, concurrency: 3, max_waiting: 4 }
+messages: { daily_quota: 1, rate: 2, concurrency: 3, max_waiting: 4, max_permits: 5 }
 review: { marketing_words: [a], general_titles: [b], own_words: [c], broad_keywords: [d] }
 cluster: { lease: 1s, poll: 100ms }
 apps:
@@ -69,7 +72,7 @@ apps:
     expect(config).toEqual({
       path: `${FOLDER}/lingpai.yaml`,
       grpc: { host: '::1', port: 1 },
-      http: { host: 'localhost', port: 0 },
+      http: { host: 'localhost', port: 0, hosts: ['lingpai.internal', '::1'] },
       store: { url: 'memory:' },
       upstream: { baseUrl: 'http://127.0.0.1:9/wx', proxy: 'http://u:p@127.0.0.1:3128' },
       settings: {
@@ -91,6 +94,7 @@ apps:
         ratePerSecond: 2,
         concurrency: 3,
         maxWaiting: 4,
+        maxPermits: 5,
         quotaResetHour: 23,
         timeoutMs: 10,
       },
@@ -108,6 +112,7 @@ apps:
         { appId: 'wx4', secret: 'two', issuer: 'stable' },
       ],
       secretFiles: [`${FOLDER}/keys/wx2`, '/run/wx3'],
+      fixed: expect.any(Object),
     });
   });
 
@@ -127,6 +132,35 @@ apps:
   ])('store.url %s becomes %s', async (written, url) => {
     expect((await load(`store: { url: "${written}" }\n${APPS}`)).store.url).toBe(url);
   });
+});
+
+describe('store.url and upstream.proxy may stand elsewhere', () => {
+  test('in the environment', async () => {
+    const yaml = `store: { url: { env: STORE } }\nupstream: { proxy: { env: PROXY } }\n${APPS}`;
+    const env = { STORE: 'redis://:pw@h', PROXY: 'http://u:p%40@127.0.0.1:3128' };
+    const config = await load(yaml, { env });
+    expect(config.store.url).toBe('redis://:pw@h');
+    expect(config.upstream.proxy).toBe('http://u:p%40@127.0.0.1:3128');
+    expect(config.secretFiles).toEqual([]);
+  });
+
+  test('in files, which are watched as those of secrets are', async () => {
+    const yaml = `store: { url: { file: keys/store } }\nupstream: { proxy: { file: /run/proxy } }\n${APPS}`;
+    const files = { [`${FOLDER}/keys/store`]: 'sqlite:x.db\n', '/run/proxy': 'http://h:1\r\n' };
+    const config = await load(yaml, { files });
+    expect(config.store.url).toBe(`sqlite:${FOLDER}/x.db`);
+    expect(config.upstream.proxy).toBe('http://h:1');
+    expect(config.secretFiles).toEqual([`${FOLDER}/keys/store`, '/run/proxy']);
+  });
+});
+
+test('what a reload cannot change is known by its path', async () => {
+  const [one, other] = [await load(APPS), await load(`watch: { stall_timeout: 1m }\n${APPS}`)];
+  expect(Object.keys(one.fixed)).toEqual(expect.arrayContaining(['grpc.listen', 'store.url', 'upstream.proxy']));
+  expect(Object.keys(one.fixed).filter((path) => one.fixed[path] !== other.fixed[path])).toEqual(
+    expect.arrayContaining(['watch.stall_timeout']),
+  );
+  expect(Object.keys(one.fixed).some((path) => path.startsWith('apps'))).toBe(false);
 });
 
 describe('a config that is wrong', () => {
@@ -207,6 +241,9 @@ sevrer: {}
     [`upstream: { base_url: "ftp://h" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],
     [`upstream: { base_url: "http://h?x" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],
     [`upstream: { base_url: "http://" }\n${APPS}`, '1 upstream.base_url', 'must be an http:// or https:// URL'],
+    [`http: { hosts: lingpai }\n${APPS}`, '1 http.hosts', 'a list of host names or IP addresses'],
+    [`http: { hosts: ["a:80"] }\n${APPS}`, '1 http.hosts[0]', 'without scheme and port'],
+    [`http: { hosts: ["http://a"] }\n${APPS}`, '1 http.hosts[0]', 'without scheme and port'],
     [`upstream: { proxy: 3128 }\n${APPS}`, '1 upstream.proxy', 'must be null or an http:// or https:// URL'],
     [`upstream: { proxy: "http://" }\n${APPS}`, '1 upstream.proxy', 'must be null or an http:// or https:// URL'],
     [`upstream: { timeout: 0s }\n${APPS}`, '1 upstream.timeout', 'must be a duration of 10ms to 1m'],
@@ -233,6 +270,16 @@ sevrer: {}
     [`watch: { stall_timeout: 0s }\n${APPS}`, '1 watch.stall_timeout', 'must be a duration of 1s to 10m'],
     [`watch: { max_watchers: 0 }\n${APPS}`, '1 watch.max_watchers', 'a whole number from 1 to 1000000'],
     [`refresh: { cool_down: 1s }\n${APPS}`, '1 refresh.cool_down', 'is not a setting; did you mean cooldown?'],
+    ...['https://h/cgi-bin', 'https://h/cgi-bin/', 'http://h/wx/cgi-bin/token', 'https://h/CGI-BIN'].map((url) => [
+      `upstream: { base_url: "${url}" }\n${APPS}`,
+      '1 upstream.base_url',
+      'must end before "/cgi-bin", which is put behind it; write for example "https://api.weixin.qq.com"',
+    ]),
+    ...['50%', '%zz', '%ff', 'a/b', 'a?b', 'a#b', '1#2'].map((password) => [
+      `upstream: { proxy: "http://u:${password}@127.0.0.1:3128" }\n${APPS}`,
+      '1 upstream.proxy',
+      'has a user name or password that is not percent-encoded; write "%25" for "%"',
+    ]),
     [`upstream: { baseUrl: "http://h" }\n${APPS}`, '1 upstream.baseUrl', 'did you mean base_url?'],
     [
       `watch: { zzz: 1 }\n${APPS}`,
@@ -242,13 +289,59 @@ sevrer: {}
     [`ap: 1\n${APPS}`, '1 ap', 'is not a setting'],
     [`${APPS}\napps: []`, '2 apps', 'is written twice (line 1 too); keep one'],
     [`watch:\n\theartbeat: 1s\n${APPS}`, '2 ', 'is indented with a tab; write spaces'],
-    [`watch: { heartbeat: 1s\n${APPS}`, '2 ', 'write'],
+    [`watch: { heartbeat: 1s\n${APPS}`, '2 ', 'lacks the "]" or "}" of a bracket'],
+    ['apps: [', '1 ', 'lacks the "]" or "}" of a bracket that was opened here or before; write it'],
+    ['apps: [{ app_id: wx1, secret: s }\n', '2 ', 'lacks the "]" or "}" of a bracket'],
+    ['apps: ]', '1 ', 'has a "]" or "}" that no bracket opens; remove it'],
+    ['apps: [{ app_id: wx1 secret: s }]', '1 ', 'lacks a comma inside [ ] or { }; write commas'],
+    ['apps: [\n  - { app_id: wx1, secret: s }\n]', '2 ', 'has a "- " or lacks a comma inside [ ]'],
+    ['apps: [{ app_id: "wx1, secret: s }]', '1 ', 'lacks the closing quote of a text'],
+    ['apps:\n  - app_id: wx1\n      secret: s\n', '2 ', 'is followed by a line that is indented too far; write'],
+    ['apps:\n  - app_id: wx1\n   secret: s\n', '3 ', 'is indented wrongly; write the keys of one item in one'],
+    ['apps:\n  - app_id: wx1\n  secret: s\n', '3 ', 'is indented wrongly; write the keys of one map in one'],
+    [`watch:\n  heartbeat: 1s\n http: {}\n${APPS}`, '3 ', 'is indented wrongly; write the keys of one map'],
+    [` watch: {}\n${APPS}`, '2 ', 'is indented wrongly; write the keys of one map'],
+    [`apps: [{ app_id: wx1, secret: $\{WX_SECRET} }]`, '1 ', 'variables are not filled in; for a secret'],
+    [`apps: [{ app_id: wx1, secret: "$\{WX_SECRET}" }]`, '1 apps[0].secret', 'write { env: WX_SECRET }'],
+    ['apps: [{ app_id: wx1, secret: $WX_SECRET }]', '1 apps[0].secret', 'write { env: WX_SECRET }'],
+    ['apps: [{ app_id: wx1, secret: "$(WX_SECRET)" }]', '1 apps[0].secret', 'write { env: WX_SECRET }'],
+    [`apps: [{ app_id: wx1, secret: "$\{WX_SECRET:-x}" }]`, '1 apps[0].secret', 'write { env: WX_SECRET }'],
+    ['apps: [{ app_id: wx1, secret: "%WX_SECRET%" }]', '1 apps[0].secret', 'write { env: WX_SECRET }'],
+    ['apps: [{ app_id: wx1, secret: $abc }]', '1 apps[0].secret', 'write { env: NAME }'],
+    [`store: { url: "$\{REDIS_URL}" }\n${APPS}`, '1 store.url', 'write { env: REDIS_URL } with the address as a whole'],
+    [`store: { url: "redis://:$\{PW}@h" }\n${APPS}`, '1 store.url', 'write { env: PW } with the address as a whole'],
+    [`upstream: { proxy: "$\{PROXY}" }\n${APPS}`, '1 upstream.proxy', 'write { env: PROXY } with the URL as a whole'],
+    [`upstream: { proxy: "http://u:100%@h" }\n${APPS}`, '1 upstream.proxy', 'not percent-encoded; write "%25" for "%"'],
+    [`store: { url: { env: NONE } }\n${APPS}`, '1 store.url.env', 'NONE is not set; set it to the address'],
+    [`store: { url: { env: ODD } }\n${APPS}`, '1 store.url.env', 'what stands there is wrong: must be "sqlite:PATH"'],
+    [
+      `store: { url: { env: HOSTLESS } }\n${APPS}`,
+      '1 store.url.env',
+      'what stands there is wrong: the host is missing',
+    ],
+    [`store: { url: { env: a-b } }\n${APPS}`, '1 store.url.env', 'must be the name of an environment'],
+    [
+      `store: { url: { file: gone } }\n${APPS}`,
+      '1 store.url.file',
+      `does not exist; relative paths start at ${FOLDER}`,
+    ],
+    [
+      `upstream: { proxy: { env: ODD } }\n${APPS}`,
+      '1 upstream.proxy.env',
+      'what stands there is wrong: must be null or',
+    ],
+    [`upstream: { proxy: { file: empty } }\n${APPS}`, '1 upstream.proxy.file', 'is empty; put the URL in it'],
+    ['apps: [{ app_id: wx1, secret: { file: long } }]', '1 apps[0].secret.file', 'is longer than 256 characters'],
     [`${APPS}\n---\nx: 1`, '2 ', 'begins a second document'],
     ['apps: [{ app_id: wx1, secret: *abc }]', '1 apps[0].secret', 'write a text that begins with * in quotes'],
     ['apps: [{ app_id: wx1, secret: !abc }]', '1 ', 'write a text that begins with ! in quotes'],
   ])('%j', async (yaml, place, message) => {
-    const files = { [`${FOLDER}/empty`]: '\n', [`${FOLDER}/lines`]: 'a\nb\n' };
-    const error = await refusal(yaml, { env: { EMPTY: '' }, files });
+    const files = {
+      [`${FOLDER}/empty`]: '\n',
+      [`${FOLDER}/lines`]: 'a\nb\n',
+      [`${FOLDER}/long`]: 's'.repeat(257),
+    };
+    const error = await refusal(yaml, { env: { EMPTY: '', ODD: 'ftp://h', HOSTLESS: 'redis://' }, files });
     expect(places(error)[0]).toBe(place);
     expect(error.problems[0]?.message).toContain(message);
   });
@@ -266,6 +359,31 @@ sevrer: {}
       expect.stringMatching(/^\/etc\/lingpai\/lingpai\.yaml:1 apps: is empty; write /),
       expect.stringMatching(/^\/etc\/lingpai\/lingpai\.yaml:2 watch: must be a map of settings; write /),
     ]);
+  });
+
+  test('what nobody would read is counted, and costs no more than it is long', async () => {
+    const keys = (count: number) =>
+      refusal(`${APPS}\n${Array.from({ length: count }, (_, i) => `k_${'abcdefghij'[i % 10]}${i}: 1`).join('\n')}`);
+    const error = await keys(20_000);
+    expect(error.total).toBe(20_000);
+    expect(error.problems.length).toBe(101);
+    expect(error.problems.at(-1)?.message).toBe('has 19900 more problems; mend these first');
+    expect(error.message.split('\n').length).toBe(101);
+  });
+
+  test.each([
+    ['keys that are not settings', (i: number) => `k${i}: 1\n`, APPS],
+    ['nested lists', () => '[', `${APPS}\nx: `],
+    ['nested items', () => '- ', `${APPS}\nx:\n `],
+    ['aliases', () => '*a, ', `${APPS}\nx: &a 1\ny: [`],
+    ['aliases of nothing', () => '*b, ', `${APPS}\ny: [`],
+    ['anchors with an alias each', (i: number) => `a${i}: &a${i} 1\nb${i}: *a${i}\n`, APPS],
+    ['keys below a long one', (i: number) => ` b${i}: 1\n`, `${APPS}\n${'k'.repeat(200_000)}:\n`],
+    ['apps that lack everything', () => '- {}\n', 'apps:\n'],
+  ])('what takes quadratic time to read is refused as well: %s', async (_, unit, head) => {
+    // Half a minute at the least where each unit is compared with all the others, or carries a long path along.
+    const units = Array.from({ length: 30_000 }, (_, i) => unit(i)).join('');
+    expect((await refusal(`${head}\n${units}`.replace('[\n', '['))).problems.length).toBeGreaterThan(0);
   });
 
   test('aliases that multiply are refused', async () => {
@@ -308,9 +426,19 @@ describe('P12: no secret shows in a problem', () => {
     `store: { url: ${SECRET} }\n${APPS}`,
     `${SECRET}: 1\n${APPS}`,
     `%${SECRET}\n---\n${APPS}`,
+    `apps: [{ app_id: wx1, secret: a, secret:${SECRET}: *x }]`,
+    `store: { url: "redis://:$\{x}${SECRET}@h" }\n${APPS}`,
+    `store: { url: { env: ${SECRET} } }\n${APPS}`,
+    `store: { url: { env: URL } }\nupstream: { proxy: { env: PROXY } }\n${APPS}`,
+    `upstream: { proxy: "http://u:${SECRET}%@h" }\n${APPS}`,
+    `apps: [{ app_id: wx1, secret: "$\{${SECRET}}" }]`,
+    `apps: [{ app_id: wx1, secret: $${SECRET} }]`,
+    `apps: [{ app_id: wx1, secret: $\{${SECRET}} }]`,
     SECRET,
   ])('%#', async (yaml) => {
-    const error = await refusal(yaml, { env: { WX: `${SECRET} ` } });
+    const error = await refusal(yaml, {
+      env: { WX: `${SECRET} `, URL: `redis://:${SECRET}@`, PROXY: `http://u:${SECRET}%@h` },
+    });
     expect(error.problems.length).toBeGreaterThan(0);
     expect(error.stack).not.toContain(SECRET);
     expect(JSON.stringify(error.problems)).not.toContain(SECRET);
@@ -339,13 +467,32 @@ describe('on a real disk', () => {
     expect(config.secretFiles).toEqual([join(folder, 'key')]);
   });
 
-  test.each([
-    ['gone.yaml', 'does not exist; write a config file there'],
-    ['.', 'is a folder'],
-  ])('%s: %s', async (name, message) => {
-    const path = join(folder, name);
+  test.each<[string, string | Buffer | undefined, string]>([
+    ['gone.yaml', undefined, 'does not exist; write a config file there'],
+    ['.', undefined, 'is a folder'],
+    ['pipe', undefined, 'is a pipe, a device or a socket; name a regular file'],
+    ['/dev/zero', undefined, 'is a pipe, a device or a socket; name a regular file'],
+    ['long.yaml', `#${' '.repeat(1024 * 1024)}`, 'is larger than 1 MiB'],
+    ['gbk.yaml', Buffer.from([0x61, 0x0a, 0x0a, 0xd6, 0xd0, 0x0a, 0xff]), 'is not UTF-8 (line 3); save it as UTF-8'],
+    ['utf16.yaml', Buffer.from('\uFEFFapps: []', 'utf16le'), 'is not UTF-8 (line 1)'],
+  ])('is no file to read: %s', async (name, content, message) => {
+    const path = resolve(folder, name);
+    if (content !== undefined) await writeFile(path, content);
+    else if (name === 'pipe') execFileSync('mkfifo', [path]);
     await expect(loadConfig(path, {})).rejects.toSatisfy(
       (error) => error instanceof ConfigError && error.problems.length === 1 && error.message.includes(message),
     );
+    const config = join(folder, 'points.yaml');
+    await writeFile(config, `apps: [{ app_id: wx1, secret: { file: "${path}" } }]`);
+    const told = message.replace(/;.*/, '');
+    await expect(loadConfig(config, {})).rejects.toSatisfy(
+      (error) => error instanceof ConfigError && error.message.includes(`apps[0].secret.file: the file ${told}`),
+    );
+  });
+
+  test('a mark of the order of bytes is no part of a secret', async () => {
+    await writeFile(join(folder, 'marked'), '\uFEFFs1\n');
+    await writeFile(join(folder, 'marked.yaml'), '\uFEFFapps: [{ app_id: wx1, secret: { file: marked } }]');
+    expect((await loadConfig(join(folder, 'marked.yaml'), {})).apps[0]?.secret).toBe('s1');
   });
 });

@@ -9,6 +9,7 @@ describe('messages', () => {
     ['rate', 0, 100_000],
     ['concurrency', 1, 10_000],
     ['max_waiting', 0, 1_000_000],
+    ['max_permits', 1, 100_000_000],
   ])('%s is a whole number from %i to %i', async (key, min, max) => {
     for (const good of [min, max]) await load(`messages: { ${key}: ${good} }\n${APPS}`);
     for (const bad of [min - 1, max + 1, '1.5', '"1"', 'null']) {

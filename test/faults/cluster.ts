@@ -1,7 +1,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import type { Client } from '@connectrpc/connect';
 import { clientOf, refusalOf, tokenClient } from '../../src/commands/client.ts';
 import type { IssuerKind } from '../../src/core/tokens/ports.ts';
@@ -12,6 +11,7 @@ import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts';
 import { Child } from '../support/child.ts';
 import { seeded } from '../support/random.ts';
 import { RedisServer } from '../support/redis.ts';
+import { until } from '../support/until.ts';
 import { TcpProxy } from './proxy.ts';
 import { Subscribers } from './subscribers.ts';
 
@@ -195,19 +195,5 @@ export class Cluster implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#stack.disposeAsync();
-  }
-}
-
-/** Looks again and again until nothing is lacking. Rejects with what is after `ms`. */
-export async function until(
-  ms: number,
-  lacking: () => string | undefined | Promise<string | undefined>,
-): Promise<void> {
-  const end = performance.now() + ms;
-  for (;;) {
-    const what = await lacking();
-    if (what === undefined) return;
-    if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
-    await setTimeout(20);
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { IssuerKind } from '../../src/core/tokens/ports.ts';
-import { type Cluster, REPLICAS, type Replica, TIMES, until } from './cluster.ts';
+import { until } from '../support/until.ts';
+import { type Cluster, REPLICAS, type Replica, TIMES } from './cluster.ts';
 import type { Link, TcpProxy, Verdict } from './proxy.ts';
 
 /** A fault, and what may come of it. */

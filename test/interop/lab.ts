@@ -7,7 +7,9 @@ import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { TokenService, type TokenState } from '../../src/gen/lingpai/v1/token_pb.js';
 import { Child } from '../support/child.ts';
+import { HttpProxy } from './http-proxy.ts';
 import { type Language, root } from './languages.ts';
+import { Middlebox } from './middlebox.ts';
 
 /** The app that the services watch. */
 export const appId = 'wx00interop0000001';
@@ -19,7 +21,10 @@ const callTimeoutMs = 10_000;
 
 /** A simulated WeChat, a place for a broker that comes and goes, and the services that depend on it. */
 export class Lab implements AsyncDisposable {
-  readonly #address: string;
+  /** Stands between the services and the broker. */
+  readonly box: Middlebox;
+  /** What the environment of the services names. */
+  readonly proxy: HttpProxy;
   readonly #folder: string;
   readonly #sandbox: Child;
   readonly #sandboxUrl: string;
@@ -28,8 +33,16 @@ export class Lab implements AsyncDisposable {
   readonly #client: Client<typeof TokenService>;
   readonly #secrets = new Set([secret]);
 
-  private constructor(address: string, folder: string, sandbox: Child, sandboxUrl: string) {
-    this.#address = address;
+  private constructor(
+    address: string,
+    folder: string,
+    sandbox: Child,
+    sandboxUrl: string,
+    box: Middlebox,
+    proxy: HttpProxy,
+  ) {
+    this.box = box;
+    this.proxy = proxy;
     this.#folder = folder;
     this.#sandbox = sandbox;
     this.#sandboxUrl = sandboxUrl;
@@ -50,7 +63,8 @@ export class Lab implements AsyncDisposable {
     });
     try {
       const ready = await sandbox.next('"ready"', (line) => line.msg === 'ready');
-      const lab = new Lab(address, folder, sandbox, String(ready.url));
+      const box = await Middlebox.before(address);
+      const lab = new Lab(address, folder, sandbox, String(ready.url), box, await HttpProxy.start());
       await lab.#control('POST /sandbox/apps', { app_id: appId, secret });
       await writeFile(lab.#config, JSON.stringify(config(address, lab.#sandboxUrl)));
       return lab;
@@ -75,7 +89,7 @@ export class Lab implements AsyncDisposable {
 
   /** Starts a language's example. */
   service(language: Language, ...args: string[]): Child {
-    const env = { ...language.env, LINGPAI_ADDR: this.#address };
+    const env = { ...this.proxy.env, ...language.env, LINGPAI_ADDR: `${language.host}:${this.box.port}` };
     const [file, ...rest] = language.start;
     const name = `the ${language.name} service`;
     return this.#keep(new Child({ name, command: [file, ...rest, ...args], cwd: this.#folder, env }));
@@ -115,6 +129,7 @@ export class Lab implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#session.abort();
     for (const child of [...this.#children, this.#sandbox]) await child[Symbol.asyncDispose]();
+    for (const part of [this.box, this.proxy]) await part[Symbol.asyncDispose]();
     await rm(this.#folder, { recursive: true });
   }
 
@@ -133,7 +148,12 @@ export class Lab implements AsyncDisposable {
   async #control(call: string, body: object): Promise<void> {
     const [method = '', path = ''] = call.split(' ');
     const signal = AbortSignal.timeout(callTimeoutMs);
-    const response = await fetch(new URL(path, this.#sandboxUrl), { method, body: JSON.stringify(body), signal });
+    const response = await fetch(new URL(path, this.#sandboxUrl), {
+      method,
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal,
+    });
     if (!response.ok) throw new Error(`the sandbox refused ${call}: ${await response.text()}`);
   }
 }

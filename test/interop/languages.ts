@@ -22,6 +22,8 @@ export interface Language {
   readonly build: readonly Command[];
   readonly start: Command;
   readonly env: Readonly<Record<string, string>>;
+  /** An address that leads to 127.0.0.1, for which the language's gRPC would ask an HTTP proxy that the environment names. */
+  readonly host: string;
   /** The exit code after SIGTERM. */
   readonly terminatedCode: number;
 }
@@ -44,6 +46,7 @@ export const languages: readonly Language[] = [
     ],
     start: [join(goFolder, 'target/token-service')],
     env: {},
+    host: '0.0.0.0', // it asks no proxy for 127.0.0.1
     terminatedCode: 0,
   },
   {
@@ -61,6 +64,7 @@ export const languages: readonly Language[] = [
     ],
     start: [python, join(pythonFolder, 'main.py')],
     env: { PYTHONPATH: join(pythonFolder, 'gen') },
+    host: '127.0.0.1',
     terminatedCode: 0,
   },
   {
@@ -73,6 +77,7 @@ export const languages: readonly Language[] = [
     build: [['mvn', '--batch-mode', '--quiet', '--no-transfer-progress', 'package']],
     start: ['java', '-jar', join(javaFolder, 'target/token-service.jar')],
     env: {},
+    host: '127.0.0.1',
     terminatedCode: 143, // what a JVM ends with after SIGTERM, once its shutdown hooks have run
   },
 ];

@@ -1,11 +1,12 @@
 /**
- * Builds the example services and takes each through a service's life beside a live broker: `npm run interop`, or
- * `npm run interop -- go java` for some of them.
+ * Builds the example services and takes each through a service's life beside a live broker, and through the rules for
+ * clients beside a scripted one: `npm run interop`, or `npm run interop -- go java` for some of them.
  *
  * A language whose toolchain is missing is named and left out; with `CI=true` in the environment that is a failure.
  * Exits with 0 when every example that was run passed.
  */
 import { build, type Language, languages, missing } from './languages.ts';
+import { rules } from './rules.ts';
 import { scenario } from './scenario.ts';
 
 interface Result {
@@ -36,7 +37,11 @@ async function interop(language: Language): Promise<Result> {
     say(`${name}: building`);
     times.build = await timed(() => build(language));
     say(`${name}: built in ${times.build.toFixed(1)} s`);
-    times.run = await timed(() => scenario(language, (step) => say(`${name}: ok, ${step}`)));
+    const report = (step: string) => say(`${name}: ok, ${step}`);
+    times.run = await timed(async () => {
+      await scenario(language, report);
+      await rules(language, report);
+    });
     return { language: name, outcome: 'passed', ...times };
   } catch (error) {
     say(`${name}: FAILED, ${error instanceof Error ? error.message : String(error)}`);

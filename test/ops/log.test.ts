@@ -35,6 +35,28 @@ describe('logEvent', () => {
       },
     ],
     [
+      { type: 'probes_unanswered', ...app, error: refused },
+      {
+        level: 'warn',
+        msg: 'probes get no verdict',
+        app_id: 'wx1',
+        ...errorFields(refused),
+        advice: expect.stringContaining('get_api_domain_ip'),
+      },
+    ],
+    [
+      { type: 'secret_tried', ...app, result: 'accepted', error: undefined },
+      { level: 'info', msg: 'changed secret accepted', app_id: 'wx1' },
+    ],
+    [
+      { type: 'secret_tried', ...app, result: 'refused', error: refused },
+      { level: 'error', msg: 'changed secret refused', app_id: 'wx1', ...errorFields(refused) },
+    ],
+    [
+      { type: 'secret_tried', ...app, result: 'unknown', error: refused },
+      { level: 'warn', msg: 'changed secret could not be tried', app_id: 'wx1', ...errorFields(refused) },
+    ],
+    [
       { type: 'unchanged', ...app, cause: 'scheduled', durationMs: 3 },
       { level: 'debug', msg: 'token unchanged', app_id: 'wx1', cause: 'scheduled', duration_ms: 3 },
     ],

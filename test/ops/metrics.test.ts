@@ -6,6 +6,7 @@ import type { BrokerEvent } from '../../src/core/tokens/events.ts';
 import type { Status, TokenState } from '../../src/core/tokens/state.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { FakeClock } from '../support/clock.ts';
+import { Turns } from '../support/turns.ts';
 
 const NOW = Date.UTC(2026, 0, 15);
 
@@ -35,9 +36,14 @@ function setup(...states: TokenState[]) {
   return { clock, live, metrics };
 }
 
+/** The text of all metrics. */
+async function textOf(metrics: { text(): Promise<Uint8Array> }): Promise<string> {
+  return new TextDecoder().decode(await metrics.text());
+}
+
 /** The lines of the text that begin with `lingpai_` and contain `part`. */
-async function samples(metrics: { text(): Promise<string> }, part: string): Promise<string[]> {
-  return (await metrics.text()).split('\n').filter((line) => line.startsWith('lingpai_') && line.includes(part));
+async function samples(metrics: { text(): Promise<Uint8Array> }, part: string): Promise<string[]> {
+  return (await textOf(metrics)).split('\n').filter((line) => line.startsWith('lingpai_') && line.includes(part));
 }
 
 const failure = new UpstreamError('no', {
@@ -96,12 +102,107 @@ describe('events', () => {
     ];
     for (const event of [...events('wx1'), ...events('wx2')]) metrics.observe(event);
     const before = await samples(metrics, '"wx1"');
-    expect(before.length).toBe(5 + 6);
+    // Those that begin at 0, those that begin otherwise, and the gauges.
+    expect(before.length).toBe(7 + 6 + 1 + 6);
     live.states = [stateOf('wx2')];
     for (const event of events('wx1')) metrics.observe(event);
     expect(await samples(metrics, '"wx1"')).toEqual([]);
     expect((await samples(metrics, '"wx2"')).length).toBe(before.length);
   });
+});
+
+describe('scrapes', () => {
+  test('at the same time are rendered once, and the next one anew', async () => {
+    let asked = 0;
+    const metrics = createMetrics({
+      states: () => [],
+      watchers: () => ++asked,
+      cluster: () => undefined,
+      now: () => NOW,
+    });
+    const texts = await Promise.all(Array.from({ length: 20 }, () => metrics.text()));
+    expect(asked).toBe(1);
+    expect(new Set(texts).size).toBe(1);
+    expect(await textOf(metrics)).toContain('lingpai_watchers 2');
+  });
+});
+
+describe('what is alerted on', () => {
+  const series = [
+    'lingpai_refreshes_total{app_id="wx1",result="failed",cause="scheduled"} 0',
+    'lingpai_refreshes_total{app_id="wx1",result="failed",cause="canary"} 0',
+    'lingpai_force_refreshes_total{app_id="wx1",outcome="FAILED"} 0',
+    'lingpai_probes_total{app_id="wx1",cause="canary",verdict="rejected"} 0',
+    'lingpai_probes_total{app_id="wx1",cause="canary",verdict="unknown"} 0',
+    'lingpai_outside_mints_total{app_id="wx1"} 0',
+    'lingpai_store_failures_total{app_id="wx1"} 0',
+    ...['mini_program', 'subscribe', 'official_account'].map(
+      (channel) => `lingpai_messages_total{app_id="wx1",channel="${channel}",outcome="unknown",reason=""} 0`,
+    ),
+    ...['begin', 'redraw', 'settle'].map(
+      (operation) => `lingpai_ledger_failures_total{app_id="wx1",operation="${operation}"} 0`,
+    ),
+  ];
+  const counters = async (metrics: { text(): Promise<Uint8Array> }, appId: string) =>
+    (await samples(metrics, `_total{app_id="${appId}"`)).map((line) => line.replace(appId, 'wx1'));
+
+  test('has a series for each app before anything happens, and no others', async () => {
+    const { metrics, live } = setup(stateOf('wx1'));
+    expect(await counters(metrics, 'wx1')).toEqual(series);
+    // Those that come by a reload have theirs at once, and those that go lose them.
+    live.states = [stateOf('wx2')];
+    expect(await counters(metrics, 'wx2')).toEqual(series);
+    expect(await counters(metrics, 'wx1')).toEqual([]);
+  });
+
+  test('goes on counting from there, and is written once', async () => {
+    const { metrics } = setup(stateOf('wx1'), stateOf('wx2'));
+    metrics.observe({ type: 'outside_mint', appId: 'wx1', tokenId: 'i' });
+    const expected = series.map((line) => (line.includes('outside') ? line.replace(/0$/, '1') : line));
+    expect(await counters(metrics, 'wx1')).toEqual(expected);
+    expect(await counters(metrics, 'wx2')).toEqual(series);
+  });
+
+  test('begins again at 0 for an app that was gone', async () => {
+    const { metrics, live } = setup(stateOf('wx1'));
+    metrics.observe({ type: 'outside_mint', appId: 'wx1', tokenId: 'i' });
+    live.states = [];
+    await metrics.text();
+    live.states = [stateOf('wx1')];
+    expect(await counters(metrics, 'wx1')).toEqual(series);
+  });
+
+  test('a channel that is used has every outcome, and the refusals that stop more than one message', async () => {
+    const { metrics } = setup(stateOf('wx1'));
+    metrics.messages.observe({
+      type: 'message_sent',
+      appId: 'wx1',
+      channel: 'subscribe',
+      arrived: false,
+      durationMs: 1,
+    });
+    const lines = await samples(metrics, 'lingpai_messages_total{app_id="wx1",channel="subscribe"');
+    expect(lines.map((line) => line.replace(/^.*outcome=/, ''))).toEqual([
+      '"unknown",reason=""} 0',
+      '"sent",reason=""} 1',
+      '"replayed",reason=""} 0',
+      '"refused",reason="DAILY_QUOTA_EXHAUSTED"} 0',
+      '"refused",reason="SEND_QUOTA_EXHAUSTED"} 0',
+      '"refused",reason="SEND_LIMIT_EXCEEDED"} 0',
+      '"refused",reason="ACCOUNT_CLOSED"} 0',
+      '"refused",reason="INTERFACE_NOT_GRANTED"} 0',
+      '"refused",reason="LEDGER_UNAVAILABLE"} 0',
+      '"refused",reason="TOKEN_REFUSED"} 0',
+    ]);
+  });
+});
+
+test('thousands of apps are written in stretches, between which others have their turn', async () => {
+  const { metrics } = setup(...Array.from({ length: 2_000 }, (_, i) => stateOf(`wx${i}`)));
+  using turns = new Turns();
+  const lines = (await textOf(metrics)).split('\n').length;
+  expect(lines).toBeGreaterThan(2_000 * (13 + 6));
+  expect(turns.count).toBeGreaterThanOrEqual(Math.floor((2_000 * (13 + 6)) / 1_000));
 });
 
 describe('gauges', () => {
@@ -113,7 +214,7 @@ describe('gauges', () => {
   ])('of a token, %#', async (state, left, status) => {
     const { metrics, clock } = setup(state);
     clock.jump(9_500);
-    const lines = await samples(metrics, 'app_id="wx1"');
+    const lines = (await samples(metrics, 'app_id="wx1"')).filter((line) => line.startsWith('lingpai_token_'));
     expect(lines).toEqual([
       `lingpai_token_seconds_left{app_id="wx1"} ${left}`,
       'lingpai_token_generation{app_id="wx1"} 1768000000123',
@@ -188,7 +289,7 @@ describe('the cluster', () => {
     const docs = readFileSync(new URL('../../docs/cluster.md', import.meta.url), 'utf8');
     const { metrics, live } = setup();
     live.cluster = cluster;
-    const typed = [...(await metrics.text()).matchAll(/^# TYPE (lingpai_\w+)/gm)].map((match) => match[1]);
+    const typed = [...(await textOf(metrics)).matchAll(/^# TYPE (lingpai_\w+)/gm)].map((match) => match[1]);
     const named = [...docs.matchAll(/lingpai_\w+/g)].map(([name]) => name);
     expect(typed).toEqual(expect.arrayContaining(named));
     expect(named).toEqual(expect.arrayContaining(typed.filter((name) => name?.startsWith('lingpai_cluster_'))));
@@ -265,8 +366,11 @@ describe('histograms', () => {
     expect(lines).toContain('lingpai_upstream_duration_seconds_count{endpoint="token"} 2');
     expect(lines).toContain('lingpai_upstream_duration_seconds_bucket{endpoint="token",le="0.025"} 2');
     expect(lines).toContain('lingpai_upstream_calls_total{endpoint="token",result="40164"} 1');
-    expect(lines).toContain('lingpai_upstream_calls_total{endpoint="probe",result="other"} 402');
-    expect(lines.filter((line) => line.startsWith('lingpai_upstream_calls_total')).length).toBe(101);
+    expect(lines).toContain('lingpai_upstream_calls_total{endpoint="probe",result="other"} 405');
+    // What begins at 0 are 4 results of 6 endpoints.
+    const counted = lines.filter((line) => line.startsWith('lingpai_upstream_calls_total') && !line.endsWith(' 0'));
+    expect(counted.length).toBe(1 + 1 + 95 + 1);
+    expect(lines).toContain('lingpai_upstream_calls_total{endpoint="probe",result="UPSTREAM_TIMEOUT"} 0');
   });
 });
 
@@ -283,7 +387,7 @@ describe('the text', () => {
       lostSets: 0,
     };
     metrics.rpc('S/Get', 'OK', 1);
-    const lines = (await metrics.text()).split('\n').filter((line) => line !== '');
+    const lines = (await textOf(metrics)).split('\n').filter((line) => line !== '');
     const typed = lines.filter((line) => line.startsWith('# TYPE')).map((line) => line.split(' ')[2] ?? '');
     expect(new Set(typed).size).toBe(typed.length);
     expect(lines.filter((line) => line.startsWith('# HELP')).length).toBe(typed.length);
@@ -296,14 +400,14 @@ describe('the text', () => {
   });
 
   test('has the process figures', async () => {
-    const text = await setup().metrics.text();
+    const text = await textOf(setup().metrics);
     expect(text).toContain('process_cpu_seconds_total');
     expect(text).toContain('nodejs_eventloop_lag_seconds');
   });
 
   test('P12: holds no token', async () => {
     const { metrics } = setup(stateOf('wx1'));
-    expect(await metrics.text()).not.toContain('T0KEN');
+    expect(await textOf(metrics)).not.toContain('T0KEN');
   });
 
   test('belongs to one instance alone', async () => {

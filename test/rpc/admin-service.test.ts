@@ -3,6 +3,7 @@ import { createHandlerContext } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
 import type { ClusterStatus } from '../../src/core/cluster/status.ts';
 import { appNotFoundError } from '../../src/core/kernel/errors.ts';
+import type { ShutChannel } from '../../src/core/messages/sender.ts';
 import type { TokenState } from '../../src/core/tokens/state.ts';
 import {
   AdminService,
@@ -58,6 +59,7 @@ async function statusOf(
   request: { appIds?: string[]; pageToken?: string } = {},
   clock = new FakeClock(NOW),
   propagation = UNMOVED,
+  shutChannels: (appId: string) => readonly ShutChannel[] = () => [],
 ): Promise<GetStatusResponse> {
   const method = AdminService.method.getStatus;
   const context = createHandlerContext({
@@ -67,7 +69,15 @@ async function statusOf(
     requestMethod: 'POST',
     url: 'http://h/',
   });
-  const service = adminService({ broker, cluster: () => cluster?.status(), clock, propagation: () => propagation });
+  const pause = async () => {};
+  const service = adminService({
+    broker,
+    cluster: () => cluster?.status(),
+    clock,
+    propagation: () => propagation,
+    shutChannels,
+    pause,
+  });
   const answer = await service.getStatus(create(GetStatusRequestSchema, request), context);
   return create(GetStatusResponseSchema, answer);
 }
@@ -114,6 +124,26 @@ describe('one process that owns its store', () => {
     const text = JSON.stringify(json(await statusOf(fixed([stateOf('wx1')]))));
     expect(text).not.toMatch(/T0KEN|0LD/);
   });
+});
+
+it('tells of the channels of each app that are shut', async () => {
+  const shut: ShutChannel[] = [
+    { channel: 'subscribe', until: NOW + 900_000, reason: 'DAILY_QUOTA_EXHAUSTED', errcode: 45009 },
+    { channel: 'official_account', until: null, reason: 'ACCOUNT_CLOSED', errcode: null },
+  ];
+  const states = fixed([stateOf('wx1'), stateOf('wx2')]);
+  const status = await statusOf(states, {}, new FakeClock(NOW), UNMOVED, (appId) => (appId === 'wx2' ? shut : []));
+  const [one, two] = json(status).apps;
+  expect(one.shutChannels).toBeUndefined();
+  expect(two.shutChannels).toEqual([
+    {
+      channel: 'subscribe',
+      until: '2026-01-15T00:15:00Z',
+      reason: 'DAILY_QUOTA_EXHAUSTED',
+      description: "WeChat's quota of messages for the day is spent (errcode 45009)",
+    },
+    { channel: 'official_account', reason: 'ACCOUNT_CLOSED', description: 'the account or the interface is closed' },
+  ]);
 });
 
 it('tells how long new tokens took by each hop that one has taken', async () => {
@@ -266,4 +296,39 @@ describe('which apps', () => {
     ])
       await expect(statusOf(broker, request)).rejects.toMatchObject({ reason: 'INVALID_REQUEST' });
   });
+});
+
+it('lets others have their turn before each answer, and gives none to a caller who left meanwhile', async () => {
+  const turn = Promise.withResolvers<void>();
+  let asked = 0;
+  const broker: AdminBroker = {
+    ...fixed([stateOf('wxa')]).broker,
+    states: () => {
+      asked++;
+      return [stateOf('wxa')];
+    },
+  };
+  const service = adminService({
+    broker,
+    cluster: () => undefined,
+    clock: new FakeClock(),
+    propagation: () => UNMOVED,
+    shutChannels: () => [],
+    pause: () => turn.promise,
+  });
+  const caller = new AbortController();
+  const context = createHandlerContext({
+    service: AdminService,
+    method: AdminService.method.getStatus,
+    protocolName: 'grpc',
+    requestMethod: 'POST',
+    url: 'http://h/',
+    requestSignal: caller.signal,
+  });
+  const answer = service.getStatus(create(GetStatusRequestSchema, {}), context);
+  expect(asked).toBe(0);
+  caller.abort(new Error('left'));
+  turn.resolve();
+  await expect(answer).rejects.toThrow();
+  expect(asked).toBe(0);
 });

@@ -1,12 +1,24 @@
 import { once } from 'node:events';
-import { type ClientDuplexStream, status } from '@grpc/grpc-js';
+import { setImmediate as turn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { createHandlerContext, type ServiceImpl } from '@connectrpc/connect';
+import { Client, type ClientDuplexStream, credentials, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { appNotFoundError, drainingError, LingpaiError } from '../../src/core/kernel/errors.ts';
 import type { Message } from '../../src/core/messages/message.ts';
 import { refusedError, unknownError } from '../../src/core/messages/message-errors.ts';
 import type { SendResult } from '../../src/core/messages/sender.ts';
 import { extendWords } from '../../src/core/review/words.ts';
-import { MessageService } from '../../src/gen/lingpai/v1/message_pb.js';
+import {
+  MessageService,
+  type SendTemplateRequest,
+  SendTemplateRequestSchema,
+  type SendTemplatesRequest,
+  SendTemplatesRequestSchema,
+} from '../../src/gen/lingpai/v1/message_pb.js';
+import { takingTurns } from '../../src/ops/turns.ts';
 import { toConnectError } from '../../src/rpc/errors.ts';
 import { messageService } from '../../src/rpc/message-service.ts';
 import { startGrpc } from '../../src/server/grpc.ts';
@@ -14,7 +26,7 @@ import { startHttp } from '../../src/server/http.ts';
 import type { Listener } from '../../src/server/mount.ts';
 import { FakeClock } from '../support/clock.ts';
 import { FakeLedger } from '../support/ledger.ts';
-import { detailsOf, ForeignClient, failure, LOOPBACK, Mounted, until } from '../support/rpc.ts';
+import { detailsOf, ForeignClient, failure, grpcOf, HTTP, Mounted, until } from '../support/rpc.ts';
 
 const LIMIT = 8;
 const GOOD = { app_id: 'wxa', to_user: 'openid-1', template_id: 't1', data: { thing1: { value: 'x' } }, subscribe: {} };
@@ -46,6 +58,7 @@ let draining: AbortController;
 let mounted: Mounted;
 let listener: Listener;
 let client: ForeignClient;
+let impl: ServiceImpl<typeof MessageService>;
 
 beforeEach(async () => {
   clock = new FakeClock();
@@ -54,7 +67,7 @@ beforeEach(async () => {
   draining = new AbortController();
   let ids = 0;
   const report = (error: unknown) => mounted.report(error);
-  const impl = messageService({
+  impl = messageService({
     sender,
     ledger,
     clock,
@@ -63,13 +76,15 @@ beforeEach(async () => {
     },
     newId: () => `id-${++ids}`,
     reviewWords: extendWords({ own: ['令牌'] }),
+    pause: takingTurns(),
+    maxPermits: 1_000,
     streamLimit: LIMIT,
     draining: draining.signal,
     toError: (error) => toConnectError(error, report),
     report,
   });
   mounted = new Mounted(clock, { desc: MessageService, impl });
-  listener = await startGrpc({ ...mounted, listen: LOOPBACK });
+  listener = await startGrpc(grpcOf(mounted));
   client = new ForeignClient(listener.address, 'lingpai.v1.MessageService', ['lingpai/v1/message.proto']);
 });
 
@@ -156,7 +171,8 @@ describe('SendTemplate', () => {
   ] as const)("WeChat's %s is INVALID_ARGUMENT and names %s", async (reason, field) => {
     const answer = { errcode: 1, errmsg: 'words', rid: 'r' };
     sender.answer = async () => {
-      throw refusedError('wxa', { kind: 'refused', reason, message: 'it is wrong', answer });
+      const channel = { kind: 'subscribe', miniProgramState: '', lang: '' } as const;
+      throw refusedError({ appId: 'wxa', channel }, { kind: 'refused', reason, message: 'it is wrong', answer });
     };
     const refused = await failure(client.call('SendTemplate', GOOD));
     expect(refused.code).toBe(status.INVALID_ARGUMENT);
@@ -398,6 +414,117 @@ describe('permits', () => {
   });
 });
 
+it('a name of a stream that is too long comes back cut, with what is wrong', async () => {
+  const stream = client.duplex('SendTemplates');
+  const answers: { correlation_id: string; failure: { reason: string; message: string } }[] = [];
+  stream.on('data', (answer) => answers.push(answer));
+  stream.write({ correlation_id: 'x'.repeat(500_000), message: GOOD });
+  stream.end();
+  await once(stream, 'end');
+  expect(answers).toHaveLength(1);
+  expect(answers[0]?.correlation_id).toBe('x'.repeat(1_024));
+  expect(answers[0]?.failure).toMatchObject({ reason: 'INVALID_REQUEST', message: expect.stringContaining('500000') });
+});
+
+it('text that is no UTF-8 is refused, and not sent with U+FFFD', async () => {
+  const wrong = Buffer.from('d7dc', 'hex'); // 总 in GBK
+  const bytes = toBinary(
+    SendTemplateRequestSchema,
+    create(SendTemplateRequestSchema, {
+      appId: 'wxa',
+      toUser: 'o',
+      templateId: 't',
+      data: { thing1: { value: '@@' } },
+      channel: { case: 'subscribe', value: {} },
+    }),
+  );
+  wrong.copy(bytes, Buffer.from(bytes).indexOf('@@'));
+  using raw = new RawClient(listener.address);
+  const refused = await failure(raw.call('SendTemplate', Buffer.from(bytes)));
+  expect([refused.code, detailsOf(refused).reason]).toEqual([status.INVALID_ARGUMENT, 'INVALID_REQUEST']);
+  expect(sender.messages).toEqual([]);
+});
+
+it('a message that waits does not keep its request, with whatever else came in it', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const holding: unknown[] = [];
+  sender.answer = () => new Promise((resolve) => holding.push(resolve));
+  const request = () =>
+    new WeakRef(
+      create(SendTemplateRequestSchema, {
+        appId: 'wxa',
+        toUser: 'o',
+        templateId: 't',
+        data: { thing1: { value: 'x' } },
+        channel: { case: 'subscribe', value: {} },
+      }),
+    );
+  const about = { service: MessageService, protocolName: 'grpc', requestMethod: 'POST', url: 'http://h/' };
+  const { sendTemplate, sendTemplates } = MessageService.method;
+  const [unary, streamed] = [request(), request()];
+  const begin = () => {
+    const requests = [
+      create(SendTemplatesRequestSchema, { correlationId: 'c', message: streamed.deref() as SendTemplateRequest }),
+    ];
+    const incoming: AsyncIterable<SendTemplatesRequest> = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => {
+          const value = requests.pop();
+          return value ? Promise.resolve({ done: false, value }) : new Promise(() => undefined);
+        },
+      }),
+    };
+    const stream = impl.sendTemplates(incoming, createHandlerContext({ ...about, method: sendTemplates }));
+    const context = createHandlerContext({ ...about, method: sendTemplate });
+    return [impl.sendTemplate(unary.deref() as SendTemplateRequest, context), stream];
+  };
+  const waiting = begin();
+  await until(() => sender.messages.length === 2);
+  for (let i = 0; i < 20 && (unary.deref() || streamed.deref()); i++) {
+    await turn();
+    collect();
+  }
+  expect([waiting, holding]).toMatchObject([{ length: 2 }, { length: 2 }]);
+  expect([unary, streamed].map((each) => each.deref() === undefined)).toEqual([true, true]);
+});
+
+/** A client that sends bytes as they are. */
+class RawClient {
+  readonly #client: Client;
+
+  constructor(address: string) {
+    this.#client = new Client(address, credentials.createInsecure());
+  }
+
+  call(method: string, bytes: Buffer): Promise<unknown> {
+    const as = (buffer: Buffer) => buffer;
+    return new Promise((resolve, reject) => {
+      const path = `/lingpai.v1.MessageService/${method}`;
+      this.#client.makeUnaryRequest(path, as, as, bytes, (error, answer) => (error ? reject(error) : resolve(answer)));
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#client.close();
+  }
+}
+
+describe('limits of permits', () => {
+  const form = (i: number, to_user: string) => ({ to_user, kind: 'PERMIT_KIND_FORM_ID', value: `f${i}` });
+  const deposit = (permits: object[]) => client.call('DepositPermits', { app_id: 'wxa', permits });
+
+  it('an app has no more than messages.max_permits', async () => {
+    expect(await deposit(Array.from({ length: 999 }, (_, i) => form(i, `u${i}`)))).toMatchObject({ deposited: 999 });
+    const refused = await failure(deposit([form(1_000, 'a'), form(1_001, 'b')]));
+    const { reason, metadata } = detailsOf(refused);
+    expect([refused.code, reason]).toEqual([status.RESOURCE_EXHAUSTED, 'PERMIT_LIMIT_EXCEEDED']);
+    expect(metadata).toEqual({ app_id: 'wxa' });
+    expect(refused.details).toMatch(/more than 1000 permits.*messages\.max_permits/);
+    expect(await deposit([form(1_000, 'a')])).toMatchObject({ deposited: 1 });
+  });
+});
+
 it('ReviewTemplate knows the configured words', async () => {
   const review = (title: string, more: object = {}) => client.call('ReviewTemplate', { title, ...more });
   expect((await review('令牌到期提醒')).findings.map(({ rule }: { rule: string }) => rule)).toEqual(['1.4']);
@@ -409,9 +536,19 @@ it('ReviewTemplate knows the configured words', async () => {
   expect((await failure(review(''))).code).toBe(status.INVALID_ARGUMENT);
 });
 
+it('ReviewTemplate refuses texts that are too long only once they are folded', async () => {
+  const ligatures = '\ufdfa'.repeat(64);
+  const keywords = Array.from({ length: 32 }, () => ({ name: ligatures }));
+  const refused = await failure(client.call('ReviewTemplate', { title: '订单支付成功通知', keywords }));
+  expect([refused.code, detailsOf(refused).reason]).toEqual([status.INVALID_ARGUMENT, 'INVALID_REQUEST']);
+  expect(detailsOf(refused).bad?.fieldViolations[0]).toMatchObject({
+    field: 'keywords[0].name',
+    description: expect.stringContaining('has 1152 there'),
+  });
+});
+
 it('every RPC but the stream is served as Connect/JSON too', async () => {
-  const metrics = { contentType: 'text/plain', metrics: async () => '' };
-  const http = await startHttp({ ...mounted, listen: LOOPBACK, states: () => [], metrics });
+  const http = await startHttp({ ...HTTP, ...mounted });
   try {
     const post = async (method: string, body: object) => {
       const response = await fetch(`http://${http.address}/lingpai.v1.MessageService/${method}`, {

@@ -9,6 +9,7 @@ import {
 import { validateForceRefresh, validateGet, validateWatchToken } from '../../src/rpc/validate.ts';
 
 const MAX = BigInt(Number.MAX_SAFE_INTEGER);
+const ids = (count: number) => Array.from({ length: count }, (_, index) => `wx${index}`);
 
 /** The fields that the validation complains of. */
 function fields(validate: () => void): string[] {
@@ -82,8 +83,6 @@ describe('rejected_token', () => {
 });
 
 describe('app_ids', () => {
-  const ids = (count: number) => Array.from({ length: count }, (_, index) => `wx${index}`);
-
   it('may be none, the same twice, or 10000', () => {
     for (const appIds of [[], ['wx1', 'wx1'], ids(10_000)])
       expect(fields(() => validateWatchToken(create(WatchTokenRequestSchema, { appIds })))).toEqual([]);
@@ -93,6 +92,21 @@ describe('app_ids', () => {
     expect(fields(() => validateWatchToken(create(WatchTokenRequestSchema, { appIds: ids(10_001) })))).toEqual([
       'app_ids',
     ]);
+  });
+});
+
+describe('known generations', () => {
+  it('are at most 10000, and are refused before each is looked at', () => {
+    const known = (count: number) => Object.fromEntries(ids(count).map((id) => [id, 1n]));
+    const request = (count: number) => create(WatchTokenRequestSchema, { knownGenerations: known(count) });
+    expect(fields(() => validateWatchToken(request(10_000)))).toEqual([]);
+    expect(fields(() => validateWatchToken(request(10_001)))).toEqual(['known_generations']);
+  });
+
+  it.each(['', 'not an id', 'x'.repeat(65)])('are of apps that can be: not of "%s"', (id) => {
+    const request = create(WatchTokenRequestSchema, { knownGenerations: { [id]: 1n } });
+    expect(fields(() => validateWatchToken(request))).toEqual(['known_generations']);
+    expect(() => validateWatchToken(request)).toThrow('known_generations has a key that is no app id');
   });
 });
 

@@ -1,3 +1,4 @@
+import { request } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts';
 import { FakeClock } from '../support/clock.ts';
@@ -22,7 +23,11 @@ async function start() {
   open.push(sandbox);
   async function send(method: string, path: string, body?: unknown): Promise<Answer> {
     const text = typeof body === 'string' ? body : JSON.stringify(body);
-    const response = await fetch(`${sandbox.url}${path}`, { method, ...(body !== undefined && { body: text }) });
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${sandbox.url}${path}`, {
+      method,
+      ...(body !== undefined && { headers, body: text }),
+    });
     return { status: response.status, body: await response.json() };
   }
   async function token(id = appId, given = secret): Promise<Said> {
@@ -376,5 +381,107 @@ describe('the control endpoint', () => {
     expect(wechat.app(appId)).toEqual(before);
     expect(wechat.appIds).toEqual([appId]);
     expect(wechat.faults.active).toEqual([]);
+  });
+});
+
+describe('web pages', () => {
+  /** fetch sets neither Host nor Origin. */
+  function ask(
+    url: string,
+    method: string,
+    headers: Record<string, string>,
+  ): Promise<{ status: number; text: string }> {
+    const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>();
+    const asked = request(url, { method, headers }, async (response) => {
+      const chunks = await response.setEncoding('utf8').toArray();
+      resolve({ status: response.statusCode ?? 0, text: chunks.join('') });
+    });
+    asked.on('error', reject).end(method === 'POST' ? '{"kind":"hang"}' : undefined);
+    return promise;
+  }
+  const json = { 'content-type': 'application/json' };
+
+  it.each([
+    ['of another origin', { ...json, origin: 'https://evil.example' }, 403],
+    ['of no origin', { ...json, origin: 'null' }, 403],
+    ['whose name was made to lead here', { ...json, host: 'evil.example' }, 421],
+    ['with a form', { 'content-type': 'text/plain' }, 415],
+    ['with a form of fields', { 'content-type': 'application/x-www-form-urlencoded' }, 415],
+    ['that say nothing', {}, 415],
+  ])('%s change nothing', async (_, headers, status) => {
+    const { url, faults } = await start();
+    const answer = await ask(`${url}/sandbox/faults`, 'POST', headers);
+    expect(answer.status).toBe(status);
+    expect(JSON.parse(answer.text)).toEqual({ error: expect.stringMatching(/./) });
+    expect(faults.active).toEqual([]);
+  });
+
+  it('read nothing, by no path of it', async () => {
+    const { url } = await start();
+    for (const path of ['/sandbox/', '/sandbox', '/sandbox/state', '/sandbox/inbox', '/sandbox//state'])
+      for (const headers of [{ host: 'evil.example' }, { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }])
+        expect((await ask(url + path, 'GET', headers)).text).not.toContain(appId);
+  });
+
+  it('of its own may, and so may whoever calls it by a name of this machine', async () => {
+    const { url, faults } = await start();
+    const { port } = new URL(url);
+    for (const headers of [{ origin: url }, { host: `localhost:${port}` }, {}])
+      expect((await ask(`${url}/sandbox/faults`, 'POST', { ...json, ...headers })).status).toBe(200);
+    expect(faults.active).toHaveLength(3);
+  });
+
+  it('do not matter to the endpoints of WeChat, which may have any name', async () => {
+    const { url } = await start();
+    expect((await ask(`${url}/cgi-bin/get_api_domain_ip`, 'GET', { host: 'api.weixin.qq.com' })).text).toContain(
+      '41001',
+    );
+  });
+});
+
+describe('what is kept', () => {
+  it("stubs: a hundred, of paths that are nobody else's", async () => {
+    const { send, wechat } = await start();
+    const stub = (path: string, body: unknown = {}) => send('POST', '/sandbox/stubs', { path, body });
+    for (let i = 0; i < 100; i++) expect((await stub(`/wxa/${i}`)).status).toBe(200);
+    expect(await stub('/wxa/100')).toMatchObject({
+      status: 400,
+      body: { error: expect.stringContaining('100 stubs') },
+    });
+    expect((await stub('/wxa/99', 'as it is')).body.stubs).toHaveLength(100);
+    expect(wechat.stubs.answer('/wxa/99')).toBe('as it is');
+    for (const path of [
+      '/cgi-bin/token',
+      '/cgi-bin/message/template/send',
+      '/sandbox/state',
+      'wxa',
+      '/a?b',
+      `/${'x'.repeat(256)}`,
+    ])
+      expect(await stub(path)).toMatchObject({ status: 400, body: { error: expect.stringMatching(/^path: /) } });
+    expect((await send('POST', '/sandbox/stubs', { path: '/a' })).body.error).toMatch(/^body: /);
+    expect((await send('GET', '/sandbox/stubs')).body.stubs).toHaveLength(100);
+    expect((await send('DELETE', '/sandbox/stubs')).body).toEqual({ stubs: [] });
+    expect(wechat.stubs.answer('/wxa/99')).toBe('{"errcode":0,"errmsg":"ok"}');
+  });
+
+  it('faults: a hundred', async () => {
+    const { send, faults } = await start();
+    for (let i = 0; i < 100; i++) expect((await send('POST', '/sandbox/faults', { kind: 'hang' })).status).toBe(200);
+    expect((await send('POST', '/sandbox/faults', { kind: 'hang' })).status).toBe(400);
+    expect(faults.active).toHaveLength(100);
+  });
+
+  it('no body that is not UTF-8', async () => {
+    const { url } = await start();
+    const response = await fetch(`${url}/sandbox/apps/${appId}/consents`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: Buffer.from([0x7b, 0xd6, 0xd0, 0x7d]),
+    });
+    expect([response.status, await response.json()]).toEqual([
+      400,
+      { error: 'the body is not UTF-8: send JSON in UTF-8' },
+    ]);
   });
 });

@@ -11,9 +11,11 @@ const page = readFileSync(new URL('../../docs/sandbox.md', import.meta.url), 'ut
 const base = 'http://127.0.0.1:7690';
 
 /** Every curl command of the page. */
-const commands = [...page.matchAll(/^curl -s (?:-X (\w+) )?'?([^\s']+)'?(?: -d '(.*)')?$/gm)].map(
-  ([line, method = 'GET', url = '', body]) => ({ line, method, path: url.replace(base, ''), body }),
-);
+const commands = [
+  ...page.matchAll(/^curl -s (?:-X (\w+) )?'?([^\s']+)'?(?: -H 'content-type: ([^']+)')?(?: -d '(.*)')?$/gm),
+].map(([line, method = 'GET', url = '', type = 'application/x-www-form-urlencoded', body]) => {
+  return { line, method, path: url.replace(base, ''), type, body };
+});
 
 it('every command of docs/sandbox.md does what a reader would expect', async () => {
   expect(commands.length).toBe(page.match(/^curl /gm)?.length);
@@ -25,8 +27,9 @@ it('every command of docs/sandbox.md does what a reader would expect', async () 
     anyApp: true,
   });
   try {
-    for (const { line, method, path, body } of commands) {
-      const response = await fetch(`${sandbox.url}${path}`, { method, ...(body && { body }) });
+    for (const { line, method, path, type, body } of commands) {
+      const headers = { 'content-type': type };
+      const response = await fetch(`${sandbox.url}${path}`, { method, ...(body && { headers, body }) });
       const answer = (await response.json()) as { errcode?: number };
       expect({ line, status: response.status }).toEqual({ line, status: 200 });
       // Only the placeholder for a token is refused.

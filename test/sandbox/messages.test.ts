@@ -127,6 +127,28 @@ describe('every message call', () => {
     );
   });
 
+  it.each([
+    ['thing1', ['茶', '🍵'.repeat(20), 'a b'], ['a\nb', 'a\rb', '茶'.repeat(21)]],
+    ['number2', ['0', '3.14', '1'.repeat(32)], ['1'.repeat(33), 'x', '1,000', '1.']],
+    ['letter1', ['abcXYZ'], ['a1', '茶', 'a'.repeat(33)]],
+    ['symbol1', ['!?', '——'], ['a', '1', '!!!!!!']],
+    ['character_string1', ['No.2026-01/3', 'x'.repeat(32)], ['第1号', 'x'.repeat(33)]],
+    ['time1', ['15:01', '2019年10月1日 15:01', '15:01~16:30'], ['3 pm', '2019-10-01']],
+    ['date1', ['2019年10月1日', '2019年10月1日 15:01', '2019年10月1日~2019年10月3日'], ['soon', '10/1/2019']],
+    ['amount1', ['¥100', '￥100.50元', '100元', '3'], ['100 dollars', '1'.repeat(11), '元']],
+    ['phone_number1', ['+86-0766-66888866'], ['call me', '1'.repeat(18)]],
+    ['car_number1', ['粤A8Z888挂'], ['粤A8Z888888', '粤A 8']],
+    ['name1', ['张三', 'John Smith', '张'.repeat(10), 'x'.repeat(20)], ['张'.repeat(11), 'x'.repeat(21), 'R2D2']],
+    ['phrase1', ['已发货'], ['已发货已发货', 'sent']],
+    ['enum1', ['whatever 1'], []],
+    ['k', ['what\never'], []],
+  ] as const)('a keyword %s of a subscription message takes %j, and 47003 for %j', (name, taken, refused) => {
+    const { send } = mailRig();
+    const withValue = (value: string) => send('message_subscribe', { data: { [name]: { value, color: '' } } });
+    for (const value of taken) expect([value, withValue(value)]).toEqual([value, 0]);
+    for (const value of refused) expect([value, withValue(value)]).toEqual([value, 47003]);
+  });
+
   it.each(messageKinds)(
     '%s has a quota of its own for the day and the minute, which refusals do not touch',
     async (kind) => {
@@ -268,6 +290,19 @@ describe('the inbox', () => {
     expect([inbox.count(), inbox.count('oUser1'), inbox.count('oNobody')]).toEqual([2, 1, 0]);
     inbox.clear();
     expect([inbox.messages(), inbox.count(), inbox.count('oUser1')]).toEqual([[], 0, 0]);
+  });
+
+  it('keeps no more than a million characters, and always the last message', () => {
+    const { send, token, inbox } = mailRig();
+    const bearer = token('stable');
+    const data = { thing1: { value: 'Tea', color: '' } };
+    for (let i = 0; i < 20; i++) send('message_subscribe', { page: `p${i}${'x'.repeat(100_000)}`, data }, bearer);
+    expect(inbox.messages()).toHaveLength(9);
+    send('message_subscribe', { page: 'x'.repeat(2_000_000) }, bearer);
+    expect(inbox.messages()).toHaveLength(1);
+    send('message_subscribe', {}, bearer);
+    expect(inbox.messages()).toHaveLength(1);
+    expect(inbox.count()).toBe(22);
   });
 
   it('keeps the last 1000 messages and counts all', () => {

@@ -87,12 +87,17 @@ describe('over HTTP', () => {
     expect((await said(classic({ method: 'POST' }))).errcode).toBe(43001);
     expect((await said(fetch(`${url}/cgi-bin/stable_token`))).errcode).toBe(43002);
     expect((await said(fetch(`${url}/cgi-bin/get_api_domain_ip`, { method: 'POST' }))).errcode).toBe(43001);
-    expect((await said(fetch(`${url}/cgi-bin/nothing`))).errcode).toBe(40066);
+    expect((await said(fetch(`${url}/cgi-bin/${'x'.repeat(256)}`))).errcode).toBe(40066);
     for (const body of ['', '{', 'null', '5', { appid: 5 }, { force_refresh: 'true' }]) {
       expect((await said(stable(body))).errcode).toBe(47001);
     }
     expect((await said(stable({}))).errcode).toBe(40002);
     expect((await said(stable({ grant_type: 'client_credential' }))).errcode).toBe(41002);
+    expect((await said(stable({ grant_type: 'client_credential', appid: null, force_refresh: null }))).errcode).toBe(
+      41002,
+    );
+    const gbk = Buffer.concat([Buffer.from('{"grant_type":"'), Buffer.from([0xd6, 0xd0]), Buffer.from('"}')]);
+    expect((await said(fetch(`${url}/cgi-bin/stable_token`, { method: 'POST', body: gbk }))).errcode).toBe(47001);
     expect((await said(classic({}, ''))).errcode).toBe(41002);
     expect((await said(classic({}, `appid=${appId}`))).errcode).toBe(41004);
     expect(wechat.counts().mints).toBe(0);
@@ -108,7 +113,7 @@ describe('over HTTP', () => {
       const to = `${url}/cgi-bin/message/${path}?access_token=${token}`;
       const post = (text: string) => fetch(to, { method: 'POST', body: text });
       expect((await said(fetch(to))).errcode).toBe(43002);
-      for (const wrong of ['', '{', '[]', 'null', '{"touser":5}', '{"data":{"k":"v"}}', '{"data":[]}']) {
+      for (const wrong of ['', '{', '[]', 'null', '{"touser":5}', '{"data":{"k":"v"}}']) {
         expect((await said(post(wrong))).errcode).toBe(47001);
       }
       expect(await (await post(JSON.stringify(body))).text()).toMatch(
@@ -119,6 +124,58 @@ describe('over HTTP', () => {
     expect((await said(fetch(`${url}/cgi-bin/message/template/send`, { method: 'POST', body: '{}' }))).errcode).toBe(
       41001,
     );
+  });
+
+  it('reads bodies as the libraries write them', async () => {
+    const { url, wechat, classic } = await start();
+    wechat.changeApp(appId, { unlimitedConsent: true });
+    const { access_token: token = '' } = await said(classic());
+    const post = async (path: string, body: object) => {
+      const to = `${url}/cgi-bin/message/${path}?access_token=${token}`;
+      return await said(fetch(to, { method: 'POST', body: JSON.stringify(body) }));
+    };
+    const letter = { touser: 'o1', template_id: 'T1', data: { k: { value: 'v', color: null } } };
+    const blank = { url: null, page: null, client_msg_id: null, color: '' };
+    for (const miniprogram of [null, '', [], {}, { appid: null, pagepath: '' }])
+      expect(await post('template/send', { ...letter, ...blank, miniprogram })).toMatchObject({ errcode: 0 });
+    expect(await post('subscribe/send', { ...letter, lang: null, miniprogram_state: '' })).toMatchObject({
+      errcode: 0,
+    });
+    expect(await post('subscribe/send', { ...letter, data: { number1: { value: 3.5 } } })).toMatchObject({
+      errcode: 0,
+    });
+    expect(wechat.messages(appId).inbox.messages()[0]?.data).toEqual({ number1: { value: '3.5', color: '' } });
+    for (const data of [[], null, '', {}, undefined])
+      expect(await post('template/send', { ...letter, data })).toMatchObject({
+        errcode: 47003,
+        errmsg: expect.stringContaining('data is empty'),
+      });
+    expect(await post('template/send', { ...letter, data: { k: { value: null } } })).toMatchObject({ errcode: 47003 });
+    expect(await post('template/send', { ...letter, touser: null })).toMatchObject({ errcode: 40003 });
+  });
+
+  it('checks the token of any other call, and answers ok or what was set', async () => {
+    const { url, wechat, classic } = await start();
+    const { access_token: token = '' } = await said(classic());
+    const call = (given: string, method = 'POST') =>
+      said(fetch(`${url}/wxa/business/getuserphonenumber?access_token=${given}`, { method }));
+    expect(await call('')).toMatchObject({ errcode: 41001 });
+    expect(await call('nobody')).toMatchObject({ errcode: 40014 });
+    expect(await call(token)).toEqual({ errcode: 0, errmsg: 'ok' });
+    wechat.stubs.set('/wxa/business/getuserphonenumber', '{"errcode":0,"phone_info":{}}');
+    expect(await call(token, 'GET')).toEqual({ errcode: 0, phone_info: {} });
+    expect((await said(fetch(`${url}/cgi-bin/menu/get?access_token=${token}`))).errcode).toBe(0);
+    wechat.faults.inject({ effect: { kind: 'errcode', errcode: 45009 }, calls: ['other'], count: 1 });
+    expect(await call(token)).toMatchObject({ errcode: 45009 });
+    wechat.kill(appId, { issuer: 'classic', which: 'current' });
+    expect(await call(token)).toMatchObject({ errcode: 40001 });
+    expect(wechat.counts(appId).other).toBe(5);
+    expect(wechat.calls.at(-1)).toMatchObject({
+      kind: 'other',
+      path: '/wxa/business/getuserphonenumber',
+      errcode: 40001,
+    });
+    expect(JSON.stringify(wechat.calls)).not.toContain(token);
   });
 
   it.each(['/sandbox/', '/sandbox', '/sandbox/?app_id=x'])(

@@ -34,6 +34,17 @@ describe('decode', () => {
     );
   });
 
+  it('refuses a message of more fields than it may have, before it is decoded', () => {
+    const fields = (count: number) => Buffer.concat(Array(count).fill(Buffer.from([0x0a, 1, 65])));
+    expect(decode(GetRequestSchema, fields(3), 3)).toMatchObject({ appId: 'A' });
+    expect(() => decode(GetRequestSchema, fields(4), 3)).toThrow(
+      expect.objectContaining({ reason: 'INVALID_REQUEST', message: expect.stringContaining('more than 3') }),
+    );
+    // It counts no further than it must: what comes then is not even looked at.
+    expect(() => decode(GetRequestSchema, Buffer.concat([fields(5), Buffer.from([0xff])]), 3)).toThrow('more than 3');
+    expect(() => decode(GetRequestSchema, Uint8Array.of(0x0a, 5, 65), 3)).toThrow('well-formed');
+  });
+
   it('reads a message with fields of a later version', () => {
     expect(decode(GetRequestSchema, Uint8Array.of(0x0a, 1, 65, 0x78, 7))).toMatchObject({ appId: 'A' });
   });

@@ -5,7 +5,7 @@ import { startGrpc } from '../../src/server/grpc.ts';
 import { startHttp } from '../../src/server/http.ts';
 import type { Listener } from '../../src/server/mount.ts';
 import { FakeClock, settle } from '../support/clock.ts';
-import { detailsOf, ForeignClient, failure, LOOPBACK, Mounted, until } from '../support/rpc.ts';
+import { detailsOf, ForeignClient, failure, grpcOf, HTTP, Mounted, until } from '../support/rpc.ts';
 import { SECOND, World } from '../support/world.ts';
 
 /** A listener and a broker that note what is asked of them, and take as long as they are told. */
@@ -88,13 +88,12 @@ describe('a drain of a broker that serves', () => {
   it('says so to health checks, sends goaways, ends watches as DRAINING, finishes calls and frees every port', async () => {
     const world = await World.started();
     const mounted = new Mounted(world.clock, world.broker);
-    const grpc = await startGrpc({ ...mounted, listen: LOOPBACK });
-    const metrics = { contentType: 'text/plain', metrics: async () => '' };
-    const http = await startHttp({ ...mounted, listen: LOOPBACK, states: () => world.broker.states(), metrics });
+    const grpc = await startGrpc(grpcOf(mounted));
+    const http = await startHttp({ ...HTTP, ...mounted });
     for (const listener of [grpc, http]) listener.setServing(true);
     expect((await fetch(`http://${http.address}/readyz`)).status).toBe(200);
     using client = new ForeignClient(grpc.address);
-    using checks = new ForeignClient(grpc.address, 'grpc.health.v1.Health', ['health/v1/health.proto']);
+    using checks = new ForeignClient(grpc.address, 'grpc.health.v1.Health', ['grpc/health/v1/health.proto']);
     const health = checks.stream('Watch', { service: '' });
     expect((await health.next()).status).toBe('SERVING');
     const watch = client.stream('WatchToken', {});
@@ -111,8 +110,12 @@ describe('a drain of a broker that serves', () => {
     await settle();
     await drained;
     expect(world.broker.watchers).toBe(0);
-    await until(() => mounted.calls.length === 2);
-    expect(mounted.calls).toEqual(['TokenService/Get OK', 'TokenService/WatchToken UNAVAILABLE']);
+    await until(() => mounted.calls.length === 3);
+    expect(mounted.calls).toEqual([
+      'TokenService/Get OK',
+      'grpc.health.v1.Health/Watch UNAVAILABLE',
+      'TokenService/WatchToken UNAVAILABLE',
+    ]);
     expect((await failure(client.call('Get', { app_id: 'wxc' }))).code).toBe(status.UNAVAILABLE);
     await expect(fetch(`http://${http.address}/livez`)).rejects.toThrow();
     await world.broker.stop();

@@ -1,11 +1,5 @@
-import { create, createFileRegistry, toBinary } from '@bufbuild/protobuf';
-import {
-  FileDescriptorProtoSchema,
-  FileDescriptorSetSchema,
-  file_google_protobuf_wrappers,
-  type StringValue,
-  StringValueSchema,
-} from '@bufbuild/protobuf/wkt';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { type StringValue, StringValueSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, createClient, type HandlerContext } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { Client, credentials } from '@grpc/grpc-js';
@@ -14,40 +8,8 @@ import { streamControlOf } from '../../src/rpc/stream-control.ts';
 import { startGrpc } from '../../src/server/grpc.ts';
 import type { Listener, Service } from '../../src/server/mount.ts';
 import { FakeClock } from '../support/clock.ts';
-import { LOOPBACK, Mounted, until } from '../support/rpc.ts';
-
-const STRING = '.google.protobuf.StringValue';
-
-/** test.Echo: Say (unary), Chat (bidirectional), and Gather (client-streaming) when asked for. */
-function echo(withGather = false) {
-  const method = (name: string, clientStreaming: boolean, serverStreaming: boolean) => ({
-    name,
-    inputType: STRING,
-    outputType: STRING,
-    clientStreaming,
-    serverStreaming,
-  });
-  const file = create(FileDescriptorProtoSchema, {
-    name: 'test.proto',
-    package: 'test',
-    syntax: 'proto3',
-    dependency: ['google/protobuf/wrappers.proto'],
-    service: [
-      {
-        name: 'Echo',
-        method: [
-          method('Say', false, false),
-          method('Chat', true, true),
-          ...(withGather ? [method('Gather', true, false)] : []),
-        ],
-      },
-    ],
-  });
-  const set = create(FileDescriptorSetSchema, { file: [file_google_protobuf_wrappers.proto, file] });
-  const service = createFileRegistry(set).getService('test.Echo');
-  if (!service) throw new Error('no service');
-  return service;
-}
+import { echo } from '../support/echo.ts';
+import { grpcOf, Mounted, until } from '../support/rpc.ts';
 
 interface Impl {
   say?(request: StringValue, context: HandlerContext): unknown;
@@ -66,7 +28,7 @@ let mounted: Mounted;
 async function serve(impl: Impl): Promise<EchoClient> {
   const service = { desc: echo(), impl: { say: unused, chat: unused, ...impl } } as unknown as Service;
   mounted = new Mounted(new FakeClock(), service);
-  listener = await startGrpc({ ...mounted, listen: LOOPBACK });
+  listener = await startGrpc(grpcOf(mounted));
   const transport = createGrpcTransport({ baseUrl: `http://${listener.address}` });
   return createClient(service.desc, transport) as unknown as EchoClient;
 }
@@ -295,7 +257,7 @@ describe('a handler', () => {
 describe('a client-streaming method', () => {
   it('is refused at the start', async () => {
     const service = { desc: echo(true), impl: { say: unused, chat: unused, gather: unused } } as unknown as Service;
-    await expect(startGrpc({ ...new Mounted(new FakeClock(), service), listen: LOOPBACK })).rejects.toThrow(
+    await expect(startGrpc(grpcOf(new Mounted(new FakeClock(), service)))).rejects.toThrow(
       'test.Echo/Gather is client-streaming',
     );
   });

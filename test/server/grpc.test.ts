@@ -7,7 +7,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TokenService, WatchTokenRequestSchema } from '../../src/gen/lingpai/v1/token_pb.js';
 import { startGrpc } from '../../src/server/grpc.ts';
 import type { Listener, Service } from '../../src/server/mount.ts';
-import { detailsOf, ForeignClient, failure, LOOPBACK, Mounted, StuckReader, until } from '../support/rpc.ts';
+import { framed, RawConnection } from '../support/raw-http2.ts';
+import { detailsOf, ForeignClient, failure, grpcOf, Mounted, StuckReader, until } from '../support/rpc.ts';
 import { SECOND, World } from '../support/world.ts';
 
 const WATCH = '/lingpai.v1.TokenService/WatchToken';
@@ -22,7 +23,7 @@ let client: ForeignClient;
 beforeEach(async () => {
   world = await World.started({ apps: { wxc: 'classic', wxs: 'stable' } });
   mounted = new Mounted(world.clock, world.broker);
-  listener = await startGrpc({ ...mounted, listen: LOOPBACK });
+  listener = await startGrpc(grpcOf(mounted));
   client = new ForeignClient(listener.address);
 });
 
@@ -121,14 +122,15 @@ describe('unary calls of a client that is made from the .proto files alone', () 
   });
 
   it('a call that is cancelled leaves', async () => {
+    await client.call('Get', { app_id: 'wxc' });
     const caller = new AbortController();
     const pending = world.clock.pending;
     const waiting = client.cancellable('Get', { app_id: 'wxc', min_generation: '9007199254740991' }, caller.signal);
     await until(() => world.clock.pending > pending);
     caller.abort();
     expect((await failure(waiting)).code).toBe(status.CANCELLED);
-    await until(() => mounted.calls.length > 0);
-    expect(mounted.calls).toEqual(['TokenService/Get CANCELLED']);
+    await until(() => mounted.calls.length > 1);
+    expect(mounted.calls).toEqual(['TokenService/Get OK', 'TokenService/Get CANCELLED']);
     expect(world.clock.pending).toBe(pending);
   });
 
@@ -148,7 +150,7 @@ describe('a fault', () => {
       forceRefresh: () => Promise.reject(new Error('hunter2')),
       watch: () => world.broker.watch({ appIds: [], known: new Map() }),
     });
-    const faulty = await startGrpc({ ...broken, listen: LOOPBACK });
+    const faulty = await startGrpc(grpcOf(broken));
     using other = new ForeignClient(faulty.address);
     for (const method of ['Get', 'ForceRefresh']) {
       const error = await failure(other.call(method, { app_id: 'wxc' }));
@@ -195,6 +197,44 @@ describe('watches', () => {
     const error = await failure(reader.next());
     expect(error.code).toBe(status.NOT_FOUND);
     expect(detailsOf(error).reason).toBe('APP_NOT_FOUND');
+  });
+});
+
+describe('a watch that knows much', () => {
+  const known = (count: number, appIds: string[] = []) =>
+    framed(
+      toBinary(
+        WatchTokenRequestSchema,
+        create(WatchTokenRequestSchema, {
+          appIds,
+          knownGenerations: Object.fromEntries(Array.from({ length: count }, (_, i) => [id(i), 2n ** 41n])),
+        }),
+      ),
+    );
+  const id = (i: number) => `wx${String(i).padStart(16, '0')}`;
+
+  it('of 10,000 apps both ways is read', async () => {
+    using raw = new RawConnection(listener.address);
+    const ids = Array.from({ length: 10_000 }, (_, i) => id(i));
+    const { fields } = await raw.call(WATCH, known(10_000, ids));
+    expect(fields).toMatchObject({ 'grpc-status': String(status.NOT_FOUND) });
+  });
+
+  it.each([
+    ['10,001 apps', known(10_001), status.INVALID_ARGUMENT, 'at most 10000 apps'],
+    [
+      '250,000 empty entries',
+      framed(Buffer.concat(Array(250_000).fill(Buffer.from([0x12, 0])))),
+      status.INVALID_ARGUMENT,
+      'more than 20000 entries',
+    ],
+    ['more than 512 KiB', framed(Buffer.alloc(0), 0, 512 * 1024 + 1), status.RESOURCE_EXHAUSTED, 'too large'],
+  ])('of %s is refused', async (_, body, code, words) => {
+    using raw = new RawConnection(listener.address);
+    const { fields } = await raw.call(WATCH, body);
+    expect(fields).toMatchObject({ 'grpc-status': String(code) });
+    expect(decodeURIComponent(String(fields['grpc-message']))).toContain(words);
+    expect(world.broker.watchers).toBe(0);
   });
 });
 
@@ -248,7 +288,7 @@ describe('P9: a reader that does not read', () => {
     };
     const service = { desc: TokenService, impl: { ...mounted.services[0]?.impl, ...impl } };
     const fountain = new Mounted(world.clock, service as unknown as Service);
-    const source = await startGrpc({ ...fountain, listen: LOOPBACK });
+    const source = await startGrpc(grpcOf(fountain));
     // Five bytes a message: two fit, and the third waits.
     using stuck = new StuckReader(source.address, WATCH, EVERYTHING, 12);
     await until(() => asked === 3);
@@ -262,7 +302,7 @@ describe('P9: a reader that does not read', () => {
 });
 
 describe('standard services', () => {
-  const health = () => new ForeignClient(listener.address, 'grpc.health.v1.Health', ['health/v1/health.proto']);
+  const health = () => new ForeignClient(listener.address, 'grpc.health.v1.Health', ['grpc/health/v1/health.proto']);
 
   it.each(['', 'lingpai.v1.TokenService'])('health of "%s" follows setServing, watched too', async (service) => {
     using checks = health();
@@ -300,8 +340,9 @@ describe('standard services', () => {
 
 describe('drain and stop', () => {
   it('lets a call in progress finish, and accepts no other connection', async () => {
-    const waiting = client.call('Get', { app_id: 'wxc', min_generation: String(world.state().generation + 1) });
+    await client.call('Get', { app_id: 'wxc' });
     const pending = world.clock.pending;
+    const waiting = client.call('Get', { app_id: 'wxc', min_generation: String(world.state().generation + 1) });
     await until(() => world.clock.pending > pending);
     const drained = listener.drain(20 * SECOND);
     using late = new ForeignClient(listener.address);
@@ -312,8 +353,9 @@ describe('drain and stop', () => {
   });
 
   it('ends what is left at the limit', async () => {
-    const waiting = failure(client.call('Get', { app_id: 'wxc', min_generation: '9007199254740991' }));
+    await client.call('Get', { app_id: 'wxc' });
     const pending = world.clock.pending;
+    const waiting = failure(client.call('Get', { app_id: 'wxc', min_generation: '9007199254740991' }));
     await until(() => world.clock.pending > pending);
     const drained = listener.drain(20 * SECOND);
     await world.clock.advance(20 * SECOND);
@@ -322,7 +364,7 @@ describe('drain and stop', () => {
   });
 
   it('ends health watches, which would last for ever', async () => {
-    using checks = new ForeignClient(listener.address, 'grpc.health.v1.Health', ['health/v1/health.proto']);
+    using checks = new ForeignClient(listener.address, 'grpc.health.v1.Health', ['grpc/health/v1/health.proto']);
     const watch = checks.stream('Watch', { service: '' });
     await watch.next();
     await listener.drain(20 * SECOND);
@@ -341,7 +383,7 @@ describe('drain and stop', () => {
 describe('an address that cannot be listened on', () => {
   it('is named, with what to do', async () => {
     const port = Number(listener.address.split(':')[1]);
-    await expect(startGrpc({ ...mounted, listen: { host: '127.0.0.1', port } })).rejects.toThrow(
+    await expect(startGrpc({ ...grpcOf(mounted), listen: { host: '127.0.0.1', port } })).rejects.toThrow(
       `cannot listen on 127.0.0.1:${port}: another process listens there; stop it, or choose another port in grpc.listen`,
     );
   });

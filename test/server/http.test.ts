@@ -8,9 +8,9 @@ import { LingpaiError } from '../../src/core/kernel/errors.ts';
 import { ErrorInfoSchema } from '../../src/gen/google/rpc/error_details_pb.js';
 import { TokenService } from '../../src/gen/lingpai/v1/token_pb.js';
 import { type StreamControl, streamControlOf } from '../../src/rpc/stream-control.ts';
-import { startHttp } from '../../src/server/http.ts';
+import { type HttpOptions, startHttp } from '../../src/server/http.ts';
 import type { Listener, Service } from '../../src/server/mount.ts';
-import { LOOPBACK, Mounted, until } from '../support/rpc.ts';
+import { HTTP, Mounted, until } from '../support/rpc.ts';
 import { SECOND, World } from '../support/world.ts';
 
 const WATCH = '/lingpai.v1.TokenService/WatchToken';
@@ -20,9 +20,9 @@ let mounted: Mounted;
 let listener: Listener;
 let base: string;
 
-function serve(mount: Mounted): Promise<Listener> {
+function serve(mount: Mounted, options: Partial<HttpOptions> = {}): Promise<Listener> {
   const metrics = { contentType: 'text/plain; version=0.0.4', metrics: async () => 'lingpai_up 1\n' };
-  return startHttp({ ...mount, listen: LOOPBACK, states: () => world.broker.states(), metrics });
+  return startHttp({ ...HTTP, ...mount, states: () => world.broker.states(), metrics, ...options });
 }
 
 beforeEach(async () => {
@@ -47,7 +47,7 @@ function post(method: string, body: string, headers: Record<string, string> = {}
 }
 
 /** A Connect/JSON watch, as a client writes it. */
-function watchBody(message = '{}'): Buffer {
+function watchBody(message: string | Buffer = '{}'): Buffer {
   const prefix = Buffer.alloc(5);
   prefix.writeUInt32BE(message.length, 1);
   return Buffer.concat([prefix, Buffer.from(message)]);
@@ -84,6 +84,62 @@ describe('Connect with JSON', () => {
     expect(await response.text()).toContain('GENERATION_NOT_REACHED');
   });
 
+  it.each([{ 'connect-timeout-ms': '2147483648' }, { 'connect-timeout-ms': '9999999999' }])(
+    'waits for a caller that would wait longer than a timer can: %o',
+    async (headers) => {
+      const waiting = post('Get', `{"appId":"wxc","minGeneration":"${world.state().generation + 1}"}`, headers);
+      const pending = world.clock.pending;
+      // The connection's timer is one, and the call's another.
+      await until(() => world.clock.pending > pending + 1);
+      await world.broker.forceRefresh('wxc', undefined);
+      expect((await waiting).status).toBe(200);
+    },
+  );
+
+  it.each([
+    ['Get', { 'content-type': '' }, 415, 'send the header "content-type: application/json"'],
+    ['Get', { 'content-type': 'text/plain' }, 415, 'send the header "content-type: application/json"'],
+    ['Get', { 'content-type': 'application/connect+json' }, 415, 'send the header "content-type: application/json"'],
+    ['WatchToken', {}, 415, 'send the header "content-type: application/connect+json"'],
+  ])('says what to send where %s has %o', async (method, headers, status, text) => {
+    const response = await post(method, '{"appId":"wxc"}', headers);
+    expect(response.status).toBe(status);
+    expect(await response.text()).toContain(text);
+    expect(response.headers.get('accept-post')).toContain('application/');
+  });
+
+  it('says which method to use', async () => {
+    const response = await fetch(`${base}/lingpai.v1.TokenService/Get`);
+    expect([response.status, response.headers.get('allow'), await response.text()]).toEqual([
+      405,
+      'POST',
+      'use POST\n',
+    ]);
+  });
+
+  it('refuses JSON that is not UTF-8, and says where', async () => {
+    const gbk = Buffer.concat([Buffer.from('{"appId":\n"'), Buffer.from([0xd6, 0xd0]), Buffer.from('"}')]);
+    const response = await fetch(`${base}/lingpai.v1.TokenService/Get`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: gbk,
+    });
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringMatching(/^the request is not UTF-8 at byte 12 \(line 2\)/),
+      details: [{ debug: { reason: 'INVALID_REQUEST' } }, { type: 'google.rpc.BadRequest' }],
+    });
+    const watch = await fetch(`${base}${WATCH}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/connect+json' },
+      body: watchBody(gbk),
+    });
+    expect(await watch.text()).toContain('is not UTF-8 at byte 12');
+    await until(() => mounted.calls.length === 2);
+    expect(mounted.calls).toEqual(['TokenService/Get INVALID_ARGUMENT', 'TokenService/WatchToken INVALID_ARGUMENT']);
+  });
+
   it('refuses JSON that is none, and more than 1 MiB of it', async () => {
     expect((await post('Get', '{"appId":')).status).toBe(400);
     expect((await post('Get', JSON.stringify({ appId: 'x'.repeat(1024 * 1024) }))).status).toBe(429);
@@ -108,6 +164,36 @@ describe('Connect with JSON', () => {
     await expect(client.watchToken({})[Symbol.asyncIterator]().next()).rejects.toThrow(/its log has the cause/);
     expect(broken.faults).toHaveLength(3);
     await faulty.stop();
+  });
+});
+
+describe('a compressed request', () => {
+  const GET = '/lingpai.v1.TokenService/Get';
+
+  it.each([
+    ['Connect', GET, 'application/json', 'content-encoding', 'gzip', 'accept-encoding'],
+    ['Connect streams', WATCH, 'application/connect+json', 'connect-content-encoding', 'br', 'connect-accept-encoding'],
+    ['gRPC-Web', GET, 'application/grpc-web+proto', 'grpc-encoding', 'gzip', 'grpc-accept-encoding'],
+    ['gRPC-Web streams', WATCH, 'application/grpc-web+proto', 'grpc-encoding', 'deflate', 'grpc-accept-encoding'],
+    ['HTTP, around a stream', WATCH, 'application/connect+json', 'content-encoding', 'gzip', 'accept-encoding'],
+  ])('is refused by %s before its body has come', async (_, path, type, header, encoding, accept) => {
+    const asked = request(base + path, { method: 'POST', headers: { 'content-type': type, [header]: encoding } });
+    // Only the head is sent.
+    asked.flushHeaders();
+    const [response] = await once(asked, 'response');
+    expect(response.headers[accept]).toBe('identity');
+    const chunks = await response.setEncoding('utf8').toArray();
+    expect(decodeURIComponent(chunks.join(''))).toContain('compressed requests are not taken');
+    asked.destroy();
+    await until(() => mounted.calls.length === 1);
+    expect(mounted.calls[0]).toMatch(/ UNIMPLEMENTED$/);
+  });
+
+  it('may say that it is not compressed, and the answer never is', async () => {
+    const body = JSON.stringify({ appId: 'wxc' });
+    const headers = { 'content-encoding': 'identity', 'accept-encoding': 'gzip, br' };
+    const response = await post('Get', body, headers);
+    expect([response.status, response.headers.get('content-encoding')]).toEqual([200, null]);
   });
 });
 
@@ -215,20 +301,23 @@ describe('pages', () => {
     expect(await get('/livez?verbose', { method: 'HEAD' })).toMatchObject({ status: 200, body: '' });
   });
 
-  it('/readyz is ready when it serves and every app has a token', async () => {
-    expect(await get('/readyz')).toMatchObject({ status: 503, body: expect.stringContaining('"serving":false') });
+  it('/readyz is ready when it serves, and asked for apps when every one has a token', async () => {
+    for (const path of ['/readyz', '/readyz?apps'])
+      expect(await get(path)).toMatchObject({ status: 503, body: expect.stringContaining('"serving":false') });
     listener.setServing(true);
-    const ready = await get('/readyz');
+    expect(await get('/readyz')).toMatchObject({ status: 200, body: '{"ready":true,"serving":true}\n' });
+    const ready = await get('/readyz?apps');
     expect(ready.status).toBe(200);
     expect(JSON.parse(ready.body)).toEqual({ ready: true, serving: true, apps: [] });
   });
 
-  it('/readyz says which app has none, and why, and nothing else', async () => {
+  it("an app's wrong secret takes no process out of service; /readyz?apps says which has no token, and why", async () => {
     listener.setServing(true);
     world.break({ kind: 'error', errcode: -1 } as never);
     world.broker.configure([...world.apps, { appId: 'wxnew', secret: 'hush', issuer: 'stable' }]);
     await world.clock.advance(10 * SECOND);
-    const { status, body } = await get('/readyz');
+    expect((await get('/readyz')).status).toBe(200);
+    const { status, body } = await get('/readyz?apps');
     expect(status).toBe(503);
     expect(JSON.parse(body)).toEqual({
       ready: false,
@@ -256,7 +345,8 @@ describe('pages', () => {
   });
 
   it('no answer allows a web page of another origin to read it', async () => {
-    const response = await post('Get', '{"appId":"wxc"}', { origin: 'https://evil.example' });
+    const response = await post('Get', '{"appId":"wxc"}', { origin: base });
+    expect(response.status).toBe(200);
     expect([...response.headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([]);
   });
 });
@@ -273,7 +363,26 @@ describe('requests that are no good HTTP', () => {
     expect(String(answer)).toMatch(/^HTTP\/1\.1 400/);
     socket.destroy();
     expect((await fetch(`${base}/livez`)).status).toBe(200);
-    mounted.faults.length = 0;
+  });
+});
+
+describe('a caller that leaves', () => {
+  it.each([
+    ['Get', 'application/json'],
+    ['WatchToken', 'application/connect+json'],
+    ['Get', 'application/grpc-web+proto'],
+  ])("in the middle of its %s as %s is nobody's fault", async (method, type) => {
+    const asked = request(`${base}/lingpai.v1.TokenService/${method}`, {
+      method: 'POST',
+      headers: { 'content-type': type, 'content-length': '1000' },
+    });
+    asked.on('error', () => {});
+    const [arrived] = [new Promise((resolve) => asked.once('socket', (socket) => socket.once('connect', resolve)))];
+    asked.write('{"appId"');
+    await arrived;
+    asked.destroy();
+    await until(() => mounted.calls.length === 1);
+    expect(mounted.calls).toEqual([`TokenService/${method} CANCELLED`]);
   });
 });
 
@@ -281,7 +390,8 @@ describe('drain and stop', () => {
   it('lets a call in progress finish, and accepts no other connection', async () => {
     const waiting = post('Get', `{"appId":"wxc","minGeneration":"${world.state().generation + 1}"}`);
     const pending = world.clock.pending;
-    await until(() => world.clock.pending > pending);
+    // The connection's timer is one, and the call's another.
+    await until(() => world.clock.pending > pending + 1);
     const drained = listener.drain(20 * SECOND);
     await expect(fetch(`${base}/livez`)).rejects.toThrow();
     await world.broker.forceRefresh('wxc', undefined);
@@ -293,7 +403,8 @@ describe('drain and stop', () => {
     const waiting = post('Get', '{"appId":"wxc","minGeneration":"9007199254740991"}');
     const failed = expect(waiting).rejects.toThrow();
     const pending = world.clock.pending;
-    await until(() => world.clock.pending > pending);
+    // The connection's timer is one, and the call's another.
+    await until(() => world.clock.pending > pending + 1);
     const drained = listener.drain(20 * SECOND);
     await world.clock.advance(20 * SECOND);
     await drained;
@@ -304,8 +415,7 @@ describe('drain and stop', () => {
 describe('an address that cannot be listened on', () => {
   it('is named, with what to do', async () => {
     const port = Number(listener.address.split(':')[1]);
-    const metrics = { contentType: '', metrics: async () => '' };
-    const options = { ...mounted, listen: { host: '127.0.0.1', port }, states: () => [], metrics };
+    const options = { ...HTTP, ...mounted, listen: { host: '127.0.0.1', port } };
     await expect(startHttp(options)).rejects.toThrow(
       `cannot listen on 127.0.0.1:${port}: another process listens there; stop it, or choose another port in http.listen`,
     );

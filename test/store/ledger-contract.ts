@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { Ledger, NewSend, PermitWish, Settlement } from '../../src/core/messages/ports.ts';
+import type { Ledger, NewPermit, NewSend, PermitTally, PermitWish, Settlement } from '../../src/core/messages/ports.ts';
+import { seeded } from '../support/random.ts';
 import {
   CONSENT,
   consent,
@@ -18,6 +19,8 @@ import {
   settlement,
   UNKNOWN,
 } from './ledger-support.ts';
+
+const MINUTE = 60_000;
 
 /** A ledger for one test. */
 export interface TestLedger {
@@ -331,8 +334,8 @@ export function ledgerContract(name: string, create: () => Promise<TestLedger>):
         const named = send({ permit: { kind: 'named', value: 'f1' } });
         expect(permitOf(await ledger.begin(named))).toBeNull();
         expect(await usable(ledger)).toBe(0);
-        expect(await ledger.deposit('wx1', [f('f1')])).toEqual({ deposited: 1, duplicates: 0 });
-        expect(await ledger.deposit('wx1', [f('f1')])).toEqual({ deposited: 0, duplicates: 1 });
+        expect(await ledger.deposit('wx1', [f('f1')])).toMatchObject({ deposited: 1, duplicates: 0 });
+        expect(await ledger.deposit('wx1', [f('f1')])).toMatchObject({ deposited: 0, duplicates: 1 });
         await ledger.settle(named.sendId, settlement(SENT));
         expect(await usable(ledger)).toBe(1);
         const drawn = permitOf(await ledger.begin(send({ permit: FORM })));
@@ -483,18 +486,18 @@ export function ledgerContract(name: string, create: () => Promise<TestLedger>):
     test(
       'a permit that is known is a duplicate, also when it is used, and changes nothing',
       withLedger(async (ledger) => {
-        expect(await ledger.deposit('wx1', [f('f1'), f('f2'), f('f1')])).toEqual({ deposited: 2, duplicates: 1 });
+        expect(await ledger.deposit('wx1', [f('f1'), f('f2'), f('f1')])).toMatchObject({ deposited: 2, duplicates: 1 });
         const first = send({ permit: { kind: 'named', value: 'f1' } });
         await ledger.begin(first);
         await ledger.settle(first.sendId, settlement(SENT));
-        expect(await ledger.deposit('wx1', [f('f1', { uses: 3, toUser: 'o2' })])).toEqual({
+        expect(await ledger.deposit('wx1', [f('f1', { uses: 3, toUser: 'o2' })])).toMatchObject({
           deposited: 0,
           duplicates: 1,
         });
         expect(await drawAll(ledger)).toEqual(['f2']);
         // Other kinds and apps have names of their own.
-        expect(await ledger.deposit('wx1', [payment('f1')])).toEqual({ deposited: 1, duplicates: 0 });
-        expect(await ledger.deposit('wx2', [f('f1')])).toEqual({ deposited: 1, duplicates: 0 });
+        expect(await ledger.deposit('wx1', [payment('f1')])).toMatchObject({ deposited: 1, duplicates: 0 });
+        expect(await ledger.deposit('wx2', [f('f1')])).toMatchObject({ deposited: 1, duplicates: 0 });
       }),
     );
 
@@ -506,9 +509,9 @@ export function ledgerContract(name: string, create: () => Promise<TestLedger>):
         await ledger.begin(first);
         await ledger.settle(first.sendId, settlement(SENT, 'spent', NOW));
         await ledger.purge(NOW + 7 * DAY - 1);
-        expect(await ledger.deposit('wx1', [consent('c1')])).toEqual({ deposited: 0, duplicates: 1 });
+        expect(await ledger.deposit('wx1', [consent('c1')])).toMatchObject({ deposited: 0, duplicates: 1 });
         expect(await ledger.purge(NOW + 7 * DAY)).toEqual({ keys: 0, permits: 1 });
-        expect(await ledger.deposit('wx1', [consent('c1')])).toEqual({ deposited: 1, duplicates: 0 });
+        expect(await ledger.deposit('wx1', [consent('c1')])).toMatchObject({ deposited: 1, duplicates: 0 });
       }),
     );
 
@@ -541,6 +544,149 @@ export function ledgerContract(name: string, create: () => Promise<TestLedger>):
         mine[1] = { kind: 'form_id', expireDay: day, permits: 2, messages: 2 };
         expect((await ledger.count('wx1', undefined, NOW)).toSorted(byKind)).toEqual(mine);
         expect(await ledger.count('wx3', undefined, NOW)).toEqual([]);
+      }),
+    );
+
+    test(
+      'of an app, those are left out that expire within the ten minutes of now',
+      withLedger(async (ledger) => {
+        await ledger.deposit('wx1', [
+          f('within', { expireTime: NOW + 10 * MINUTE - 1 }),
+          f('after', { expireTime: NOW + 10 * MINUTE }),
+        ]);
+        const messages = async (user: string | undefined, now: number) =>
+          (await ledger.count('wx1', user, now)).reduce((sum, tally) => sum + tally.messages, 0);
+        for (const [now, ofApp, ofUser] of [
+          [NOW - 1, 2, 2],
+          [NOW, 1, 2],
+          [NOW + 10 * MINUTE - 2, 1, 2],
+          [NOW + 10 * MINUTE, 0, 0],
+        ] as const)
+          expect([await messages(undefined, now), await messages(OPENID, now)]).toEqual([ofApp, ofUser]);
+      }),
+    );
+
+    test(
+      'an app has what its users have, whatever becomes of its permits',
+      withLedger(async (ledger) => {
+        const users = ['o0', 'o1', 'o2'];
+        const expected = async () => {
+          const sums = new Map<string, PermitTally>();
+          for (const user of users)
+            for (const { kind, expireDay, permits, messages } of await ledger.count('wx1', user, NOW)) {
+              const name = `${kind} ${expireDay}`;
+              const sum = sums.get(name) ?? { kind, expireDay, permits: 0, messages: 0 };
+              sums.set(name, { ...sum, permits: sum.permits + permits, messages: sum.messages + messages });
+            }
+          return [...sums.keys()].sort().map((name) => sums.get(name));
+        };
+        const actual = async () =>
+          (await ledger.count('wx1', undefined, NOW)).toSorted((a, b) =>
+            `${a.kind} ${a.expireDay}` < `${b.kind} ${b.expireDay}` ? -1 : 1,
+          );
+        const random = seeded(7);
+        const pick = <T>(from: readonly T[]) => from[Math.floor(random() * from.length)] as T;
+        const open: string[] = [];
+        let most = 0;
+        for (let i = 0; i < 300; i++) {
+          const toUser = pick(users);
+          const draw = pick([
+            { kind: 'form', toUser },
+            { kind: 'consent', toUser, templateId: 't1' },
+            { kind: 'named', value: `p${Math.floor(random() * 90)}` },
+          ] as const);
+          switch (pick(['deposit', 'begin', 'settle', 'settle', 'redraw', 'recover'] as const)) {
+            case 'deposit': {
+              const expireTime = NOW + pick([HOUR, DAY, 5 * DAY]);
+              const made = pick([
+                f(`f${i}`, { toUser, expireTime }),
+                payment(`p${Math.floor(random() * 90)}`, { toUser, expireTime }),
+                consent(`c${i}`, { toUser }),
+              ]);
+              await ledger.deposit('wx1', [made]);
+              break;
+            }
+            case 'begin': {
+              const one = send({ permit: draw, key: random() < 0.5 ? `k${i}` : '' });
+              if ((await ledger.begin(one)).kind === 'begun') open.push(one.sendId);
+              break;
+            }
+            case 'settle': {
+              const [id] = open.splice(Math.floor(random() * open.length), 1);
+              const outcome = pick([SENT, REFUSED, UNKNOWN, { kind: 'freed' } as const]);
+              await ledger.settle(id ?? '', settlement(outcome, pick(['spent', 'returned', 'void', 'held'])));
+              break;
+            }
+            case 'redraw':
+              if (open.length > 0) await ledger.redraw(pick(open), draw, NOW);
+              break;
+            case 'recover':
+              if (random() < 0.2) await ledger.recover(NOW, '');
+          }
+          const counts = await actual();
+          expect(counts).toEqual(await expected());
+          most = Math.max(most, counts.length);
+        }
+        expect(most).toBeGreaterThan(4);
+        // What expires is forgotten by all; consents stay.
+        await ledger.purge(NOW + 8 * DAY);
+        expect(await actual()).toEqual(await expected());
+        expect((await actual()).map(({ kind }) => kind)).toEqual(['consent']);
+      }),
+    );
+  });
+
+  describe(`${name}: limits of permits`, () => {
+    const many = (count: number, change: Parameters<typeof form>[1] = {}, prefix = 'f') =>
+      Array.from({ length: count }, (_, i) => f(`${prefix}${i}`, change));
+    const added = (deposited: number, duplicates = 0) => ({ deposited, duplicates });
+
+    test(
+      'an app has no more than it may, and a deposit of too many adds none',
+      withLedger(async (ledger) => {
+        const deposit = (permits: NewPermit[]) => ledger.deposit('wx1', permits, 10);
+        expect(await deposit(many(8))).toEqual(added(8));
+        expect(await deposit(many(3, {}, 'g'))).toBe('full');
+        expect(await usable(ledger)).toBe(8);
+        expect(await deposit([...many(8), ...many(2, {}, 'g'), ...many(2, {}, 'g')])).toEqual(added(2, 10));
+        expect(await deposit([f('h')])).toBe('full');
+        // What is known takes no room, nor another app's, nor what is used.
+        expect(await deposit(many(8))).toEqual(added(0, 8));
+        expect(await ledger.deposit('wx2', many(10), 10)).toEqual(added(10));
+        const first = send({ permit: FORM });
+        await ledger.begin(first);
+        expect(await deposit([f('h')])).toBe('full');
+        await ledger.settle(first.sendId, settlement(SENT));
+        expect(await deposit([f('h')])).toEqual(added(1));
+        expect(await deposit([consent('c')])).toBe('full');
+        // What has expired, until it is forgotten.
+        await ledger.purge(NOW + 8 * DAY);
+        expect(await deposit(many(10, { collectTime: NOW + 8 * DAY }, 'i'))).toEqual(added(10));
+      }),
+    );
+
+    test(
+      'a user draws at once, however many of theirs have expired and are not forgotten',
+      withLedger(async (ledger) => {
+        const expired = Array.from({ length: 1_000 }, (_, i) => f(`old${i}`, { collectTime: NOW - 7 * DAY - i }));
+        await ledger.deposit('wx1', [...expired, f('good')]);
+        expect(await drawAll(ledger)).toEqual(['good']);
+      }),
+    );
+
+    test(
+      'a refusal voids so many consents at once, and the next one the rest',
+      withLedger(async (ledger) => {
+        await ledger.deposit(
+          'wx1',
+          Array.from({ length: 700 }, (_, i) => consent(`c${i}`, { collectTime: NOW - 1_000 + i })),
+        );
+        for (const left of [[199, 200], [0]]) {
+          const first = send({ permit: CONSENT });
+          await ledger.begin(first);
+          await ledger.settle(first.sendId, settlement(REFUSED, 'void'));
+          expect(left).toContain(await usable(ledger));
+        }
       }),
     );
   });

@@ -10,8 +10,23 @@ import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { openDatabase, openMemory } from '../../src/store/database.ts';
 import { storeIn } from '../../src/store/open.ts';
+import { MIGRATIONS } from '../../src/store/schema.ts';
+import { Turns } from '../support/turns.ts';
 import { ledgerContract } from './ledger-contract.ts';
-import { FORM, form, KEY, NOW, OPENID, payment, permitOf, REFUSED, SENT, send, settlement } from './ledger-support.ts';
+import {
+  DAY,
+  FORM,
+  form,
+  KEY,
+  NOW,
+  OPENID,
+  payment,
+  permitOf,
+  REFUSED,
+  SENT,
+  send,
+  settlement,
+} from './ledger-support.ts';
 import { expectStoreError, newPath, record } from './support.ts';
 
 ledgerContract('memory', async () => {
@@ -25,7 +40,7 @@ ledgerContract('sqlite', async () => {
 });
 
 describe('a file of schema version 1', () => {
-  test('becomes one of version 2: its records survive, and it has a ledger', async () => {
+  test('becomes one of version 3: its records survive, and it has a ledger', async () => {
     const path = newPath();
     const released = new DatabaseSync(path);
     released.exec(
@@ -37,12 +52,51 @@ describe('a file of schema version 1', () => {
     for (const begun of ['begun', 'unsettled']) {
       const db = openDatabase(path);
       const { ledger, store } = storeIn(db, path);
-      expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: 2 });
+      expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: 3 });
       expect(await store.load()).toEqual([record()]);
       expect(await ledger.begin(send({ key: KEY }))).toMatchObject({ kind: begun });
       await store.close();
     }
   });
+});
+
+test('a file of schema version 2 with permits counts them as version 3 does', async () => {
+  const path = newPath();
+  const before = new DatabaseSync(path);
+  for (const migration of MIGRATIONS.slice(0, 2)) before.exec(migration);
+  before.exec('PRAGMA application_id = 1282433385; PRAGMA user_version = 2');
+  const insert = before.prepare(
+    `INSERT INTO permits (app_id, kind, value, to_user, template_id, collect_time, expire_time, uses, reserved)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  );
+  insert.run('wx1', 'form_id', 'used', OPENID, '', NOW, NOW + DAY, 0, 0);
+  insert.run('wx1', 'form_id', 'reserved', OPENID, '', NOW, NOW + DAY, 1, 1);
+  insert.run('wx1', 'prepay_id', 'p', OPENID, '', NOW, NOW + DAY, 3, 1);
+  insert.run('wx1', 'consent', 'c', OPENID, 't1', NOW, null, 1, 0);
+  before.close();
+  const { ledger, store } = storeIn(openDatabase(path), path);
+  const counts = await ledger.count('wx1', undefined, NOW);
+  expect(counts).toEqual(await ledger.count('wx1', OPENID, NOW));
+  expect(counts).toMatchObject([
+    { kind: 'consent', expireDay: null, permits: 1, messages: 1 },
+    { kind: 'prepay_id', permits: 1, messages: 2 },
+  ]);
+  expect(await ledger.deposit('wx1', [form('new')], 3)).toBe('full');
+  await store.close();
+});
+
+test('deposits that come together are committed one after another, and others have their turn in between', async () => {
+  const { ledger, store } = storeIn(openMemory(), 'memory:');
+  using turns = new Turns();
+  const deposits = Array.from({ length: 6 }, (_, i) =>
+    ledger.deposit(
+      'wx1',
+      Array.from({ length: 1000 }, (_, j) => form(`${i}-${j}`)),
+    ),
+  );
+  await Promise.all(deposits);
+  expect(turns.count).toBeGreaterThanOrEqual(5);
+  await store.close();
 });
 
 /** Runs sender-process.ts until it has ended; `onLine` may kill it. Returns what it acknowledged. */
@@ -157,7 +211,7 @@ describe('a ledger that cannot be written', () => {
     const forms = Array.from({ length: 1000 }, (_, i) => form(`more-${i}`));
     const asked = [
       ledger.deposit('wx1', forms),
-      ledger.begin(send({ key: KEY })),
+      ledger.begin(send({ key: KEY, digest: 'long'.repeat(5_000) })),
       ledger.settle(first.sendId, settlement(SENT)),
     ];
     for (const one of asked) {
@@ -169,7 +223,7 @@ describe('a ledger that cannot be written', () => {
     expect(await ledger.begin(send({ key: 'first' }))).toMatchObject({ kind: 'unsettled', permit: { value: 'f1' } });
     await ledger.settle(first.sendId, settlement(SENT));
     expect(await ledger.begin(send({ key: 'first' }))).toEqual({ kind: 'settled', outcome: SENT });
-    expect(await ledger.deposit('wx1', forms)).toEqual({ deposited: 1000, duplicates: 0 });
+    expect(await ledger.deposit('wx1', forms)).toMatchObject({ deposited: 1000, duplicates: 0 });
     await store.close();
   });
 

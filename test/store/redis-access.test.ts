@@ -45,6 +45,16 @@ describe('the user whom the manual makes', () => {
   });
 });
 
+test('P12: a password where none is set is told as such, and not shown', async () => {
+  const opening = openRedis(`redis://:hunter2@127.0.0.1:${server.port}`);
+  await expect(opening).rejects.toThrow(
+    `redis://127.0.0.1:${server.port} has no password, and store.url gives one. Write redis://HOST in store.url`,
+  );
+  await expect(opening).rejects.not.toThrow('hunter2');
+  const older = explainRedis(new Error('ERR Client sent AUTH, but no password is set'), 'redis://cache');
+  expect(older.message).toMatch(/ has no password, /);
+});
+
 describe('what a user may not do is told as such', () => {
   test.each(['resetchannels', '-subscribe', '-info', '-client|setname'])(
     'when the store is opened: %s',

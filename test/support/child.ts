@@ -10,6 +10,8 @@ export interface Line {
   readonly status?: unknown;
   readonly token_id?: unknown;
   readonly reconnect_after_ms?: unknown;
+  readonly retry_in_ms?: unknown;
+  readonly message?: unknown;
   readonly msg?: unknown;
   readonly url?: unknown;
 }
@@ -80,6 +82,11 @@ export class Child implements AsyncDisposable {
         this.#wake = resolve;
       });
     }
+  }
+
+  /** Its process id; 0 when it could not be started. */
+  get pid(): number {
+    return this.#process.pid ?? 0;
   }
 
   signal(signal: NodeJS.Signals): void {

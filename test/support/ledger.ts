@@ -1,5 +1,6 @@
 import type {
   Begun,
+  Deposit,
   DrawnPermit,
   Ledger,
   NewPermit,
@@ -86,7 +87,8 @@ export class FakeLedger implements Ledger {
     });
   }
 
-  async deposit(appId: string, permits: readonly NewPermit[]): Promise<{ deposited: number; duplicates: number }> {
+  async deposit(appId: string, permits: readonly NewPermit[], limit = Infinity): Promise<Deposit> {
+    const before = [...this.permits];
     let deposited = 0;
     for (const permit of permits) {
       const { kind, value } = permit;
@@ -96,7 +98,10 @@ export class FakeLedger implements Ledger {
       this.permits.push({ ...permit, appId, reserved: 0, doubtful: known !== undefined });
       deposited++;
     }
-    return { deposited, duplicates: permits.length - deposited };
+    const held = this.permits.filter((one) => one.appId === appId && one.uses > 0).length;
+    if (deposited === 0 || held <= limit) return { deposited, duplicates: permits.length - deposited };
+    this.permits.splice(0, this.permits.length, ...before);
+    return 'full';
   }
 
   async count(appId: string, toUser: string | undefined, now: number): Promise<readonly PermitTally[]> {

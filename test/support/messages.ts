@@ -18,6 +18,7 @@ export const MESSAGE_SETTINGS: MessageSettings = {
   ratePerSecond: 0,
   concurrency: 100,
   maxWaiting: 1_000,
+  maxPermits: 1_000_000,
   quotaResetHour: 0,
   timeoutMs: 5 * SECOND,
 };

@@ -5,8 +5,9 @@ import type { BrokerEvent } from '../../src/core/tokens/events.ts';
 import type { App, IssuerKind, Settings, WeChat } from '../../src/core/tokens/ports.ts';
 import type { Registry } from '../../src/core/tokens/registry.ts';
 import type { TokenState } from '../../src/core/tokens/state.ts';
+import type { CallKind } from '../../src/sandbox/calls.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
-import { tokenError } from '../../src/wechat/errcodes.ts';
+import { probeError, tokenError } from '../../src/wechat/errcodes.ts';
 import { FakeClock, settle } from './clock.ts';
 import { seeded } from './random.ts';
 import { Life } from './replica.ts';
@@ -123,7 +124,8 @@ export class Replicas {
     const name = `r${++this.#started}`;
     const life = new Life();
     const connection = this.store.connect();
-    const toError = (errcode: number, errmsg: string) => tokenError(errcode, errmsg);
+    const toError = (errcode: number, errmsg: string, call: CallKind) =>
+      call === 'probe' ? probeError(errcode, errmsg) : tokenError(errcode, errmsg);
     const line = new Line(new SandboxWeChat({ wechat: this.wechat, clock: this.clock, toError }));
     const events: BrokerEvent[] = [];
     const { registry: broker, cluster } = createBroker(

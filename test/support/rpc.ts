@@ -25,14 +25,27 @@ import {
 import { StatusSchema } from '../../src/gen/google/rpc/status_pb.js';
 import { TokenService } from '../../src/gen/lingpai/v1/token_pb.js';
 import { toConnectError } from '../../src/rpc/errors.ts';
+import { standardServices } from '../../src/rpc/standard-services.ts';
 import { withStreamControl } from '../../src/rpc/stream-control.ts';
 import { type TokenBroker, tokenService } from '../../src/rpc/token-service.ts';
+import { TOKEN_LIMITS } from '../../src/rpc/validate.ts';
 import type { Mount, Service } from '../../src/server/mount.ts';
 
 /** A free port of this machine. */
 export const LOOPBACK = { host: '127.0.0.1', port: 0 };
 
 export const STALL_TIMEOUT_MS = 30_000;
+
+/** What an HTTP listener is given where that does not matter. */
+export const HTTP = {
+  listen: LOOPBACK,
+  hosts: [],
+  limits: { inAll: 100, perPeer: 100 },
+  onRefused() {},
+  stallTimeoutMs: STALL_TIMEOUT_MS,
+  states: () => [],
+  metrics: { contentType: 'text/plain', metrics: async () => '' },
+};
 
 /** What listeners are given, and what they told of. */
 export class Mounted implements Mount {
@@ -58,6 +71,7 @@ export class Mounted implements Mount {
               stallTimeoutMs: STALL_TIMEOUT_MS,
               propagation: (ms) => this.propagations.push(ms),
             }),
+            limits: TOKEN_LIMITS,
           },
     ];
   }
@@ -69,6 +83,12 @@ export class Mounted implements Mount {
   readonly rpc = (method: string, code: string): void => {
     this.calls.push(`${method.replace('lingpai.v1.', '')} ${code}`);
   };
+}
+
+/** What the gRPC listener is given: what is mounted, and gRPC's standard services. */
+export function grpcOf(mounted: Mounted) {
+  const { health, services } = standardServices(mounted.services);
+  return { ...mounted, services: [...mounted.services, ...services], health, listen: LOOPBACK };
 }
 
 /** Waits for something that real I/O brings about; the test's time limit is its end. */
@@ -86,10 +106,10 @@ export class ForeignClient {
 
   constructor(address: string, service = 'lingpai.v1.TokenService', protos: string[] = ['lingpai/v1/token.proto']) {
     const proto = join(import.meta.dirname, '../../proto');
-    const health = join(import.meta.dirname, '../../node_modules/grpc-health-check/proto');
+    const standard = join(import.meta.dirname, '../../third_party/proto');
     const loaded = loadPackageDefinition(
       loadSync(protos, {
-        includeDirs: [proto, health],
+        includeDirs: [proto, standard],
         keepCase: true,
         longs: String,
         enums: String,

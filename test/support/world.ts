@@ -4,9 +4,10 @@ import type { App, IssuerKind, Settings } from '../../src/core/tokens/ports.ts';
 import type { Registry } from '../../src/core/tokens/registry.ts';
 import type { TokenState } from '../../src/core/tokens/state.ts';
 import type { SandboxApp } from '../../src/sandbox/app.ts';
+import type { CallKind } from '../../src/sandbox/calls.ts';
 import type { Fault, FaultEffect } from '../../src/sandbox/faults.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
-import { tokenError } from '../../src/wechat/errcodes.ts';
+import { probeError, tokenError } from '../../src/wechat/errcodes.ts';
 import { FakeClock, settle } from './clock.ts';
 import { Process, type ProcessDeps } from './process.ts';
 import { seeded } from './random.ts';
@@ -73,7 +74,8 @@ export class World {
   }
 
   #newBroker(): Registry {
-    const toError = (errcode: number, errmsg: string) => tokenError(errcode, errmsg);
+    const toError = (errcode: number, errmsg: string, call: CallKind) =>
+      call === 'probe' ? probeError(errcode, errmsg) : tokenError(errcode, errmsg);
     this.#process = new Process(
       this.#tap({
         clock: this.clock,

@@ -7,7 +7,7 @@ import { expectNoSecret, SECRET, TOKEN } from './support.ts';
 /** The error of reading these bytes as a token endpoint's answer. */
 function refusal(body: string, status = 200): UpstreamError {
   try {
-    readGrant({ status, body }, SECRET);
+    readGrant({ status, body, location: '' }, SECRET);
   } catch (error) {
     expectNoSecret(error);
     return error as UpstreamError;
@@ -26,12 +26,16 @@ describe('readGrant', () => {
     ['a whole number written as a fraction', withExpiresIn('7200.0'), 7_200_000],
     ['30 days', granted({ expires_in: 30 * 86400 }), 30 * 86_400_000],
   ])('takes %s', (_, body, lifetimeMs) => {
-    expect(readGrant({ status: 200, body }, SECRET)).toEqual({ value: TOKEN, id: tokenId(TOKEN), lifetimeMs });
+    expect(readGrant({ status: 200, body, location: '' }, SECRET)).toEqual({
+      value: TOKEN,
+      id: tokenId(TOKEN),
+      lifetimeMs,
+    });
   });
 
   test('takes a token of 2048 characters', () => {
     const value = 'x'.repeat(2048);
-    expect(readGrant({ status: 200, body: granted({ access_token: value }) }, SECRET).value).toBe(value);
+    expect(readGrant({ status: 200, body: granted({ access_token: value }), location: '' }, SECRET).value).toBe(value);
   });
 
   test.each([
@@ -99,6 +103,24 @@ describe('readGrant', () => {
     });
   });
 
+  test('reads a refusal in whose errmsg control characters stand raw', () => {
+    const body =
+      '{\r\n\t"errcode":40164,"errmsg":"invalid ip\t203.0.113.7\r\n\u0000\u001b[31m \\"not\\\\\tin\\" whitelist rid: 1-2-3"\n}';
+    expect(refusal(body)).toMatchObject({
+      reason: 'IP_NOT_ALLOWED',
+      effect: 'refused',
+      answer: { errcode: 40164, errmsg: 'invalid ip 203.0.113.7 [31m "not\\ in" whitelist', rid: '1-2-3' },
+    });
+  });
+
+  test.each([
+    ['between fields', '{"errcode":40164,\u0001"errmsg":""}'],
+    ['after a backslash', '{"errcode":40164,"errmsg":"\\\n"}'],
+    ['in text that does not end', '{"errcode":40164,"errmsg":"\n}'],
+  ])('refuses a raw control character %s', (_, body) => {
+    expect(refusal(body)).toMatchObject({ reason: 'UPSTREAM_MALFORMED', effect: 'unknown' });
+  });
+
   test('an errcode beside a token is a refusal, and an errmsg that is not text is left out', () => {
     expect(refusal(granted({ errcode: -1, errmsg: { text: TOKEN } }))).toMatchObject({
       reason: 'UPSTREAM_BUSY',
@@ -108,7 +130,8 @@ describe('readGrant', () => {
 });
 
 describe('readVerdict', () => {
-  const verdict = (fields: object, status = 200) => readVerdict({ status, body: JSON.stringify(fields) }, TOKEN);
+  const verdict = (fields: object, status = 200) =>
+    readVerdict({ status, body: JSON.stringify(fields), location: '' }, TOKEN);
 
   test('accepts with an ip_list', () => {
     expect(verdict({ ip_list: ['203.0.113.1'] })).toEqual({ accepted: true });

@@ -147,13 +147,29 @@ describe('answers that are not what WeChat documents', () => {
     expect(await clientOf(url).fetchToken(APP, 'classic', never())).toEqual(GRANT);
   });
 
-  test('a redirect is not followed', async () => {
+  test.each([
+    [
+      '/elsewhere',
+      'HTTP 302, a redirect to /elsewhere, which is not followed. If WeChat is there, correct upstream.base_url.',
+    ],
+    [
+      `https://user:${PROXY_PASSWORD}@portal.test:8443/login?next=${encodeURIComponent(SECRET)}#${SECRET}`,
+      'HTTP 302, a redirect to https://portal.test:8443/login, which is not followed.',
+    ],
+    [`//portal.test/to/${encodeURIComponent(SECRET)}/x`, 'a redirect to http://portal.test/to/***/x, which'],
+    [`http://portal.test/${'x'.repeat(4_000)}`, `http://portal.test/${'x'.repeat(181)}..., which`],
+    ['http://', 'HTTP 302. If this lasts'],
+    ['javascript:alert(1)', 'HTTP 302. If this lasts'],
+    ['', 'HTTP 302. If this lasts'],
+  ])('a redirect to %j is told of and not followed', async (location, words) => {
     const paths: (string | undefined)[] = [];
     const url = await serveHttp((request, response) => {
       paths.push(request.url?.split('?')[0]);
-      response.writeHead(302, { location: '/elsewhere' }).end();
+      response.writeHead(302, { location }).end();
     });
-    expect((await failureOf(clientOf(url).fetchToken(APP, 'classic', never()))).message).toContain('HTTP 302');
+    const error = await failureOf(clientOf(url).fetchToken(APP, 'classic', never()));
+    expect(error).toMatchObject({ reason: 'UPSTREAM_MALFORMED', effect: 'unknown' });
+    expect(error.message).toContain(words);
     expect(paths).toEqual(['/cgi-bin/token']);
   });
 
@@ -309,7 +325,7 @@ describe('through a proxy', () => {
     const proxy = await serveHttp((_, response) => response.writeHead(407).end('no'));
     const client = clientOf('http://wechat.test', { proxy: withPassword(proxy) });
     const error = await failureOf(client.fetchToken(APP, 'classic', never()));
-    expect(error.reason).toBe('UPSTREAM_UNREACHABLE');
+    expect(error).toMatchObject({ reason: 'UPSTREAM_UNREACHABLE', effect: 'unsent' });
     expect(error.message).toContain(
       `wechat.test through the proxy ${new URL(proxy).host} (the proxy answered HTTP 407`,
     );

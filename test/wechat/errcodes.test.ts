@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Recovery, UpstreamError, UpstreamReason } from '../../src/core/kernel/errors.ts';
-import { messageError, TOKEN_REFUSED, tokenError } from '../../src/wechat/errcodes.ts';
+import { messageError, probeError, TOKEN_REFUSED, tokenError } from '../../src/wechat/errcodes.ts';
 
 const BACKOFF: Recovery = { kind: 'backoff' };
 const minutes = (count: number): Recovery => ({ kind: 'pause', ms: count * 60_000 });
@@ -25,7 +25,7 @@ const TABLE: readonly (readonly [number, UpstreamReason, Recovery, RegExp])[] = 
   [89503, 'CONFIRMATION_REQUIRED', minutes(10), /administrator.*confirm/],
   [89507, 'CONFIRMATION_REFUSED', minutes(60), /refused.*1 hour/],
   [89506, 'CONFIRMATION_REFUSED', minutes(24 * 60), /refused.*24 hours/],
-  [45009, 'DAILY_QUOTA_EXHAUSTED', { kind: 'daily_quota' }, /daily quota/],
+  [45009, 'DAILY_QUOTA_EXHAUSTED', { kind: 'daily_quota' }, /15 minutes.*clear_quota,.*clear_quota\/v2/],
   [45011, 'MINUTE_QUOTA_EXHAUSTED', { kind: 'minute_quota' }, /minute/],
   [48001, 'UPSTREAM_ERROR', BACKOFF, /refused/],
   [42001, 'UPSTREAM_ERROR', BACKOFF, /refused/],
@@ -65,6 +65,10 @@ describe('tokenError', () => {
     ['a comma before the rid', 'invalid appid, rid: 1a-2b-3c ', 'invalid appid', '1a-2b-3c'],
     ['a rid that is not at the end', 'rid: 1a-2b is first', 'rid: 1a-2b is first', ''],
     ['control characters', 'two\r\nlines\u0000and\u001b[31m color', 'two lines and [31m color', ''],
+    ['line ends of Unicode', 'two\u2028lines\u2029and\u202ebackwards\ud800', 'two lines and backwards', ''],
+    ['a character across its end', `${'x'.repeat(299)}😀`, 'x'.repeat(299), ''],
+    ['blanks between rid and its end', 'no, ;\t\r\n rid:  1a-2b-3c \n', 'no', '1a-2b-3c'],
+    ['a word that ends in rid', 'grid: 1a-2b-3c', 'grid: 1a-2b-3c', ''],
     ['5000 characters', `${'x'.repeat(5000)} rid: 1a-2b-3c`, 'x'.repeat(300), '1a-2b-3c'],
   ])('cleans an errmsg with %s', (_, raw, errmsg, rid) => {
     expect(tokenError(40013, raw).answer).toEqual({ errcode: 40013, errmsg, rid });
@@ -88,7 +92,10 @@ const MESSAGE_TABLE: readonly (readonly [number, UpstreamReason, Recovery, RegEx
   [40003, 'OPENID_INVALID', NEVER, /openid in `to_user`/],
   [40037, 'TEMPLATE_ID_INVALID', NEVER, /`template_id`.*console/],
   [41030, 'PAGE_INVALID', NEVER, /`page`/],
+  [40165, 'PAGE_INVALID', NEVER, /URL of the page/],
   [47003, 'DATA_INVALID', NEVER, /`data`.*kind and length/],
+  [43004, 'USER_NOT_SUBSCRIBED', NEVER, /does not follow/],
+  [43107, 'USER_OPTED_OUT', NEVER, /switched .* off/],
   [41028, 'FORM_ID_INVALID', NEVER, /form_id.*7 days/],
   [41029, 'FORM_ID_USED', NEVER, /form_id has been used/],
   [43101, 'CONSENT_MISSING', NEVER, /not agreed/],
@@ -110,6 +117,25 @@ const MESSAGE_TABLE: readonly (readonly [number, UpstreamReason, Recovery, RegEx
   [43002, 'MESSAGE_REFUSED', NEVER, /WeChat refused the message/],
   [99999, 'MESSAGE_REFUSED', NEVER, /WeChat refused the message/],
 ];
+
+const PROBE_TABLE: typeof TABLE = [
+  [-1, 'UPSTREAM_BUSY', BACKOFF, /busy/],
+  [40164, 'IP_NOT_ALLOWED', minutes(5), /allow-list/],
+  [61004, 'IP_NOT_ALLOWED', minutes(5), /allow-list/],
+  [50002, 'ACCOUNT_CLOSED', minutes(5), /closed/],
+  [45009, 'DAILY_QUOTA_EXHAUSTED', { kind: 'daily_quota' }, /get_api_domain_ip/],
+  [45011, 'MINUTE_QUOTA_EXHAUSTED', { kind: 'minute_quota' }, /get_api_domain_ip/],
+  [40125, 'UPSTREAM_ERROR', BACKOFF, /did not say/],
+  [99999, 'UPSTREAM_ERROR', BACKOFF, /did not say/],
+];
+
+describe('probeError', () => {
+  test.each(PROBE_TABLE)('%i is %s', expectRow(probeError));
+
+  test.each(PROBE_TABLE)('%i blames neither the secret nor other programs', (errcode) => {
+    expect(probeError(errcode, '').message).not.toMatch(/program|AppSecret/);
+  });
+});
 
 describe('messageError', () => {
   test.each(MESSAGE_TABLE)('%i is %s', expectRow(messageError));

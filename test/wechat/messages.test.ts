@@ -67,7 +67,7 @@ describe('messageCall', () => {
 });
 
 const delivery = deliveryOf(CHANNELS.mini_program);
-const read = (body: string, status = 200) => readSent({ status, body }, delivery, TOKEN);
+const read = (body: string, status = 200) => readSent({ status, body, location: '' }, delivery, TOKEN);
 
 /** The error of reading these bytes as the answer to a message. */
 function refusal(body: string, status = 200): UpstreamError {
@@ -155,6 +155,17 @@ describe('readSent', () => {
       effect: 'refused',
       answer: { errcode: 45103, errmsg: 'api offline', rid: '1-2-3' },
     });
+  });
+
+  test('reads a refusal, and a msgid, beside raw control characters', () => {
+    expect(
+      refusal('{"errcode":47003,"errmsg":"argument invalid! data.thing1.value\n\tinvalid rid: 1-2-3",}'),
+    ).toMatchObject({
+      reason: 'DATA_INVALID',
+      effect: 'refused',
+      answer: { errcode: 47003, errmsg: 'argument invalid! data.thing1.value invalid', rid: '1-2-3' },
+    });
+    expect(read('{"errcode":0,"errmsg":"ok\u0007","msgid":3456789012345678901}').messageId).toBe('3456789012345678901');
   });
 
   test('takes the openid, the form_id and the token out of errmsg', () => {

@@ -1,7 +1,11 @@
-import type { IncomingMessage, RequestListener } from 'node:http';
+import { readFileSync } from 'node:fs';
+import type { Server as HttpServer, IncomingMessage, RequestListener } from 'node:http';
 import { createServer } from 'node:http';
-import type { AddressInfo, Server } from 'node:net';
-import { createServer as createTcpServer } from 'node:net';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Server, Socket } from 'node:net';
+import { connect, createServer as createTcpServer } from 'node:net';
+import { join } from 'node:path';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { inspect } from 'node:util';
 import { expect, onTestFinished } from 'vitest';
 import { UpstreamError } from '../../src/core/kernel/errors.ts';
@@ -71,6 +75,38 @@ export function serveHttp(listener: RequestListener): Promise<string> {
   const server = createServer(listener);
   onTestFinished(() => server.closeAllConnections());
   return listen(server);
+}
+
+/** The certificate of 127.0.0.1 that `tlsServer` shows; nobody trusts it but for `trustTestCertificate`. */
+const TLS = { cert: pem('cert.pem'), key: pem('key.pem') };
+
+function pem(name: string): string {
+  return readFileSync(join(import.meta.dirname, '../store/tls', name), 'utf8');
+}
+
+/** An HTTPS server. */
+export function tlsServer(listener?: RequestListener): Server & HttpServer {
+  const server = createTlsServer(TLS, listener);
+  onTestFinished(() => server.closeAllConnections());
+  return server;
+}
+
+/** Trusts the certificate of `tlsServer` until the test ends. */
+export function trustTestCertificate(): void {
+  const trusted = getCACertificates();
+  setDefaultCACertificates([...trusted, TLS.cert]);
+  onTestFinished(() => setDefaultCACertificates(trusted));
+}
+
+/** Has an HTTP server open tunnels, as a proxy. */
+export function tunnelling<T extends HttpServer>(server: T): T {
+  return server.on('connect', (request: IncomingMessage, near: Socket) => {
+    const [host, port] = request.url?.split(':') ?? [];
+    const far = connect(Number(port), host, () => near.write('HTTP/1.1 200 OK\r\n\r\n'));
+    far.on('error', () => near.destroy()).on('close', () => near.destroy());
+    near.on('error', () => far.destroy()).on('close', () => far.destroy());
+    near.pipe(far).pipe(near);
+  });
 }
 
 /** A server that sends these bytes at a connection's first bytes, and then ends it. */

@@ -38,6 +38,11 @@ func (f Failure) Permanent() bool {
 	return f.Reason == "APP_NOT_FOUND" || f.Reason == "INVALID_REQUEST"
 }
 
+// NeedsOperator tells that someone must mend a key, a permission or the address first: ask seldom.
+func (f Failure) NeedsOperator() bool {
+	return f.Code == "UNAUTHENTICATED" || f.Code == "PERMISSION_DENIED" || f.Code == "UNIMPLEMENTED"
+}
+
 // Fields is the failure as data for a log line.
 func (f Failure) Fields(during string) map[string]any {
 	return f.fields(during, f.RetryAfter)

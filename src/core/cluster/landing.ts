@@ -75,7 +75,8 @@ export function land(
   const isAlone =
     isDirect && others.length === 0 && after.pendingConfirmation === null && shared.pendingConfirmation === null;
   const { record: next, rotated } = commit(record, issued, { ...context, previousIsHonoured: isAlone });
-  const told = rotated ? { dead: false, warning: '', commitTime: flown.time } : {};
+  const warning = context.isQuiet ? '' : shared.warning;
+  const told = rotated ? { dead: false, warning, commitTime: flown.time } : {};
   return { record: withShared(next, { ...after, ...told, trouble: null }), result: rotated ? 'rotated' : 'unchanged' };
 }
 

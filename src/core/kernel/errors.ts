@@ -15,6 +15,7 @@ export type Reason =
   | 'SEND_QUOTA_EXHAUSTED'
   | 'SEND_LIMIT_EXCEEDED'
   | 'LEDGER_UNAVAILABLE'
+  | 'PERMIT_LIMIT_EXCEEDED'
   | 'STORE_UNAVAILABLE'
   | UpstreamReason;
 
@@ -47,6 +48,8 @@ export type MessageReason =
   | 'FORM_ID_INVALID'
   | 'FORM_ID_USED'
   | 'CONSENT_MISSING'
+  | 'USER_NOT_SUBSCRIBED'
+  | 'USER_OPTED_OUT'
   | 'TOO_FREQUENT'
   | 'INTERFACE_RETIRED'
   | 'INTERFACE_NOT_GRANTED'
@@ -66,7 +69,7 @@ export type Recovery =
   | { readonly kind: 'backoff' }
   /** Nothing will change until a person acts: try again after this pause, or when the configuration changes. */
   | { readonly kind: 'pause'; readonly ms: number }
-  /** Try again when the daily quota resets. */
+  /** Try again within 15 minutes, since operators clear quotas, and when the daily quota resets. */
   | { readonly kind: 'daily_quota' }
   /** Try again in the next minute. */
   | { readonly kind: 'minute_quota' }

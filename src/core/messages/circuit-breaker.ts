@@ -25,6 +25,8 @@ export type Passage =
 export const CLOSED: CircuitBreaker = { kind: 'closed' };
 
 const MINUTE_MS = 60_000;
+/** A spent quota is asked for again after this long: operators clear quotas. */
+export const ASK_AGAIN_MS = 15 * MINUTE_MS;
 /** How long a closed account or interface is left alone. */
 const BREAK_MS = 5 * MINUTE_MS;
 /** By how much our clock may be ahead of WeChat's, so that a quota is not asked for before it resets. */
@@ -50,7 +52,8 @@ export function passage(breaker: CircuitBreaker, wallNow: number): Passage {
 
 /**
  * The gate after an attempt that began at `startedAt` failed. A spent quota shuts it until the quota resets, also when the
- * answer came after that; a closed account or interface for 5 minutes. The longest of several counts.
+ * answer came after that, but for no longer than `ASK_AGAIN_MS`; a closed account or interface for 5 minutes. The longest of
+ * several counts.
  */
 export function afterFailure(
   breaker: CircuitBreaker,
@@ -68,8 +71,11 @@ function shutBy(
 ): Extract<CircuitBreaker, { kind: 'open' }> | undefined {
   const shut = { kind: 'open', since: wallNow, failure } as const;
   switch (failure.reason) {
-    case 'DAILY_QUOTA_EXHAUSTED':
-      return { ...shut, until: startedAt + msUntilReset(startedAt - DAY_MARGIN_MS, quotaResetHour), atEnd: 'closed' };
+    case 'DAILY_QUOTA_EXHAUSTED': {
+      const reset = startedAt + msUntilReset(startedAt - DAY_MARGIN_MS, quotaResetHour);
+      const again = wallNow + ASK_AGAIN_MS;
+      return reset <= again ? { ...shut, until: reset, atEnd: 'closed' } : { ...shut, until: again, atEnd: 'probe' };
+    }
     case 'MINUTE_QUOTA_EXHAUSTED': {
       const intoMinute = (startedAt - MINUTE_MARGIN_MS) % MINUTE_MS;
       return { ...shut, until: startedAt + MINUTE_MS - intoMinute, atEnd: 'closed' };
@@ -80,6 +86,11 @@ function shutBy(
     default:
       return undefined;
   }
+}
+
+/** The gate when somebody has seen to it that it may be open: the next message probes. */
+export function afterMending(breaker: CircuitBreaker, wallNow: number): CircuitBreaker {
+  return breaker.kind === 'open' ? { ...breaker, since: wallNow, until: wallNow, atEnd: 'probe' } : breaker;
 }
 
 /**

@@ -29,6 +29,8 @@ export type MessageEvent =
     }
   /** Messages of this app and channel are refused at once for so long. */
   | { type: 'channel_closed'; appId: string; channel: Channel['kind']; reason: UpstreamReason; forMs: number }
+  /** Somebody asked that the next message of a closed channel find out whether it is open. */
+  | { type: 'channel_to_be_tried'; appId: string; channel: Channel['kind'] }
   /** WeChat took a message again. */
   | { type: 'channel_opened'; appId: string; channel: Channel['kind'] }
   /** `retryInMs` null: not by itself. */

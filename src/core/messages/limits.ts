@@ -1,10 +1,10 @@
 import { abortable } from '../kernel/abortable.ts';
 import type { Clock, Timer } from '../kernel/clock.ts';
-import { LingpaiError, type UpstreamError } from '../kernel/errors.ts';
-import { afterFailure, afterProbe, type CircuitBreaker, CLOSED, passage } from './circuit-breaker.ts';
+import type { LingpaiError, UpstreamError, UpstreamReason } from '../kernel/errors.ts';
+import { afterFailure, afterMending, afterProbe, type CircuitBreaker, CLOSED, passage } from './circuit-breaker.ts';
 import type { MessageEvent } from './events.ts';
 import type { Channel } from './message.ts';
-import { freedError } from './message-errors.ts';
+import { freedError, noRoomError } from './message-errors.ts';
 import type { MessageSettings } from './ports.ts';
 import { afterMessage, givenBack, type RateLimiter, RESTED, waitMs } from './rate-limiter.ts';
 
@@ -21,14 +21,21 @@ export interface Turn extends Disposable {
   giveBack(): void;
 }
 
+/** A channel whose messages are refused at once. Times are wall-clock milliseconds. */
+export interface ShutChannel {
+  readonly channel: Channel['kind'];
+  /** When WeChat is asked again; null: it is being asked now. */
+  readonly until: number | null;
+  readonly reason: UpstreamReason;
+  /** WeChat's. */
+  readonly errcode: number | null;
+}
+
 interface Waiter {
   readonly channel: Channel['kind'];
   readonly grant: (turn: Turn) => void;
   readonly refuse: (error: LingpaiError) => void;
 }
-
-/** The least that those are told to wait for whom there was no room. */
-const NO_ROOM_MS = 1_000;
 
 /** One app's limits: how many messages are under way, how fast they follow, how many wait, and which channels are shut. */
 export class Limits {
@@ -73,6 +80,29 @@ export class Limits {
       const isWaiting = this.#waiting.delete(waiter);
       if (isWaiting) this.#pump();
       return isWaiting;
+    });
+  }
+
+  /** Has the next message of each shut channel find out whether it is open. */
+  tryAgain(): void {
+    for (const [channel, before] of this.#gates) {
+      const breaker = afterMending(before, this.#clock.now());
+      if (breaker === before || this.#refusal(channel) === undefined) continue;
+      this.#gates.set(channel, breaker);
+      this.#observe({ type: 'channel_to_be_tried', appId: this.#appId, channel });
+    }
+  }
+
+  /** The channels that are shut now. */
+  shutChannels(): ShutChannel[] {
+    const now = this.#clock.now();
+    return [...this.#gates].flatMap(([channel, breaker]) => {
+      const answer = passage(breaker, now);
+      if (answer.kind !== 'refused') return [];
+      const { reason, answer: said } = answer.failure;
+      return [
+        { channel, until: breaker.kind === 'open' ? breaker.until : null, reason, errcode: said?.errcode ?? null },
+      ];
     });
   }
 
@@ -169,10 +199,6 @@ export class Limits {
   #noRoom(): LingpaiError {
     const { ratePerSecond, maxWaiting } = this.#settings;
     const queueMs = ratePerSecond > 0 ? (this.#waiting.size / ratePerSecond) * 1_000 : 0;
-    return new LingpaiError(`${maxWaiting} messages of the app are waiting for their turn: send more slowly`, {
-      reason: 'SEND_LIMIT_EXCEEDED',
-      appId: this.#appId,
-      retryAfterMs: Math.max(NO_ROOM_MS, queueMs),
-    });
+    return noRoomError(this.#appId, `${maxWaiting} messages of the app`, queueMs);
   }
 }

@@ -1,29 +1,49 @@
-import { LingpaiError, type Reason, type UpstreamError } from '../kernel/errors.ts';
+import { LingpaiError, type UpstreamError } from '../kernel/errors.ts';
+import type { Channel, Message } from './message.ts';
 import type { Outcome } from './ports.ts';
 
 /** When to come back where nothing says how long it takes. */
 const SOON_MS = 1_000;
 
-/** The field of the request that each refusal of WeChat's is about, in proto names. */
-const FIELDS: Partial<Record<Reason, string>> = {
-  OPENID_INVALID: 'to_user',
-  TEMPLATE_ID_INVALID: 'template_id',
-  PAGE_INVALID: 'page',
-  DATA_INVALID: 'data',
-};
+type Refused = Extract<Outcome, { kind: 'refused' }>;
 
 /** WeChat refused the message for what it is. */
-export function refusedError(appId: string, outcome: Extract<Outcome, { kind: 'refused' }>): LingpaiError {
+export function refusedError({ appId, channel }: Pick<Message, 'appId' | 'channel'>, outcome: Refused): LingpaiError {
   const { reason, message, answer } = outcome;
-  const field = FIELDS[reason];
+  const field = fieldOf(outcome, channel);
   const violations = field === undefined ? [] : [{ field, description: message }];
   return new LingpaiError(message, { reason, appId, answer: answer ?? undefined, violations });
+}
+
+/** The field of the request that a refusal of WeChat's is about, in proto names. */
+function fieldOf({ reason, answer }: Refused, channel: Channel): string | undefined {
+  switch (reason) {
+    case 'OPENID_INVALID':
+      return 'to_user';
+    case 'TEMPLATE_ID_INVALID':
+      return 'template_id';
+    case 'PAGE_INVALID':
+      if (channel.kind !== 'official_account') return 'page';
+      return channel.miniProgramAppId === '' ? 'official_account.url' : 'official_account.mini_program_page';
+    case 'DATA_INVALID': {
+      // As in "argument invalid! data.thing1.value invalid".
+      const [, keyword, part = ''] = /\bdata\.([\w-]{1,64})(\.value|\.color)?\b/.exec(answer?.errmsg ?? '') ?? [];
+      return keyword === undefined ? 'data' : `data["${keyword}"]${part}`;
+    }
+  }
+  return undefined;
+}
+
+/** What to do about a quota that is spent. App ids are no secret. */
+function quotaAdvice(appId: string): string {
+  return ` WeChat is asked again within 15 minutes; whoever clears the quota (clear_quota) has it asked at once by "lingpai refresh ${appId}" or SIGHUP.`;
 }
 
 /** Messages like this one are not sent for now. `retryAfterMs` undefined: as the failure says. */
 export function freedError(appId: string, failure: UpstreamError, retryAfterMs?: number): LingpaiError {
   const { message, reason, answer, recovery } = failure;
-  return new LingpaiError(message, {
+  const advice = reason === 'DAILY_QUOTA_EXHAUSTED' ? quotaAdvice(appId) : '';
+  return new LingpaiError(message + advice, {
     reason,
     appId,
     answer,
@@ -81,6 +101,23 @@ export function overQuotaError(appId: string, limit: number, retryAfterMs: numbe
     appId,
     retryAfterMs,
   });
+}
+
+/** So many wait that one more has no room. `what`: of what there are as many as may be. */
+export function noRoomError(appId: string, what: string, retryAfterMs: number): LingpaiError {
+  return new LingpaiError(`${what} are waiting for their turn: send more slowly`, {
+    reason: 'SEND_LIMIT_EXCEEDED',
+    appId,
+    retryAfterMs: Math.max(SOON_MS, retryAfterMs),
+  });
+}
+
+/** The app has as many permits as it may. */
+export function permitLimitError(appId: string, limit: number): LingpaiError {
+  return new LingpaiError(
+    `the app would have more than ${limit} permits with uses left (messages.max_permits); none of this call was deposited. Those that expire are forgotten each night; or raise the limit.`,
+    { reason: 'PERMIT_LIMIT_EXCEEDED', appId },
+  );
 }
 
 /** There is nothing to send it with. */

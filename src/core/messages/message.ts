@@ -28,6 +28,16 @@ export interface Message {
   readonly channel: Channel;
 }
 
+/** What a field takes besides its text, in characters. */
+const FIELD = 16;
+
+/** How much memory a message takes, in characters, roughly. */
+export function sizeOf({ toUser, templateId, page, data, idempotencyKey, channel }: Message): number {
+  const texts = [toUser, templateId, page, idempotencyKey, ...Object.values(channel)];
+  const fields = Object.entries(data).flatMap(([name, { value, color }]) => [name, value, color]);
+  return [...texts, ...fields].reduce((size, text) => size + text.length + FIELD, 0);
+}
+
 /** WeChat took a message. */
 export interface Sent {
   /** Decimal digits; exceeds 2^53. Empty where only the fact of its arrival is known. */

@@ -3,10 +3,13 @@ import type { DrawnPermit, NewPermit, PermitKind, PermitWish } from './ports.ts'
 
 const DAY_MS = 86_400_000;
 
+/** How long forms and payments are good for after they were collected. */
+export const FORM_LIFE_MS = 7 * DAY_MS;
+
 /** How many messages a permit of each kind is good for, and for how long after it was collected (null: for ever). */
 export const PERMITS: Readonly<Record<PermitKind, { readonly uses: number; readonly lifeMs: number | null }>> = {
-  form_id: { uses: 1, lifeMs: 7 * DAY_MS },
-  prepay_id: { uses: 3, lifeMs: 7 * DAY_MS },
+  form_id: { uses: 1, lifeMs: FORM_LIFE_MS },
+  prepay_id: { uses: 3, lifeMs: FORM_LIFE_MS },
   consent: { uses: 1, lifeMs: null },
 };
 

@@ -122,7 +122,8 @@ export interface Settlement {
   readonly outcome: Outcome | { readonly kind: 'freed' };
   /**
    * What becomes of the reserved permit. `spent`: one use fewer. `returned`: usable again. `void`: worthless, all its uses;
-   * for a consent all of the user's consents to that template that were collected before the send began. `held`: stays
+   * for a consent all of the user's consents to that template that were collected before the send began (the first
+   * `MOST_OF_USER.voided`: what is left of more is voided by the next refusal). `held`: stays
    * reserved while the key is kept.
    */
   readonly permit: 'spent' | 'returned' | 'void' | 'held';
@@ -137,6 +138,12 @@ export interface PermitTally {
   readonly permits: number;
   readonly messages: number;
 }
+
+/** What became of permits. `full`: the app would have more than it may, and none was added. */
+export type Deposit = { readonly deposited: number; readonly duplicates: number } | 'full';
+
+/** So many permits of one user are counted, and voided at once. */
+export const MOST_OF_USER = { counted: 10_000, voided: 500 } as const;
 
 /**
  * The durable record of sends and permits. Each call is one transaction, durable once it resolves (a purge several); a call that rejects
@@ -155,12 +162,15 @@ export interface Ledger {
    * and one that is not there does no harm.
    */
   settle(sendId: string, settlement: Settlement): Promise<void>;
-  /** Adds permits; says how many were new. */
-  deposit(
-    appId: string,
-    permits: readonly NewPermit[],
-  ): Promise<{ readonly deposited: number; readonly duplicates: number }>;
-  /** Counts usable permits of one user, or of all (undefined). */
+  /**
+   * Adds permits; says how many were new. `limit`: how many with uses left the app may have then, those among them that have
+   * expired and are not purged. Undefined: as many as come.
+   */
+  deposit(appId: string, permits: readonly NewPermit[], limit?: number): Promise<Deposit>;
+  /**
+   * Counts usable permits of one user (of the first `MOST_OF_USER.counted`), or of all (undefined). Of all, those are left out
+   * that expire within the ten minutes of the clock (10:00 to 10:09:59) in which `now` is.
+   */
   count(appId: string, toUser: string | undefined, now: number): Promise<readonly PermitTally[]>;
   /**
    * Sends that a dead process (`owner`) left begun are now of unknown fate. Where one process owns the store it is to be
@@ -182,6 +192,8 @@ export interface MessageSettings {
   readonly concurrency: number;
   /** Messages that may wait for their turn. */
   readonly maxWaiting: number;
+  /** Permits with uses left. */
+  readonly maxPermits: number;
   /** As in Settings. */
   readonly quotaResetHour: number;
   readonly timeoutMs: number;

@@ -189,7 +189,7 @@ export class SendOperation {
         return unknownError(appId, permit === 'held' ? ASK_AGAIN_MS : undefined);
       case 'refused':
       case 'freed': {
-        const error = outcome.kind === 'freed' ? outcome.error : refusedError(appId, outcome);
+        const error = outcome.kind === 'freed' ? outcome.error : refusedError(this.#message, outcome);
         this.#observeRefusal(error, outcome.kind === 'refused');
         return error;
       }
@@ -265,7 +265,7 @@ export class SendOperation {
       case 'sent':
         return { result: { sent: outcome.sent, replayed: true }, over: OVER };
       case 'refused':
-        return { result: refusedError(appId, outcome), over: OVER };
+        return { result: refusedError(this.#message, outcome), over: OVER };
       case 'unknown':
         return { result: unknownError(appId, retryAfterMs, 'an earlier call'), over: OVER };
     }

@@ -2,14 +2,15 @@ import { abortable } from '../kernel/abortable.ts';
 import { drainingError, LingpaiError } from '../kernel/errors.ts';
 import type { AttemptDeps } from './attempts.ts';
 import { canonicalText } from './digest.ts';
-import { Limits } from './limits.ts';
-import type { Message } from './message.ts';
-import { keyReusedError } from './message-errors.ts';
+import { Limits, type ShutChannel } from './limits.ts';
+import { type Message, sizeOf } from './message.ts';
+import { keyReusedError, noRoomError } from './message-errors.ts';
 import type { MessageSettings } from './ports.ts';
 import { KEY_MS, SendOperation, type SendOperationDeps, type SendResult } from './send-operation.ts';
 import { SettlementWriter } from './settlement-writer.ts';
 
 export type { Tokens } from './attempts.ts';
+export type { ShutChannel } from './limits.ts';
 export type { SendResult } from './send-operation.ts';
 
 /** What a Sender needs of the world. */
@@ -19,6 +20,9 @@ export interface SenderDeps extends AttemptDeps, Pick<SendOperationDeps, 'owner'
   /** A name that no other message has or had: it becomes a client_msg_id. */
   readonly newId: () => string;
 }
+
+/** So many characters may all messages have that wait or are on their way: about 64 MiB. */
+export const MAX_HELD = 32 * 1024 * 1024;
 
 /** One message on its way, shared by all who call with its key. */
 interface Call {
@@ -42,6 +46,8 @@ export class Sender {
   readonly #calls = new Set<Call>();
   /** The most by which the wall clock has been ahead of monotonic time. */
   #ahead = Number.NEGATIVE_INFINITY;
+  /** The size of all messages that are held, in characters. */
+  #held = 0;
   #draining = false;
 
   /** The ledger must have recovered from the process before when the first message is sent. */
@@ -68,13 +74,15 @@ export class Sender {
   /**
    * Sends one message; resolves when WeChat took it and that is durable, or its first record has failed and is repeated.
    * Rejects with LingpaiError: DELIVERY_UNKNOWN when it may have been sent; else this call has not sent it, and of an
-   * earlier call with the same key only LEDGER_UNAVAILABLE, DRAINING and APP_NOT_FOUND say nothing. When `signal` aborts
+   * earlier call with the same key only LEDGER_UNAVAILABLE, DRAINING, APP_NOT_FOUND and SEND_LIMIT_EXCEEDED say nothing. When `signal` aborts
    * the caller leaves, with the signal's reason: what is begun goes on; what is not, and nobody else waits for, is not sent.
    */
   async send(message: Message, signal: AbortSignal): Promise<SendResult> {
     signal.throwIfAborted();
     if (this.#draining) throw drainingError();
     const { appId, idempotencyKey } = message;
+    if (this.#held > 0 && this.#held + sizeOf(message) > MAX_HELD)
+      throw noRoomError(appId, `messages of ${MAX_HELD} characters`, 0);
     if (idempotencyKey === '') return await this.#wait(this.#start(message, '', undefined), signal);
     const digest = this.#deps.digest(canonicalText(message));
     const name = JSON.stringify([appId, idempotencyKey]);
@@ -82,7 +90,7 @@ export class Sender {
     if (!shared || shared.startedAt + KEY_MS <= this.#deps.clock.monotonic())
       return await this.#wait(this.#start(message, digest, name), signal);
     if (shared.digest !== digest) throw keyReusedError(appId);
-    return { ...(await this.#wait(shared, signal)), replayed: true };
+    return { ...(await this.#whileHeld(message, this.#wait(shared, signal))), replayed: true };
   }
 
   /**
@@ -95,6 +103,20 @@ export class Sender {
     for (const { sending, leave } of calls) if (!sending.begun) leave.abort(drainingError());
     await Promise.allSettled(calls.map((call) => call.result));
     await this.#settlementWriter.stop();
+  }
+
+  /**
+   * Has the next message of each shut channel find out whether it is open: a quota may have been cleared. `appId` undefined: of
+   * every app.
+   */
+  tryAgain(appId?: string): void {
+    const chosen = appId === undefined ? this.#limits.values() : [this.#limits.get(appId)];
+    for (const limits of chosen) limits?.tryAgain();
+  }
+
+  /** The channels of an app whose messages are refused at once. */
+  shutChannels(appId: string): readonly ShutChannel[] {
+    return this.#limits.get(appId)?.shutChannels() ?? [];
   }
 
   /** Whether a message is under way, of which nobody else may say what became. */
@@ -114,6 +136,16 @@ export class Sender {
     }
   }
 
+  async #whileHeld<T>(message: Message, end: Promise<T>): Promise<T> {
+    const size = sizeOf(message);
+    this.#held += size;
+    try {
+      return await end;
+    } finally {
+      this.#held -= size;
+    }
+  }
+
   #start(message: Message, digest: string, name: string | undefined): Call {
     const leave = new AbortController();
     const sending = new SendOperation(this.#sending, message, digest, leave.signal);
@@ -121,7 +153,9 @@ export class Sender {
     const startedAt = this.#deps.clock.monotonic();
     const call: Call = { digest, startedAt, sending, leave, callers: 0, result: done.then(({ result }) => result) };
     this.#calls.add(call);
-    call.result.catch(() => undefined).finally(() => this.#calls.delete(call));
+    this.#whileHeld(message, call.result)
+      .catch(() => undefined)
+      .finally(() => this.#calls.delete(call));
     if (name === undefined) return call;
     const forget = () => {
       if (this.#keyed.get(name) === call) this.#keyed.delete(name);

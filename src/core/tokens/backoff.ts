@@ -3,6 +3,10 @@ import type { Random } from '../kernel/clock.ts';
 import { LingpaiError, type Recovery, type UpstreamError } from '../kernel/errors.ts';
 import { msUntilReset } from './budget.ts';
 
+/** A daily quota that is spent may be cleared by an operator at any time, and then works at once: it is tried so often. */
+const QUOTA_FLOOR_MS = 12 * 60_000;
+const QUOTA_CEILING_MS = 15 * 60_000;
+
 /** A minute on WeChat's clock, plus the most by which ours may differ. */
 const MINUTE_MS = 60_000;
 
@@ -44,6 +48,9 @@ function retryDelayMs(
     case 'minute_quota':
       return MINUTE_MS - (wallNow % MINUTE_MS) + random() * 5_000;
     case 'daily_quota':
-      return msUntilReset(wallNow, quotaResetHour) + random() * MINUTE_MS;
+      return Math.min(
+        QUOTA_FLOOR_MS + random() * (QUOTA_CEILING_MS - QUOTA_FLOOR_MS),
+        msUntilReset(wallNow, quotaResetHour),
+      );
   }
 }

@@ -12,6 +12,8 @@ export interface CommitContext {
   readonly issuer: IssuerKind;
   /** Whether the current token works, as far as anyone knows. */
   readonly trusted: boolean;
+  /** Whether it is replaced on the schedule, and not since it was found to be dead: what was wrong with another is over. */
+  readonly isQuiet: boolean;
   readonly now: number;
   readonly wallNow: number;
   /** By how much a generation exceeds the last one at least, where the clock is behind it: 1 or more. */

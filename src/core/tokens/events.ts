@@ -1,5 +1,6 @@
 import type { LingpaiError, UpstreamError } from '../kernel/errors.ts';
 import type { ForceOutcome, Status } from './state.ts';
+import type { TrialResult } from './trial.ts';
 
 /** Why WeChat is asked for a token. */
 export type RefreshCause =
@@ -42,6 +43,10 @@ export type BrokerEvent =
       cause: 'report' | 'canary';
       verdict: 'accepted' | 'rejected' | 'unknown';
     }
+  /** Several probes in a row got no verdict; `error` is the last one's. Told once, until WeChat says something again. */
+  | { type: 'probes_unanswered'; appId: string; error: UpstreamError }
+  /** What WeChat says of a secret that a reload has changed; `error`: why it does not accept it. */
+  | { type: 'secret_tried'; appId: string; result: TrialResult; error: UpstreamError | undefined }
   | { type: 'force_refresh'; appId: string; result: ForceOutcome | 'FAILED' }
   /** A token died before its time and nobody here replaced it. */
   | { type: 'outside_mint'; appId: string; tokenId: string }

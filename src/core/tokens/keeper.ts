@@ -1,19 +1,24 @@
 import { abortable } from '../kernel/abortable.ts';
 import type { Timer } from '../kernel/clock.ts';
-import { callersError, LingpaiError } from '../kernel/errors.ts';
+import { callersError, LingpaiError, UpstreamError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, emptyRecord, extendedBy, fromStored, sameToken, toStored } from './app-record.ts';
+import { nextAttemptAt } from './backoff.ts';
 import type { Coordinator, Holder } from './coordinator.ts';
 import { cooldownRefusal } from './minting.ts';
 import { type Plan, planNext } from './plan.ts';
-import type { App, Deps, Settings, SharedPart, StoredApp } from './ports.ts';
+import type { App, Deps, Settings, SharedPart, StoredApp, TokenCall } from './ports.ts';
 import { Published } from './published.ts';
-import type { Refresh } from './refresh.ts';
-import { Refresher, type RefreshOwner } from './refresher.ts';
+import { RateLimiter, Turns } from './rate-limiter.ts';
+import { Superseded } from './record-change.ts';
+import type { Refresh, RefreshOwner } from './refresh.ts';
+import { Refresher } from './refresher.ts';
 import { isKnown, isOld, type Rejected } from './rejected.ts';
 import { dueAt } from './schedule.ts';
 import type { ForceOutcome, TokenState } from './state.ts';
+import type { Suspicion } from './suspicion.ts';
 import { isNews, TokenHealth } from './token-health.ts';
+import { Trial } from './trial.ts';
 import { viewOf } from './view.ts';
 
 /** The answer to a ForceRefresh. */
@@ -24,6 +29,10 @@ export interface ForceResult {
 
 /** Every so many probes of another replica this one makes one too: it may be the other that cannot reach WeChat. */
 const PROBES_OF_OTHERS = 4;
+/** The canary's pause where it is off, while a token is reported and WeChat has not said whether it accepts it. */
+const SUSPECT_PROBE_MS = 60_000;
+/** How soon a caller is told to ask again that had no verdict. */
+const ASK_AGAIN_MS = 1_000;
 /** A generation is a wall time or follows one: none is farther ahead, unless somebody made it up. */
 const FARTHEST_GENERATION_MS = 24 * 3_600_000;
 
@@ -42,12 +51,18 @@ export class Keeper {
   #app: App;
   #record: AppRecord;
   readonly #tokenHealth = new TokenHealth();
+  readonly #pace = new RateLimiter();
+  /** Those who wait for their turn to have WeChat asked. */
+  readonly #turns = new Turns();
   /** What is due is not begun before this (see Situation). */
   #startAt: number;
   /** See Situation. */
   #isSwitched = true;
   /** A caller waits for a token: another replica's turn is not waited for. */
   #wanted = false;
+  /** What is due next is done here and at once: it was asked for here. */
+  #isUrgent = false;
+  #trial: Trial | undefined;
   #probeAt: number;
   /** Probes that another replica was to make. */
   #probesLeftOut = 0;
@@ -92,6 +107,7 @@ export class Keeper {
         this.#startAt = this.#now() + ms;
       },
       landed: () => this.tick(),
+      tried: (tried, call, error) => this.#judge(tried, call, error),
     };
     const parts = { deps, settings, timeline, coordinator: this.#coordinator, tokenHealth: this.#tokenHealth };
     this.#refresher = new Refresher({ ...parts, owner });
@@ -138,22 +154,70 @@ export class Keeper {
     this.#publish();
     const now = this.#now();
     const plan = this.#plan(now);
-    if (!this.#refresher.current && now >= plan.at + this.#standbyDelayMs()) this.#refresher.carryOut(plan.step);
-    if (!this.#refresher.current && now >= this.#probeAt) {
-      this.#probeAt = now + this.#settings.probeIntervalMs;
-      const isMine =
-        this.#coordinator.standbyDelayMs(this.#record) === 0 || ++this.#probesLeftOut % PROBES_OF_OTHERS === 0;
-      if (isMine && this.#hasGood() && this.#tokenHealth.health.kind === 'well') this.#refresher.ask('canary');
+    if (!this.#refresher.current) {
+      const isDue = now >= plan.at + this.#standbyDelayMs(plan);
+      this.#isUrgent = false;
+      if (isDue) this.#refresher.carryOut(plan.step);
     }
+    if (this.#probeAt === Infinity && this.#suspicion?.error) this.#probeAt = now + SUSPECT_PROBE_MS;
+    if (!this.#refresher.current && now >= this.#probeAt) this.#watchOver(now);
     this.#arm(now);
   }
 
-  /** Takes a changed secret or issuer into use, at once where the old one was failing. */
+  /** The canary. A token that is reported has it probe though it is off, and though it is another replica's turn. */
+  #watchOver(now: number): void {
+    const isSuspected = this.#suspicion?.error !== undefined;
+    const intervalMs = this.#settings.probeIntervalMs || (isSuspected ? SUSPECT_PROBE_MS : Infinity);
+    this.#probeAt = now + intervalMs;
+    if (intervalMs === Infinity) return;
+    const isTurn =
+      this.#coordinator.standbyDelayMs(this.#record) === 0 || ++this.#probesLeftOut % PROBES_OF_OTHERS === 0;
+    const isMine = isSuspected || isTurn;
+    const isReachable = this.#tokenHealth.health.kind === 'well' && !this.#tokenHealth.isAway(now);
+    if (isMine && isReachable && this.#hasGood()) this.#refresher.ask('canary');
+  }
+
+  /** Takes a changed secret or issuer into use. The secret is tried at once. */
   update(app: App): void {
-    this.#isSwitched ||= app.issuer !== this.#app.issuer;
+    const before = this.#app;
+    this.#isSwitched ||= app.issuer !== before.issuer;
     this.#app = app;
+    if (app.secret !== before.secret) this.#trial = new Trial(this.#now());
+    this.#tokenHealth.secretFault = '';
     this.#tokenHealth.retryNow(this.#now());
+    this.#isUrgent = true;
     this.tick();
+  }
+
+  /** The configuration was read again: what waits for an operator, or for a quota, is tried at once. */
+  reload(): void {
+    const { health } = this.#tokenHealth;
+    // Each call asks the administrator again, and this app may not be why the file was read.
+    if (health.kind === 'failing' && health.error.reason.startsWith('CONFIRMATION_')) return;
+    if (this.#trial) this.#trial.at = Math.min(this.#trial.at, this.#now());
+    this.#tokenHealth.retryNow(this.#now());
+    this.#isUrgent = true;
+    this.tick();
+  }
+
+  /** Takes note of what WeChat said to a call with a changed secret. */
+  #judge(app: App, call: TokenCall, error: unknown): void {
+    const trial = this.#trial;
+    if (!trial || app !== this.#app) return;
+    const result = trial.judge(error);
+    const upstream = error instanceof UpstreamError ? error : undefined;
+    if (result) this.#deps.observe({ type: 'secret_tried', appId: app.appId, result, error: upstream });
+    if (error === undefined) {
+      this.#trial = undefined;
+      this.#tokenHealth.secretFault = '';
+    } else if (upstream && call === 'stable' && app.issuer === 'classic') {
+      const { clock, random } = this.#deps;
+      const [now, { quotaResetHour }] = [this.#now(), this.#settings];
+      const attempt = { now, startedAt: now, failures: trial.failures, random, wallNow: clock.now(), quotaResetHour };
+      trial.at = nextAttemptAt(upstream, attempt);
+      this.#tokenHealth.secretFault = upstream.message;
+    } else if (!(error instanceof Superseded)) trial.at = Infinity; // the refresh that failed is tried again
+    this.#publish();
   }
 
   /**
@@ -200,21 +264,40 @@ export class Keeper {
 
   /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
   async force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
+    const came = this.#refresher.probes;
+    let told: Suspicion | undefined;
+    let word: 'accepted' | 'unknown' | undefined;
     // What is not known here may come from another replica.
     const isSure = !rejected || isKnown(rejected, this.state) || (await abortable(this.#coordinator.sync(), signal));
     for (;;) {
       if (rejected && this.peek()) {
         if (isOld(rejected, this.state, isSure)) return { state: this.state, outcome: 'ALREADY_NEWER' };
-        if (this.#tokenHealth.isAccepted(this.#record.generation, this.#now()))
+        if (word === 'accepted' && this.#tokenHealth.trust === 'trusted')
           return { state: this.state, outcome: 'STILL_VALID' };
+        const unsaid = word === 'unknown' ? this.#unsaid() : undefined;
+        if (unsaid) throw unsaid;
+        if (!told || told !== this.#suspicion) {
+          told = this.#tokenHealth.report(this.#record.generation, rejected.witness ?? 'caller', this.#now());
+        }
       }
       const before = this.#refresher.current;
       this.#want();
       const usable = this.peek() !== undefined;
-      if (!this.#refresher.current && !rejected) this.#startOperator(usable);
-      if (!this.#refresher.current && usable && this.#tokenHealth.trust === 'trusted') this.#refresher.ask('report');
+      const step = this.#refresher.current ? 'join' : this.#stepOf(rejected, usable);
+      // Mints have a cooldown and a budget; what costs none has this bound alone.
+      const waitMs = step === 'ask' || step === 'read' ? this.#pace.take(this.#now()) : 0;
+      if (waitMs > 0) {
+        await abortable(this.#turns.after(waitMs, this.#deps.clock), signal);
+        continue;
+      }
+      if (step === 'ask') this.#refresher.ask('report');
+      if (step === 'read') this.#refresher.replaceDead(rejected ? 'report' : 'operator');
+      if (step === 'mint') this.#startOperator(usable);
       const refresh = this.#inFlight();
       const completion = await abortable(refresh.completion, signal);
+      const { probe } = refresh;
+      const isAnswer = probe && probe.number > came && probe.generation === this.#record.generation;
+      word = isAnswer && (completion === 'accepted' || completion === 'unknown') ? completion : undefined;
       if (completion === 'superseded' && this.peek()) return { state: this.state, outcome: 'JOINED' };
       if (completion === 'rotated' && this.peek()) {
         return { state: this.state, outcome: refresh === before ? 'JOINED' : 'REFRESHED' };
@@ -229,6 +312,7 @@ export class Keeper {
   async close(reason: LingpaiError, inProgress: 'abort' | 'await'): Promise<void> {
     this.#closed ??= reason;
     this.#timer?.cancel();
+    this.#turns.end();
     this.#published.wake();
     if (inProgress === 'abort') this.#refresher.current?.abort(reason);
     await this.#refresher.current?.completion.catch(() => undefined);
@@ -253,6 +337,36 @@ export class Keeper {
     throw new LingpaiError('no refresh is planned', { reason: 'INTERNAL', appId: this.#app.appId });
   }
 
+  /**
+   * What a caller of ForceRefresh has done, where nothing is under way. `read`: a stable token that may be dead is read, which
+   * costs nothing, and forced where that does not help. `join`: nothing; a classic mint that is refused, or a read, stays so.
+   */
+  #stepOf(rejected: Rejected | undefined, usable: boolean): 'ask' | 'read' | 'mint' | 'join' {
+    if (!rejected) return usable && this.#isDoubtful() ? 'read' : 'mint';
+    if (!usable) return 'join';
+    if (this.#tokenHealth.trust === 'trusted') return 'ask';
+    return this.#app.issuer === 'stable' && this.#tokenHealth.isReadable(this.#now()) ? 'read' : 'join';
+  }
+
+  /** What a caller is told whose report WeChat has not answered. */
+  #unsaid(): LingpaiError | undefined {
+    const suspicion = this.#suspicion;
+    if (!suspicion?.error) return undefined;
+    return callersError(suspicion.error, this.#app.appId, Math.max(ASK_AGAIN_MS, suspicion.lookAt - this.#now()));
+  }
+
+  /** What is reported of the current token. */
+  get #suspicion(): Suspicion | undefined {
+    return this.#tokenHealth.suspicion(this.#record.generation);
+  }
+
+  /** Whether a stable token may be dead: then a read may tell more, and costs nothing. */
+  #isDoubtful(): boolean {
+    return (
+      this.#app.issuer === 'stable' && (this.#tokenHealth.trust === 'dead' || this.#suspicion?.error !== undefined)
+    );
+  }
+
   /** Whether there is a usable token that WeChat accepts, as far as anyone knows. */
   #hasGood(): boolean {
     return this.#tokenHealth.trust === 'trusted' && this.peek() !== undefined;
@@ -262,11 +376,16 @@ export class Keeper {
     const { health, trust, doubt } = this.#tokenHealth;
     const facts = { record: this.#record, health, trust, doubt, isSwitched: this.#isSwitched };
     const confirmationDueAt = this.#coordinator.confirmationDueAt(this.#record);
-    return planNext({ ...facts, issuer: this.#app.issuer, confirmationDueAt, startAt: this.#startAt }, now);
+    const lookAt = this.#suspicion?.lookAt ?? Infinity;
+    const trialAt = this.#trial?.at ?? Infinity;
+    const { issuer } = this.#app;
+    return planNext({ ...facts, issuer, confirmationDueAt, lookAt, trialAt, startAt: this.#startAt }, now);
   }
 
   /** How much later than planned it is done, since it is another replica's turn. */
-  #standbyDelayMs(): number {
+  #standbyDelayMs({ step }: Plan): number {
+    // What was reported here, or changed here, no other knows.
+    if (this.#isUrgent || step === 'look' || step === 'try_secret') return 0;
     return this.#wanted && this.#tokenHealth.health.kind === 'well'
       ? 0
       : this.#coordinator.standbyDelayMs(this.#record);
@@ -276,7 +395,8 @@ export class Keeper {
     this.#timer?.cancel();
     const { current, previous } = this.#record;
     const ends = [current, previous].map((token) => (token && token.expiresAt > now ? token.expiresAt : Infinity));
-    const mine = this.#refresher.current ? [] : [this.#plan(now).at + this.#standbyDelayMs(), this.#probeAt];
+    const plan = this.#plan(now);
+    const mine = this.#refresher.current ? [] : [plan.at + this.#standbyDelayMs(plan), this.#probeAt];
     const next = Math.min(...ends, ...mine);
     if (next < Infinity) this.#timer = this.#deps.clock.schedule(next - now, () => this.#wake());
   }
@@ -295,7 +415,7 @@ export class Keeper {
       const now = this.#now();
       const refusal = cooldownRefusal(this.#record, this.#app.appId, now, this.#settings.cooldownMs);
       if (refusal) throw refusal;
-      this.#record = { ...this.#record, lastForcedAt: now };
+      void this.#coordinator.change({ type: 'start_cooldown' });
     }
     this.#refresher.replace(usable ? this.#record.current?.value : undefined);
   }
@@ -320,7 +440,7 @@ export class Keeper {
     // What was found here and could not be told stands until there is news.
     if (generation !== before.generation || isNews(shared, before.shared)) this.#learn(shared);
     if (generation > before.generation) {
-      this.#tokenHealth.doubt = null;
+      this.#tokenHealth.replaced();
       this.#wanted = false;
       const isNew = current && !(before.current && sameToken(current, before.current));
       if (isNew && generation !== this.#coordinator.ownGeneration) {
@@ -349,7 +469,9 @@ export class Keeper {
       health: this.#tokenHealth.health,
       trust: this.#tokenHealth.trust,
       storeFailing: this.#coordinator.failing,
-      warning: this.#tokenHealth.warning || (this.#isOtherwise() ? OTHER_ISSUER : ''),
+      suspicion: this.#suspicion?.words ?? '',
+      secretFault: this.#tokenHealth.secretFault,
+      warnings: [this.#tokenHealth.warning, this.#tokenHealth.blindness, this.#isOtherwise() ? OTHER_ISSUER : ''],
       nextRefreshAt: this.#plan(now).at,
     };
     return viewOf(facts, now, this.#timeline);

@@ -9,9 +9,10 @@ export interface Plan {
   readonly at: number;
   /**
    * `renew`: ask for the token, or for its successor. `replace_dead`: the same for a token that WeChat refuses, beside the
-   * schedule. `confirm`: ask whether a token lives whose life a leap of the clock may have ended.
+   * schedule. `confirm`: ask whether a token lives whose life a leap of the clock may have ended. `look`: find out whether a
+   * token is dead that is reported. `try_secret`: ask whether a changed secret is right, and change nothing.
    */
-  readonly step: 'renew' | 'replace_dead' | 'confirm';
+  readonly step: 'renew' | 'replace_dead' | 'confirm' | 'look' | 'try_secret';
 }
 
 /** All that the plan depends on. */
@@ -27,17 +28,30 @@ export interface Situation {
   readonly isSwitched: boolean;
   /** When mints of unknown outcome have the token asked for, in elapsed milliseconds; Infinity: there are none. */
   readonly confirmationDueAt: number;
+  /** When WeChat is asked again about a token that is reported, in elapsed milliseconds; Infinity: it need not be. */
+  readonly lookAt: number;
+  /** When a changed secret is to be tried, in elapsed milliseconds; Infinity: it need not be. */
+  readonly trialAt: number;
   /** What is due is not begun before this: it spreads the first calls of many apps, and keeps calls in vain apart. */
   readonly startAt: number;
 }
 
+/** A changed secret is tried by the mint itself where that is so near. */
+const MINT_IS_NEAR_MS = 10 * 60_000;
+
 /** Decides what the keeper does next, and when. */
 export function planNext(situation: Situation, now: number): Plan {
-  const { record, health, trust, doubt, issuer, isSwitched, confirmationDueAt, startAt } = situation;
+  const { record, health, trust, doubt, issuer, isSwitched, confirmationDueAt, lookAt, trialAt, startAt } = situation;
   const { current } = record;
   const alive = current !== null && current.expiresAt > now;
   const isDue = alive && now >= Math.min(current.dueAt, confirmationDueAt);
-  return { at: whenNext(), step: whatNext() };
+  const at = whenNext();
+  if (trialAt < at) {
+    const isFar = issuer === 'classic' && at - trialAt > MINT_IS_NEAR_MS;
+    return { at: trialAt, step: isFar ? 'try_secret' : whatNext() };
+  }
+  const isSuspected = alive && trust === 'trusted' && health.kind === 'well';
+  return isSuspected && lookAt < at ? { at: lookAt, step: 'look' } : { at, step: whatNext() };
 
   function whenNext(): number {
     if (health.kind === 'failing') return health.retryAt;
@@ -57,18 +71,19 @@ export function planNext(situation: Situation, now: number): Plan {
 
 /**
  * When a refresh that failed is tried again, given when its error says (`plannedAt`). While a dead token cannot be replaced
- * (cooldown, budget, quota of forced calls) its schedule goes on: classic at its time, stable by reads, which cost nothing.
+ * its schedule goes on: classic at its time, if the mint was not asked for (cooldown, budget); stable by reads, which cost
+ * nothing, whatever became of the forced call. `isRead`: it was the read that failed.
  */
 export function retryAtLatest(
   { record, trust, issuer }: Pick<Situation, 'record' | 'trust' | 'issuer'>,
-  error: UpstreamError | LingpaiError,
+  { error, isRead }: { readonly error: UpstreamError | LingpaiError; readonly isRead: boolean },
   plannedAt: number,
   now: number,
   stablePollMs: number,
 ): number {
   const { current } = record;
-  const mintRefused = error instanceof LingpaiError || (issuer === 'stable' && error.recovery.kind.endsWith('_quota'));
-  if (!mintRefused || trust !== 'dead' || !current) return plannedAt;
-  if (issuer === 'stable') return Math.min(plannedAt, Math.max(current.dueAt, now + stablePollMs));
-  return now < current.dueAt ? Math.min(plannedAt, current.dueAt) : plannedAt;
+  if (trust !== 'dead' || !current) return plannedAt;
+  if (issuer === 'stable') return isRead ? plannedAt : Math.min(plannedAt, now + stablePollMs);
+  const isAsked = !(error instanceof LingpaiError);
+  return now < current.dueAt && !isAsked ? Math.min(plannedAt, current.dueAt) : plannedAt;
 }

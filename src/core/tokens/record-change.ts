@@ -40,6 +40,8 @@ export interface Land {
   readonly issuer: IssuerKind;
   /** Whether the token before worked, as far as anyone knew. */
   readonly trusted: boolean;
+  /** See CommitContext. */
+  readonly isQuiet: boolean;
   /** A new generation is at least this, in wall-clock milliseconds. */
   readonly wallNow: number;
   /** See CommitContext. */
@@ -58,6 +60,8 @@ export type RecordChange =
   | { readonly type: 'raise_generation'; readonly above: number; readonly to: number }
   /** WeChat accepts the token of this generation that a leap of the clock had put in doubt. */
   | { readonly type: 'redeem'; readonly generation: number; readonly token: CurrentToken }
+  /** An operator has WeChat asked by a call that mints nothing: `cooldown` counts from now. */
+  | { readonly type: 'start_cooldown' }
   | BeginMint
   | EndMint
   | Land;
@@ -111,6 +115,8 @@ export function reduce(record: AppRecord, change: RecordChange, moment: Moment, 
       return { record: record.generation < change.above ? { ...record, generation: change.to } : record };
     case 'redeem':
       return { record: redeemed(record, change) };
+    case 'start_cooldown':
+      return { record: { ...record, lastForcedAt: moment.elapsed } };
     case 'begin_mint': {
       if (record.generation !== change.base) return { record, refusal: new Superseded() };
       const wish = { ...change.wish, now: moment.elapsed, wallNow: moment.wall };
@@ -131,12 +137,13 @@ function redeemed(record: AppRecord, { generation, token }: Extract<RecordChange
 }
 
 function landed(record: AppRecord, change: Land, moment: Moment, rules: MintRules): Reduced {
-  const { issued, base, issuer, trusted, wallNow, generationStep, draw, numbered } = change;
+  const { issued, base, issuer, trusted, isQuiet, wallNow, generationStep, draw, numbered } = change;
   const { settings } = rules;
   const now = moment.elapsed;
   const context: CommitContext = {
     issuer,
     trusted,
+    isQuiet,
     now,
     wallNow,
     generationStep,

@@ -1,35 +1,18 @@
-import { callersError, LingpaiError, UpstreamError } from '../kernel/errors.ts';
+import { UpstreamError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
-import type { AppRecord, CurrentToken } from './app-record.ts';
-import { nextAttemptAt } from './backoff.ts';
+import type { CurrentToken } from './app-record.ts';
 import { Calls } from './calls.ts';
 import type { Coordinator } from './coordinator.ts';
 import type { RefreshCause } from './events.ts';
+import { Inquiry } from './inquiry.ts';
 import { type Call, type Issued, renew, replaceDead, replaceLive } from './issuing.ts';
 import { type MintCall, STABLE_FORCE_SPACING_MS } from './minting.ts';
-import { type Plan, retryAtLatest } from './plan.ts';
-import type { App, Deps, IssuerKind, Settings } from './ports.ts';
+import type { Plan } from './plan.ts';
+import type { Deps, IssuerKind, Settings, TokenCall } from './ports.ts';
 import { Superseded } from './record-change.ts';
-import type { Refresh, RefreshResult } from './refresh.ts';
-import { OPINION_HOLDS_MS, type TokenHealth } from './token-health.ts';
-
-/** The keeper, as its flights see it. */
-export interface RefreshOwner {
-  app(): App;
-  read(): AppRecord;
-  /** Whether there is a usable token that WeChat accepts, as far as anyone knows. */
-  hasGood(): boolean;
-  /** A clock may have jumped. */
-  catchUp(): void;
-  /** What callers see may have changed. */
-  publish(): void;
-  /** Nothing that is due is begun for so long. */
-  pause(ms: number): void;
-  /** No flight is left. */
-  landed(): void;
-}
-
-type Word = 'accepted' | 'rejected' | 'unknown'; // of WeChat, or that it could not be asked
+import type { Refresh, RefreshOwner, RefreshParts, RefreshResult } from './refresh.ts';
+import { RefreshFailures } from './refresh-failures.ts';
+import type { TokenHealth } from './token-health.ts';
 
 /** One app's flights, one at a time: what each asks WeChat, and what becomes of the answer. */
 export class Refresher {
@@ -40,26 +23,25 @@ export class Refresher {
   readonly #tokenHealth: TokenHealth;
   readonly #owner: RefreshOwner;
   readonly #calls: Calls;
+  readonly #inquiry: Inquiry;
+  readonly #failures: RefreshFailures;
   #refresh: Refresh | undefined;
   /** The generation with which the flight began. */
   #base = 0;
 
-  constructor(options: {
-    deps: Deps;
-    settings: Settings;
-    timeline: Timeline;
-    coordinator: Coordinator;
-    tokenHealth: TokenHealth;
-    owner: RefreshOwner;
-  }) {
-    const { deps, settings, timeline, coordinator, owner } = options;
+  constructor(parts: RefreshParts) {
+    const { deps, settings, timeline, coordinator, owner } = parts;
     this.#deps = deps;
     this.#settings = settings;
     this.#timeline = timeline;
     this.#coordinator = coordinator;
-    this.#tokenHealth = options.tokenHealth;
+    this.#tokenHealth = parts.tokenHealth;
     this.#owner = owner;
     this.#calls = new Calls(deps, settings, timeline, coordinator, () => owner.read());
+    this.#inquiry = new Inquiry(parts, this.#calls, (probe) => {
+      if (this.#refresh) this.#refresh.probe = probe;
+    });
+    this.#failures = new RefreshFailures(parts);
   }
 
   /** The one in progress. */
@@ -67,18 +49,22 @@ export class Refresher {
     return this.#refresh;
   }
 
+  /** How many probes were begun. */
+  get probes(): number {
+    return this.#inquiry.probes;
+  }
+
   /** Does what is due. */
   carryOut(step: Plan['step']): void {
     const { current } = this.#owner.read();
     const { issuer } = this.#owner.app();
-    if (step === 'replace_dead' && current) {
-      this.#fly('canary', async (call) =>
-        this.#commit('canary', issuer, await replaceDead(issuer, current.value, call), current.value),
-      );
-    } else if (step === 'confirm' && this.#tokenHealth.doubt) {
+    if (step === 'replace_dead' && current) this.replaceDead('canary');
+    else if (step === 'look') this.#look();
+    else if (step === 'try_secret') this.#trySecret();
+    else if (step === 'confirm' && this.#tokenHealth.doubt) {
       const { value } = this.#tokenHealth.doubt;
       this.#fly('scheduled', async (call, signal) => {
-        if (await this.#confirmed(value, signal)) return 'accepted';
+        if (await this.#inquiry.confirmed(value, signal)) return 'accepted';
         return this.#commit('scheduled', issuer, await renew(issuer, call), value);
       });
     } else {
@@ -89,13 +75,73 @@ export class Refresher {
   /** Asks WeChat whether it accepts the current token, and replaces it when not. */
   ask(cause: 'report' | 'canary'): void {
     const { current } = this.#owner.read();
+    if (current) this.#fly(cause, (call, signal) => this.#askAbout(current, cause, call, signal));
+  }
+
+  async #askAbout(
+    current: CurrentToken,
+    cause: 'report' | 'canary',
+    call: Call,
+    signal: AbortSignal,
+  ): Promise<RefreshResult> {
+    const { issuer } = this.#owner.app();
+    const verdict = await this.#inquiry.verdict(current, cause, signal);
+    if (verdict === 'accepted') return verdict;
+    if (verdict === 'unknown' && !this.#inquiry.believes()) return await this.#readOn(cause, call);
+    return await this.#commit(cause, issuer, await replaceDead(issuer, current.value, call), current.value);
+  }
+
+  /** Replaces a current token that WeChat is known to refuse. A stable one is read first, and forced where it must be. */
+  replaceDead(cause: RefreshCause): void {
+    const { current } = this.#owner.read();
     const { issuer } = this.#owner.app();
     if (!current) return;
-    this.#fly(cause, async (call, signal) => {
-      const verdict = await this.#verdict(current, cause, signal);
-      if (verdict !== 'rejected') return verdict;
-      return this.#commit(cause, issuer, await replaceDead(issuer, current.value, call), current.value);
+    this.#fly(cause, async (call) =>
+      this.#commit(cause, issuer, await replaceDead(issuer, current.value, call), current.value),
+    );
+  }
+
+  /**
+   * Finds out more of a token that is reported, by asking about it. Where that has been in vain for a while, a stable one is only
+   * read, and the canary asks.
+   */
+  #look(): void {
+    const { issuer } = this.#owner.app();
+    const suspicion = this.#inquiry.suspicion;
+    if (suspicion) this.#inquiry.lookAgain(suspicion);
+    if (issuer === 'classic' || this.#tokenHealth.blindness === '') this.ask('report');
+    else
+      this.#fly('report', async (call, signal) => {
+        const wasAway = this.#tokenHealth.isReadFailing;
+        const completion = await this.#commit('report', issuer, await renew(issuer, call));
+        const { current } = this.#owner.read();
+        // WeChat is there again, and may say what it did not.
+        return wasAway && completion === 'unchanged' && current
+          ? await this.#askAbout(current, 'report', call, signal)
+          : completion;
+      });
+  }
+
+  /** A read of the stable endpoint tells whether a secret is right, and touches no classic token. */
+  #trySecret(): void {
+    this.#fly('scheduled', async (call, signal) => {
+      // What came of it has been told: it says nothing of the token.
+      await call('stable').catch((error: unknown) => {
+        if (signal.aborted || !(error instanceof UpstreamError)) throw error;
+      });
+      return 'tried';
     });
+  }
+
+  /** Reads a stable token that is reported, unless the last read was refused and would be again. */
+  async #readOn(cause: RefreshCause, call: Call): Promise<RefreshResult> {
+    const { issuer } = this.#owner.app();
+    const isReported = this.#inquiry.suspicion !== undefined;
+    // The canary is none of its own: what is reported is read at its own times.
+    const isDone = cause === 'canary' || !this.#tokenHealth.isReadable(this.#now());
+    if (issuer === 'classic' || !isReported || isDone) return 'unknown';
+    const completion = await this.#commit(cause, issuer, await renew(issuer, call));
+    return completion === 'unchanged' ? 'unknown' : completion;
   }
 
   /** Throws COOLDOWN or BUDGET_EXHAUSTED when an operator may not have such a mint made now. */
@@ -112,49 +158,6 @@ export class Refresher {
     });
   }
 
-  /** Whether WeChat accepts a token whose life may be over; if so it has back what the clock took. */
-  async #confirmed(value: string, signal: AbortSignal): Promise<boolean> {
-    const { leaptMs } = this.#timeline;
-    const { accepted } = await this.#calls.probe(value, signal);
-    this.#owner.catchUp();
-    const doubt = this.#tokenHealth.doubt;
-    if (accepted && doubt && this.#timeline.leaptMs === leaptMs) {
-      await this.#coordinator.change(this.#tokenHealth.redeem(doubt, this.#owner.read().generation));
-      this.#owner.publish();
-      return true;
-    }
-    if (!accepted) this.#tokenHealth.doubt = null;
-    return false;
-  }
-
-  async #verdict(current: CurrentToken, cause: 'report' | 'canary', signal: AbortSignal): Promise<Word> {
-    const { generation } = this.#owner.read();
-    const isOrderKnown = this.#coordinator.confirmationDueAt(this.#owner.read()) === Number.POSITIVE_INFINITY;
-    const { appId } = this.#owner.app();
-    const observe = (verdict: Word) => {
-      this.#deps.observe({ type: 'probed', appId, tokenId: current.id, cause, verdict });
-      return verdict;
-    };
-    try {
-      const verdict = await this.#calls.probe(current.value, signal);
-      this.#owner.catchUp(); // a token whose life has ended meanwhile is none to have an opinion of
-      if (verdict.accepted) {
-        this.#tokenHealth.ask(generation, this.#now());
-        return observe('accepted');
-      }
-      if (this.#owner.read().generation !== generation) return observe('rejected');
-      const isOutside = this.#tokenHealth.refuse(verdict.errcode, isOrderKnown);
-      if (isOutside) this.#deps.observe({ type: 'outside_mint', appId, tokenId: current.id });
-      this.#coordinator.tellDead(generation, this.#tokenHealth.warning);
-      this.#owner.publish();
-      return observe('rejected');
-    } catch (error) {
-      if (signal.aborted || !(error instanceof UpstreamError)) throw error;
-      this.#tokenHealth.ask(generation, this.#now(), callersError(error, appId, OPINION_HOLDS_MS));
-      return observe('unknown');
-    }
-  }
-
   /** Takes an answer into use: stored first, then published. `refused` is a value that it must not have. */
   async #commit(cause: RefreshCause, issuer: IssuerKind, issued: Issued, refused?: string): Promise<RefreshResult> {
     if (issued.value === refused) {
@@ -164,18 +167,21 @@ export class Refresher {
         effect: 'refused',
       });
     }
-    const late = await this.#look(issued);
+    const late = await this.#lookBack(issued);
     if (late.isOutlived) {
       await this.#coordinator.end(issued.intent, issuer === 'classic' ? 'classic' : 'stable_force', 'outlived');
       this.#calls.settled();
       return 'superseded';
     }
     const { clock, random } = this.#deps;
+    const trusted = this.#tokenHealth.trust === 'trusted';
+    const isQuiet = trusted && cause === 'scheduled';
     const { result, generation } = await this.#coordinator.land({
       issued: { ...issued, seenEpoch: late.seenEpoch },
       base: this.#base,
       issuer,
-      trusted: this.#tokenHealth.trust === 'trusted',
+      trusted,
+      isQuiet,
       wallNow: clock.now(),
       draw: random(),
     });
@@ -190,7 +196,7 @@ export class Refresher {
     this.#calls.settled();
     // Whatever is still owed, WeChat has just been asked in vain.
     if (result === 'unchanged') this.#owner.pause(this.#settings.stablePollMs);
-    this.#tokenHealth.landed(result === 'rotated' ? cause : undefined);
+    this.#tokenHealth.landed(result === 'rotated' ? { isQuiet } : undefined);
     const { appId } = this.#owner.app();
     const durationMs = Math.max(0, issued.answeredAt + this.#timeline.leaptMs - issued.sentAt);
     if (result === 'rotated') {
@@ -202,7 +208,7 @@ export class Refresher {
   }
 
   /** What others did while the process was stopped. `isOutlived`: they made more than one token, and WeChat refuses this one. */
-  async #look({ intent, sentAt, value }: Issued): Promise<{ isOutlived: boolean; seenEpoch?: number | undefined }> {
+  async #lookBack({ intent, sentAt, value }: Issued): Promise<{ isOutlived: boolean; seenEpoch?: number | undefined }> {
     if (!intent || this.#now() - sentAt <= this.#settings.timeoutMs) return { isOutlived: false };
     const isSure = await this.#coordinator.sync();
     const { generation, shared } = this.#owner.read();
@@ -229,44 +235,39 @@ export class Refresher {
     const startedAt = this.#now();
     const setBack = this.#timeline.wallOf(0);
     this.#base = this.#owner.read().generation;
+    let asked: TokenCall | undefined;
+    const call: Call = async (kind) => {
+      asked = kind;
+      // An operator may have cleared a quota, and tries.
+      const isShut = kind === 'stable_force' && cause !== 'operator';
+      const refusal = isShut ? this.#tokenHealth.forceRefusal(this.#now()) : undefined;
+      if (refusal) throw refusal;
+      try {
+        const issued = await this.#calls.issue(app, kind, cause, this.#base, signal);
+        this.#owner.tried(app, kind);
+        if (kind === 'stable') this.#tokenHealth.wasRead();
+        asked = undefined;
+        return issued;
+      } catch (error) {
+        this.#owner.tried(app, kind, error);
+        throw error;
+      }
+    };
     try {
-      return await run((call) => this.#calls.issue(app, call, cause, this.#base, signal), signal);
+      return await run(call, signal);
     } catch (error) {
       if (error instanceof Superseded) return 'superseded';
       // What failed here has been done by another replica meanwhile.
       if (this.#owner.read().generation !== this.#base && this.#owner.hasGood()) return 'superseded';
-      throw signal.aborted ? signal.reason : this.#failed(error, cause, app, startedAt);
+      throw signal.aborted
+        ? signal.reason
+        : this.#failures.take(error, { cause, app, base: this.#base, startedAt, asked });
     } finally {
       await this.#calls.over();
       this.#refresh = undefined;
       if (this.#timeline.wallOf(0) < setBack) void this.#coordinator.change({ type: 'rewrite' });
       this.#owner.landed();
     }
-  }
-
-  /** Plans the next attempt where the keeper owes one, and returns what those who joined the flight get. */
-  #failed(error: unknown, cause: RefreshCause, app: App, startedAt: number): LingpaiError {
-    const { clock, observe, random } = this.#deps;
-    const now = this.#now();
-    const known =
-      error instanceof UpstreamError || error instanceof LingpaiError
-        ? error
-        : new LingpaiError('the refresh failed inside the broker', { reason: 'INTERNAL', cause: error });
-    // A caller that was refused for its haste has changed nothing that is planned.
-    const isHaste = cause === 'operator' && known.reason === 'COOLDOWN';
-    const owed = !isHaste && (cause === 'scheduled' || !this.#owner.hasGood() || this.#owner.read().openMints > 0);
-    const failures = this.#tokenHealth.failures + 1;
-    const { quotaResetHour, stablePollMs } = this.#settings;
-    const planned = nextAttemptAt(known, { now, startedAt, failures, random, wallNow: clock.now(), quotaResetHour });
-    const facts = { record: this.#owner.read(), trust: this.#tokenHealth.trust, issuer: app.issuer };
-    const retryAt = app === this.#owner.app() ? retryAtLatest(facts, known, planned, now, stablePollMs) : now;
-    if (owed && this.#tokenHealth.fail(known, retryAt, now)) {
-      this.#coordinator.tellTrouble(this.#base, known, failures, retryAt);
-    }
-    const { health } = this.#tokenHealth;
-    const retryInMs = owed && health.kind === 'failing' ? health.retryAt - now : null;
-    observe({ type: 'refresh_failed', appId: app.appId, cause, durationMs: now - startedAt, error: known, retryInMs });
-    return callersError(known, app.appId, retryAt - now);
   }
 
   #now(): number {

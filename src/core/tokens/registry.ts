@@ -5,7 +5,7 @@ import { type ForceResult, Keeper } from './keeper.ts';
 import type { App, Deps, Settings, StoredApp } from './ports.ts';
 import type { Rejected } from './rejected.ts';
 import type { TokenState } from './state.ts';
-import type { Watch } from './watch.ts';
+import { relevant, type Watch } from './watch.ts';
 import { WatchHub } from './watch-hub.ts';
 
 export type { ForceResult } from './keeper.ts';
@@ -51,7 +51,7 @@ export class Registry {
     this.configure(apps);
   }
 
-  /** Replaces the configured apps: those that are new are kept from now on, those that are missing are given up. */
+  /** Replaces the configured apps, gives up those that are missing, and tries at once what waits or was changed. */
   configure(apps: readonly App[]): void {
     if (this.#draining) return;
     this.#catchUp();
@@ -68,7 +68,7 @@ export class Registry {
       } else if (keeper.app.secret !== app.secret || keeper.app.issuer !== app.issuer) {
         observe({ type: 'app_changed', appId });
         keeper.update(app);
-      }
+      } else keeper.reload();
     }
   }
 
@@ -110,7 +110,13 @@ export class Registry {
     const named = new Set(options.appIds);
     const keepers = named.size > 0 ? [...named].map((appId) => this.#keeper(appId)) : [...this.#keepers.values()];
     if (this.#draining) throw drainingError();
-    const watch = this.#hub.subscribe(named, options.known);
+    const watch = this.#hub.subscribe(
+      named,
+      relevant(
+        options.known,
+        keepers.map(({ state }) => state.appId),
+      ),
+    );
     for (const keeper of keepers) {
       this.#raiseGenerationAbove(keeper, watch.begin({ type: 'state', state: keeper.state }));
     }

@@ -1,10 +1,12 @@
 import { LingpaiError, storeUnavailableError } from '../kernel/errors.ts';
 import type { TokenState } from './state.ts';
+import type { Witness } from './suspicion.ts';
 
-/** The token that a caller says WeChat refused. */
-export type Rejected =
+/** The token that WeChat refused, by the word of `witness`: a caller's, unless it says otherwise. */
+export type Rejected = { readonly witness?: Witness } & (
   | { readonly kind: 'token'; readonly token: string }
-  | { readonly kind: 'generation'; readonly generation: number };
+  | { readonly kind: 'generation'; readonly generation: number }
+);
 
 /** Whether a state says what this token is. */
 export function isKnown(rejected: Rejected, { generation, current, previous }: TokenState): boolean {

@@ -2,21 +2,16 @@ import { CLOCKS_AGREE_MS } from '../kernel/clock.ts';
 import { LingpaiError, type UpstreamError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import type { CurrentToken } from './app-record.ts';
-import type { RefreshCause } from './events.ts';
 import type { SharedPart, Trouble } from './ports.ts';
 import type { RecordChange } from './record-change.ts';
+import { Suspicion, type Witness } from './suspicion.ts';
 import type { Health, Trust } from './view.ts';
 
-/** What WeChat said of a generation when a report or the canary last asked. Not asked again before `until`. */
-interface Opinion {
-  readonly generation: number;
-  readonly until: number;
-  /** Why it could not be asked; undefined: it accepts the token. */
-  readonly failure: LingpaiError | undefined;
-}
-
-/** How long WeChat's word on a token is good. */
-export const OPINION_HOLDS_MS = 2_000;
+/** After so many probes in a row without a verdict there is something to mend. */
+const BLIND_AFTER = 3;
+/** What to do where WeChat's word on a token does not come through. */
+export const PROBE_MUST_PASS =
+  'a gateway or firewall in between must pass GET /cgi-bin/get_api_domain_ip, by which the broker asks whether a token works';
 /** No failure is waited out for longer, whatever a clock that was set makes of its time. */
 const LONGEST_PAUSE_MS = 25 * 3_600_000;
 
@@ -28,18 +23,37 @@ const OUTSIDE_MINT =
 /** What is thought of an app's current token, and of the way to WeChat, by this process or by another that has told it. */
 export class TokenHealth {
   health: Health = { kind: 'well' };
-  trust: Trust = 'trusted';
+  /** By WeChat's own word. */
+  #isDead = false;
   /** The current token as it is if the clock that leapt beyond its life was only set. */
   doubt: CurrentToken | null = null;
   /** Something that an operator should know although the token is good; empty: nothing. */
   warning = '';
-  #opinion: Opinion | undefined;
+  /** That several probes in a row got no verdict, and what to do; empty: WeChat's word comes through. */
+  blindness = '';
+  /** Why WeChat does not accept a secret that a reload brought; empty: nothing is known against it. */
+  secretFault = '';
+  #suspicion: Suspicion | undefined;
+  #forceRefusal: { readonly error: UpstreamError; readonly until: number } | undefined;
+  #unanswered = 0;
+  #failedReads = 0;
+  #readRefusal: { readonly error: UpstreamError; readonly until: number } | undefined;
 
   /** Takes over what all replicas know. `wallNow` is by the clock that they share. */
   learn({ dead, warning, trouble }: SharedPart, timeline: Timeline, wallNow: number): void {
-    this.trust = dead ? 'dead' : 'trusted';
+    this.#isDead = dead;
     this.warning = warning;
     this.health = trouble ? toldOf(trouble, timeline, wallNow) : { kind: 'well' };
+  }
+
+  /** Whether WeChat accepts the current token, as far as anyone knows. */
+  get trust(): Trust {
+    return this.#isDead || this.#suspicion?.isBelieved ? 'dead' : 'trusted';
+  }
+
+  /** What is reported of the current token, if that is this generation. */
+  suspicion(generation: number): Suspicion | undefined {
+    return this.#suspicion?.generation === generation ? this.#suspicion : undefined;
   }
 
   /** Failures in a row. */
@@ -58,21 +72,92 @@ export class TokenHealth {
 
   /** What failed until now has changed: it is tried at once. */
   retryNow(now: number): void {
+    this.#readRefusal = undefined;
+    this.#forceRefusal = undefined;
     if (this.health.kind === 'failing') this.health = { ...this.health, failures: 0, retryAt: now };
   }
 
-  /** An answer is in use; `cause`: it brought a new token to a flight of this cause. */
-  landed(cause: RefreshCause | undefined): void {
+  /** An answer is in use; `rotation`: it brought a new token. */
+  landed(rotation: { readonly isQuiet: boolean } | undefined): void {
     this.doubt = null;
     this.health = { kind: 'well' };
-    if (cause) this.trust = 'trusted';
-    // What a probe found stays told until a token comes that no probe had asked for.
-    if (cause === 'scheduled' || cause === 'operator') this.warning = '';
+    if (!rotation) return;
+    this.replaced();
+    this.#isDead = false;
+    if (rotation.isQuiet) this.warning = '';
   }
 
-  /** WeChat was asked about a generation, or could not be. */
-  ask(generation: number, now: number, failure?: LingpaiError): void {
-    this.#opinion = { generation, until: now + OPINION_HOLDS_MS, failure };
+  /** There is another current token: nothing is known against that. */
+  replaced(): void {
+    this.doubt = null;
+    this.#suspicion = undefined;
+    this.#forceRefusal = undefined;
+  }
+
+  /** One more report of this generation, which is the current one. */
+  report(generation: number, witness: Witness, now: number): Suspicion {
+    this.#suspicion = this.suspicion(generation) ?? new Suspicion(generation, now);
+    this.#suspicion.add(witness);
+    return this.#suspicion;
+  }
+
+  /** WeChat accepts the token of a generation. */
+  accepted(generation: number): void {
+    if (this.suspicion(generation)) this.#suspicion = undefined;
+    this.#answered();
+  }
+
+  /** A probe got no verdict. Returns whether that begins to be a matter for an operator. */
+  unanswered(): boolean {
+    if (++this.#unanswered !== BLIND_AFTER) return false;
+    this.blindness = `WeChat did not say, ${BLIND_AFTER} times in a row, whether it accepts the token: ${PROBE_MUST_PASS}`;
+    return true;
+  }
+
+  #answered(): void {
+    this.#unanswered = 0;
+    this.blindness = '';
+  }
+
+  /** A read of the stable endpoint failed. Returns how many did in a row. */
+  readFailed(): number {
+    return ++this.#failedReads;
+  }
+
+  /** WeChat will refuse reads as it did the last one, until a moment. */
+  readRefused(error: UpstreamError, until: number): void {
+    this.#readRefusal = { error, until };
+  }
+
+  /** Whether a read of the stable endpoint may bring anything now. */
+  isReadable(now: number): boolean {
+    return !this.#readRefusal || now >= this.#readRefusal.until;
+  }
+
+  /** Whether WeChat could not be reached a moment ago, or was busy: nothing else need be asked of it now. */
+  isAway(now: number): boolean {
+    return !this.isReadable(now) && this.#readRefusal?.error.recovery.kind === 'backoff';
+  }
+
+  /** Whether the last read failed. */
+  get isReadFailing(): boolean {
+    return this.#failedReads > 0;
+  }
+
+  /** A read of the stable endpoint succeeded. */
+  wasRead(): void {
+    this.#failedReads = 0;
+    this.#readRefusal = undefined;
+  }
+
+  /** WeChat will not force a new token before a moment. */
+  refuseForce(error: UpstreamError, until: number): void {
+    if (this.#forceRefusal?.error !== error) this.#forceRefusal = { error, until };
+  }
+
+  /** Why a forced refresh is known to be refused now; undefined: it is not. */
+  forceRefusal(now: number): UpstreamError | undefined {
+    return this.#forceRefusal && now < this.#forceRefusal.until ? this.#forceRefusal.error : undefined;
   }
 
   /**
@@ -80,18 +165,12 @@ export class TokenHealth {
    * `isOrderKnown` says that no mint of our own can have.
    */
   refuse(errcode: number, isOrderKnown: boolean): boolean {
-    this.trust = 'dead';
+    this.#isDead = true;
+    this.#suspicion = undefined;
+    this.#answered();
     const isOutside = errcode !== EXPIRED_ERRCODE && isOrderKnown;
     if (isOutside) this.warning = OUTSIDE_MINT;
     return isOutside;
-  }
-
-  /** Whether WeChat said a moment ago that it accepts the generation; throws when it could not be asked a moment ago. */
-  isAccepted(generation: number, now: number): boolean {
-    const opinion = this.#opinion;
-    const holds = opinion?.generation === generation && now < opinion.until;
-    if (holds && opinion.failure) throw opinion.failure;
-    return holds && this.trust === 'trusted';
   }
 
   /** WeChat accepts the token of this generation that was in doubt. Returns the change that gives it back what the clock took. */

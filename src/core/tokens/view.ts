@@ -25,8 +25,12 @@ export interface Facts {
   readonly health: Health;
   readonly trust: Trust;
   readonly storeFailing: boolean;
-  /** Something that an operator should know although the token is good; empty: nothing. */
-  readonly warning: string;
+  /** What is reported of the token while WeChat's own word is wanting; empty: nothing. */
+  readonly suspicion: string;
+  /** Why WeChat does not accept a changed secret; empty: nothing is known against it. */
+  readonly secretFault: string;
+  /** What an operator should know although the token is good; empty words: nothing. */
+  readonly warnings: readonly string[];
   readonly nextRefreshAt: number;
 }
 
@@ -51,16 +55,18 @@ export function viewOf(facts: Facts, now: number, timeline: Timeline): TokenStat
   });
 }
 
-function statusOf({ record, health, trust, storeFailing, warning }: Facts, usable: boolean): [Status, string] {
-  const reasons = [
-    usable && trust === 'dead' ? 'WeChat refuses the current token' : '',
+function statusOf(facts: Facts, usable: boolean): [Status, string] {
+  const { record, health, trust, storeFailing, suspicion, secretFault, warnings } = facts;
+  const refused = trust === 'dead' ? 'WeChat refuses the current token' : '';
+  const faults = [
+    usable ? suspicion || refused : '',
     health.kind === 'failing' ? health.error.message : '',
     storeFailing ? 'the store cannot be written; the token is served from memory and the write is repeated' : '',
-    warning,
-  ].filter((reason) => reason !== '');
-  const reason = reasons.join('; ');
+    secretFault,
+  ].filter((fault) => fault !== '');
+  const reason = [...faults, ...warnings.filter((warning) => warning !== '')].join('; ');
   if (!usable) return [record.generation === 0 ? 'PENDING' : 'EXPIRED', reason];
-  return [reasons.length > (warning === '' ? 0 : 1) ? 'DEGRADED' : 'FRESH', reason];
+  return [faults.length > 0 ? 'DEGRADED' : 'FRESH', reason];
 }
 
 /** Whether watchers would see no difference. */

@@ -17,6 +17,23 @@ export type WatchEvent =
   | { readonly type: 'removed'; readonly appId: string }
   | { readonly type: 'goaway'; readonly reconnectAfterMs: number };
 
+/** How many apps a watch may know of that are not here: a change of the configuration brings a few at a time. */
+const MAX_ABSENT = 100;
+
+/** Of what a watcher knows, that which may matter: all of the apps that are `here`, and the first 100, which may still come. */
+export function relevant(known: ReadonlyMap<string, number>, here: readonly string[]): ReadonlyMap<string, number> {
+  const record = new Map<string, number>();
+  for (const [appId, generation] of known) {
+    if (record.size >= MAX_ABSENT) break;
+    record.set(appId, generation);
+  }
+  for (const appId of here) {
+    const generation = known.get(appId);
+    if (generation !== undefined) record.set(appId, generation);
+  }
+  return record;
+}
+
 /** No app has this id: app ids are not empty. */
 const GOAWAY = '';
 

@@ -1,13 +1,11 @@
+import { tlsFault } from '../../core/kernel/tls-faults.ts';
 import { StoreError } from '../errors.ts';
 
 /** What a user of Redis' access control must be allowed besides the keys and channels. docs/cluster.md has the same. */
 export const PERMISSIONS =
   '+eval +evalsha +@hash +@sortedset +@set +@string +del +exists +scan +publish +subscribe +info +time +ping +select +client|setname';
 
-const NOT_TRUSTED =
-  "shows a certificate that is not trusted. Name the file of its authority's in the environment: NODE_EXTRA_CA_CERTS=FILE";
-
-/** What Redis' and the network's codes, and those of TLS, mean to an operator. */
+/** What Redis' and the network's codes mean to an operator. */
 const IN_WORDS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'refuses connections: nothing listens there. Start Redis, or correct store.url',
   ENOTFOUND: 'cannot be found: the host name is unknown. Correct store.url',
@@ -20,16 +18,10 @@ const IN_WORDS: Readonly<Record<string, string>> = {
   ClientClosedError: 'cannot be reached: the connection was given up and is being made again',
   SocketClosedUnexpectedlyError: 'closed the connection. Look at its log; with TLS write "rediss://"',
   ConnectionTimeoutError: 'cannot be reached in time. Look at the network; without TLS write "redis://"',
-  SELF_SIGNED_CERT_IN_CHAIN: NOT_TRUSTED,
-  DEPTH_ZERO_SELF_SIGNED_CERT: NOT_TRUSTED,
-  UNABLE_TO_GET_ISSUER_CERT: NOT_TRUSTED,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: NOT_TRUSTED,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: NOT_TRUSTED,
-  CERT_HAS_EXPIRED: 'shows a certificate that has expired. Renew it',
-  CERT_NOT_YET_VALID: 'shows a certificate that is not valid yet. Look at the clocks',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'shows the certificate of another host. Write the name that is in it in store.url',
   DisconnectsClientError: 'was too slow: the connection was given up and is being made again',
   NOAUTH: 'wants a password. Write redis://:PASSWORD@HOST in store.url',
+  NOPASS:
+    'has no password, and store.url gives one. Write redis://HOST in store.url, or set one in Redis (requirepass)',
   WRONGPASS: 'does not accept the user or the password. Correct store.url',
   NOPERM: `does not allow this user what Lingpai needs: ~PREFIX* &PREFIX* ${PERMISSIONS}, where PREFIX is "lingpai:" or what store.url says. Set it with ACL SETUSER`,
   READONLY: 'is a replica, which cannot be written. Name the primary in store.url',
@@ -47,7 +39,8 @@ export function explainRedis(error: unknown, name: string): StoreError {
   if (error instanceof StoreError && code === '') {
     return error.message.startsWith(name) ? error : new StoreError(`${name}: ${error.message}`);
   }
-  return new StoreError(`${name} ${IN_WORDS[code] ?? 'cannot be used as a store'} (${code || 'unknown error'}).`);
+  const words = IN_WORDS[code] ?? tlsFault(code, 'store.url') ?? 'cannot be used as a store';
+  return new StoreError(`${name} ${words} (${code || 'unknown error'}).`);
 }
 
 /** Whether it is the answer of a replica to what would write. */
@@ -63,6 +56,8 @@ function codeOf(error: unknown): string {
   if (error instanceof AggregateError) return codeOf(error.errors[0]);
   // Redis 7.0, and later ones: what a script may not do is told without the code.
   if (/^ERR (The user executing the script|ACL failure in script)\b/.test(error.message)) return 'NOPERM';
+  if (/^ERR (AUTH <password> called without any password|Client sent AUTH, but no password is set)/.test(error.message))
+    return 'NOPASS';
   if (error.message.startsWith('ERR DB index is out of range')) return 'NODB';
   // Redis' errors begin with their code; errors of scripts wrap it.
   const [, wrapped] =

@@ -1,139 +1,4 @@
-import { UNKNOWN } from '../outcome.ts';
-import { type Script, script } from './connection.ts';
-
-// The ledger's keys, below the prefix P, whose names are what a script gets as KEYS[1]. Scripts make the rest of the names
-// from it: Lingpai runs on servers that stand alone, where that is allowed.
-//
-//   send:ID             hash: one message that is under way, or whose key is kept
-//   key:APP:KEY         string: the send that has this idempotency key
-//   keys                sorted set: sends with a key, by the time at which it expires
-//   open:OWNER          set: sends that this replica has begun and nobody has settled
-//   permit:APP:KIND:V   hash: one right to send; a used-up one stays until it expires
-//   draw:APP:USER:TMPL  sorted set: permits with uses left, by the time at which they were collected
-//   left:APP[:USER]     sorted set: the same, by the time at which they expire
-//   permits             sorted set: permits that expire, by then
-//   quota               hash: DAY:APP to the number of messages
-//
-// Parts that may hold any character are written with their length before them, so that no two names are the same. Times are
-// kept as the texts that they came in, since Lua would round them.
-
-const PRELUDE = `
-local P = KEYS[1]
-local MEMORY = 604800000
-local UNKNOWN = '${UNKNOWN}'
-
-local function part(text) return #text .. ':' .. text end
-
-local function hash(key)
-  local flat = redis.call('HGETALL', key)
-  if #flat == 0 then return nil end
-  local fields = { name = key }
-  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
-  return fields
-end
-
-local function permitKey(app, kind, value) return P .. 'permit:' .. app .. ':' .. kind .. ':' .. value end
-local function drawKey(permit) return P .. 'draw:' .. permit.app .. ':' .. part(permit.user) .. permit.template end
-local function unexpired(permit, now) return permit.expire == '' or tonumber(permit.expire) > now end
-local function free(permit) return tonumber(permit.uses) - tonumber(permit.reserved) end
-
--- Brings the indexes in line with the permit's fields.
-local function index(permit)
-  local key = permit.name
-  local left = permit.expire == '' and '+inf' or permit.expire
-  if tonumber(permit.uses) > 0 then
-    redis.call('ZADD', drawKey(permit), permit.collect, key)
-    redis.call('ZADD', P .. 'left:' .. permit.app, left, key)
-    redis.call('ZADD', P .. 'left:' .. permit.app .. ':' .. permit.user, left, key)
-  else
-    redis.call('ZREM', drawKey(permit), key)
-    redis.call('ZREM', P .. 'left:' .. permit.app, key)
-    redis.call('ZREM', P .. 'left:' .. permit.app .. ':' .. permit.user, key)
-  end
-  if permit.expire ~= '' then redis.call('ZADD', P .. 'permits', permit.expire, key) end
-end
-
-local function use_up(permit, now)
-  permit.uses = '0'
-  if permit.expire == '' then permit.expire = tostring(now + MEMORY) end
-  redis.call('HSET', permit.name, 'uses', '0', 'expire', permit.expire)
-  index(permit)
-end
-
--- The usable permit that fits the wish best; 'taken' when all uses of the named one are reserved.
-local function find(app, wish, value, template, now)
-  if wish == 'none' then return nil end
-  if wish == 'named' then
-    local taken = nil
-    for _, kind in ipairs({ 'form_id', 'prepay_id' }) do
-      local permit = hash(permitKey(app, kind, value))
-      if permit and tonumber(permit.uses) > 0 and unexpired(permit, now) then
-        if free(permit) > 0 then return permit end
-        taken = 'taken'
-      end
-    end
-    return taken
-  end
-  local drawable = drawKey({ app = app, user = value, template = template })
-  local from = 0
-  while true do
-    local keys = redis.call('ZRANGE', drawable, from, from + 49)
-    if #keys == 0 then return nil end
-    for _, key in ipairs(keys) do
-      local permit = hash(key)
-      if permit and free(permit) > 0 and unexpired(permit, now) then return permit end
-    end
-    from = from + 50
-  end
-end
-
-local function drawn(permit)
-  if not permit then return '', '', '' end
-  return permit.kind, permit.value, permit.doubtful
-end
-
--- Ends the reservation of a send that has one.
-local function release(send, how, now)
-  if send.permit == '' then return end
-  local permit = hash(send.permit)
-  if not permit then return end
-  permit.reserved = tostring(math.max(tonumber(permit.reserved) - 1, 0))
-  redis.call('HSET', permit.name, 'reserved', permit.reserved)
-  if how == 'doubted' then
-    redis.call('HSET', permit.name, 'doubtful', '1')
-  elseif how == 'spent' then
-    if tonumber(permit.uses) <= 1 then use_up(permit, now)
-    else redis.call('HINCRBY', permit.name, 'uses', -1) end
-  elseif how == 'void' then
-    if tonumber(permit.uses) > 0 then use_up(permit, now) end
-    if permit.kind == 'consent' then
-      for _, key in ipairs(redis.call('ZRANGE', drawKey(permit), '-inf', send.start, 'BYSCORE')) do
-        use_up(hash(key), now)
-      end
-    end
-  end
-end
-
-local function forget(send, now)
-  release(send, 'doubted', now)
-  redis.call('DEL', send.name)
-  redis.call('SREM', P .. 'open:' .. send.owner, send.name)
-  if send.key ~= '' then
-    redis.call('DEL', send.key)
-    redis.call('ZREM', P .. 'keys', send.name)
-  end
-end
-
--- A send that may still be settled.
-local function unfinished(id)
-  local send = hash(P .. 'send:' .. id)
-  if send and (send.outcome == '' or send.outcome == UNKNOWN) then return send end
-  return nil
-end
-`;
-
-/** A script that works on the ledger: what stands above is at its hand. */
-export const written = (text: string): Script => script(PRELUDE + text);
+import { written } from './ledger-prelude.ts';
 
 export const BEGIN = written(`
 local id, owner, app, key, digest, nowText, keyExpire, day, limit, wish, value, template =
@@ -157,7 +22,7 @@ if tonumber(redis.call('HGET', P .. 'quota', quota) or '0') >= tonumber(limit) t
 local permit = find(app, wish, value, template, now)
 if permit == 'taken' or (not permit and wish == 'form') then return { 'no_permit' } end
 if permit then
-  redis.call('HINCRBY', permit.name, 'reserved', 1)
+  reserve(permit)
 elseif wish == 'named' then
   -- Should it be deposited later it is doubtful; until then it has no user, and no uses.
   local name = permitKey(app, 'form_id', value)
@@ -187,7 +52,7 @@ if not send then return { '', '', '' } end
 release(send, 'void', now)
 local permit = find(send.app, wish, value, template, now)
 if permit == 'taken' then permit = nil end
-if permit then redis.call('HINCRBY', permit.name, 'reserved', 1) end
+if permit then reserve(permit) end
 redis.call('HSET', send.name, 'permit', permit and permit.name or '')
 return { drawn(permit) }
 `);
@@ -219,29 +84,38 @@ end
 return 1
 `);
 
-/** ARGV: the app, and seven fields of each permit. Returns how many were new. */
+/**
+ * ARGV: the app, how many permits with uses left it may have, and seven fields of each permit. Returns how many were added; -1:
+ * the app would have too many, and nothing was done.
+ */
 export const DEPOSIT = written(`
-local app, new = ARGV[1], 0
-for i = 2, #ARGV, 7 do
+local app, most = ARGV[1], tonumber(ARGV[2])
+local taken, seen = {}, {}
+for i = 3, #ARGV, 7 do
+  local name = permitKey(app, ARGV[i], ARGV[i + 1])
+  local there = redis.call('HGET', name, 'user')
+  if not seen[name] and (not there or there == '') then
+    seen[name] = true
+    taken[#taken + 1] = i
+  end
+end
+if #taken > 0 and redis.call('ZCARD', P .. 'left:' .. app) + #taken > most then return -1 end
+for _, i in ipairs(taken) do
   local kind, value, user, template, collect, expire, uses =
     ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
   local name = permitKey(app, kind, value)
-  local permit = hash(name)
-  if not permit or permit.user == '' then
-    new = new + 1
-    if not permit then
-      permit = { name = name, app = app, kind = kind, value = value, template = template, reserved = '0', doubtful = '0' }
-    end
-    permit.user, permit.collect, permit.expire, permit.uses = user, collect, expire, uses
-    redis.call('HSET', name, 'app', app, 'kind', kind, 'value', value, 'user', user, 'template', permit.template,
-      'collect', collect, 'expire', expire, 'uses', uses, 'reserved', permit.reserved, 'doubtful', permit.doubtful)
-    index(permit)
-  end
+  local permit = hash(name) or
+    { name = name, app = app, kind = kind, value = value, template = template, reserved = '0', doubtful = '0' }
+  permit.user, permit.collect, permit.expire, permit.uses = user, collect, expire, uses
+  redis.call('HSET', name, 'app', app, 'kind', kind, 'value', value, 'user', user, 'template', permit.template,
+    'collect', collect, 'expire', expire, 'uses', uses, 'reserved', permit.reserved, 'doubtful', permit.doubtful)
+  index(permit)
+  tally(permit, 1)
 end
-return new
+return #taken
 `);
 
-/** ARGV: the rest of the index's name, now, and the range. Returns kind, expiry and messages of each, and how many were looked at. */
+/** ARGV: app:user, now, and the range. Returns kind, expiry and messages of each, and how many were looked at. */
 export const COUNT = written(`
 local keys = redis.call('ZRANGE', P .. 'left:' .. ARGV[1], '(' .. ARGV[2], '+inf', 'BYSCORE', 'LIMIT', ARGV[3], ARGV[4])
 local found = {}
@@ -286,6 +160,7 @@ for _, name in ipairs(names) do
   if not permit or permit.reserved == '0' then
     forgotten = forgotten + 1
     if permit then
+      tally(permit, -1)
       permit.uses = '0'
       index(permit)
     end

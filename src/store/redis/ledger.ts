@@ -1,13 +1,15 @@
-import type {
-  Begun,
-  DrawnPermit,
-  Ledger,
-  NewPermit,
-  NewSend,
-  PermitKind,
-  PermitTally,
-  PermitWish,
-  Settlement,
+import {
+  type Begun,
+  type Deposit,
+  type DrawnPermit,
+  type Ledger,
+  MOST_OF_USER,
+  type NewPermit,
+  type NewSend,
+  type PermitKind,
+  type PermitTally,
+  type PermitWish,
+  type Settlement,
 } from '../../core/messages/ports.ts';
 import { StoreError } from '../errors.ts';
 import { decodeOutcome, encodeOutcome } from '../outcome.ts';
@@ -19,6 +21,10 @@ const DAY_MS = 86_400_000;
 const SHANGHAI_MS = 8 * 3_600_000;
 /** A script keeps everyone else waiting: this much is done in one. */
 const STEP = 500;
+/** Permits that are added or not as one. */
+const DEPOSIT_STEP = 1_000;
+/** As in the scripts. */
+const SLOT_MS = 600_000;
 
 /** The ledger in Redis: each call is one script, but for long ones, which are several. */
 export class RedisLedger implements Ledger {
@@ -61,41 +67,47 @@ export class RedisLedger implements Ledger {
     await this.#run(SETTLE, [sendId, outcome.kind === 'freed' ? '' : encodeOutcome(outcome), permit, now]);
   }
 
-  async deposit(appId: string, permits: readonly NewPermit[]): Promise<{ deposited: number; duplicates: number }> {
+  async deposit(appId: string, permits: readonly NewPermit[], limit = Number.MAX_SAFE_INTEGER): Promise<Deposit> {
     if (!permits.every(({ collectTime, expireTime }) => Number.isFinite(collectTime + (expireTime ?? 0)))) {
       throw new StoreError(`${this.#name}: a permit has a time that is no number.`);
     }
     let deposited = 0;
-    for (let from = 0; from < permits.length; from += STEP) {
-      const fields = permits.slice(from, from + STEP).flatMap(permitFields);
-      deposited += Number(await this.#run(DEPOSIT, [appId, ...fields]));
+    for (let from = 0; from < permits.length; from += DEPOSIT_STEP) {
+      const fields = permits.slice(from, from + DEPOSIT_STEP).flatMap(permitFields);
+      const taken = Number(await this.#run(DEPOSIT, [appId, limit, ...fields]));
+      if (taken < 0) return 'full';
+      deposited += taken;
     }
     return { deposited, duplicates: permits.length - deposited };
   }
 
   async count(appId: string, toUser: string | undefined, now: number): Promise<readonly PermitTally[]> {
-    const tallies = new Map<
-      string,
-      { kind: PermitKind; expireDay: number | null; permits: number; messages: number }
-    >();
-    const index = toUser === undefined ? appId : `${appId}:${toUser}`;
-    for (let from = 0; ; from += STEP) {
+    const tallies = new Tallies();
+    if (toUser === undefined) await this.#countApp(appId, now, tallies);
+    else await this.#countUser(`${appId}:${toUser}`, now, tallies);
+    return tallies.sorted();
+  }
+
+  async #countApp(appId: string, now: number, tallies: Tallies): Promise<void> {
+    const flat = (await this.#connection.command(['HGETALL', `${this.#prefix}tally:${appId}`])) as string[];
+    for (let i = 0; i < flat.length; i += 2) {
+      const [kind = '', slot] = (flat[i] as string).split(':');
+      const [, permits, messages] = (flat[i + 1] as string).split(',').map(Number);
+      const from = Number(slot) * SLOT_MS;
+      if (Number(slot) >= 0 && from <= now) continue;
+      tallies.add(kind as PermitKind, Number(slot) < 0 ? null : from, permits ?? 0, messages ?? 0);
+    }
+  }
+
+  async #countUser(index: string, now: number, tallies: Tallies): Promise<void> {
+    for (let from = 0; from < MOST_OF_USER.counted; from += STEP) {
       const [looked, found] = (await this.#run(COUNT, [index, now, from, STEP])) as [string, string[]];
       for (let i = 0; i < found.length; i += 3) {
         const [kind, expire, messages] = found.slice(i, i + 3) as [PermitKind, string, string];
-        const expireDay = expire === '' ? null : Math.floor((Number(expire) + SHANGHAI_MS) / DAY_MS);
-        const name = `${kind} ${expireDay}`;
-        const tally = tallies.get(name) ?? { kind, expireDay, permits: 0, messages: 0 };
-        tallies.set(name, tally);
-        tally.permits++;
-        tally.messages += Number(messages);
+        tallies.add(kind, expire === '' ? null : Number(expire), 1, Number(messages));
       }
-      if (Number(looked) < STEP) break;
+      if (Number(looked) < STEP) return;
     }
-    const order = (tally: PermitTally) => tally.expireDay ?? Number.NEGATIVE_INFINITY;
-    return [...tallies.values()].toSorted((a, b) =>
-      a.kind === b.kind ? order(a) - order(b) : a.kind < b.kind ? -1 : 1,
-    );
   }
 
   async recover(now: number, owner: string): Promise<number> {
@@ -133,6 +145,28 @@ export class RedisLedger implements Ledger {
 
   #run(script: typeof BEGIN, args: readonly (string | number)[]): Promise<unknown> {
     return this.#connection.run(script, [this.#prefix], args.map(String));
+  }
+}
+
+/** Sums of permits by kind and by the day on which they expire. */
+class Tallies {
+  readonly #sums = new Map<string, { kind: PermitKind; expireDay: number | null; permits: number; messages: number }>();
+
+  add(kind: PermitKind, expireTime: number | null, permits: number, messages: number): void {
+    if (permits === 0) return;
+    const expireDay = expireTime === null ? null : Math.floor((expireTime + SHANGHAI_MS) / DAY_MS);
+    const name = `${kind} ${expireDay}`;
+    const sum = this.#sums.get(name) ?? { kind, expireDay, permits: 0, messages: 0 };
+    this.#sums.set(name, sum);
+    sum.permits += permits;
+    sum.messages += messages;
+  }
+
+  sorted(): PermitTally[] {
+    const order = ({ expireDay }: PermitTally) => expireDay ?? Number.NEGATIVE_INFINITY;
+    return [...this.#sums.values()].toSorted((a, b) =>
+      a.kind === b.kind ? order(a) - order(b) : a.kind < b.kind ? -1 : 1,
+    );
   }
 }
 

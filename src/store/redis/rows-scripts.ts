@@ -1,4 +1,4 @@
-import { written } from './ledger-scripts.ts';
+import { written } from './ledger-prelude.ts';
 
 /** ARGV: nine fields of each permit. What is there already and more used stays. Returns how many were new or changed. */
 export const RESTORE_PERMITS = written(`
@@ -10,12 +10,14 @@ for i = 1, #ARGV, 9 do
   local isNew = not permit
   if isNew then permit = { name = name, uses = '', user = '', reserved = '0', doubtful = '0' } end
   local isMoreUsed = isNew or (user ~= '' and (permit.user == '' or tonumber(uses) < tonumber(permit.uses)))
+  if not isNew then tally(permit, -1) end
   local isDoubted = doubtful == '1' and permit.doubtful ~= '1'
   if isMoreUsed then
     permit.app, permit.kind, permit.value, permit.user, permit.template = app, kind, value, user, template
     permit.collect, permit.expire, permit.uses = collect, expire, uses
   end
   if isDoubted then permit.doubtful = '1' end
+  tally(permit, 1)
   if isMoreUsed or isDoubted then
     changed = changed + 1
     redis.call('HSET', name, 'app', permit.app, 'kind', permit.kind, 'value', permit.value, 'user', permit.user,
@@ -31,7 +33,11 @@ return changed
 export const RESTORE_SENDS = written(`
 local changed = 0
 local function hold(permit, by)
-  if permit ~= '' and redis.call('EXISTS', permit) == 1 then redis.call('HINCRBY', permit, 'reserved', by) end
+  local found = permit ~= '' and hash(permit)
+  if not found then return end
+  tally(found, -1)
+  found.reserved = tostring(redis.call('HINCRBY', permit, 'reserved', by))
+  tally(found, 1)
 end
 for i = 1, #ARGV, 10 do
   local id, app, key, expire, digest, start, day, kind, value, outcome = unpack(ARGV, i, i + 9)

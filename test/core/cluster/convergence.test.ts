@@ -87,6 +87,7 @@ describe('an answer that is stored long after it was asked for, since the store 
     const context = {
       issuer,
       trusted: true,
+      isQuiet: false,
       now,
       wallNow: NOW,
       generationStep: 1,
@@ -130,6 +131,7 @@ describe('an answer that comes when its process, which had stood still, goes on'
     const context = {
       issuer: 'classic',
       trusted: true,
+      isQuiet: false,
       now,
       wallNow: NOW,
       generationStep: 1,
@@ -166,6 +168,7 @@ describe('the confirming mint', () => {
     const context = {
       issuer: 'classic',
       trusted: true,
+      isQuiet: false,
       now: sentAt,
       wallNow: NOW,
       generationStep: 1,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   afterFailure,
+  afterMending,
   afterProbe,
   type CircuitBreaker,
   CLOSED,
@@ -56,8 +57,28 @@ describe('a failure', () => {
   });
 
   it.each([
-    ['the daily quota, until the reset and a minute', 45009, {}, MIDNIGHT + MINUTE, 'closed'],
-    ['the daily quota, which resets at 2', 45009, { hour: 2 }, MIDNIGHT + 2 * HOUR + MINUTE, 'closed'],
+    ['the daily quota, for a quarter of an hour', 45009, {}, NOON + 15 * MINUTE, 'probe'],
+    [
+      'the daily quota, from when it was told of',
+      45009,
+      { startedAt: NOON - MINUTE, wallNow: NOON },
+      NOON + 15 * MINUTE,
+      'probe',
+    ],
+    [
+      'the daily quota, until the reset and a minute',
+      45009,
+      { startedAt: MIDNIGHT - 14 * MINUTE },
+      MIDNIGHT + MINUTE,
+      'closed',
+    ],
+    [
+      'the daily quota, which resets at 2',
+      45009,
+      { startedAt: MIDNIGHT + 115 * MINUTE, hour: 2 },
+      MIDNIGHT + 121 * MINUTE,
+      'closed',
+    ],
     ['just before the reset', 45009, { startedAt: MIDNIGHT - 1 }, MIDNIGHT + MINUTE, 'closed'],
     [
       'just after it, by a WeChat that is behind',
@@ -66,7 +87,7 @@ describe('a failure', () => {
       MIDNIGHT + MINUTE,
       'closed',
     ],
-    ['a minute after it', 45009, { startedAt: MIDNIGHT + MINUTE }, MIDNIGHT + 24 * HOUR + MINUTE, 'closed'],
+    ['a minute after it', 45009, { startedAt: MIDNIGHT + MINUTE }, MIDNIGHT + 16 * MINUTE, 'probe'],
     ['the minute quota', 45011, { startedAt: NOON + 20 * SECOND }, NOON + 62 * SECOND, 'closed'],
     ['the minute quota, just after the minute', 45011, { startedAt: NOON + SECOND }, NOON + 2 * SECOND, 'closed'],
     ['a closed account', 50002, {}, NOON + 5 * MINUTE, 'probe'],
@@ -83,7 +104,17 @@ describe('a failure', () => {
     const long = shut(0, HOUR, 'closed');
     expect(gateAfter(45011, { breaker: long })).toBe(long);
     expect(gateAfter(45011, { breaker: shut(1, HOUR, 'closed') })).toMatchObject({ until: NOON + 2 * SECOND });
-    expect(gateAfter(45009, { breaker: shut(0, MINUTE, 'probe') })).toMatchObject({ until: MIDNIGHT + MINUTE });
+    expect(gateAfter(45009, { breaker: shut(0, MINUTE, 'probe') })).toMatchObject({ until: NOON + 15 * MINUTE });
+  });
+});
+
+describe('after somebody mended it', () => {
+  it.each([
+    ['the next message probes', shut(-HOUR, HOUR, 'closed'), { kind: 'probe' }],
+    ['an open one is open', CLOSED, { kind: 'pass' }],
+    ['one that is being probed goes on', { kind: 'half_open', failure } as CircuitBreaker, { kind: 'refused' }],
+  ] as const)('%s', (_, breaker, expected) => {
+    expect(passage(afterMending(breaker, NOON), NOON)).toMatchObject(expected);
   });
 });
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { MAX_HELD } from '../../../src/core/messages/sender.ts';
 import { settle } from '../../support/clock.ts';
 import { type AttemptFault, MessageWorld, message, type Told } from '../../support/messages.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
@@ -54,6 +55,32 @@ describe('limits', () => {
     await world.clock.advance(10 * SECOND);
     expect(world.wechat.accepted).toHaveLength(4);
     expect(world.ledger.journal).toHaveLength(4);
+  });
+
+  it('hold no more than so many characters in all, of those too that repeat a key or wait for a token', async () => {
+    const world = new MessageWorld({ settings: { concurrency: 1 } });
+    const long = (key: string, appId = 'wxa') =>
+      message('official_account', { appId, idempotencyKey: key, text: 'x'.repeat(MAX_HELD / 4 - 1_000) });
+    const fits = message('official_account', { text: 'x' });
+    world.api.fault = { kind: 'slow', ms: SECOND };
+    const told = {
+      first: burst(world, 1, long('a')),
+      again: burst(world, 2, long('a')),
+      other: burst(world, 1, long('b', 'wxb')),
+    };
+    await settle();
+    const refused = burst(world, 1, long('c'));
+    await settle();
+    expect(refused.told).toMatchObject([{ reason: 'SEND_LIMIT_EXCEEDED', retryAfterMs: SECOND }]);
+    const small = burst(world, 1, fits);
+    await world.clock.advance(2 * SECOND);
+    for (const { told: each } of Object.values(told)) expect(each[0]).toMatchObject({ sent: {} });
+    expect(small.told).toMatchObject([{ replayed: false }]);
+    world.api.fault = undefined;
+    // What has ended is not held, and one that is larger than all may be goes alone.
+    const huge = message('official_account', { text: 'x'.repeat(MAX_HELD + 1) });
+    expect(await world.tell(huge)).toMatchObject({ replayed: false });
+    expect(await world.tell(long('c'))).toMatchObject({ replayed: false });
   });
 
   it('do not count a replayed message against the rate', async () => {
@@ -114,7 +141,7 @@ describe('the daily quota', () => {
 });
 
 describe('the tap', () => {
-  it('closes at 45009 until the quota resets, for all who wait too, and then opens', async () => {
+  it('closes at 45009 for a quarter of an hour, for all who wait too, and then one message tries', async () => {
     const world = new MessageWorld({ settings: { concurrency: 1 } });
     world.api.faults.push(slow, errcode(45009));
     const { told } = burst(world, 10);
@@ -123,11 +150,65 @@ describe('the tap', () => {
     expect(told.slice(1)).toMatchObject(Array(9).fill({ reason: 'DAILY_QUOTA_EXHAUSTED', answer: { errcode: 45009 } }));
     expect(world.api.attempts).toHaveLength(2);
     expect(world.seen('channel_closed')).toMatchObject([{ reason: 'DAILY_QUOTA_EXHAUSTED' }]);
-    await world.clock.advance(12 * HOUR + 58 * SECOND);
-    expect(await world.tell(base)).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+    await world.clock.advance(15 * MINUTE - 1);
+    const refused = await world.tell(base);
+    expect(refused).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED', retryAfterMs: 1 });
+    expect((refused as Error).message).toMatch(/within 15 minutes.*clear_quota.*"lingpai refresh wxa"/);
     expect(world.api.attempts).toHaveLength(2);
-    await world.clock.advance(SECOND);
+    // Still spent: it is shut for as long again.
+    world.api.faults.push(errcode(45009));
+    await world.clock.advance(1);
+    expect(await world.tell(base)).toMatchObject({ retryAfterMs: 15 * MINUTE });
+    expect(await world.tell(base)).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+    expect(world.api.attempts).toHaveLength(3);
+    // Cleared: the message that tries opens it for all.
+    await world.clock.advance(15 * MINUTE);
     expect(await world.tell(base)).toMatchObject({ replayed: false });
+    expect(world.seen('channel_opened')).toHaveLength(1);
+    expect(world.sender.shutChannels('wxa')).toEqual([]);
+  });
+
+  it('opens when the quota resets, if that is sooner', async () => {
+    const world = new MessageWorld();
+    await world.clock.advance(12 * HOUR - 5 * MINUTE);
+    world.api.faults.push(errcode(45009));
+    expect(await world.tell(base)).toMatchObject({ retryAfterMs: 6 * MINUTE });
+    await world.clock.advance(6 * MINUTE);
+    const { told } = burst(world, 5);
+    await settle();
+    expect(told).toMatchObject(Array(5).fill({ replayed: false }));
+  });
+
+  it('is tried at once when an operator says so, and is told of meanwhile', async () => {
+    const world = new MessageWorld();
+    await world.give('consent', 'c1');
+    const other = { ...base, appId: 'wxb' };
+    world.api.faults.push(errcode(45009), errcode(45009), errcode(48001));
+    for (const one of [base, other, message('subscribe')]) await world.tell(one);
+    const until = world.clock.now() + 15 * MINUTE;
+    const quota = { channel: 'official_account', until, reason: 'DAILY_QUOTA_EXHAUSTED', errcode: 45009 };
+    const closed = { channel: 'subscribe', until: world.clock.now() + 5 * MINUTE, errcode: 48001 };
+    expect(world.sender.shutChannels('wxa')).toMatchObject([quota, { ...closed, reason: 'INTERFACE_NOT_GRANTED' }]);
+    expect(world.sender.shutChannels('wxc')).toEqual([]);
+
+    world.sender.tryAgain('wxa');
+    expect(world.sender.shutChannels('wxa')).toEqual([]);
+    expect(world.seen('channel_to_be_tried')).toHaveLength(2);
+    world.api.faults.push(slow);
+    const { told } = burst(world, 2);
+    await settle();
+    expect(told).toMatchObject([{ reason: 'DAILY_QUOTA_EXHAUSTED', retryAfterMs: SECOND }]);
+    expect(world.sender.shutChannels('wxa')).toMatchObject([{ ...quota, until: null }]);
+    await world.clock.advance(SECOND);
+    expect(told[1]).toMatchObject({ replayed: false });
+    expect(world.sender.shutChannels('wxa')).toEqual([]);
+    expect(world.sender.shutChannels('wxb')).toMatchObject([quota]);
+
+    world.sender.tryAgain();
+    expect(await world.tell(other)).toMatchObject({ replayed: false });
+    // What is open is no news.
+    world.sender.tryAgain();
+    expect(world.seen('channel_to_be_tried')).toHaveLength(3);
   });
 
   it('does not let those wait in vain who wait behind others', async () => {

@@ -375,7 +375,7 @@ it('what an error says of waiting', async () => {
     [61004, 'IP_NOT_ALLOWED', 5 * MINUTE],
     [48001, 'INTERFACE_NOT_GRANTED', 5 * MINUTE],
     [45011, 'MINUTE_QUOTA_EXHAUSTED', 2 * SECOND],
-    [45009, 'DAILY_QUOTA_EXHAUSTED', 12 * 60 * MINUTE + MINUTE],
+    [45009, 'DAILY_QUOTA_EXHAUSTED', 15 * MINUTE],
     [40003, 'OPENID_INVALID', undefined],
     [45103, 'INTERFACE_RETIRED', undefined],
   ] as const) {

@@ -8,6 +8,8 @@ import type { Stage } from './stage.ts';
 const RECOVERY_MS = 25 * SECOND;
 /** A token that died unseen is found by the canary or by a caller, and may have to wait for the cooldown. */
 const DISCOVERY_MS = 3 * MINUTE;
+/** Where probes alone failed for a while, a token that is reported is asked about once a minute. */
+const VERDICT_MS = MINUTE;
 
 /** Everything works again: all apps must become well, within the pause that WeChat's last word asks for. */
 export async function heal(stage: Stage): Promise<void> {
@@ -35,7 +37,8 @@ export async function heal(stage: Stage): Promise<void> {
       if (world.settings.probeIntervalMs > 0) continue;
       world.broker.forceRefresh(appId, { kind: 'token', token: value }).catch(() => undefined);
     }
-    const latest = Math.max(begun, ...found.values(), pauses.latest) + RECOVERY_MS;
+    const isUnsaid = ill.some((appId) => stage.state(appId)?.statusReason.includes('did not say'));
+    const latest = Math.max(begun + (isUnsaid ? VERDICT_MS : 0), ...found.values(), pauses.latest) + RECOVERY_MS;
     if (now > latest || now > begun + 72 * HOUR) {
       const describe = (appId: string) => `${appId} ${stage.state(appId)?.status} ${stage.state(appId)?.statusReason}`;
       return findings.broken('all is well once everything works', ill.map(describe).join(', '));

@@ -76,6 +76,6 @@ function longestPauseMs(error: UpstreamError | LingpaiError, plannedMs: number):
     case 'minute_quota':
       return 65 * SECOND;
     case 'daily_quota':
-      return 24 * HOUR + MINUTE;
+      return 15 * MINUTE;
   }
 }

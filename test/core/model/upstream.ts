@@ -15,7 +15,7 @@ export class Upstream {
   readonly #world: World;
   readonly #findings: Findings;
   readonly #traffic = new Map<string, Traffic>();
-  /** When WeChat last said that it accepts a token, in monotonic time, by value. */
+  /** When the last probe began by which WeChat accepts a token, in monotonic time, by value. */
   readonly accepted = new Map<string, number>();
   /** The app that next meets, at a stable read in a grace, a replica of WeChat that lags behind. */
   lagging: string | undefined;
@@ -79,12 +79,13 @@ export class Upstream {
     const appId = this.#truth.fact(token)?.appId ?? '';
     this.#findings.law('only tokens that WeChat issued are probed', appId !== '', () => 'an unknown one');
     const { asleepMs } = this.#truth;
+    const begunAt = this.#world.clock.monotonic();
     const call = this.of(appId).begin('probe', signal);
     try {
       if (this.of(appId).storm) return await new Promise<never>(() => undefined);
       const verdict = await wechat.probe(token, signal);
       if (verdict.accepted) {
-        this.accepted.set(token, this.#world.clock.monotonic());
+        this.accepted.set(token, begunAt);
         if (asleepMs === this.#truth.asleepMs) this.#truth.accepted(token);
       }
       return verdict;

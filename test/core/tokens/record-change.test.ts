@@ -52,6 +52,7 @@ const LAND: Land = {
   base: 7,
   issuer: 'classic',
   trusted: true,
+  isQuiet: true,
   wallNow: WALL,
   generationStep: 1,
   draw: 0.5,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { LingpaiError } from '../../../src/core/kernel/errors.ts';
 import type { Grant } from '../../../src/core/tokens/ports.ts';
 import type { ProcessDeps } from '../../support/process.ts';
 import { HOUR, MINUTE, SECOND, World } from '../../support/world.ts';
@@ -254,16 +255,30 @@ describe('failures', () => {
     expect(world.counts().classic).toBe(2);
   });
 
-  it('waits for the reset of the quota it is out of', async () => {
+  it('asks again within 15 minutes when a daily quota is spent, for an operator may clear it, and says so', async () => {
     const world = new World();
-    world.break({ kind: 'errcode', errcode: 45009 }, { count: 1 });
+    world.break({ kind: 'errcode', errcode: 45009 });
     await world.broker.start(world.apps);
     const error = await Promise.resolve(world.broker.get('wxc')).catch((e: unknown) => e);
-    // The driven clock starts at noon in Shanghai.
     expect(error).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
-    await world.clock.advance(12 * HOUR - 10 * SECOND);
-    expect(world.counts().classic).toBe(1);
-    await world.clock.advance(2 * MINUTE);
+    expect((error as LingpaiError).retryAfterMs).toBeLessThanOrEqual(15 * MINUTE);
+    expect(world.state().statusReason).toMatch(/within 15 minutes.*clear_quota.*lingpai refresh/);
+    await world.clock.advance(HOUR);
+    expect(world.counts().classic).toBeGreaterThanOrEqual(5);
+    expect(world.counts().classic).toBeLessThanOrEqual(6);
+    world.mend();
+    await world.clock.advance(15 * MINUTE);
+    expect(world.state().status).toBe('FRESH');
+  });
+
+  it('asks for it no later than it resets', async () => {
+    const world = new World();
+    // The driven clock starts at noon in Shanghai.
+    await world.clock.advance(12 * HOUR - MINUTE);
+    world.break({ kind: 'errcode', errcode: 45009 }, { count: 1 });
+    await world.broker.start(world.apps);
+    await world.clock.advance(MINUTE);
+    expect(world.counts().classic).toBe(2);
     expect(world.state().status).toBe('FRESH');
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { WatchEvent } from '../../../src/core/tokens/watch.ts';
+import { relevant, type WatchEvent } from '../../../src/core/tokens/watch.ts';
 import { settle } from '../../support/clock.ts';
 import { MINUTE, SECOND, World } from '../../support/world.ts';
 
@@ -40,6 +40,16 @@ describe('a watch', () => {
     const second = read(world, { appIds: [], known });
     await settle();
     expect(second.events).toEqual([{ type: 'heartbeat', asOf: world.clock.now() }]);
+  });
+
+  it('P15: keeps of what the watcher says it knows no more than may matter', async () => {
+    const world = await World.started({ apps: { a: 'classic' }, ...quiet });
+    const others = Array.from({ length: 10_000 }, (_, i) => [`other-${i}`, 1] as const);
+    const known = new Map([...others, ['a', world.state('a').generation]]);
+    expect(relevant(known, ['a']).size).toBeLessThanOrEqual(101);
+    const { events } = read(world, { appIds: [], known });
+    await settle();
+    expect(events).toEqual([{ type: 'heartbeat', asOf: world.clock.now() }]);
   });
 
   it('P2: sends nothing older than what the watcher has', async () => {

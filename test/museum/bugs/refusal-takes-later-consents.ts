@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/store/permits.ts',
-      find: 'AND permits.collect_time <= ?',
-      replace: 'AND permits.collect_time <= ? + 1e15',
+      find: 'AND others.collect_time <= ?',
+      replace: 'AND others.collect_time <= ? + 1e15',
     },
   ],
   caughtBy: {

@@ -2,7 +2,7 @@ import type { Bug } from '../bug.ts';
 
 export const bug: Bug = {
   story:
-    'Messages are handed to the transport though the one before has not left. grpc-js queues them without bound ' +
+    'Messages are handed to the transport though the one before has not left. It queues them without bound ' +
     'and never refuses, so the broker holds everything for every reader that hangs, and cannot tell that it ' +
     'hangs.',
   edits: [

@@ -303,6 +303,14 @@ export declare type AppStatus = Message<"lingpai.v1.AppStatus"> & {
    * @generated from field: lingpai.v1.AppShare share = 8;
    */
   share?: AppShare | undefined;
+
+  /**
+   * The channels of messages that are shut, because WeChat refuses whatever is sent by them. Each replica has its own; another
+   * may have asked WeChat later or sooner.
+   *
+   * @generated from field: repeated lingpai.v1.ShutChannel shut_channels = 9;
+   */
+  shutChannels: ShutChannel[];
 };
 
 /**
@@ -310,6 +318,50 @@ export declare type AppStatus = Message<"lingpai.v1.AppStatus"> & {
  * Use `create(AppStatusSchema)` to create a new message.
  */
 export declare const AppStatusSchema: GenMessage<AppStatus>;
+
+/**
+ * ShutChannel is a channel of one app by which no message is sent for now: SendTemplate fails at once, with `reason`.
+ *
+ * WeChat is asked again by the first message after `until`. A ForceRefresh that names no token (`lingpai refresh APP`), and a
+ * reload of the configuration (SIGHUP), have the next message ask at once: for when an operator has cleared the quota.
+ *
+ * @generated from message lingpai.v1.ShutChannel
+ */
+export declare type ShutChannel = Message<"lingpai.v1.ShutChannel"> & {
+  /**
+   * The channel, as SendTemplateRequest names it: "mini_program", "subscribe" or "official_account".
+   *
+   * @generated from field: string channel = 1;
+   */
+  channel: string;
+
+  /**
+   * Until when messages are refused. Unset: a message is on its way to see whether the channel is open.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 2;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * Why: a name of ErrorReason, without its prefix.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Why, in words, with WeChat's errcode.
+   *
+   * @generated from field: string description = 4;
+   */
+  description: string;
+};
+
+/**
+ * Describes the message lingpai.v1.ShutChannel.
+ * Use `create(ShutChannelSchema)` to create a new message.
+ */
+export declare const ShutChannelSchema: GenMessage<ShutChannel>;
 
 /**
  * AppShare is what the replicas share of one app besides its token.

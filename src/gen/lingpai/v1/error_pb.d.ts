@@ -57,7 +57,8 @@ export enum ErrorReason {
   COOLDOWN = 4,
 
   /**
-   * RESOURCE_EXHAUSTED. The app's budget of refreshes for today is spent. RetryInfo says when it resets.
+   * RESOURCE_EXHAUSTED. The app's budget of refreshes for today is spent. RetryInfo says when it resets, or when a
+   * dead stable token is read again.
    *
    * @generated from enum value: ERROR_REASON_BUDGET_EXHAUSTED = 5;
    */
@@ -176,7 +177,8 @@ export enum ErrorReason {
   CONFIRMATION_REFUSED = 21,
 
   /**
-   * RESOURCE_EXHAUSTED. WeChat's daily quota is spent (45009). RetryInfo says when it resets.
+   * RESOURCE_EXHAUSTED. WeChat's daily quota is spent (45009). RetryInfo says when WeChat is asked again: within 15 minutes,
+   * since operators clear quotas (clear_quota), and at the latest when it resets.
    *
    * @generated from enum value: ERROR_REASON_DAILY_QUOTA_EXHAUSTED = 22;
    */
@@ -225,7 +227,8 @@ export enum ErrorReason {
   SEND_QUOTA_EXHAUSTED = 28,
 
   /**
-   * RESOURCE_EXHAUSTED. More messages of the app are waiting than may wait (`messages.rate`, `messages.concurrency`).
+   * RESOURCE_EXHAUSTED. More messages of the app are waiting than may wait (`messages.rate`, `messages.concurrency`), or those of
+   * all apps take as much memory as they may.
    *
    * @generated from enum value: ERROR_REASON_SEND_LIMIT_EXCEEDED = 29;
    */
@@ -260,14 +263,15 @@ export enum ErrorReason {
   TEMPLATE_ID_INVALID = 33,
 
   /**
-   * INVALID_ARGUMENT. WeChat does not accept the page (41030).
+   * INVALID_ARGUMENT. WeChat does not accept the page, or its URL (41030, 40165).
    *
    * @generated from enum value: ERROR_REASON_PAGE_INVALID = 34;
    */
   PAGE_INVALID = 34,
 
   /**
-   * INVALID_ARGUMENT. WeChat does not accept the data (47003).
+   * INVALID_ARGUMENT. WeChat does not accept the data (47003). Where it says which keyword, so does google.rpc.BadRequest:
+   * `data["thing1"].value`.
    *
    * @generated from enum value: ERROR_REASON_DATA_INVALID = 35;
    */
@@ -329,6 +333,28 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_STORE_UNAVAILABLE = 43;
    */
   STORE_UNAVAILABLE = 43,
+
+  /**
+   * FAILED_PRECONDITION. The user does not follow the official account (43004), and gets no message of it until they do.
+   *
+   * @generated from enum value: ERROR_REASON_USER_NOT_SUBSCRIBED = 44;
+   */
+  USER_NOT_SUBSCRIBED = 44,
+
+  /**
+   * FAILED_PRECONDITION. The user has switched the account's notices off (43107), and gets none until they switch them on.
+   *
+   * @generated from enum value: ERROR_REASON_USER_OPTED_OUT = 45;
+   */
+  USER_OPTED_OUT = 45,
+
+  /**
+   * RESOURCE_EXHAUSTED. The app has as many permits with uses left as it may (`messages.max_permits`). Of the call none was
+   * deposited.
+   *
+   * @generated from enum value: ERROR_REASON_PERMIT_LIMIT_EXCEEDED = 46;
+   */
+  PERMIT_LIMIT_EXCEEDED = 46,
 }
 
 /**

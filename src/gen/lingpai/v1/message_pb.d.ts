@@ -262,7 +262,8 @@ export declare const SendTemplateResponseSchema: GenMessage<SendTemplateResponse
  */
 export declare type SendTemplatesRequest = Message<"lingpai.v1.SendTemplatesRequest"> & {
   /**
-   * The caller's name for the message within this stream: at most 128 characters. It comes back with the answer.
+   * The caller's name for the message within this stream: at most 128 characters. It comes back with the answer; one that is
+   * too long comes back cut, with INVALID_REQUEST.
    *
    * @generated from field: string correlation_id = 1;
    */
@@ -605,7 +606,7 @@ export declare const PermitExpirySchema: GenMessage<PermitExpiry>;
  */
 export declare type ReviewTemplateRequest = Message<"lingpai.v1.ReviewTemplateRequest"> & {
   /**
-   * The title: at most 64 characters. Required.
+   * The title: at most 64 characters, in NFKC too. Required.
    *
    * @generated from field: string title = 1;
    */
@@ -619,7 +620,7 @@ export declare type ReviewTemplateRequest = Message<"lingpai.v1.ReviewTemplateRe
   keywords: TemplateKeyword[];
 
   /**
-   * The titles that exist already in the library: at most 10000, of at most 64 characters each.
+   * The titles that exist already in the library: at most 10000, of at most 64 characters each, in NFKC too.
    *
    * @generated from field: repeated string existing_titles = 3;
    */
@@ -639,7 +640,7 @@ export declare const ReviewTemplateRequestSchema: GenMessage<ReviewTemplateReque
  */
 export declare type TemplateKeyword = Message<"lingpai.v1.TemplateKeyword"> & {
   /**
-   * The keyword, such as "订单号": at most 64 characters.
+   * The keyword, such as "订单号": at most 64 characters, in NFKC too.
    *
    * @generated from field: string name = 1;
    */
@@ -666,7 +667,8 @@ export declare const TemplateKeywordSchema: GenMessage<TemplateKeyword>;
  */
 export declare type ReviewTemplateResponse = Message<"lingpai.v1.ReviewTemplateResponse"> & {
   /**
-   * In the order of the rules.
+   * In the order of the rules, at most 100. Of keywords that are the same there is one finding, and each keyword that is too
+   * similar to others is in one of its own with the first of them.
    *
    * @generated from field: repeated lingpai.v1.ReviewFinding findings = 1;
    */
@@ -767,9 +769,16 @@ export declare const MessageService: GenService<{
    *
    * Errors: INVALID_ARGUMENT (INVALID_REQUEST, IDEMPOTENCY_KEY_REUSED, OPENID_INVALID, TEMPLATE_ID_INVALID, PAGE_INVALID,
    * DATA_INVALID), NOT_FOUND (APP_NOT_FOUND), FAILED_PRECONDITION (PERMIT_MISSING, FORM_ID_INVALID, FORM_ID_USED,
-   * CONSENT_MISSING, INTERFACE_RETIRED, INTERFACE_NOT_GRANTED, ACCOUNT_CLOSED, MESSAGE_REFUSED), RESOURCE_EXHAUSTED
-   * (SEND_QUOTA_EXHAUSTED, SEND_LIMIT_EXCEEDED, TOO_FREQUENT, DAILY_QUOTA_EXHAUSTED, MINUTE_QUOTA_EXHAUSTED), UNAVAILABLE
-   * (TOKEN_REFUSED, LEDGER_UNAVAILABLE, and the reasons for which there is no token), UNKNOWN (DELIVERY_UNKNOWN).
+   * CONSENT_MISSING, USER_NOT_SUBSCRIBED, USER_OPTED_OUT, INTERFACE_RETIRED, INTERFACE_NOT_GRANTED, ACCOUNT_CLOSED,
+   * MESSAGE_REFUSED), RESOURCE_EXHAUSTED (SEND_QUOTA_EXHAUSTED, SEND_LIMIT_EXCEEDED, TOO_FREQUENT, DAILY_QUOTA_EXHAUSTED,
+   * MINUTE_QUOTA_EXHAUSTED), UNAVAILABLE (TOKEN_REFUSED, LEDGER_UNAVAILABLE, and the reasons for which there is no token),
+   * UNKNOWN (DELIVERY_UNKNOWN).
+   *
+   * Where WeChat says that a quota is spent or the account closed, it is not asked for a while: messages of the app and channel
+   * fail at once, and AdminService.GetStatus tells of it (ShutChannel). 45009 is asked again within 15 minutes by one message.
+   *
+   * Messages that wait for their turn, or are on their way, may have 32 Mi characters in all; more are refused with
+   * SEND_LIMIT_EXCEEDED.
    *
    * @generated from rpc lingpai.v1.MessageService.SendTemplate
    */
@@ -794,6 +803,12 @@ export declare const MessageService: GenService<{
    * DepositPermits records rights to send that a mini program's front end collected. A permit that is already known (the
    * same app, kind and value) is counted as a duplicate and changes nothing.
    *
+   * An app may have `messages.max_permits` (1,000,000) permits with uses left; those that have expired count until they are
+   * forgotten, each night. A call by which an app would have more deposits none.
+   *
+   * Errors: INVALID_ARGUMENT (INVALID_REQUEST), NOT_FOUND (APP_NOT_FOUND), RESOURCE_EXHAUSTED (PERMIT_LIMIT_EXCEEDED),
+   * UNAVAILABLE (LEDGER_UNAVAILABLE).
+   *
    * @generated from rpc lingpai.v1.MessageService.DepositPermits
    */
   depositPermits: {
@@ -802,7 +817,10 @@ export declare const MessageService: GenService<{
     output: typeof DepositPermitsResponseSchema;
   },
   /**
-   * CountPermits counts the usable permits of one user, or of a whole app with what expires when.
+   * CountPermits counts the usable permits of one user, or of a whole app with what expires when. Of an app, those are left out
+   * that expire within the same ten minutes of the clock, such as 10:00 to 10:09:59. Of one user 10,000 are counted at most.
+   *
+   * Errors: INVALID_ARGUMENT (INVALID_REQUEST), NOT_FOUND (APP_NOT_FOUND), UNAVAILABLE (LEDGER_UNAVAILABLE).
    *
    * @generated from rpc lingpai.v1.MessageService.CountPermits
    */
@@ -814,6 +832,9 @@ export declare const MessageService: GenService<{
   /**
    * ReviewTemplate checks a template's title and keywords against WeChat's review rules 1.1 to 2.5, before it is submitted
    * to WeChat. It calls nobody. No findings: none of the rules that can be checked by machine is broken.
+   *
+   * Titles and keywords are compared without regard to case and width, by Unicode's compatibility form (NFKC), in which a
+   * character may become several: their limits are limits of that form too.
    *
    * @generated from rpc lingpai.v1.MessageService.ReviewTemplate
    */

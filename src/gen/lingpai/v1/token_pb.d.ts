@@ -83,7 +83,8 @@ export declare type ForceRefreshRequest = Message<"lingpai.v1.ForceRefreshReques
   appId: string;
 
   /**
-   * The token that was refused. Neither set: replace whatever is held, without asking WeChat (for an operator).
+   * The token that was refused. Neither set: replace whatever is held, without asking WeChat (for an operator); and the next
+   * message of each shut channel of the app finds out whether it is open (AdminService.GetStatus).
    *
    * @generated from oneof lingpai.v1.ForceRefreshRequest.rejected
    */
@@ -161,7 +162,9 @@ export declare type WatchTokenRequest = Message<"lingpai.v1.WatchTokenRequest"> 
 
   /**
    * The generation of the token that the client already holds, by app id. An app's state is not sent until it is newer than
-   * this: leave out an app of which the client holds no token, for instance since it was told that it has expired.
+   * this: leave out an app of which the client holds no token, for instance since it was told that it has expired. At most
+   * 10000 apps, by valid ids. The whole request has at most 512 KiB on the gRPC port, which fits 10000 of WeChat's app ids in
+   * both fields.
    *
    * @generated from field: map<string, uint64> known_generations = 2;
    */
@@ -434,8 +437,8 @@ export enum ForceRefreshOutcome {
   ALREADY_NEWER = 3,
 
   /**
-   * WeChat was asked and accepts the token (or did so within the last 2 seconds): nothing was refreshed. Look for the cause elsewhere, such as a
-   * token of another app, or an interface that the account may not call.
+   * WeChat was asked after this call came in, and accepts the token: nothing was refreshed. Look for the cause elsewhere, such
+   * as a token of another app, or an interface that the account may not call.
    *
    * @generated from enum value: FORCE_REFRESH_OUTCOME_STILL_VALID = 4;
    */
@@ -531,8 +534,11 @@ export declare const TokenService: GenService<{
    * ForceRefresh reports a token that WeChat refused, and returns a token to use instead: compare-and-refresh.
    *
    * The broker first asks WeChat whether the named token is really dead, so that a mistaken report costs no token. Any
-   * number of reports of one token cause at most one refresh. With neither a token nor a generation named it replaces
-   * whatever is held without asking, which is for an operator (a leaked token, for instance) and not for services.
+   * number of reports of one token cause at most one refresh. Where WeChat does not say, a stable token is read again, and a
+   * classic one replaced when a second call reports it, or when the report has stood for `refresh.cooldown`; until then the
+   * error is why WeChat did not say, with RetryInfo. Calls that come thick are answered every 2 seconds. With neither a token
+   * nor a generation named it replaces whatever is held without asking, which is for an operator (a leaked token, for
+   * instance) and not for services.
    *
    * Errors: as Get's, and RESOURCE_EXHAUSTED (COOLDOWN, BUDGET_EXHAUSTED) with RetryInfo when a refresh is needed but the
    * last one was too recent or the day's budget is spent. The token held is not lost by an error.

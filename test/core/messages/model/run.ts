@@ -148,7 +148,7 @@ export class Run {
     else this.#forms.push({ value, user, deposited: deposits > 0 });
     for (let i = 0; i < deposits; i++) {
       const told = await ledger.deposit(APP, [newPermit({ toUser, kind, value, templateId, collectTime })]);
-      this.#law('a permit is deposited once', told.deposited === (i === 0 ? 1 : 0), () => value);
+      this.#law('a permit is deposited once', told !== 'full' && told.deposited === (i === 0 ? 1 : 0), () => value);
     }
   }
 

@@ -46,6 +46,11 @@ record Failure(String code, String reason, String message, Duration retryAfter) 
     return reason.equals("APP_NOT_FOUND") || reason.equals("INVALID_REQUEST");
   }
 
+  /** Someone must mend a key, a permission or the address first: ask seldom. */
+  boolean needsOperator() {
+    return List.of("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED").contains(code);
+  }
+
   /** The failure as data for a log line. */
   Map<String, Object> fields(String during, Duration retryIn) {
     return Map.of(

@@ -3,11 +3,14 @@ package lingpai.example;
 import com.google.gson.Gson;
 import com.google.gson.GsonBuilder;
 import io.grpc.ManagedChannel;
-import io.grpc.ManagedChannelBuilder;
 import io.grpc.StatusException;
+import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
+import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import java.time.Duration;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 
 /** A small service that always holds the newest access_token of one WeChat app. */
 public final class Main {
@@ -17,7 +20,7 @@ public final class Main {
       usage: java -jar target/token-service.jar --app ID [options]
         --addr HOST:PORT        the broker's gRPC address (default LINGPAI_ADDR or 127.0.0.1:7600)
         --silence-seconds N     how long a stream may say nothing before it counts as dead (default 25)
-        --report-once           demonstrate a refused token: report the one held, once
+        --report-once           demonstrate a refused token: calls that find the one held refused
       """;
 
   private String app = "";
@@ -50,8 +53,7 @@ public final class Main {
   }
 
   private void run() {
-    ManagedChannel channel = ManagedChannelBuilder.forTarget(addr).usePlaintext().build();
-    TokenSource source = new TokenSource(channel, app, silence, Main::printEvent);
+    TokenSource source = new TokenSource(this::dial, app, silence, Main::printEvent);
     try {
       source.load();
     } catch (StatusException error) {
@@ -64,7 +66,7 @@ public final class Main {
       // Anything else passes: the watch brings the token when there is one.
     }
     Thread main = Thread.currentThread();
-    Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(main, channel)));
+    Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(main)));
     if (reportOnce) demonstrateReport(source);
     try {
       source.run();
@@ -73,35 +75,58 @@ public final class Main {
     }
   }
 
+  private ManagedChannel dial() {
+    return NettyChannelBuilder.forTarget(addr)
+        .usePlaintext()
+        .withOption(ChannelOption.CONNECT_TIMEOUT_MILLIS, 5_000)
+        .proxyDetector(target -> null) // the broker is an internal address: https.proxyHost is for others
+        .build();
+  }
+
   /** The JVM runs this on SIGTERM and SIGINT, and then exits with 143 or 130. */
-  private static void stop(Thread main, ManagedChannel channel) {
+  private static void stop(Thread main) {
     main.interrupt();
     try {
       main.join(5_000);
     } catch (InterruptedException hurried) {
       Thread.currentThread().interrupt();
     }
-    channel.shutdownNow();
     printEvent("stopped", Map.of());
   }
 
   /**
-   * Makes a business call that is refused the first time. A real one asks WeChat with the token and throws {@link
-   * TokenRejectedException} for errcode 40001, 40014 or 42001.
+   * Makes three business calls with a token that is refused: two hear of it at once, one when they are over. A real one
+   * asks WeChat with the token and throws {@link TokenRejectedException} for errcode 40001, 40014 or 42001.
    */
   private static void demonstrateReport(TokenSource source) {
+    var begun = new CountDownLatch(3);
+    var quick = new CountDownLatch(2);
+    for (CountDownLatch answer : List.of(begun, begun, quick)) {
+      var thread = new Thread(() -> demonstrateCall(source, begun, answer, quick));
+      thread.setDaemon(true);
+      thread.start();
+    }
+  }
+
+  private static void demonstrateCall(
+      TokenSource source, CountDownLatch begun, CountDownLatch answer, CountDownLatch quick) {
     boolean[] refused = {false};
     try {
       source.call(
           token -> {
             if (refused[0]) return null;
             refused[0] = true;
+            begun.countDown();
+            answer.await();
             throw new TokenRejectedException();
           });
       printEvent("call", Map.of("ok", true));
     } catch (Exception error) {
       Failure failure = Failure.of(error);
       printEvent("error", failure.fields("call", failure.retryAfter()));
+    } finally {
+      quick.countDown();
+      if (!refused[0]) begun.countDown();
     }
   }
 

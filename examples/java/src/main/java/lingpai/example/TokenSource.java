@@ -7,12 +7,16 @@ import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.StatusException;
 import io.grpc.stub.BlockingClientCall;
+import java.math.BigInteger;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeoutException;
 import java.util.function.BiConsumer;
+import java.util.function.Supplier;
 import lingpai.v1.ForceRefreshOutcome;
 import lingpai.v1.ForceRefreshRequest;
 import lingpai.v1.GetRequest;
@@ -21,35 +25,38 @@ import lingpai.v1.TokenStatus;
 import lingpai.v1.WatchTokenRequest;
 import lingpai.v1.WatchTokenResponse;
 import lingpai.v1.TokenServiceGrpc;
-import lingpai.v1.TokenServiceGrpc.TokenServiceBlockingV2Stub;
 
 /** Always holds the newest WeChat access_token of one app, as a Lingpai broker pushes it. Safe for many threads. */
 final class TokenSource {
   private static final long CALL_TIMEOUT_SECONDS = 10;
-  private static final long BACKOFF_BASE_MS = 500;
-  private static final long BACKOFF_MAX_MS = 10_000;
 
   /** A call to WeChat made with a token. */
   interface BusinessCall<R> {
     R with(String token) throws Exception;
   }
 
-  private final ManagedChannel channel;
-  private final TokenServiceBlockingV2Stub stub;
+  private final Supplier<ManagedChannel> dial;
   private final String appId;
   private final Duration silence;
   private final BiConsumer<String, Map<String, Object>> observe;
+  private final Map<Long, FutureTask<Boolean>> reports = new ConcurrentHashMap<>(); // under way, by generation
   private TokenState state = TokenState.getDefaultInstance(); // generation 0: none yet
-  private int failures;
+  private long refusedGeneration; // of the last report that the broker refused
+  private long refusedUntil; // when it may be repeated, by System.nanoTime
+  private long opened; // when the first message of this stream came, by System.nanoTime; 0: none has
 
   /**
+   * @param dial makes a new connection to the broker. Each stream and each call has one of its own: one that is open and
+   *     passes nothing any more, as behind a middle box that forgot it, is then never used again
    * @param silence how long a stream may say nothing: 2.5 times the broker's heartbeat
    * @param observe told of what happens, never of a token's value
    */
   TokenSource(
-      ManagedChannel channel, String appId, Duration silence, BiConsumer<String, Map<String, Object>> observe) {
-    this.channel = channel;
-    this.stub = TokenServiceGrpc.newBlockingV2Stub(channel);
+      Supplier<ManagedChannel> dial,
+      String appId,
+      Duration silence,
+      BiConsumer<String, Map<String, Object>> observe) {
+    this.dial = dial;
     this.appId = appId;
     this.silence = silence;
     this.observe = observe;
@@ -67,50 +74,83 @@ final class TokenSource {
   /** Asks for the token once, so that a service starts with one in hand. */
   void load() throws StatusException {
     var request = GetRequest.newBuilder().setAppId(appId).build();
-    keep("get", stub.withDeadlineAfter(CALL_TIMEOUT_SECONDS, SECONDS).get(request).getState());
+    ManagedChannel channel = dial.get();
+    try {
+      var stub = TokenServiceGrpc.newBlockingV2Stub(channel).withDeadlineAfter(CALL_TIMEOUT_SECONDS, SECONDS);
+      keep("get", stub.get(request).getState());
+    } finally {
+      channel.shutdownNow();
+    }
   }
 
   /**
    * Makes a business call with the newest token. When WeChat refused that token, reports it to the broker and repeats
-   * the business call once with the token that came instead.
+   * the business call once with the token that came instead. When none came, the refusal is thrown: the token is good
+   * (STILL_VALID) and the cause lies elsewhere, or the broker cannot replace it now.
    */
   <R> R call(BusinessCall<R> business) throws Exception {
     Token used = token();
-    Token newer;
     try {
       return business.with(used.value());
     } catch (TokenRejectedException refusal) {
-      report(used);
-      newer = token();
-      // The token is good (STILL_VALID): the cause lies elsewhere, and repeating would not help.
-      if (newer.generation() == used.generation()) throw refusal;
+      if (!report(used) || !isNewerThan(used)) throw refusal;
     }
-    return business.with(newer.value());
+    return business.with(token().value());
   }
 
-  private void report(Token refused) throws StatusException {
-    var request = ForceRefreshRequest.newBuilder().setAppId(appId).setRejectedToken(refused.value()).build();
-    var response = stub.withDeadlineAfter(CALL_TIMEOUT_SECONDS, SECONDS).forceRefresh(request);
-    observe.accept("force_refresh", Map.of("outcome", name(response.getOutcome()), "rejected_id", refused.id()));
-    keep("state", response.getState());
+  /**
+   * Tells the broker that WeChat refused a token, and returns whether there is another to use instead. All callers with
+   * one token share one report.
+   */
+  private boolean report(Token used) throws InterruptedException, ExecutionException {
+    var mine = new FutureTask<>(() -> forceRefresh(used));
+    FutureTask<Boolean> shared = reports.putIfAbsent(used.generation(), mine);
+    if (shared != null) return shared.get();
+    mine.run();
+    reports.remove(used.generation());
+    return mine.get();
+  }
+
+  private boolean forceRefresh(Token used) {
+    if (isNewerThan(used)) return true; // it came while the call was under way
+    if (mustWait(used)) return false;
+    var request = ForceRefreshRequest.newBuilder().setAppId(appId).setRejectedToken(used.value()).build();
+    ManagedChannel channel = dial.get();
+    try {
+      var stub = TokenServiceGrpc.newBlockingV2Stub(channel).withDeadlineAfter(CALL_TIMEOUT_SECONDS, SECONDS);
+      var response = stub.forceRefresh(request);
+      observe.accept("force_refresh", Map.of("outcome", name(response.getOutcome()), "rejected_id", used.id()));
+      keep("state", response.getState());
+      return response.getOutcome() != ForceRefreshOutcome.FORCE_REFRESH_OUTCOME_STILL_VALID;
+    } catch (StatusException error) {
+      // COOLDOWN, for instance: the token is kept, and reported again no sooner than the broker says.
+      Failure failure = Failure.of(error);
+      observe.accept("error", failure.fields("force_refresh", failure.retryAfter()));
+      waitWith(used, failure.retryAfter());
+      return false;
+    } finally {
+      channel.shutdownNow();
+    }
   }
 
   /** Watches the app until the thread is interrupted, reconnecting as often as it takes. */
   void run() throws InterruptedException {
+    var backoff = new Backoff();
     for (boolean reconnect = false; ; reconnect = true) {
       Duration pause;
+      opened = 0;
       try {
         pause = watch(reconnect);
       } catch (StatusException error) {
-        // Full jitter: many clients that lost one broker must not return together.
-        long bound = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS << Math.min(failures++, 10));
-        pause = Duration.ofMillis(ThreadLocalRandom.current().nextLong(bound));
-        var failure = Failure.of(error);
-        if (failure.retryAfter().compareTo(pause) > 0) pause = failure.retryAfter();
-        observe.accept("error", failure.fields("watch", pause));
+        long lived = opened == 0 ? 0 : System.nanoTime() - opened;
+        if (lived >= silence.toNanos() / 5 * 2) backoff.reset(); // it lived for a heartbeat: 10 s of 25
+        Failure failure = Failure.of(error);
+        pause = backoff.after(failure);
+        var fields = new LinkedHashMap<>(failure.fields("watch", pause));
+        fields.put("failures", backoff.failures());
+        observe.accept("error", fields);
       }
       Thread.sleep(pause.toMillis());
-      channel.resetConnectBackoff(); // this loop already paces the attempts
     }
   }
 
@@ -118,21 +158,25 @@ final class TokenSource {
   private Duration watch(boolean reconnect) throws StatusException, InterruptedException {
     long known = known();
     var request = WatchTokenRequest.newBuilder().addAppIds(appId);
-    if (known > 0) request.putKnownGenerations(appId, known);
-    BlockingClientCall<?, WatchTokenResponse> stream = stub.watchToken(request.build());
+    if (known != 0) request.putKnownGenerations(appId, known);
+    ManagedChannel channel = dial.get();
     try {
+      var stub = TokenServiceGrpc.newBlockingV2Stub(channel);
+      BlockingClientCall<?, WatchTokenResponse> stream = stub.watchToken(request.build());
       while (true) {
         WatchTokenResponse message = read(stream);
-        failures = 0;
-        if (reconnect) {
-          observe.accept("reconnect", Map.of("known_generation", known, "sent_state", message.hasState()));
-          reconnect = false;
+        if (opened == 0) {
+          opened = System.nanoTime();
+          if (reconnect) {
+            var fields = Map.<String, Object>of("known_generation", unsigned(known), "sent_state", message.hasState());
+            observe.accept("reconnect", fields);
+          }
         }
         switch (message.getEventCase()) {
           case STATE -> keep("state", message.getState());
           case REMOVED -> drop();
           case GOAWAY -> {
-            Duration pause = Failure.toDuration(message.getGoaway().getReconnectAfter());
+            Duration pause = Backoff.afterGoaway(Failure.toDuration(message.getGoaway().getReconnectAfter()));
             observe.accept("goaway", Map.of("reconnect_after_ms", pause.toMillis()));
             return pause;
           }
@@ -140,7 +184,7 @@ final class TokenSource {
         }
       }
     } finally {
-      stream.cancel("this watch is over", null);
+      channel.shutdownNow();
     }
   }
 
@@ -156,13 +200,16 @@ final class TokenSource {
     }
   }
 
-  /** Replaces what is held, but never by an older generation: answers may overtake one another. */
+  /**
+   * Replaces what is held, also by the same generation, whose status may be another now, but never by an older one:
+   * answers may overtake one another.
+   */
   private synchronized void keep(String event, TokenState next) {
-    if (next.getGeneration() < state.getGeneration()) return;
+    if (Long.compareUnsigned(next.getGeneration(), state.getGeneration()) < 0) return;
     state = next;
     var fields = new LinkedHashMap<String, Object>();
     fields.put("app", next.getAppId());
-    fields.put("generation", next.getGeneration());
+    fields.put("generation", unsigned(next.getGeneration()));
     fields.put("token_id", next.getCurrent().getId());
     fields.put("previous_id", next.getPrevious().getId());
     fields.put("status", name(next.getStatus()));
@@ -178,6 +225,25 @@ final class TokenSource {
   /** The generation of the token that is held; 0: none is. */
   private synchronized long known() {
     return state.hasCurrent() ? state.getGeneration() : 0;
+  }
+
+  private synchronized boolean isNewerThan(Token used) {
+    return state.hasCurrent() && Long.compareUnsigned(state.getGeneration(), used.generation()) > 0;
+  }
+
+  private synchronized void waitWith(Token used, Duration asked) {
+    Duration pause = asked.compareTo(Backoff.RETRY_MAX) < 0 ? asked : Backoff.RETRY_MAX;
+    refusedGeneration = used.generation();
+    refusedUntil = System.nanoTime() + pause.toNanos();
+  }
+
+  private synchronized boolean mustWait(Token used) {
+    return refusedGeneration == used.generation() && System.nanoTime() - refusedUntil < 0;
+  }
+
+  /** A generation is an unsigned number of 64 bits. */
+  private static BigInteger unsigned(long generation) {
+    return new BigInteger(Long.toUnsignedString(generation));
   }
 
   /** An enum's value without its prefix: FRESH. */

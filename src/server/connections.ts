@@ -1,0 +1,181 @@
+import { isIPv6, type Socket } from 'node:net';
+import type { Clock, Timer } from '../core/kernel/clock.ts';
+
+/** How many connections a listener holds at once. */
+export interface ConnectionLimits {
+  readonly inAll: number;
+  /** From one address: an IPv4 address, or an IPv6 network of 64 bits, which is what one host is given. */
+  readonly perPeer: number;
+}
+
+/** Why a connection was refused: the listener has as many as it takes, or the peer has. */
+export interface Refusal {
+  readonly cap: keyof ConnectionLimits;
+  /** How many there are, all of the cap. */
+  readonly connections: number;
+  /** The address that was refused, as `perPeer` counts it. */
+  readonly peer: string;
+  /** How many were refused since this was told last, this one included. */
+  readonly refused: number;
+}
+
+/** What a limiter is made of. */
+export interface ConnectionsOptions {
+  readonly limits: ConnectionLimits;
+  /** How long a connection may have nothing to do, from its first moment on. */
+  readonly idleMs: number;
+  readonly clock: Clock;
+  /** Told of the first refusal, and then at most every 10 minutes: a stranger causes them. */
+  readonly onRefused: (refusal: Refusal) => void;
+}
+
+/** A connection that was let in. */
+export interface Connection {
+  /** Says that the connection has something to do. It is not idle until everything that this handed out was called. */
+  work(): () => void;
+}
+
+/** Files that stay for WeChat and the store, and those that the process has open for itself (a bare Node has 23). */
+const KEPT_FILES = 64;
+const OWN_FILES = 32;
+/** However few files may be open, a listener that takes no connection is none. */
+const LEAST = 16;
+/** Where there are files in plenty, memory is the bound. */
+const MOST = { grpc: 16_384, http: 2_048 } as const;
+const TELL_AGAIN_MS = 600_000;
+
+/** Divides the files that the process may have open (infinite: no limit) between the listeners. */
+export function connectionLimits(openFiles: number): Readonly<Record<keyof typeof MOST, ConnectionLimits>> {
+  const files = openFiles - KEPT_FILES - OWN_FILES;
+  const http = Math.floor(Math.min(MOST.http, files / 4));
+  return { grpc: limitsOf(Math.min(MOST.grpc, files - http)), http: limitsOf(http) };
+}
+
+function limitsOf(most: number): ConnectionLimits {
+  const inAll = Math.max(LEAST, most);
+  return { inAll, perPeer: Math.ceil(inAll / 2) };
+}
+
+/** The connections of one listener: it lets in so many, and ends those that have nothing to do. */
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  readonly #sockets = new Set<Socket>();
+  readonly #peers = new Map<string, number>();
+  #toldAt = Number.NEGATIVE_INFINITY;
+  #refused = 0;
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+  }
+
+  /** How many there are. */
+  get count(): number {
+    return this.#sockets.size;
+  }
+
+  /**
+   * Counts a socket until it is closed, or resets it and returns undefined: then it must not be used.
+   * `end` is called at the end of each idle time, and by default destroys the socket.
+   */
+  admit(socket: Socket, end: () => void = () => socket.destroy()): Connection | undefined {
+    const peer = peerOf(socket.remoteAddress);
+    const held = this.#peers.get(peer) ?? 0;
+    const { inAll, perPeer } = this.#options.limits;
+    if (this.#sockets.size >= inAll) return this.#refuse(socket, { cap: 'inAll', connections: inAll, peer });
+    if (held >= perPeer) return this.#refuse(socket, { cap: 'perPeer', connections: perPeer, peer });
+    this.#sockets.add(socket);
+    this.#peers.set(peer, held + 1);
+    const idle = new Idle(this.#options.clock, this.#options.idleMs, end);
+    socket.once('close', () => {
+      idle.stop();
+      this.#sockets.delete(socket);
+      const left = (this.#peers.get(peer) ?? 0) - 1;
+      if (left > 0) this.#peers.set(peer, left);
+      else this.#peers.delete(peer);
+    });
+    return idle;
+  }
+
+  /** Ends all at once. */
+  destroy(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #refuse(socket: Socket, refusal: Omit<Refusal, 'refused'>): undefined {
+    // What is lost on the way is the peer's affair; without a listener it would end the process.
+    socket.on('error', () => {});
+    socket.resetAndDestroy();
+    this.#refused++;
+    const now = this.#options.clock.monotonic();
+    if (now - this.#toldAt < TELL_AGAIN_MS) return;
+    this.#toldAt = now;
+    this.#options.onRefused({ ...refusal, refused: this.#refused });
+    this.#refused = 0;
+  }
+}
+
+/** Measures how long a connection has had nothing to do. */
+class Idle implements Connection {
+  readonly #clock: Clock;
+  readonly #idleMs: number;
+  readonly #end: () => void;
+  #working = 0;
+  #since: number;
+  #stopped = false;
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock, idleMs: number, end: () => void) {
+    this.#clock = clock;
+    this.#idleMs = idleMs;
+    this.#end = end;
+    this.#since = clock.monotonic();
+    this.#arm(idleMs);
+  }
+
+  work(): () => void {
+    this.#working++;
+    let done = false;
+    return () => {
+      if (done) return;
+      done = true;
+      if (--this.#working > 0) return;
+      this.#since = this.#clock.monotonic();
+      // A timer for each piece of work would cost more than most of it: the one that runs looks again.
+      if (!this.#timer) this.#arm(this.#idleMs);
+    };
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+  }
+
+  #arm(delayMs: number): void {
+    if (this.#stopped) return;
+    this.#timer = this.#clock.schedule(delayMs, () => {
+      this.#timer = undefined;
+      if (this.#working > 0) return;
+      const leftMs = this.#since + this.#idleMs - this.#clock.monotonic();
+      if (leftMs > 0) return this.#arm(leftMs);
+      this.#arm(this.#idleMs);
+      this.#end();
+    });
+  }
+}
+
+/** The peer that an address counts as. An IPv4 address in IPv6 form is itself. */
+function peerOf(address = ''): string {
+  const v4 = /^::ffff:([\d.]+)$/i.exec(address)?.[1];
+  if (v4 !== undefined) return v4;
+  return isIPv6(address) ? networkOf(address) : address;
+}
+
+/** The first 64 bits: `2001:db8:0:1::/64`. */
+function networkOf(address: string): string {
+  const [head = '', tail] = address.split('%')[0]?.split('::') ?? [];
+  const before = head.split(':').filter(Boolean);
+  const after = (tail ?? '').split(':').filter(Boolean);
+  const zeros = tail === undefined ? 0 : 8 - before.length - after.length;
+  const groups = [...before, ...Array<string>(zeros).fill('0'), ...after];
+  return `${groups.slice(0, 4).join(':')}::/64`;
+}

@@ -1,0 +1,93 @@
+import { constants, performServerHandshake, type ServerHttp2Session, type ServerOptions } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { Clock } from '../core/kernel/clock.ts';
+
+/** The largest head of a call, each field with 32 bytes more, as HTTP/2 counts it. */
+export const MAX_HEADER_BYTES = 8_192;
+
+/**
+ * What a connection may do. nghttp2 and Node bound the rest: at most 8 CONTINUATION frames a head, 1,000 answers to pings
+ * and settings that the peer does not read, 1,000 resets at once and 33 a second thereafter, 1,000 invalid or empty frames.
+ */
+const OPTIONS: ServerOptions = {
+  settings: { maxConcurrentStreams: 1_000, maxHeaderListSize: MAX_HEADER_BYTES, enablePush: false },
+  maxHeaderListPairs: 100,
+  /** In megabytes: streams, tables, and what waits to be sent. Beyond it streams are refused. */
+  maxSessionMemory: 16,
+};
+
+/** A peer that is silent for so long is asked whether it is there, and has so long to answer. */
+const PING_AFTER_MS = 30_000;
+const PING_TIMEOUT_MS = 10_000;
+
+/** DATA of fewer bytes that completes no message costs as much work as any, and memory many times its size. */
+const CRUMB_BYTES = 64;
+/** How many of those a connection may send between two ticks. What clients send has next to none. */
+const MAX_CRUMBS = 1_000;
+
+/** How often a connection is to be told that time passes. */
+export const TICK_MS = 5_000;
+
+/** One HTTP/2 connection, on a socket that is connected, plain or TLS. */
+export class GrpcConnection {
+  readonly session: ServerHttp2Session;
+  readonly #clock: Clock;
+  readonly #acceptedAt: number;
+  #greeted = false;
+  #pingedAt: number;
+  #answered = true;
+  #crumbs = 0;
+
+  constructor(socket: Socket, clock: Clock) {
+    this.#clock = clock;
+    this.#acceptedAt = clock.monotonic();
+    this.#pingedAt = this.#acceptedAt;
+    this.session = performServerHandshake(socket, OPTIONS);
+    this.session.once('remoteSettings', () => {
+      this.#greeted = true;
+    });
+    // What a peer does wrong ends its connection, and is nobody else's affair.
+    this.session.on('error', () => {});
+  }
+
+  /** Accepts no more calls, and ends when those in progress have. */
+  close(): void {
+    this.session.close();
+  }
+
+  destroy(): void {
+    this.session.destroy();
+  }
+
+  /** A call was sent so many bytes that did not complete a message. Ends a connection that sends little else. */
+  incomplete(bytes: number): void {
+    if (bytes < CRUMB_BYTES && ++this.#crumbs > MAX_CRUMBS)
+      this.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+
+  /** Finds out whether the peer is still there. */
+  tick(): void {
+    this.#crumbs = 0;
+    const { session } = this;
+    if (session.destroyed || session.closed) return;
+    const now = this.#clock.monotonic();
+    if (!this.#answered && now - this.#pingedAt >= PING_TIMEOUT_MS) this.#suspect();
+    else if (!this.#greeted && now - this.#acceptedAt >= PING_TIMEOUT_MS) session.destroy();
+    else if (this.#answered && now - this.#pingedAt >= PING_AFTER_MS) this.#ping(now);
+  }
+
+  #ping(now: number): void {
+    this.#pingedAt = now;
+    this.#answered = false;
+    this.session.ping(() => {
+      this.#answered = true;
+    });
+  }
+
+  /** A machine that slept sees the time-out before the answer that has long come: that is read first. */
+  #suspect(): void {
+    setImmediate(() => {
+      if (!this.#answered && !this.session.destroyed) this.session.destroy();
+    });
+  }
+}

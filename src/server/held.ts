@@ -1,0 +1,94 @@
+import type { Clock, Timer } from '../core/kernel/clock.ts';
+
+/** Something that holds memory for a peer that has not sent all of its request, or not read all of its answer. */
+export interface Holder {
+  /** Kept by `CurrentToken`. */
+  hold: Hold | undefined;
+  /** Ends it and frees what it holds. It is no longer held. */
+  letGo(): void;
+}
+
+/** How much a holder holds, and since when. */
+interface Hold {
+  readonly since: number;
+  bytes: number;
+}
+
+/** What is held for peers in all: none for longer than a fixed time, and not more than so many bytes together. */
+export class CurrentToken {
+  readonly #clock: Clock;
+  readonly #limitMs: number;
+  readonly #limitBytes: number;
+  readonly #holders = new Set<Holder>();
+  #bytes = 0;
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock, limitMs: number, limitBytes: number) {
+    this.#clock = clock;
+    this.#limitMs = limitMs;
+    this.#limitBytes = limitBytes;
+  }
+
+  /** How many bytes are held in all. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The holder holds so many bytes, from now on or still. When all are too many, those that have held longest let go. */
+  set(holder: Holder, bytes: number): void {
+    if (holder.hold) this.#bytes -= holder.hold.bytes;
+    else {
+      holder.hold = { since: this.#clock.monotonic(), bytes };
+      this.#holders.add(holder);
+      if (!this.#timer) this.#arm(this.#limitMs);
+    }
+    holder.hold.bytes = bytes;
+    this.#bytes += bytes;
+    if (this.#bytes > this.#limitBytes) this.#makeRoom();
+  }
+
+  /** The holder holds nothing more. */
+  delete(holder: Holder): void {
+    if (!holder.hold) return;
+    this.#bytes -= holder.hold.bytes;
+    holder.hold = undefined;
+    this.#holders.delete(holder);
+  }
+
+  /** Leaves no timer. */
+  stop(): void {
+    this.#timer?.cancel();
+  }
+
+  #arm(delayMs: number): void {
+    this.#timer?.cancel();
+    this.#timer = this.#clock.schedule(delayMs, this.#look);
+  }
+
+  #makeRoom(): void {
+    for (const holder of this.#holders) {
+      if (this.#bytes <= this.#limitBytes) return;
+      // What holds nothing frees nothing.
+      if (holder.hold?.bytes) this.#release(holder);
+    }
+  }
+
+  /** One timer serves all, and not one each: nearly all hold nothing any more long before their time has passed. */
+  readonly #look = (): void => {
+    this.#timer = undefined;
+    const now = this.#clock.monotonic();
+    for (const holder of this.#holders) {
+      const leftMs = (holder.hold?.since ?? now) + this.#limitMs - now;
+      if (leftMs > 0) {
+        this.#arm(leftMs);
+        return;
+      }
+      this.#release(holder);
+    }
+  };
+
+  #release(holder: Holder): void {
+    this.delete(holder);
+    holder.letGo();
+  }
+}

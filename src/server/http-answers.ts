@@ -1,0 +1,64 @@
+import type { ServerResponse } from 'node:http';
+import type { Clock, Timer } from '../core/kernel/clock.ts';
+
+/** What answers that are complete and not read yet may hold in all, in bytes. */
+const UNREAD_BYTES = 24 * 1024 * 1024;
+
+/** Resets connections whose peers do not read. */
+export class Answers {
+  readonly #clock: Clock;
+  readonly #stallTimeoutMs: number;
+  /** What each unread answer holds, the oldest first. */
+  readonly #unread = new Map<ServerResponse, number>();
+  #held = 0;
+
+  constructor(clock: Clock, stallTimeoutMs: number) {
+    this.#clock = clock;
+    this.#stallTimeoutMs = stallTimeoutMs;
+  }
+
+  /**
+   * The answer is complete, and is to be read within the time: what nobody reads would be held for ever. Where too much is
+   * unread, the oldest answers are given up before.
+   */
+  complete(response: ServerResponse): void {
+    if (response.closed) return;
+    let timer: Timer | undefined;
+    const arm = () => {
+      timer = this.#clock.schedule(this.#stallTimeoutMs, () => {
+        // Behind the answer to an earlier request of the same connection it waits for us.
+        if (response.socket) reset(response);
+        else arm();
+      });
+    };
+    arm();
+    const bytes = response.writableLength;
+    this.#unread.set(response, bytes);
+    this.#held += bytes;
+    response.once('close', () => {
+      timer?.cancel();
+      this.#forget(response);
+    });
+    for (const oldest of this.#unread.keys()) {
+      if (this.#held <= UNREAD_BYTES || oldest === response) break;
+      this.#forget(oldest);
+      reset(oldest);
+    }
+  }
+
+  #forget(response: ServerResponse): void {
+    this.#held -= this.#unread.get(response) ?? 0;
+    this.#unread.delete(response);
+  }
+}
+
+function reset({ req }: ServerResponse): void {
+  req.socket.resetAndDestroy();
+}
+
+/** Answers with a sentence. */
+export function say(response: ServerResponse, status: number, text: string, headers: Record<string, string> = {}) {
+  response
+    .writeHead(status, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store', ...headers })
+    .end(`${text}\n`);
+}

@@ -1,0 +1,53 @@
+import { isUtf8 } from 'node:buffer';
+import type { IncomingMessage } from 'node:http';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { LingpaiError } from '../core/kernel/errors.ts';
+import type { BodyShare } from './bodies.ts';
+import { MAX_MESSAGE_BYTES } from './mount.ts';
+
+/** Connect's and gRPC-Web's head of a message in a stream: flags, and its length in four bytes. */
+const HEAD_BYTES = 5;
+
+/**
+ * The body of a request that has one message, whole, with JSON that is known to be UTF-8: a decoder would replace what is
+ * not, and the wrong text would be sent on. Fails with RESOURCE_EXHAUSTED when it is too large or there is no room, and
+ * INVALID_REQUEST when it is not UTF-8.
+ */
+export async function readBody(request: IncomingMessage, share: BodyShare): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  // What is not read is read by Node and thrown away, so that the answer arrives.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_MESSAGE_BYTES + HEAD_BYTES)
+      throw new ConnectError(`the message is larger than ${MAX_MESSAGE_BYTES} bytes`, Code.ResourceExhausted);
+    if (!share.grow(size))
+      throw new ConnectError('too many large requests are under way: try again later', Code.ResourceExhausted);
+    chunks.push(chunk);
+  }
+  const body = Buffer.concat(chunks);
+  const type = request.headers['content-type'] ?? '';
+  if (/^application\/json\b/i.test(type)) requireUtf8(body);
+  else if (/^application\/(connect|grpc-web)\+json\b/i.test(type)) requireUtf8(body.subarray(HEAD_BYTES));
+  return body;
+}
+
+function requireUtf8(json: Buffer): void {
+  if (isUtf8(json)) return;
+  const at = firstBadByte(json);
+  const before = json.subarray(0, at).toString('utf8');
+  const line = before.split('\n').length;
+  const description = `is not UTF-8 at byte ${at + 1} (line ${line}): JSON is written in UTF-8, not in GBK or another encoding`;
+  throw new LingpaiError(`the request ${description}`, {
+    reason: 'INVALID_REQUEST',
+    violations: [{ field: '', description }],
+  });
+}
+
+/** Where what was decoded and encoded again begins to differ. */
+function firstBadByte(bytes: Buffer): number {
+  const again = Buffer.from(bytes.toString('utf8'));
+  let at = 0;
+  while (bytes[at] === again[at]) at++;
+  return at;
+}

@@ -1,0 +1,32 @@
+import type { Line } from '../support/child.ts';
+
+/** Where an attack is played. */
+export interface Scene {
+  /** The ports of the broker and of the simulated WeChat, as `host:port`. */
+  readonly grpc: string;
+  readonly http: string;
+  readonly sandbox: string;
+  /** What is opened goes in here: it is let go when all has been measured. */
+  readonly held: AsyncDisposableStack;
+  /** Where the broker's log lines are added as they come. */
+  readonly log: readonly Line[];
+  /** Notes a fault unless it is so; `words` say what ought to be. */
+  check(isSo: boolean, words: string): void;
+}
+
+/** Something that a stranger without credentials does to a broker. */
+export interface Attack {
+  readonly name: string;
+  /** How many file descriptors the broker may have; default 1024. */
+  readonly files?: number;
+  /** Sections of its configuration, in place of what it has otherwise. */
+  readonly settings?: Readonly<Record<string, object>> & { readonly apps?: readonly object[] };
+  /** Fills the store at this path before the broker starts. */
+  readonly fill?: (path: string) => Promise<void>;
+  /** How long the broker has to let go of all of it, in milliseconds; default 15,000. */
+  readonly settleMs?: number;
+  /** Connections beyond its own may be refused to the polite client too: they are not looked at. */
+  readonly isFull?: boolean;
+  /** Plays it. Resolves at its height, with everything still open. */
+  play(scene: Scene): Promise<void>;
+}

@@ -1,0 +1,27 @@
+import type { Attack } from './attack.ts';
+import { compression } from './attacks/compression.ts';
+import { connections } from './attacks/connections.ts';
+import { deadlines } from './attacks/deadlines.ts';
+import { http2 } from './attacks/http2.ts';
+import { permits } from './attacks/permits.ts';
+import { rebinding } from './attacks/rebinding.ts';
+import { requests } from './attacks/requests.ts';
+import { review } from './attacks/review.ts';
+import { standardServices } from './attacks/standard-services.ts';
+import { unread } from './attacks/unread.ts';
+import { watch } from './attacks/watch.ts';
+
+/** Every attack, in the order in which they are played. */
+export const ATTACKS: readonly Attack[] = [
+  review,
+  compression,
+  standardServices,
+  watch,
+  rebinding,
+  unread,
+  connections,
+  requests,
+  http2,
+  deadlines,
+  permits,
+].flat();

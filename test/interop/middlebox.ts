@@ -1,0 +1,61 @@
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+
+/**
+ * A box in the network between services and a broker, as a firewall or a balancer of connections is. It forgets
+ * connections without telling anyone: both ends keep a socket on which nothing comes any more, and new ones pass.
+ */
+export class Middlebox implements AsyncDisposable {
+  /** While set, new connections are taken and nothing passes on them. */
+  deaf = false;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(target: { host: string; port: number }) {
+    this.#server = createServer((near) => {
+      const far = connect(target);
+      for (const [socket, other] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        this.#sockets.add(socket);
+        socket.on('error', () => {}); // "close" follows
+        socket.once('close', () => {
+          this.#sockets.delete(socket);
+          other.destroy();
+        });
+      }
+      near.pipe(far);
+      far.pipe(near);
+      if (this.deaf) for (const socket of [near, far]) swallow(socket);
+    });
+  }
+
+  /** Stands before `target`, a host and a port, at a free port of this machine. */
+  static async before(target: string): Promise<Middlebox> {
+    const { hostname, port } = new URL(`tcp://${target}`);
+    const box = new Middlebox({ host: hostname, port: Number(port) });
+    await new Promise<void>((resolve) => box.#server.listen(0, '127.0.0.1', resolve));
+    return box;
+  }
+
+  /** Where it listens, on 127.0.0.1. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Nothing passes any more on the connections that are open now. */
+  freeze(): void {
+    for (const socket of this.#sockets) swallow(socket);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+}
+
+/** Takes what comes, and passes on nothing but the end. */
+function swallow(socket: Socket): void {
+  socket.unpipe().resume();
+}

@@ -1,0 +1,82 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { CurrentToken, type Holder } from '../../src/server/held.ts';
+import { FakeClock } from '../support/clock.ts';
+
+class Peer implements Holder {
+  hold: Holder['hold'];
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  letGo(): void {
+    gone.push(this.name);
+  }
+}
+
+let gone: string[];
+let clock: FakeClock;
+let held: CurrentToken;
+const peers = (...names: string[]) => names.map((name) => new Peer(name)) as [Peer, Peer, Peer];
+
+beforeEach(() => {
+  gone = [];
+  clock = new FakeClock();
+  held = new CurrentToken(clock, 1_000, 100);
+});
+
+describe('what is held', () => {
+  it('is let go when its time has passed, however much is added to it, with one timer for all', async () => {
+    const [a, b] = peers('a', 'b');
+    held.set(a, 0);
+    await clock.advance(600);
+    held.set(a, 10);
+    held.set(b, 10);
+    expect(clock.pending).toBe(1);
+    await clock.advance(399);
+    expect(gone).toEqual([]);
+    await clock.advance(1);
+    expect(gone).toEqual(['a']);
+    expect(held.bytes).toBe(10);
+    await clock.advance(600);
+    expect(gone).toEqual(['a', 'b']);
+    expect([held.bytes, clock.pending]).toEqual([0, 0]);
+  });
+
+  it('begins anew when it was nothing in between', async () => {
+    const [a] = peers('a');
+    held.set(a, 10);
+    await clock.advance(999);
+    held.delete(a);
+    held.set(a, 10);
+    await clock.advance(999);
+    expect(gone).toEqual([]);
+    await clock.advance(1);
+    expect(gone).toEqual(['a']);
+  });
+
+  it('of too many bytes in all is let go from the oldest on, but for what would free nothing', () => {
+    const [a, b, c] = peers('a', 'b', 'c');
+    held.set(a, 0);
+    held.set(b, 60);
+    held.set(c, 40);
+    expect(gone).toEqual([]);
+    held.set(c, 50);
+    expect(gone).toEqual(['b']);
+    expect(held.bytes).toBe(50);
+  });
+
+  it('may hold something else once it is let go, and leaves no second timer', async () => {
+    const again = new Peer('again');
+    again.letGo = () => {
+      gone.push('again');
+      if (gone.length < 3) held.set(again, 1);
+    };
+    held.set(again, 1);
+    await clock.advance(1_000);
+    expect([gone.length, clock.pending]).toEqual([1, 1]);
+    await clock.advance(2_000);
+    expect([gone.length, clock.pending, held.bytes]).toEqual([3, 0, 0]);
+  });
+});

@@ -56,7 +56,7 @@ describe('the direction rule', () => {
 
   it('lets a file grow beyond 300 lines only for a reason that stands here', () => {
     // What may begin, and when, is read against each other.
-    const reasons = new Set(['commands/running.ts', 'server/grpc-call.ts', 'core/keeper.ts']);
+    const reasons = new Set(['commands/running.ts', 'server/grpc-call.ts', 'core/keeper.ts', 'core/broker.ts']);
     const long = files.filter(({ text }) => text.split('\n').length > 301).map(({ file }) => file);
     expect(long.filter((file) => !reasons.has(relative('.', file)))).toEqual([]);
   });

@@ -205,6 +205,7 @@ export async function runBroker(
     rpc: (method: string, code: string, durationMs: number) => metrics.rpc(method, code, durationMs),
     report,
     clock,
+    pause,
     stallTimeoutMs: config.watch.stallTimeoutMs,
   };
   const limits = connectionLimits(openFilesLimit());

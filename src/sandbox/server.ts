@@ -47,6 +47,8 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const wechat = new SimulatedWeChat(options);
   let isLocal = true;
   const server = createServer((incoming, response) => {
+    // Node tells of a caller that left a tick after it looked for a listener, who may have gone meanwhile.
+    incoming.on('error', () => {});
     // A caller that went away while it sent its request gets no answer; anything else is for it to see.
     serve({ wechat, clock: options.clock, isLocal }, incoming, response).catch(() => incoming.socket.destroy());
   });

@@ -54,7 +54,10 @@ export class Deframer {
     if (held < HEAD_BYTES + length) return undefined;
     const from = this.#start + HEAD_BYTES;
     this.#start = from + length;
-    return this.#buffer.subarray(from, this.#start);
+    const message = this.#buffer.subarray(from, this.#start);
+    // A call may last for days after its last message.
+    if (this.held === 0) this.clear();
+    return message;
   }
 
   /** Forgets what is held. */
@@ -62,6 +65,7 @@ export class Deframer {
     this.#buffer = NOTHING;
     this.#start = 0;
     this.#end = 0;
+    this.#own = false;
   }
 
   /** Keeps what is left for longer than this turn. */

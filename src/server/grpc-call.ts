@@ -12,7 +12,6 @@ import type { CurrentToken, Holder } from './held.ts';
 import { MAX_MESSAGE_BYTES, type Mount, type RequestLimit, type StreamControl } from './mount.ts';
 import type { OpenCalls } from './open-calls.ts';
 import { OK, toTrailers } from './status.ts';
-import type { Turns } from './turns.ts';
 
 /** A method of a mounted service, with what its calls need. */
 export interface GrpcMethod {
@@ -24,7 +23,8 @@ export interface GrpcMethod {
   readonly mount: Mount;
   readonly calls: OpenCalls;
   readonly held: CurrentToken;
-  readonly turns: Turns;
+  /** Resolves when all else that is due has had its turn. */
+  readonly pause: () => Promise<void>;
 }
 
 /** A call as its head tells of it. */
@@ -202,7 +202,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
       this.fail(error);
       return;
     }
-    if (this.#large) this.rpc.turns.add(() => this.#handle());
+    if (this.#large) this.rpc.pause().then(() => this.#handle());
     else this.#handle();
   }
 

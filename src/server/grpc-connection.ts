@@ -31,14 +31,17 @@ export const TICK_MS = 5_000;
 /** One HTTP/2 connection, on a socket that is connected, plain or TLS. */
 export class GrpcConnection {
   readonly session: ServerHttp2Session;
+  readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #acceptedAt: number;
   #greeted = false;
   #pingedAt: number;
   #answered = true;
   #crumbs = 0;
+  #destroyedAt: number | undefined;
 
   constructor(socket: Socket, clock: Clock) {
+    this.#socket = socket;
     this.#clock = clock;
     this.#acceptedAt = clock.monotonic();
     this.#pingedAt = this.#acceptedAt;
@@ -55,10 +58,6 @@ export class GrpcConnection {
     this.session.close();
   }
 
-  destroy(): void {
-    this.session.destroy();
-  }
-
   /** A call was sent so many bytes that did not complete a message. Ends a connection that sends little else. */
   incomplete(bytes: number): void {
     if (bytes < CRUMB_BYTES && ++this.#crumbs > MAX_CRUMBS)
@@ -69,8 +68,14 @@ export class GrpcConnection {
   tick(): void {
     this.#crumbs = 0;
     const { session } = this;
-    if (session.destroyed || session.closed) return;
     const now = this.#clock.monotonic();
+    if (session.destroyed) {
+      // Node has said goodbye and waits for the peer to do so, however long that takes.
+      this.#destroyedAt ??= now;
+      if (now - this.#destroyedAt >= PING_TIMEOUT_MS) this.#socket.destroy();
+      return;
+    }
+    if (session.closed) return;
     if (!this.#answered && now - this.#pingedAt >= PING_TIMEOUT_MS) this.#suspect();
     else if (!this.#greeted && now - this.#acceptedAt >= PING_TIMEOUT_MS) session.destroy();
     else if (this.#answered && now - this.#pingedAt >= PING_AFTER_MS) this.#ping(now);
@@ -87,7 +92,7 @@ export class GrpcConnection {
   /** A machine that slept sees the time-out before the answer that has long come: that is read first. */
   #suspect(): void {
     setImmediate(() => {
-      if (!this.#answered && !this.session.destroyed) this.session.destroy();
+      if (!this.#answered) this.#socket.destroy();
     });
   }
 }

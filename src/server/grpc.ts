@@ -14,7 +14,6 @@ import { CurrentToken } from './held.ts';
 import { listen } from './listen.ts';
 import { type Listen, type Listener, MAX_MESSAGE_BYTES, type Mount } from './mount.ts';
 import { OpenCalls } from './open-calls.ts';
-import { Turns } from './turns.ts';
 import { within } from './within.ts';
 
 /** What the gRPC listener needs besides what it serves. */
@@ -113,7 +112,7 @@ interface Answer {
 /** How each path is answered. */
 function answersOf(mount: Mount, calls: OpenCalls, held: CurrentToken): Map<string, Answer> {
   const answers = new Map<string, Answer>();
-  const turns = new Turns();
+  const { pause = anyTurn } = mount;
   for (const { desc: service, impl, limits } of mount.services) {
     for (const desc of service.methods) {
       const name = `${service.typeName}/${desc.name}`;
@@ -121,7 +120,7 @@ function answersOf(mount: Mount, calls: OpenCalls, held: CurrentToken): Map<stri
         throw new TypeError(`${name} is client-streaming, which this listener does not serve`);
       const handler = (impl as Record<string, unknown>)[desc.localName] as GrpcMethod['impl'];
       const limit = limits?.[desc.localName] ?? { bytes: MAX_MESSAGE_BYTES };
-      const method = { name, desc, impl: handler.bind(impl), limit, mount, calls, held, turns };
+      const method = { name, desc, impl: handler.bind(impl), limit, mount, calls, held, pause };
       answers.set(`/${name}`, { method, Call: KINDS[desc.methodKind] });
     }
   }
@@ -183,6 +182,10 @@ function answering(mount: Mount, calls: OpenCalls, held: CurrentToken) {
 const HINTS = { 405: { allow: 'POST' }, 415: { 'accept-post': 'application/grpc, application/grpc+proto' } };
 
 function ignore(): void {}
+
+function anyTurn(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve));
+}
 
 /** The HTTP status of what is no gRPC call at all. */
 function notGrpc(headers: IncomingHttpHeaders): 405 | 415 | undefined {

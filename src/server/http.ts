@@ -51,6 +51,9 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
     readiness: (apps) => readiness(serving, apps ? options.states() : undefined),
   });
   const server = createServer(ARRIVAL, (request, response) => {
+    // Node looks whether anyone listens for the error of a caller that left, and tells it a tick later, when the one who
+    // did may have gone: without a listener it would end the process.
+    request.on('error', () => {});
     if (!sockets.begin(request.socket, response)) return;
     const path = pathOf(request);
     const objection = objectionTo(request, path);

@@ -54,6 +54,8 @@ export interface Mount {
   /** Told of a fault that no caller can be told of. */
   readonly report: (error: unknown) => void;
   readonly clock: Clock;
+  /** Resolves when all else that is due has had its turn: what is large waits for it. Default: the next turn of the loop. */
+  readonly pause?: () => Promise<void>;
   /** How long the rest of a request, or the reader of an answer, may keep a call waiting. Default: 30000. */
   readonly stallTimeoutMs?: number;
 }

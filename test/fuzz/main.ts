@@ -5,6 +5,8 @@ import { TARGETS } from './targets.ts';
 import type { Plan, Report } from './worker.ts';
 
 const INPUTS = 1_000_000;
+/** Targets that are played at once, each in a thread of its own. */
+const LANES = 2;
 /** A target that takes no further input for so long hangs. */
 const PATIENCE_MS = 30_000;
 /** The heap within which a target must do with what it is sent. */
@@ -55,19 +57,22 @@ function play(plan: Plan): Promise<readonly string[]> {
 process.stdout.write(`seed ${seed}\n`);
 let passed = 0;
 let failed = 0;
-for (const { name, share } of chosen) {
-  const count = Math.max(1, Math.round((inputs * share) / shares));
-  const [from, to] = values.at === undefined ? [0, count] : [Number(values.at), Number(values.at) + 1];
-  const begun = performance.now();
-  const faults = await play({ name, seed, from, to, progress: new SharedArrayBuffer(4) });
-  const seconds = ((performance.now() - begun) / 1_000).toFixed(1);
-  process.stdout.write(
-    `${name.padEnd(28)} ${String(to - from).padStart(8)} inputs in ${seconds} s  ${faults.length === 0 ? 'ok' : 'FAILED'}\n`,
-  );
-  for (const fault of faults) process.stdout.write(`    ${fault}\n`);
-  if (faults.length === 0) passed += to - from;
-  else failed += faults.length;
+const waiting = chosen.values();
+/** Plays one target after the other. */
+async function lane(): Promise<void> {
+  for (const { name, share } of waiting) {
+    const count = Math.max(1, Math.round((inputs * share) / shares));
+    const [from, to] = values.at === undefined ? [0, count] : [Number(values.at), Number(values.at) + 1];
+    const begun = performance.now();
+    const faults = await play({ name, seed, from, to, progress: new SharedArrayBuffer(4) });
+    const seconds = ((performance.now() - begun) / 1_000).toFixed(1);
+    const verdict = [`${to - from} inputs in ${seconds} s: ${faults.length === 0 ? 'ok' : 'FAILED'}`, ...faults];
+    process.stdout.write(`${name}: ${verdict.join('\n    ')}\n`);
+    if (faults.length === 0) passed += to - from;
+    else failed += faults.length;
+  }
 }
+await Promise.all(Array.from({ length: LANES }, lane));
 if (failed > 0) process.stdout.write(`one input again: npm run fuzz -- TARGET --seed ${seed} --at INPUT\n`);
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exitCode = failed > 0 ? 1 : 0;

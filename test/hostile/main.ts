@@ -8,8 +8,8 @@ import { besiege, type Outcome, startSandbox } from './siege.ts';
 const WORST_MS = 1_000;
 /** What may be held at the height of an attack. */
 const HELD_MIB = 64;
-/** Four times that: memory that is free again is not given back to the system at once. */
-const RESIDENT_MIB = 256;
+/** Eight times that: it has the garbage of the attack in it, and what is free again is not given back to the system at once. */
+const RESIDENT_MIB = 512;
 const QUIET_MS = 300;
 /** Other work of the machine holds a Get up once or twice; an attack that does so does it each time. */
 const TRIES = 3;

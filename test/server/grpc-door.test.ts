@@ -211,6 +211,20 @@ describe('a body', () => {
     }
   });
 
+  it('of 16 KiB and more waits for its turn, and what is small passes it', async () => {
+    const waiting: (() => void)[] = [];
+    await serve({}, { pause: () => new Promise((resolve) => waiting.push(resolve)) });
+    using raw = new RawConnection(listener.address);
+    const message = toBinary(StringValueSchema, create(StringValueSchema, large(16_384)));
+    const call = raw.call(SAY, framed(message));
+    await until(() => waiting.length === 1);
+    expect((await raw.call(SAY, hello)).fields).toMatchObject({ 'grpc-status': '0' });
+    expect(handled).toEqual(['hello']);
+    waiting[0]?.();
+    expect((await call).fields).toMatchObject({ 'grpc-status': '0' });
+    expect(handled).toHaveLength(2);
+  });
+
   it('of a refused call is read and dropped, and its connection goes on', async () => {
     await serve();
     using raw = new RawConnection(listener.address);
@@ -435,9 +449,22 @@ describe('connections', () => {
     expect((await raw.call(SAY, hello)).fields).toMatchObject({ 'grpc-status': '0' });
   });
 
+  it('without a call end even where the peer never says goodbye', async () => {
+    await serve();
+    using peer = new RawSocket(listener.address, { lingers: true });
+    await until(() => peer.has(FRAME.settings));
+    for (let i = 0; i < 33; i++) {
+      await clock.advance(10_000);
+      for (let j = 0; j < 20; j++) await settle();
+    }
+    expect(peer.has(FRAME.goaway)).toBe(true);
+    // The listener's own timer is all that is left.
+    await until(() => clock.pending === 1);
+  });
+
   it('that do not greet end', async () => {
     await serve();
-    using silent = new RawSocket(listener.address, true);
+    using silent = new RawSocket(listener.address, { silent: true });
     await until(() => silent.frames.length > 0);
     await clock.advance(10_000);
     await silent.closed;

@@ -102,11 +102,13 @@ export class RawSocket {
   readonly frames: { type: number; flags: number; payload: Buffer }[] = [];
   readonly closed: Promise<void>;
   #rest = Buffer.alloc(0);
+  readonly #lingers: boolean;
 
-  /** Greets, unless `silent`. */
-  constructor(address: string, silent = false) {
+  /** Greets, unless `silent`; with `lingers` it answers pings, and never ends its side of the connection. */
+  constructor(address: string, { silent = false, lingers = false } = {}) {
     const [host = '', port = ''] = address.split(':');
-    this.socket = connectSocket({ host, port: Number(port) });
+    this.socket = connectSocket({ host, port: Number(port), allowHalfOpen: lingers });
+    this.#lingers = lingers;
     this.socket.on('error', () => {});
     this.socket.on('data', (chunk) => this.#read(chunk));
     this.closed = new Promise((resolve) => this.socket.once('close', () => resolve()));
@@ -129,6 +131,8 @@ export class RawSocket {
       const end = 9 + this.#rest.readUIntBE(0, 3);
       if (this.#rest.length < end) return;
       const [type, flags] = [this.#rest.readUInt8(3), this.#rest.readUInt8(4)];
+      if (this.#lingers && type === FRAME.ping && flags === 0)
+        this.socket.write(h2(FRAME.ping, ACK, 0, Buffer.from(this.#rest.subarray(9, end))));
       this.frames.push({ type, flags, payload: Buffer.from(this.#rest.subarray(9, end)) });
       this.#rest = this.#rest.subarray(end);
     }

@@ -45,7 +45,7 @@ function body(draw: Draw): string {
 /** WeChat's answers: what comes of them is a result or an UpstreamError, which shows no secret. */
 export const answers: Target = {
   name: "WeChat's answers",
-  share: 400,
+  share: 500,
   async open() {
     return {
       take(draw) {

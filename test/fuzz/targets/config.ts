@@ -73,7 +73,7 @@ function text(draw: Draw): string {
 /** The configuration file: what comes of it is a Config or a ConfigError, each of whose problems says something and no secret. */
 export const config: Target = {
   name: 'config',
-  share: 200,
+  share: 60,
   async open() {
     return {
       async take(draw) {

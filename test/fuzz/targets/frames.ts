@@ -134,8 +134,8 @@ const PONG = frame({ type: FrameType.PING, flags: ACK, stream: 0 }, PING);
 /** gRPC's port: bytes that are HTTP/2 for the most part. */
 export const frames: Target = {
   name: 'gRPC frames',
-  share: 100,
-  atOnce: 16,
+  share: 60,
+  atOnce: 64,
   async open() {
     const broker = await FuzzedBroker.start();
     return {

@@ -92,8 +92,8 @@ function request(draw: Draw): Buffer {
 /** The HTTP port: bytes that are requests for the most part. */
 export const requests: Target = {
   name: 'HTTP requests',
-  share: 100,
-  atOnce: 16,
+  share: 60,
+  atOnce: 64,
   async open() {
     const broker = await FuzzedBroker.start();
     return {

@@ -44,7 +44,7 @@ function expected(error: unknown): void {
 /** Records as they may stand in any store: each is read whole or is a StoreError. */
 export const records: Target = {
   name: 'stored records',
-  share: 185,
+  share: 315,
   async open() {
     const outcomes = [SENT, REFUSED].map((outcome) => Buffer.from(encodeOutcome(outcome)));
     return {
@@ -90,7 +90,7 @@ const DEPS = { clock: systemClock, random: Math.random, onDamage: () => undefine
 /** Damaged files: a store opens or does not, and what it does not do is a StoreError. */
 export const files: Target = {
   name: 'store files',
-  share: 15,
+  share: 5,
   async open() {
     const folder = mkdtempSync(join(tmpdir(), 'lingpai-fuzz-'));
     const bytes = await original(folder);

@@ -6,7 +6,7 @@ import { type Answers, say } from './http-answers.ts';
 import { readBody } from './http-body.ts';
 import { HttpCall, recorded, refuseCompressed } from './http-call.ts';
 import { clampTimeouts } from './http-timeout.ts';
-import { MAX_MESSAGE_BYTES, type Mount } from './mount.ts';
+import { MAX_MESSAGE_BYTES, type Mount, type RequestLimit } from './mount.ts';
 
 type Handler = ReturnType<typeof createConnectRouter>['handlers'][number];
 
@@ -37,8 +37,15 @@ export function rpcs(mount: Mount, answers: Answers): Rpcs {
   const bodies = new Bodies(BODIES_BYTES);
   return (path) => {
     const handler = handlers.get(path);
-    return handler && ((request, response) => void answer(handler, request, response, { mount, answers, bodies }));
+    if (!handler) return undefined;
+    const limit = limitOf(mount, handler);
+    return (request, response) => void answer(handler, request, response, { mount, answers, bodies, limit });
   };
+}
+
+function limitOf({ services }: Mount, { method }: Handler): RequestLimit {
+  const service = services.find(({ desc }) => desc.typeName === method.parent.typeName);
+  return service?.limits?.[method.localName] ?? { bytes: MAX_MESSAGE_BYTES };
 }
 
 /** connectNodeAdapter, but that requests of the wrong form are told what to send, and that faults go to our log. */
@@ -46,7 +53,7 @@ async function answer(
   handler: Handler,
   request: IncomingMessage,
   response: ServerResponse,
-  { mount, answers, bodies }: { mount: Mount; answers: Answers; bodies: Bodies },
+  { mount, answers, bodies, limit }: { mount: Mount; answers: Answers; bodies: Bodies; limit: RequestLimit },
 ): Promise<void> {
   const call = new HttpCall(handler.requestPath.slice(1), response, mount, answers);
   if (misses(handler, request, response)) return answers.complete(response);
@@ -57,7 +64,7 @@ async function answer(
     response.once('close', share.release);
     const body = (async function* () {
       try {
-        yield await readBody(request, share);
+        yield await readBody(request, { share, method: handler.method, limit });
       } catch (error) {
         // What is left of the body is not worth reading.
         response.shouldKeepAlive = false;

@@ -114,7 +114,7 @@ describe('what the documents show works against the demo', () => {
       expect(await child.ended()).toBe(0);
     });
 
-    it('dials anew when a stream is dead, and is sent nothing that it has', async () => {
+    it('dials anew when nothing comes on a stream', async () => {
       const [host = '', port = ''] = (ports['127.0.0.1:7600'] ?? '').split(':');
       const open: Socket[] = [];
       let dialled = 0;

@@ -207,6 +207,35 @@ it.each(['go', 'python', 'java'])('the %s snippets of docs/clients.md stand in t
   for (const snippet of snippets) expect(sources.some((source) => source.includes(snippet))).toBe(true);
 });
 
+describe('docs/migrating.md names what is there', () => {
+  const page = read('docs/migrating.md');
+
+  it('in the examples', () => {
+    const links = [...page.matchAll(/\[([\w.]+)\]\(\.\.\/(examples\/\w+)\)/g)].filter(([, name]) =>
+      /Source$/.test(name ?? ''),
+    );
+    expect(links).toHaveLength(3);
+    for (const [, name = '', folder = ''] of links) {
+      const files = readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' });
+      const sources = files
+        .filter((file) => /[sS]ource\.(go|py|java)$/.test(file))
+        .map((file) => read(join(folder, file)));
+      expect(sources.join('\n')).toMatch(new RegExp(`(?:class|type) ${name.split('.').at(-1)}\\b`));
+    }
+  });
+
+  it('in the protos', () => {
+    const [snippet = ''] = blocks(page, 'python');
+    const proto = read('proto/lingpai/v1/token.proto');
+    const named = snippet.matchAll(/(?<=\b(?:pb|message|state|token|expire_time)\.)\w+|\w+(?==\[)/g);
+    const names = [...named].map(([name]) => name).filter((name) => name !== 'seconds');
+    expect(new Set(names)).toEqual(
+      new Set(['WatchTokenRequest', 'app_ids', 'state', 'current', 'value', 'expire_time', 'server_time']),
+    );
+    for (const name of names) expect(proto).toMatch(new RegExp(`\\b${name}\\b`));
+  });
+});
+
 it('npm runs every script that is named', () => {
   const { scripts } = JSON.parse(read('package.json'));
   const commands = DOCUMENTS.flatMap((file) => blocks(read(file), '(?:sh|console)')).join('\n');

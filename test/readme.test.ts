@@ -91,16 +91,21 @@ describe('what the documents show works against the demo', () => {
         const first = held.generation;
         keep({ generation: first - 1, current: { value: 'older' } });
         say({ msg: 'older', held: held.generation === first });
-        await fetch('${wechat}/sandbox/apps/wxdemoclassic/kill', {
-          method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"issuer": "classic"}',
-        });
         const errcodes = [];
         const business = async (token) => {
           const answer = await (await fetch('${wechat}/cgi-bin/get_api_domain_ip?access_token=' + token)).json();
           errcodes.push(answer.errcode ?? 0);
           return answer;
         };
-        const answer = await call('wxdemoclassic', business);
+        let answer;
+        // The broker's own probe may find out before the service does: then nothing was refused, and it dies once more.
+        do {
+          errcodes.length = 0;
+          await fetch('${wechat}/sandbox/apps/wxdemoclassic/kill', {
+            method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"issuer": "classic"}',
+          });
+          answer = await call('wxdemoclassic', business);
+        } while (errcodes[0] !== 40001);
         say({ msg: 'called', errcodes, ok: Array.isArray(answer.ip_list), newer: held.generation > first });
         errcodes.length = 0;
         await call('wxdemoclassic', async (token) => (await business(token), { errcode: 40001 }));

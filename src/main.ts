@@ -1,63 +1,14 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { explained, Failure } from './commands/exit.ts';
+import { client, givenBeside, repeated, timeout, tokenless, wholeNumber } from './commands/flags.ts';
 import { givenPath } from './commands/given-path.ts';
 import type { Io } from './commands/io.ts';
 
 /** The config file that `npm start` looks for. */
 const DEFAULT_CONFIG = 'lingpai.yaml';
-
-/** A command that calls a broker. */
-function caller(name: string, summary: string): Command {
-  return new Command(name)
-    .summary(summary)
-    .addOption(
-      new Option('--addr <HOST:PORT>', "the broker's gRPC address").env('LINGPAI_ADDR').default('127.0.0.1:7600'),
-    );
-}
-
-/** The flags of every command that shows tokens. */
-function client(name: string, summary: string): Command {
-  return caller(name, summary)
-    .option('--json', 'print JSON (proto3 JSON of the answer) instead of text')
-    .option('--show-token', 'print token values, which are secrets, instead of masking them');
-}
-
-/** The flags of every command that shows no token. */
-function tokenless(name: string, summary: string): Command {
-  return caller(name, summary).option('--json', 'print JSON instead of text');
-}
-
-/** The values of a flag that may stand several times. */
-function repeated(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
-}
-
-/** The flags on the command line that are none of these. */
-function givenBeside(command: Command, names: readonly string[]): string[] {
-  const given = command.options.filter(
-    (option) =>
-      command.getOptionValueSource(option.attributeName()) === 'cli' && !names.includes(option.attributeName()),
-  );
-  return given.map(({ flags }) => flags.replace(/ .*/, ''));
-}
-
-function wholeNumber(text: string): number {
-  const number = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(number)) throw new InvalidArgumentError('Write a whole number.');
-  return number;
-}
-
-function seconds(text: string): number {
-  const number = wholeNumber(text);
-  if (number < 1 || number > 86_400) throw new InvalidArgumentError('Write 1 to 86400.');
-  return number;
-}
-
-const timeout = (standard: number) =>
-  new Option('--timeout <SECONDS>', 'how long to wait for the answer').default(standard).argParser(seconds);
 
 /**
  * Runs a command line, without the program's name, to its end, and returns the exit code: 0 success, 1 the command failed, 2

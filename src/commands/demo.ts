@@ -62,7 +62,7 @@ export async function demo(options: { grpc?: string; http?: string; sandbox?: st
       logger.info('stopped');
     });
     logger.info({ grpc: running.grpc, http: running.http, sandbox: wechat.url }, 'ready');
-    complain(welcome(running.grpc, running.http, wechat.url));
+    complain(welcome(running.grpc, running.http, wechat.url), process);
     await stopped;
   } finally {
     await wechat.close();

@@ -23,7 +23,6 @@ import { adminService } from '../rpc/admin-service.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
 import { standardServices } from '../rpc/standard-services.ts';
-import { withStreamControl } from '../rpc/stream-control.ts';
 import { tokenService } from '../rpc/token-service.ts';
 import { TOKEN_LIMITS } from '../rpc/validate.ts';
 import { connectionLimits, type Refusal } from '../server/connections.ts';
@@ -201,7 +200,6 @@ export async function runBroker(
       },
     ],
     toError,
-    streamValues: withStreamControl,
     rpc: (method: string, code: string, durationMs: number) => metrics.rpc(method, code, durationMs),
     report,
     clock,

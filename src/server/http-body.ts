@@ -2,8 +2,8 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { LingpaiError } from '../core/kernel/errors.ts';
+import { MAX_MESSAGE_BYTES } from '../transport/service.ts';
 import type { BodyShare } from './bodies.ts';
-import { MAX_MESSAGE_BYTES } from './mount.ts';
 
 /** Connect's and gRPC-Web's head of a message in a stream: flags, and its length in four bytes. */
 const HEAD_BYTES = 5;

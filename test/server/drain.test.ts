@@ -15,6 +15,7 @@ function scripted(clock: FakeClock, messagesMs: number, brokerMs: number, listen
   const pass = (ms: number) => new Promise<void>((resolve) => void clock.schedule(ms, resolve));
   const listener: Listener = {
     address: '',
+    paths: [],
     setServing: (serving) => note(`serving ${serving}`),
     drain: async (limitMs) => {
       note(`listener drains within ${limitMs}`);

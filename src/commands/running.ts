@@ -65,15 +65,15 @@ export async function runBroker(
   await using undo = new AsyncDisposableStack();
   const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
   const onDamage = (error: Error) => logger.error(errorFields(error), 'a stored record cannot be read');
-  const { store, ledger, shared, file } = await failing(
-    openStore(url, { clock: systemClock, random: systemRandom, onDamage }),
-  );
-  undo.defer(() => store.close());
+  const opened = await failing(openStore(url, { clock: systemClock, random: systemRandom, onDamage }));
+  undo.defer(() => opened.close());
+  const { ledger, file } = opened;
+  const isShared = 'shared' in opened;
   const recover = async (owner: string) => {
     const unknown = await ledger.recover(clock.now(), owner);
     if (unknown > 0) logger.warn({ messages: unknown }, 'a process that ended left messages of unknown fate');
   };
-  const replica = shared ? `${hostname()}-${randomBytes(4).toString('hex')}` : '';
+  const replica = isShared ? `${hostname()}-${randomBytes(4).toString('hex')}` : '';
   let grpcAddress = '';
 
   const metrics = createMetrics({
@@ -100,10 +100,10 @@ export async function runBroker(
         metrics.observe(event);
         logEvent(logger, event);
       },
-      store: shared
+      store: isShared
         ? {
             shared: {
-              store: shared,
+              store: opened.shared,
               replica,
               get address() {
                 return grpcAddress;
@@ -123,7 +123,7 @@ export async function runBroker(
               },
             },
           }
-        : { local: store },
+        : { local: opened.local },
     },
     config.settings,
   );
@@ -154,7 +154,7 @@ export async function runBroker(
 
   const toError = (error: unknown) => toConnectError(error, report);
   // Where there is one process it is the one before that died; where there are several, who died shows when a lease has passed.
-  if (!shared) await failing(recover(''));
+  if (!isShared) await failing(recover(''));
   const draining = new AbortController();
   const pause = takingTurns();
   const mount = {

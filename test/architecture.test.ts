@@ -11,7 +11,6 @@ const IMPURE = /Date\.now|new Date\(\)|Math\.random|performance\.|setTimeout|set
 /** Why a file is longer than 300 lines. */
 const LONG: Readonly<Record<string, string>> = {
   'core/tokens/keeper.ts': 'What may begin, and when, is read against each other.',
-  'commands/running.ts': 'to be split',
   'server/grpc-call.ts': 'One call, from its head to its status.',
 };
 

@@ -1,3 +1,5 @@
+import { load } from '../app/load.ts';
+import { upstreamOptions } from '../app/upstream.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError, type ConfigProblem } from '../config/problem.ts';
 import { UpstreamError } from '../core/kernel/errors.ts';
@@ -7,9 +9,7 @@ import { WeChatClient } from '../wechat/client.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
 import type { Io } from './io.ts';
-import { load } from './load.ts';
 import { asLines, jsonLine, print } from './output.ts';
-import { upstreamOptions } from './upstream.ts';
 
 /** What WeChat says of one app. */
 interface Finding {

@@ -1,3 +1,5 @@
+import { runBroker } from '../app/run.ts';
+import { StartError } from '../app/start-error.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import type { NewPermit } from '../core/messages/ports.ts';
@@ -7,7 +9,6 @@ import { systemRandom } from '../ops/random.ts';
 import { startSandbox } from '../sandbox/server.ts';
 import { Failure, untilSignal } from './exit.ts';
 import { complain } from './output.ts';
-import { runBroker } from './running.ts';
 import { listenOf } from './sandbox.ts';
 
 const SECRET = 'demo';
@@ -51,7 +52,7 @@ export async function demo(options: { grpc?: string; http?: string; sandbox?: st
     const onDeposit = (appId: string, permit: NewPermit) => wechat.wechat.messages(appId).permits.add(permit);
     const running = await runBroker(await demoConfig(grpc, http, wechat.url), logger, onDeposit).catch(
       (error: unknown) => {
-        if (!(error instanceof Failure)) throw error;
+        if (!(error instanceof StartError)) throw error;
         // The demo has no configuration: what is a setting of `serve` is a flag of the demo.
         throw new Failure(`${error.message.replace(/\b(grpc|http)\.listen\b/, '--$1')}. ${OTHER_PORTS}`);
       },

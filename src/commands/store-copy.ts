@@ -24,7 +24,7 @@ export async function storeCopy(
       // The advice speaks of the setting, and here it is a flag.
       throw error instanceof Error ? new Error(error.message.replaceAll('store.url', flag)) : error;
     });
-    undo.defer(() => opened.store.close());
+    undo.defer(() => opened.close());
     return { name: nameOf(url), opened };
   };
   try {

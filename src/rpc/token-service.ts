@@ -6,8 +6,8 @@ import { LingpaiError } from '../core/kernel/errors.ts';
 import type { Rejected } from '../core/tokens/rejected.ts';
 import type { ForceOutcome, TokenState } from '../core/tokens/state.ts';
 import type { ForceRefreshRequest, TokenService } from '../gen/lingpai/v1/token_pb.js';
+import { streamControlOf } from '../transport/call.ts';
 import { Messages } from './messages.ts';
-import { streamControlOf } from './stream-control.ts';
 import { validateForceRefresh, validateGet, validateWatchToken } from './validate.ts';
 import { type TokenWatch, WatchStream } from './watch-stream.ts';
 

@@ -4,8 +4,9 @@ import { LingpaiError } from '../core/kernel/errors.ts';
 import type { TokenState } from '../core/tokens/state.ts';
 import type { WatchEvent, WatchReader } from '../core/tokens/watch.ts';
 import type { WatchTokenResponse } from '../gen/lingpai/v1/token_pb.js';
+import type { StreamControl } from '../transport/call.ts';
+import type { Feed } from '../transport/service.ts';
 import type { Messages } from './messages.ts';
-import type { StreamControl } from './stream-control.ts';
 
 /** What a stream needs of a watch. */
 export interface TokenWatch extends Disposable {
@@ -29,7 +30,7 @@ export interface WatchStreamDeps {
  * `taken`): a rotation passes through 10,000 of these at once, and each promise on its way counts. The watch is released
  * when the stream ends, its reader returns, or the call is over, whichever comes first.
  */
-export class WatchStream implements AsyncIterableIterator<WatchTokenResponse>, Waiting {
+export class WatchStream implements AsyncIterableIterator<WatchTokenResponse>, Feed<WatchTokenResponse>, Waiting {
   batch: object | undefined;
   readonly #watch: TokenWatch;
   readonly #control: StreamControl;

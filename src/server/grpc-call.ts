@@ -3,13 +3,15 @@ import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ContextValues, type HandlerContext } from '@connectrpc/connect';
 import type { Principal } from '../core/access/principal.ts';
 import type { Timer } from '../core/kernel/clock.ts';
+import { callValues, type StreamControl } from '../transport/call.ts';
+import { MAX_MESSAGE_BYTES, type RequestLimit } from '../transport/service.ts';
 import { codeName } from './code-name.ts';
 import { decode, frame, HEAD_BYTES } from './codec.ts';
 import { Deframer } from './deframer.ts';
 import type { GrpcConnection } from './grpc-connection.ts';
 import { toHeaders, withHeaders } from './headers.ts';
-import type { CurrentToken, Holder } from './held.ts';
-import { MAX_MESSAGE_BYTES, type Mount, type RequestLimit, type StreamControl } from './mount.ts';
+import type { Held, Holder } from './held.ts';
+import type { Mount } from './mount.ts';
 import type { OpenCalls } from './open-calls.ts';
 import { OK, toTrailers } from './status.ts';
 
@@ -22,7 +24,7 @@ export interface GrpcMethod {
   readonly limit: RequestLimit;
   readonly mount: Mount;
   readonly calls: OpenCalls;
-  readonly held: CurrentToken;
+  readonly held: Held;
   /** Resolves when all else that is due has had its turn. */
   readonly pause: () => Promise<void>;
 }
@@ -269,7 +271,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   get values(): ContextValues {
-    this.#values ??= this.rpc.mount.streamValues(this, this.head.principal);
+    this.#values ??= callValues(this, this.head.principal);
     return this.#values;
   }
 

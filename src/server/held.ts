@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../core/kernel/clock.ts';
 
 /** Something that holds memory for a peer that has not sent all of its request, or not read all of its answer. */
 export interface Holder {
-  /** Kept by `CurrentToken`. */
+  /** Kept by `Held`. */
   hold: Hold | undefined;
   /** Ends it and frees what it holds. It is no longer held. */
   letGo(): void;
@@ -15,7 +15,7 @@ interface Hold {
 }
 
 /** What is held for peers in all: none for longer than a fixed time, and not more than so many bytes together. */
-export class CurrentToken {
+export class Held {
   readonly #clock: Clock;
   readonly #limitMs: number;
   readonly #limitBytes: number;

@@ -3,13 +3,14 @@ import type { AddressInfo } from 'node:net';
 import { isLoopback } from '../core/kernel/web.ts';
 import type { TokenState } from '../core/tokens/state.ts';
 import { type ConnectionLimits, Connections, type Refusal } from './connections.ts';
+import { Door } from './door.ts';
 import { guard } from './guard.ts';
-import { Answers, say } from './http-answers.ts';
+import { Answers, type Responder, say } from './http-answers.ts';
 import { rpcs } from './http-rpc.ts';
 import { HttpSockets } from './http-sockets.ts';
 import { listen } from './listen.ts';
 import type { Listen, Listener, Mount } from './mount.ts';
-import { type MetricsSource, pages, pathOf } from './pages.ts';
+import { type MetricsSource, notFound, pages, pathOf } from './pages.ts';
 import { readiness } from './readiness.ts';
 import { within } from './within.ts';
 
@@ -44,23 +45,27 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
   let serving = false;
   const answers = new Answers(clock, stallTimeoutMs);
   const sockets = new HttpSockets(new Connections({ limits, onRefused, clock, idleMs: IDLE_MS }));
-  const rpcAt = rpcs(options, answers);
-  const elsewhere = pages({
-    ...options,
-    answers,
-    readiness: (apps) => readiness(serving, apps ? options.states() : undefined),
-  });
+  const readinessOf = (apps: boolean) => readiness(serving, apps ? options.states() : undefined);
+  const found = pages({ metrics: options.metrics, report: options.report, answers, readiness: readinessOf });
+  const door = new Door<Responder>([...found, ...rpcs(options, answers)], options.authenticate);
+  const elsewhere = notFound(options.services);
   const server = createServer(ARRIVAL, (request, response) => {
     // Node looks whether anyone listens for the error of a caller that left, and tells it a tick later, when the one who
     // did may have gone: without a listener it would end the process.
     request.on('error', () => {});
     if (!sockets.begin(request.socket, response)) return;
     const path = pathOf(request);
-    const objection = objectionTo(request, path);
-    if (objection) {
-      say(response, objection.status, objection.text);
+    const refuse = (status: number, text: string) => {
+      say(response, status, text);
       answers.complete(response);
-    } else (rpcAt(path) ?? elsewhere)(request, response);
+    };
+    const objection = objectionTo(request, path);
+    if (objection) return refuse(objection.status, objection.text);
+    const entered = door.enter({ path, headers: request.headers, socket: request.socket });
+    if (!entered) return refuse(404, elsewhere);
+    const { answer } = entered;
+    if ('refusal' in entered) answer.refuse(request, response, options.toError(entered.refusal));
+    else answer.answer(request, response, entered.principal);
   });
   server.on('connection', (socket) => sockets.admit(socket));
   const address = await listen(server, options.listen, 'http.listen');
@@ -80,6 +85,7 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
 
   return {
     address,
+    paths: door.paths,
     setServing: (value) => {
       serving = value;
     },

@@ -3,7 +3,7 @@ import type { Clock } from '../core/kernel/clock.ts';
 import { joinBudgets } from '../core/tokens/budget.ts';
 import type { Intent, StoredApp } from '../core/tokens/ports.ts';
 import { StoreError } from './errors.ts';
-import type { Opened } from './open.ts';
+import { type Opened, recordsOf } from './open.ts';
 import type { Row } from './rows.ts';
 
 /** Whoever lives shows it in so many of its pauses, though one sign be lost, and this much for the signs themselves. */
@@ -46,13 +46,13 @@ export interface CopyOptions {
  */
 export async function copyStore(from: Side, to: Side, options: CopyOptions): Promise<Copied> {
   await Promise.all([from, to].map((side) => requireUnused(side, options)));
-  const source = await from.opened.store.load();
+  const source = await recordsOf(from.opened).load();
   if (source.length === 0) {
     throw new StoreError(
       `${from.name} has no apps: there is nothing to copy. Look at its address, and for Redis at the prefix.`,
     );
   }
-  const there = new Map((await to.opened.store.load()).map((app) => [app.appId, app]));
+  const there = new Map((await recordsOf(to.opened).load()).map((app) => [app.appId, app]));
   if (there.size > 0 && !options.force) {
     throw new StoreError(
       `${to.name} has ${there.size} apps already. With --force what is in both is joined: the higher generation and the more used permit stay.`,
@@ -69,12 +69,12 @@ export async function copyStore(from: Side, to: Side, options: CopyOptions): Pro
   }
   // Last, so that a copy that is broken off leaves no apps.
   for (const app of source) {
-    const record = to.opened.shared ? shareable(app) : ownable(app);
+    const record = 'shared' in to.opened ? shareable(app) : ownable(app);
     const known = there.get(app.appId);
     const joined = known ? join(known, record) : record;
     copied.apps.found++;
     if (JSON.stringify(joined) === JSON.stringify(known)) continue;
-    await to.opened.store.save(joined);
+    await recordsOf(to.opened).save(joined);
     copied.apps.copied++;
   }
   return copied;

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError, createHandlerContext, type HandlerContext } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
+import { LOCAL } from '../../src/core/access/principal.ts';
 import { LingpaiError } from '../../src/core/kernel/errors.ts';
 import {
   ForceRefreshOutcome,
@@ -11,8 +12,8 @@ import {
   WatchTokenRequestSchema,
   type WatchTokenResponse,
 } from '../../src/gen/lingpai/v1/token_pb.js';
-import { withStreamControl } from '../../src/rpc/stream-control.ts';
 import { tokenService } from '../../src/rpc/token-service.ts';
+import { callValues } from '../../src/transport/call.ts';
 import { settle } from '../support/clock.ts';
 import { STALL_TIMEOUT_MS } from '../support/rpc.ts';
 import { MINUTE, SECOND, World } from '../support/world.ts';
@@ -49,7 +50,7 @@ class Called {
         this.ended = error;
       },
     };
-    const watching = context(TokenService.method.watchToken, undefined, withStreamControl(control));
+    const watching = context(TokenService.method.watchToken, undefined, callValues(control, LOCAL));
     const events = this.service.watchToken(create(WatchTokenRequestSchema, request), watching);
     return events[Symbol.asyncIterator]() as AsyncIterator<WatchTokenResponse>;
   }

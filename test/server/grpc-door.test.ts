@@ -3,11 +3,12 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { type StringValue, StringValueSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { principalOf } from '../../src/rpc/principal.ts';
 import type { Refusal } from '../../src/server/connections.ts';
 import type { Head } from '../../src/server/door.ts';
 import { type GrpcOptions, startGrpc } from '../../src/server/grpc.ts';
-import type { Listener, Service } from '../../src/server/mount.ts';
+import type { Listener } from '../../src/server/mount.ts';
+import { principalOf } from '../../src/transport/call.ts';
+import type { Service } from '../../src/transport/service.ts';
 import { FakeClock, settle } from '../support/clock.ts';
 import { echo } from '../support/echo.ts';
 import {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CurrentToken, type Holder } from '../../src/server/held.ts';
+import { Held, type Holder } from '../../src/server/held.ts';
 import { FakeClock } from '../support/clock.ts';
 
 class Peer implements Holder {
@@ -17,13 +17,13 @@ class Peer implements Holder {
 
 let gone: string[];
 let clock: FakeClock;
-let held: CurrentToken;
+let held: Held;
 const peers = (...names: string[]) => names.map((name) => new Peer(name)) as [Peer, Peer, Peer];
 
 beforeEach(() => {
   gone = [];
   clock = new FakeClock();
-  held = new CurrentToken(clock, 1_000, 100);
+  held = new Held(clock, 1_000, 100);
 });
 
 describe('what is held', () => {

@@ -5,7 +5,7 @@ import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import { systemClock } from '../../src/ops/clock.ts';
 import { copyStore, join, ownable, type Side, shareable } from '../../src/store/copy.ts';
 import { openDatabase, openMemory } from '../../src/store/database.ts';
-import { openStore, parseStoreUrl, storeIn } from '../../src/store/open.ts';
+import { openStore, parseStoreUrl, recordsOf, storeIn } from '../../src/store/open.ts';
 import type { User } from '../../src/store/rows.ts';
 import { FakeClock } from '../support/clock.ts';
 import { RedisServer } from '../support/redis.ts';
@@ -50,7 +50,7 @@ type Kind = keyof typeof OPEN;
 
 async function side(kind: Kind): Promise<Side> {
   const opened = await OPEN[kind]();
-  onTestFinished(() => opened.store.close());
+  onTestFinished(() => opened.close());
   return { name: `the ${kind} store`, opened };
 }
 
@@ -60,8 +60,9 @@ const APPS = [record(), record({ appId: 'wx0002', issuer: 'classic', previous: t
 const KEYS = ['sent', 'refused', 'unknown', 'begun', 'spent'];
 
 /** A store in which something of each kind has happened; its process has died. */
-async function fill({ opened: { store, ledger } }: Side): Promise<void> {
-  for (const app of APPS) await store.save(app);
+async function fill({ opened }: Side): Promise<void> {
+  for (const app of APPS) await recordsOf(opened).save(app);
+  const { ledger } = opened;
   const later = (i: number) => ({ collectTime: NOW - 1_000_000 + i, expireTime: NOW + 5 * DAY + i });
   await ledger.deposit('wx1', [
     ...Array.from({ length: 700 }, (_, i) => form(`f${i}`, { ...later(i), toUser: i < 12 ? OPENID : `other-${i}` })),
@@ -118,7 +119,7 @@ describe.each<[Kind, Kind]>([
     expect(copied.keys.copied).toBe(8);
     expect(copied.counts).toEqual({ found: 2, copied: 2 });
     const byId = (apps: readonly StoredApp[]) => apps.toSorted((x, y) => (x.appId < y.appId ? -1 : 1));
-    expect(byId(await to.opened.store.load())).toEqual(byId(APPS));
+    expect(byId(await recordsOf(to.opened).load())).toEqual(byId(APPS));
     await from.opened.ledger.recover(NOW, '');
     expect(await answers(to.opened.ledger)).toEqual(await answers(from.opened.ledger));
   });
@@ -164,15 +165,15 @@ describe.each<[Kind, Kind]>([
   test('refuses a store that has apps, unless told to, and never lowers a generation', async () => {
     const [from, to] = [await side(a), await side(b)];
     const { generation } = record();
-    await from.opened.store.save(record({ budget: { day: 20_468, mints: 9, forced: 0 } }));
-    await from.opened.store.save(record({ appId: 'wx0002', generation: generation + 1, current: token('newer') }));
-    await to.opened.store.save(record({ generation: generation + 7, current: token('newest') }));
-    await to.opened.store.save(record({ appId: 'wx0002' }));
+    await recordsOf(from.opened).save(record({ budget: { day: 20_468, mints: 9, forced: 0 } }));
+    await recordsOf(from.opened).save(record({ appId: 'wx0002', generation: generation + 1, current: token('newer') }));
+    await recordsOf(to.opened).save(record({ generation: generation + 7, current: token('newest') }));
+    await recordsOf(to.opened).save(record({ appId: 'wx0002' }));
     await expect(copy(from, to)).rejects.toThrow(/has 2 apps already.*--force/);
-    const before = new Map((await to.opened.store.load()).map((app) => [app.appId, app]));
+    const before = new Map((await recordsOf(to.opened).load()).map((app) => [app.appId, app]));
     expect(before.get('wx0002')?.generation).toBe(generation);
     await copy(from, to, true);
-    const after = new Map((await to.opened.store.load()).map((app) => [app.appId, app]));
+    const after = new Map((await recordsOf(to.opened).load()).map((app) => [app.appId, app]));
     expect(after.get('wx0001')).toMatchObject({
       generation: generation + 7,
       current: { value: 'newest' },
@@ -195,7 +196,7 @@ describe.each<[Kind, Kind]>([
       },
     };
     await expect(copy(from, { ...to, opened: { ...to.opened, rows: failing } })).rejects.toThrow('broken off');
-    expect(await to.opened.store.load()).toEqual([]);
+    expect(await recordsOf(to.opened).load()).toEqual([]);
     await copy(from, to);
     await from.opened.ledger.recover(NOW, '');
     expect(await answers(to.opened.ledger)).toEqual(await answers(from.opened.ledger));
@@ -218,7 +219,7 @@ describe('a store that is in use', () => {
     [{ r1: user(1), r2: user(1, 10_000) }, { r1: user(1), r2: user(2, 10_000) }, 21_000, 'is in use by r2'],
   ])('%j, then %j %d ms later: %s', async (before, after, lookMs, words) => {
     const [from, to] = [await side('memory'), await side('memory')];
-    await from.opened.store.save(record());
+    await recordsOf(from.opened).save(record());
     const clock = new FakeClock();
     let seen: Record<string, User> = before;
     const { rows } = to.opened;
@@ -234,9 +235,10 @@ describe('a store that is in use', () => {
 
   test('Redis tells who was there last, and how often each shows itself', async () => {
     const { opened } = await side('redis');
-    const poll = (beat: number) => opened.shared?.poll({ replica: 'r1', beat, address: 'h:1', pollMs: 250 }, 0);
+    const store = 'shared' in opened ? opened.shared : expect.fail('not shared');
+    const poll = (beat: number) => store.poll({ replica: 'r1', beat, address: 'h:1', pollMs: 250 }, 0);
     await poll(1);
-    await opened.shared?.poll({ replica: 'silent', beat: 1, address: 'h:2' }, 0);
+    await store.poll({ replica: 'silent', beat: 1, address: 'h:2' }, 0);
     const before = await opened.rows.users();
     await poll(2);
     const pauses = [...before].map(([name, { pauseMs }]) => [name, pauseMs]);

@@ -21,8 +21,8 @@ export async function openRedis(
   if ('error' in parsed) throw new Error(parsed.error);
   const onDamage = (error: Error) => void damages.push(error);
   const opened = await openStore(parsed, { clock, random: Math.random, onDamage });
-  if (!opened.shared) throw new Error('not shared');
-  return { ...opened, shared: opened.shared };
+  if (!('shared' in opened)) throw new Error('not shared');
+  return { ...opened, store: opened.shared };
 }
 
 /** Resolves when the listener has been told of a reconnection. */

@@ -40,7 +40,7 @@ export function newPath(name = 'lingpai.db'): string {
 
 /** The store in this file, which is made where there is none. */
 export function openAt(path: string): Store {
-  return storeIn(openDatabase(path), resolve(path)).store;
+  return storeIn(openDatabase(path), resolve(path)).local;
 }
 
 /** The StoreError with which this fails: it names `file`, says `words` and shows no token. */

@@ -4,7 +4,7 @@ export interface Room {
   readonly mayImport: readonly string[];
 }
 
-const ADAPTERS = ['config', 'wechat', 'store', 'sandbox', 'ops', 'rpc', 'server'];
+const ADAPTERS = ['config', 'wechat', 'store', 'sandbox', 'ops', 'transport', 'rpc', 'server'];
 
 /** The storeys of the domain: each imports only itself and what is below it. */
 export const STOREYS: Readonly<Record<string, Room>> = {
@@ -30,8 +30,9 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   store: { is: 'outbound: memory, sqlite, Redis, behind one contract', mayImport: ['core'] },
   sandbox: { is: 'a simulated WeChat', mayImport: ['core'] },
   ops: { is: 'the real clock and randomness, logs, metrics, tasks', mayImport: ['core'] },
-  rpc: { is: 'inbound: the services; the table of errors and statuses', mayImport: ['core', 'gen'] },
-  server: { is: 'inbound: the listeners and their doors', mayImport: ['core', 'gen'] },
+  transport: { is: 'inbound: what listeners and services agree on', mayImport: ['core'] },
+  rpc: { is: 'inbound: the services; the table of errors and statuses', mayImport: ['core', 'transport', 'gen'] },
+  server: { is: 'inbound: the listeners and their doors', mayImport: ['core', 'transport', 'gen'] },
   app: { is: 'the composition root', mayImport: ['core', ...ADAPTERS, 'gen'] },
   commands: { is: 'the command line: parse, call, print', mayImport: ['core', ...ADAPTERS, 'app', 'gen'] },
 };

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { startSweep } from '../../src/ops/sweep.ts';
+import { startPurge, startSweep } from '../../src/ops/tasks.ts';
 
 // node-cron brings its own use of the machine's timers: these replace them.
-beforeEach(() => void vi.useFakeTimers({ now: Date.UTC(2026, 0, 15, 4, 0, 10) }));
+beforeEach(() => void vi.useFakeTimers({ now: Date.UTC(2026, 0, 15, 12, 0, 10) }));
 afterEach(() => void vi.useRealTimers());
 
 test('sweeps at every full and half minute until it is stopped', async () => {
@@ -44,4 +44,46 @@ test('tells of a sweep that failed, sweeps on, and leaves the console alone', as
   expect(runs).toBeGreaterThanOrEqual(2);
   expect(errors).toEqual(Array(runs).fill(failure));
   expect(printed.flatMap((spy) => spy.mock.calls)).toEqual([]);
+});
+
+test('purges each night at 03:30 in Shanghai until it is stopped', async () => {
+  const at: string[] = [];
+  const done: unknown[] = [];
+  const purge = startPurge({
+    purge: async () => {
+      at.push(new Date().toISOString().slice(8, 16));
+      return { keys: 1, permits: 2 };
+    },
+    onDone: (purged) => done.push(purged),
+    onError: (error) => {
+      throw error;
+    },
+  });
+  await vi.advanceTimersByTimeAsync(2 * 86_400_000);
+  expect(at).toEqual(['15T19:30', '16T19:30']);
+  expect(done).toEqual([
+    { keys: 1, permits: 2 },
+    { keys: 1, permits: 2 },
+  ]);
+  purge.stop();
+  await vi.advanceTimersByTimeAsync(2 * 86_400_000);
+  expect(at).toHaveLength(2);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('tells of a purge that failed, and purges again the next night', async () => {
+  const errors: unknown[] = [];
+  let runs = 0;
+  const failure = new Error('boom');
+  const purge = startPurge({
+    purge: async () => {
+      if (++runs === 1) throw failure;
+      return { keys: 0, permits: 0 };
+    },
+    onDone: () => {},
+    onError: (error) => errors.push(error),
+  });
+  await vi.advanceTimersByTimeAsync(2 * 86_400_000);
+  purge.stop();
+  expect([runs, errors]).toEqual([2, [failure]]);
 });

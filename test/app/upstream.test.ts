@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { isInClear, upstreamOptions } from '../../src/commands/upstream.ts';
+import { isInClear, upstreamOptions } from '../../src/app/upstream.ts';
 import type { Config } from '../../src/config/config.ts';
 
 const ignoredProxy = (env: NodeJS.ProcessEnv, baseUrl = 'https://wechat.test', proxy: string | null = null) => {

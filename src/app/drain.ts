@@ -1,10 +1,10 @@
 import type { Clock } from '../core/kernel/clock.ts';
-import type { Listener } from './mount.ts';
-import { within } from './within.ts';
+import type { Listener } from '../server/mount.ts';
+import { within } from '../server/within.ts';
 
 /** What is drained. */
 export interface Drained {
-  readonly listeners: readonly Listener[];
+  readonly listeners: readonly Pick<Listener, 'setServing' | 'drain'>[];
   /** Begins no message more; resolves when none is under way. */
   readonly messages: { drain(): Promise<void> };
   /** Sends each watch a goaway and ends it; resolves when `users` of tokens have ended and no refresh is in flight. */

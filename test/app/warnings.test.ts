@@ -2,9 +2,9 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { load } from '../../src/commands/load.ts';
-import { warningsOf } from '../../src/commands/serve.ts';
-import { storeTroubleLog } from '../../src/commands/store-trouble.ts';
+import { load } from '../../src/app/load.ts';
+import { warningsOf } from '../../src/app/reload.ts';
+import { storeTroubleLog } from '../../src/app/store-trouble.ts';
 import { createLogger } from '../../src/ops/log.ts';
 import type { FileTrouble } from '../../src/store/database-file.ts';
 

@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { drain } from '../../src/server/drain.ts';
+import { drain } from '../../src/app/drain.ts';
 import { startGrpc } from '../../src/server/grpc.ts';
 import { startHttp } from '../../src/server/http.ts';
 import type { Listener } from '../../src/server/mount.ts';
@@ -15,6 +15,7 @@ function scripted(clock: FakeClock, messagesMs: number, brokerMs: number, listen
   const pass = (ms: number) => new Promise<void>((resolve) => void clock.schedule(ms, resolve));
   const listener: Listener = {
     address: '',
+    paths: [],
     setServing: (serving) => note(`serving ${serving}`),
     drain: async (limitMs) => {
       note(`listener drains within ${limitMs}`);

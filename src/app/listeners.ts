@@ -46,7 +46,7 @@ const CAPS = { inAll: 'listener', perPeer: 'peer' } as const;
 export async function startListeners(parts: ListenerParts): Promise<Listeners> {
   const { config, logger, metrics, clock, services, states, pause, report, authenticate } = parts;
   const { stallTimeoutMs } = config.watch;
-  const mount: Mount & { stallTimeoutMs: number } = {
+  const mount = {
     services,
     toError: (error) => toConnectError(error, report),
     ...(authenticate && { authenticate }),
@@ -55,7 +55,7 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
     clock,
     pause,
     stallTimeoutMs,
-  };
+  } satisfies Mount;
   const limits = connectionLimits(openFilesLimit());
   const onRefused = (listener: string) => (refusal: Refusal) => {
     const { cap, connections, peer, refused } = refusal;

@@ -4,7 +4,6 @@ import type { NewPermit } from '../core/messages/ports.ts';
 import { errorFields, type Logger } from '../ops/log.ts';
 import { createMetrics } from '../ops/metrics.ts';
 import { takingTurns } from '../ops/turns.ts';
-import { WeChatClient } from '../wechat/client.ts';
 import { createCore } from './core.ts';
 import { drain } from './drain.ts';
 import { warnOfExposure } from './exposure.ts';
@@ -14,7 +13,7 @@ import { reachable } from './replica.ts';
 import { createServices } from './services.ts';
 import { starting } from './start-error.ts';
 import { startTasks } from './tasks.ts';
-import { upstreamOptions } from './upstream.ts';
+import { createWeChatClient } from './upstream.ts';
 
 /** A broker that serves. */
 export interface Running {
@@ -53,7 +52,7 @@ export async function runBroker(
     now: () => core.clock.now(),
   });
   const wechat = undo.adopt(
-    new WeChatClient({ ...upstreamOptions(config, process.env), observe: (call) => metrics.upstream(call) }),
+    createWeChatClient(config, (call) => metrics.upstream(call)),
     (client) => client.close(),
   );
 

@@ -1,7 +1,12 @@
 import type { Config } from '../config/config.ts';
 import { isLoopback } from '../core/kernel/web.ts';
 import { systemClock } from '../ops/clock.ts';
-import type { WeChatClientOptions } from '../wechat/client.ts';
+import { WeChatClient, type WeChatClientOptions } from '../wechat/client.ts';
+
+/** What calls WeChat by this configuration, in the environment of this process. */
+export function createWeChatClient(config: Config, observe?: WeChatClientOptions['observe']): WeChatClient {
+  return new WeChatClient({ ...upstreamOptions(config, process.env), ...(observe && { observe }) });
+}
 
 /** How WeChat is reached by this configuration, in this environment. */
 export function upstreamOptions({ upstream, settings }: Config, env: NodeJS.ProcessEnv): WeChatClientOptions {

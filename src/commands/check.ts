@@ -1,11 +1,11 @@
 import { load } from '../app/load.ts';
-import { upstreamOptions } from '../app/upstream.ts';
+import { createWeChatClient } from '../app/upstream.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError, type ConfigProblem } from '../config/problem.ts';
 import { UpstreamError } from '../core/kernel/errors.ts';
 import type { App } from '../core/tokens/ports.ts';
 import { PROBE_MUST_PASS } from '../core/tokens/token-health.ts';
-import { WeChatClient } from '../wechat/client.ts';
+import type { WeChatClient } from '../wechat/client.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
 import type { Io } from './io.ts';
@@ -47,7 +47,7 @@ export async function check(options: { config: string; online?: boolean; json?: 
 
 async function ask(config: Config): Promise<Finding[]> {
   const { timeoutMs } = config.settings;
-  const wechat = new WeChatClient(upstreamOptions(config, process.env));
+  const wechat = createWeChatClient(config);
   const waiting = [...config.apps.entries()];
   const findings: Finding[] = [];
   const worker = async () => {

@@ -4,7 +4,7 @@ import {
   SendTemplateRequestSchema,
   type SendTemplatesResponse,
 } from '../gen/lingpai/v1/message_pb.js';
-import { codeName } from '../server/code-name.ts';
+import { codeName } from '../transport/code-name.ts';
 import { type CallOptions, messageClient, refusalOf, refusalText } from './client.ts';
 import { collectGarbage } from './collect.ts';
 import { counted } from './counted.ts';

@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs';
-import { systemClock } from '../ops/clock.ts';
-import { systemRandom } from '../ops/random.ts';
-import { type Copied, copyStore, type Side, type Tally } from '../store/copy.ts';
-import { openStore, parseStoreUrl, type StoreUrl } from '../store/open.ts';
+import { copyStore } from '../app/copy-store.ts';
+import type { Copied, Tally } from '../store/copy.ts';
+import { parseStoreUrl, type StoreUrl } from '../store/open.ts';
 import { Failure } from './exit.ts';
 import { givenPath } from './given-path.ts';
 import type { Io } from './io.ts';
@@ -17,22 +16,13 @@ export async function storeCopy(
   const [from, to] = [readUrl('--from', options.from, io), readUrl('--to', options.to, io)];
   if (from.kind === 'sqlite' && !existsSync(from.path)) throw new Failure(`--from: there is no file ${from.path}`, 2);
   if (nameOf(from) === nameOf(to)) throw new Failure('--from and --to are the same store', 2);
-  await using undo = new AsyncDisposableStack();
-  const open = async (flag: string, url: StoreUrl): Promise<Side> => {
-    const onDamage = () => undefined; // reading all of it fails then, too
-    const opened = await openStore(url, { clock: systemClock, random: systemRandom, onDamage }).catch((error) => {
-      // The advice speaks of the setting, and here it is a flag.
-      throw error instanceof Error ? new Error(error.message.replaceAll('store.url', flag)) : error;
-    });
-    undo.defer(() => opened.close());
-    return { name: nameOf(url), opened };
-  };
   try {
-    const copied = await copyStore(await open('--from', from), await open('--to', to), {
-      force,
-      clock: systemClock,
-      onWait: (name, ms) => complain(waitText(name, ms), io),
-    });
+    const onWait = (name: string, ms: number) => complain(waitText(name, ms), io);
+    const sides = {
+      from: { flag: '--from', name: nameOf(from), url: from },
+      to: { flag: '--to', name: nameOf(to), url: to },
+    };
+    const copied = await copyStore(sides.from, sides.to, { force, onWait });
     print(json ? jsonLine(copied) : copiedText(copied), io);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);

@@ -4,8 +4,8 @@ import { Code, ConnectError, type ContextValues, type HandlerContext } from '@co
 import type { Principal } from '../core/access/principal.ts';
 import type { Timer } from '../core/kernel/clock.ts';
 import { callValues, type StreamControl } from '../transport/call.ts';
+import { codeName } from '../transport/code-name.ts';
 import { MAX_MESSAGE_BYTES, type RequestLimit } from '../transport/service.ts';
-import { codeName } from './code-name.ts';
 import { decode, frame, HEAD_BYTES } from './codec.ts';
 import { Deframer } from './deframer.ts';
 import type { GrpcConnection } from './grpc-connection.ts';

@@ -11,7 +11,7 @@ import {
 import type { Principal } from '../core/access/principal.ts';
 import type { StreamControl } from '../transport/call.ts';
 import { callValues } from '../transport/call.ts';
-import { codeName } from './code-name.ts';
+import { codeName } from '../transport/code-name.ts';
 import type { Answers } from './http-answers.ts';
 import type { Mount } from './mount.ts';
 

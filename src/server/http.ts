@@ -11,7 +11,6 @@ import { HttpSockets } from './http-sockets.ts';
 import { listen } from './listen.ts';
 import type { Listen, Listener, Mount } from './mount.ts';
 import { type MetricsSource, notFound, pages, pathOf } from './pages.ts';
-import { readiness } from './readiness.ts';
 import { within } from './within.ts';
 
 /** What the HTTP listener serves besides RPCs, and how much it bears. */
@@ -45,8 +44,8 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
   let serving = false;
   const answers = new Answers(clock, stallTimeoutMs);
   const sockets = new HttpSockets(new Connections({ limits, onRefused, clock, idleMs: IDLE_MS }));
-  const readinessOf = (apps: boolean) => readiness(serving, apps ? options.states() : undefined);
-  const found = pages({ metrics: options.metrics, report: options.report, answers, readiness: readinessOf });
+  const { metrics, report, states } = options;
+  const found = pages({ serving: () => serving, states, metrics, report, answers });
   const door = new Door<Responder>([...found, ...rpcs(options, answers)], options.authenticate);
   const elsewhere = notFound(options.services);
   const server = createServer(ARRIVAL, (request, response) => {

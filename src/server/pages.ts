@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
+import type { TokenState } from '../core/tokens/state.ts';
 import type { Service } from '../transport/service.ts';
 import { type Answers, type Responder, say, sayError } from './http-answers.ts';
-import type { Readiness } from './readiness.ts';
 
 /** A registry of metrics: prom-client's, for one. */
 export interface MetricsSource {
@@ -12,8 +12,10 @@ export interface MetricsSource {
 
 /** What the pages that are no RPC need. */
 export interface PagesOptions {
-  /** `apps`: those of every app too. */
-  readonly readiness: (apps: boolean) => Readiness;
+  /** Whether to send calls here. */
+  readonly serving: () => boolean;
+  /** The state of every app, for `/readyz?apps`. */
+  readonly states: () => Iterable<TokenState>;
   readonly metrics: MetricsSource;
   readonly report: (error: unknown) => void;
   readonly answers: Answers;
@@ -29,7 +31,7 @@ export function pages(options: PagesOptions): (readonly [path: string, responder
   const found: Readonly<Record<string, Page>> = {
     '/livez': async () => ({ status: 200, type: TEXT, body: 'ok\n' }),
     '/readyz': async (query) => {
-      const state = options.readiness(query.has('apps'));
+      const state = readiness(options.serving(), query.has('apps') ? options.states() : undefined);
       return {
         status: state.ready ? 200 : 503,
         type: 'application/json; charset=utf-8',
@@ -43,6 +45,27 @@ export function pages(options: PagesOptions): (readonly [path: string, responder
     },
   };
   return Object.entries(found).map(([path, page]) => [path, responder(page, options)]);
+}
+
+/** What `/readyz` tells. Field names are as in the protos. */
+interface Readiness {
+  readonly ready: boolean;
+  /** False before the start is complete, which takes an answer of the store, and once the broker drains. */
+  readonly serving: boolean;
+  /** The apps without a token to hand out; only where it was asked for them. */
+  readonly apps?: readonly { readonly app_id: string; readonly status: string; readonly status_reason: string }[];
+}
+
+/**
+ * The process is ready when it serves: one app's wrong secret takes no replica out of service, since the others have it
+ * too. Where `states` are given, every app must have a token to hand out as well.
+ */
+function readiness(serving: boolean, states?: Iterable<TokenState>): Readiness {
+  if (!states) return { ready: serving, serving };
+  const apps = [...states]
+    .filter(({ current }) => current === null)
+    .map(({ appId, status, statusReason }) => ({ app_id: appId, status, status_reason: statusReason }));
+  return { ready: serving && apps.length === 0, serving, apps };
 }
 
 function responder(page: Page, { answers, report }: PagesOptions): Responder {

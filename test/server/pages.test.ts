@@ -9,7 +9,8 @@ it('those who wait for the same page are answered one in a turn of the loop, so 
   const { promise, resolve } = Promise.withResolvers<string>();
   const found = new Map(
     pages({
-      readiness: () => ({ ready: true, serving: true }),
+      serving: () => true,
+      states: () => [],
       metrics: { contentType: 'text/plain', metrics: () => promise },
       report(error) {
         throw error;

@@ -26,6 +26,7 @@ import { standardServices } from '../rpc/standard-services.ts';
 import { withStreamControl } from '../rpc/stream-control.ts';
 import { tokenService } from '../rpc/token-service.ts';
 import { TOKEN_LIMITS } from '../rpc/validate.ts';
+import { MESSAGE_LIMITS } from '../rpc/validate-message.ts';
 import { connectionLimits, type Refusal } from '../server/connections.ts';
 import { drain } from '../server/drain.ts';
 import { startGrpc } from '../server/grpc.ts';
@@ -178,6 +179,7 @@ export async function runBroker(
           toError,
           report,
         }),
+        limits: MESSAGE_LIMITS,
       },
       {
         desc: AdminService,

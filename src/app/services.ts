@@ -10,6 +10,7 @@ import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
 import { tokenService } from '../rpc/token-service.ts';
 import { TOKEN_LIMITS } from '../rpc/validate.ts';
+import { MESSAGE_LIMITS } from '../rpc/validate-message.ts';
 import type { Service } from '../transport/service.ts';
 import type { Core } from './core.ts';
 
@@ -64,7 +65,7 @@ export function createServices(parts: ServiceParts): readonly Service[] {
   });
   return [
     { desc: TokenService, impl: tokens, limits: TOKEN_LIMITS },
-    { desc: MessageService, impl: messages },
+    { desc: MessageService, impl: messages, limits: MESSAGE_LIMITS },
     { desc: AdminService, impl: admin },
   ];
 }

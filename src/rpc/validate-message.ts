@@ -25,6 +25,16 @@ const MAX_VALUE_LENGTH = 1024;
 const MAX_PERMITS = 1000;
 const MAX_EXAMPLE_LENGTH = 256;
 const MAX_TITLES = 10_000;
+/** As the listeners have it. */
+const MAX_MESSAGE_BYTES = 1024 * 1024;
+const MESSAGE = { bytes: MAX_MESSAGE_BYTES, fields: 1_000 } as const;
+/** What a request may be before it is decoded: what keeps the rules below has far fewer fields. */
+export const MESSAGE_LIMITS = {
+  sendTemplate: MESSAGE,
+  sendTemplates: MESSAGE,
+  depositPermits: { bytes: MAX_MESSAGE_BYTES, fields: 2 * MAX_PERMITS },
+  reviewTemplate: { bytes: MAX_MESSAGE_BYTES, fields: 2 * MAX_TITLES },
+} as const;
 /** How far a caller's clock may be ahead of ours. */
 const CLOCK_TOLERANCE_MS = 5 * 60_000;
 

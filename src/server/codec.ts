@@ -1,5 +1,5 @@
 import { create, type DescMessage, fromBinary, isMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { LingpaiError } from '../core/kernel/errors.ts';
 
 /** gRPC's head of a message: a byte that says "not compressed", and its length in four. */
@@ -25,7 +25,7 @@ export function frame(desc: DescMessage, message: unknown): Buffer {
 /** The request in these bytes. Throws INVALID_REQUEST when they are not one, or have more than `maxFields` fields. */
 export function decode(desc: DescMessage, bytes: Uint8Array, maxFields = Number.POSITIVE_INFINITY): unknown {
   try {
-    if (maxFields === Number.POSITIVE_INFINITY || countFields(bytes, maxFields) <= maxFields)
+    if (maxFields === Number.POSITIVE_INFINITY || countFields(desc, bytes, maxFields) <= maxFields)
       return fromBinary(desc, bytes);
   } catch {
     throw refused(`is not a well-formed ${desc.typeName}: generate the client from this broker's .proto files`);
@@ -33,13 +33,17 @@ export function decode(desc: DescMessage, bytes: Uint8Array, maxFields = Number.
   throw refused(`has more than ${maxFields} entries in its lists and maps: send fewer`);
 }
 
-/** How many fields a message has at its top; it stops to count beyond `limit`. */
-function countFields(bytes: Uint8Array, limit: number): number {
+/** How many fields a message has, with those of messages in it, but not in its lists and maps; it stops to count beyond `limit`. */
+function countFields(desc: DescMessage, bytes: Uint8Array, limit: number): number {
   const reader = new BinaryReader(bytes);
   let count = 0;
-  for (; reader.pos < reader.len && count <= limit; count++) {
+  while (reader.pos < reader.len && count <= limit) {
     const [fieldNo, wireType] = reader.tag();
-    reader.skip(wireType, fieldNo);
+    count++;
+    const field = desc.fields.find(({ number }) => number === fieldNo);
+    if (field?.fieldKind === 'message' && wireType === WireType.LengthDelimited)
+      count += countFields(field.message, reader.bytes(), limit - count);
+    else reader.skip(wireType, fieldNo);
   }
   return count;
 }

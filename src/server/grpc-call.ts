@@ -52,6 +52,9 @@ const WITHOUT_BODY = { endStream: true, sendDate: false };
 /** A request of as many bytes or more is decoded and handled in a turn of its own. */
 const LARGE_BYTES = 16_384;
 
+/** What a call takes here and in the session besides its bytes. Until all of its request is here, it waits for its peer. */
+const CALL_BYTES = 4_096;
+
 /** How long the status of a call that was ended may wait for a reader before the stream is reset. */
 const RESET_AFTER_MS = 1_000;
 
@@ -103,7 +106,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   begin(): void {
     this.stream.on('data', (chunk: Buffer) => this.#receive(chunk));
     this.stream.on('end', () => this.#ended());
-    this.rpc.held.set(this, 0);
+    this.rpc.held.set(this, CALL_BYTES);
   }
 
   protected decode(bytes: Uint8Array): unknown {
@@ -184,7 +187,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
         else this.#large = bytes;
       }
       if (this.requests.held > 0) this.incomplete(chunk.length);
-      this.rpc.held.set(this, this.requests.held + (this.#requestBytes ?? 0));
+      this.rpc.held.set(this, CALL_BYTES + this.requests.held + (this.#requestBytes ?? 0));
     } catch (error) {
       this.fail(error);
     }

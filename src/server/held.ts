@@ -21,6 +21,7 @@ export class Held {
   readonly #limitBytes: number;
   readonly #holders = new Set<Holder>();
   #bytes = 0;
+  #isMakingRoom = false;
   #timer: Timer | undefined;
 
   constructor(clock: Clock, limitMs: number, limitBytes: number) {
@@ -65,11 +66,18 @@ export class Held {
     this.#timer = this.#clock.schedule(delayMs, this.#look);
   }
 
+  /** Who lets go may hold its status instead: those that come to be held meanwhile are looked at last, and not from within. */
   #makeRoom(): void {
-    for (const holder of this.#holders) {
-      if (this.#bytes <= this.#limitBytes) return;
-      // What holds nothing frees nothing.
-      if (holder.hold?.bytes) this.#release(holder);
+    if (this.#isMakingRoom) return;
+    this.#isMakingRoom = true;
+    try {
+      for (const holder of this.#holders) {
+        if (this.#bytes <= this.#limitBytes) return;
+        // What holds nothing frees nothing.
+        if (holder.hold?.bytes) this.#release(holder);
+      }
+    } finally {
+      this.#isMakingRoom = false;
     }
   }
 

@@ -12,7 +12,7 @@ export interface Service<Desc extends DescService = DescService> {
 /** What a request may be at most. It is looked at before the request is decoded, which costs many times as much. */
 export interface RequestLimit {
   readonly bytes: number;
-  /** Fields on the wire, of which a list or a map has one for each entry. Default: any number. */
+  /** Fields on the wire, also of a message within, of which a list or a map has one for each entry. Default: any number. */
   readonly fields?: number;
 }
 

@@ -3,6 +3,7 @@ import { compression } from './attacks/compression.ts';
 import { connections } from './attacks/connections.ts';
 import { deadlines } from './attacks/deadlines.ts';
 import { http2 } from './attacks/http2.ts';
+import { messages } from './attacks/messages.ts';
 import { permits } from './attacks/permits.ts';
 import { rebinding } from './attacks/rebinding.ts';
 import { requests } from './attacks/requests.ts';
@@ -17,6 +18,7 @@ export const ATTACKS: readonly Attack[] = [
   compression,
   standardServices,
   watch,
+  messages,
   rebinding,
   unread,
   connections,

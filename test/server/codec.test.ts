@@ -1,5 +1,6 @@
-import { create, fromBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
+import { SendTemplatesRequestSchema } from '../../src/gen/lingpai/v1/message_pb.js';
 import { GetRequestSchema } from '../../src/gen/lingpai/v1/token_pb.js';
 import { decode, frame } from '../../src/server/codec.ts';
 
@@ -43,6 +44,13 @@ describe('decode', () => {
     // It counts no further than it must: what comes then is not even looked at.
     expect(() => decode(GetRequestSchema, Buffer.concat([fields(5), Buffer.from([0xff])]), 3)).toThrow('more than 3');
     expect(() => decode(GetRequestSchema, Uint8Array.of(0x0a, 5, 65), 3)).toThrow('well-formed');
+  });
+
+  it('counts those of a message within too', () => {
+    const message = { appId: 'wx1', data: Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`thing${i}`, {}])) };
+    const bytes = toBinary(SendTemplatesRequestSchema, create(SendTemplatesRequestSchema, { message }));
+    expect(decode(SendTemplatesRequestSchema, bytes, 11)).toMatchObject({ message: { appId: 'wx1' } });
+    expect(() => decode(SendTemplatesRequestSchema, bytes, 10)).toThrow('more than 10');
   });
 
   it('reads a message with fields of a later version', () => {

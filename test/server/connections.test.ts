@@ -62,6 +62,17 @@ describe('caps', () => {
     await until(() => admitted.length === 4);
   });
 
+  it('are whole again for a peer whose last connection has ended', async () => {
+    await listen({ inAll: 4, perPeer: 1 });
+    for (let i = 1; i <= 3; i++) {
+      const { socket } = dial();
+      await until(() => admitted.length === i);
+      socket.destroy();
+      await until(() => connections.count === 0);
+    }
+    expect(told).toEqual([]);
+  });
+
   it('of the listener hold whoever comes', async () => {
     await listen({ inAll: 2, perPeer: 2 });
     dial('127.0.0.1');

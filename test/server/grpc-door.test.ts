@@ -233,11 +233,28 @@ describe('a body', () => {
     const refused = outcome(stream);
     stream.end(Buffer.alloc(MiB));
     expect((await refused).fields).toMatchObject({ 'grpc-status': '12' });
-    const late = raw.open(SAY);
-    const failed = outcome(late);
-    late.end(Buffer.concat([framed(Buffer.from('x'), 2), Buffer.alloc(MiB)]));
-    expect((await failed).fields).toMatchObject({ 'grpc-status': '3' });
+    for (const path of [SAY, CHAT]) {
+      const late = raw.open(path);
+      const failed = outcome(late);
+      late.end(Buffer.concat([framed(Buffer.from('x'), 2), Buffer.alloc(MiB)]));
+      expect((await failed).fields).toMatchObject({ 'grpc-status': '3' });
+    }
     expect((await raw.call(SAY, hello)).fields).toMatchObject({ 'grpc-status': '0' });
+  });
+
+  it('that no handler asks for stays with its sender', async () => {
+    await serve();
+    using raw = new RawConnection(listener.address, 3);
+    const stream = raw.open(CHAT);
+    // The first answer is not read: no more requests are asked for.
+    stream.pause();
+    let isTaken = false;
+    stream.write(Buffer.concat(Array.from({ length: 100_000 }, () => hello)), () => {
+      isTaken = true;
+    });
+    await until(() => handled.length > 0);
+    for (let i = 0; i < 50; i++) await settle();
+    expect([isTaken, handled.length]).toEqual([false, 1]);
   });
 });
 
@@ -418,6 +435,26 @@ describe('what a peer leaves lying', () => {
     await clock.advance(1_000);
     await Promise.all(ended);
   });
+
+  it('counts calls of which nothing has come but the head: of 9,000 the oldest go', async () => {
+    await serve();
+    using all = new DisposableStack();
+    const block = headerBlock(SAY);
+    const heads = Array.from({ length: 1_000 }, (_, i) => h2(FRAME.headers, END_HEADERS, 2 * i + 1, block));
+    const sockets: RawSocket[] = [];
+    for (let i = 0; i < 9; i++) {
+      const raw = all.use(new RawSocket(listener.address));
+      sockets.push(raw);
+      raw.socket.write(Buffer.concat(heads));
+      raw.socket.write(h2(FRAME.ping, 0, 0, Buffer.alloc(8)));
+      // Once the ping is answered all before it was read.
+      await until(() => raw.frames.some(({ type, flags }) => type === FRAME.ping && flags === ACK));
+    }
+    const answered = (raw?: RawSocket) => raw?.frames.filter(({ type }) => type === FRAME.headers).length ?? 0;
+    await until(() => answered(sockets[0]) >= 9_000 - 8_192);
+    expect(sockets.slice(1).map(answered)).toEqual(Array(8).fill(0));
+    await expectAnswers();
+  });
 });
 
 describe('connections', () => {
@@ -546,7 +583,8 @@ describe('a flood', () => {
   });
 
   it.each([
-    ['a unary call', SAY, Buffer.alloc(0)],
+    ['a unary call', SAY, framed(Buffer.alloc(0), 0, 100_000)],
+    ['a unary call that has failed', SAY, Buffer.alloc(0)],
     // The first answer is not read: no more requests are.
     ['a call that is not read', CHAT, Buffer.concat([hello, hello, hello])],
   ])('of DATA of one byte, to %s, ends the connection', async (_, path, first) => {
@@ -558,6 +596,37 @@ describe('a flood', () => {
     attack.socket.write(h2(FRAME.data, 0, 1, first));
     expect(await flood(attack, () => h2(FRAME.data, 0, 1, Buffer.alloc(1)), 60_000)).toBeLessThan(20_000);
     await expectAnswers();
+  });
+
+  it('is none when a long call brings a thousand crumbs in a while', async () => {
+    await serve();
+    using raw = new RawSocket(listener.address);
+    raw.socket.write(h2(FRAME.headers, END_HEADERS, 1, headerBlock(CHAT)));
+    const half = [hello.subarray(0, 1), hello.subarray(1)].map((part) => h2(FRAME.data, 0, 1, Buffer.from(part)));
+    for (const all of [400, 800, 1_200]) {
+      raw.socket.write(Buffer.concat(Array.from({ length: 400 }, () => half).flat()));
+      await until(() => handled.length === all);
+      await clock.advance(5_000);
+    }
+    expect(raw.has(FRAME.goaway)).toBe(false);
+    expect(raw.socket.readableEnded).toBe(false);
+  });
+
+  it('of bidirectional calls is held at 512, and each that ends makes room for another', async () => {
+    await serve();
+    using raw = new RawConnection(listener.address);
+    const first = Array.from({ length: 512 }, () => raw.open(CHAT));
+    const ends = first.map(outcome);
+    first[0]?.write(hello);
+    await until(() => handled.length === 1);
+    expect((await raw.call(CHAT, hello)).fields).toMatchObject({ 'grpc-status': '8' });
+    expect((await raw.call(SAY, hello)).fields).toMatchObject({ 'grpc-status': '0' });
+    for (const [i, stream] of first.entries())
+      if (i % 2 === 0) stream.end();
+      else stream.close(constants.NGHTTP2_CANCEL);
+    await Promise.all(ends);
+    await until(() => mounted.calls.filter((call) => call.startsWith('test.Echo/Chat')).length === 512);
+    for (let i = 0; i < 513; i++) expect((await raw.call(CHAT, hello)).fields).toMatchObject({ 'grpc-status': '0' });
   });
 
   it('of calls is held at 1,000 for each connection', async () => {

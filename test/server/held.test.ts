@@ -79,4 +79,18 @@ describe('what is held', () => {
     await clock.advance(2_000);
     expect([gone.length, clock.pending, held.bytes]).toEqual([3, 0, 0]);
   });
+
+  it('may be a few bytes of each of 100,000 that hold their status when they let go', () => {
+    const answering = Array.from({ length: 100_000 }, () => {
+      const peer = new Peer('one');
+      peer.letGo = () => held.set(peer, 0);
+      return peer;
+    });
+    held = new CurrentToken(clock, 1_000, answering.length);
+    for (const peer of answering) held.set(peer, 1);
+    const [large] = peers('large');
+    held.set(large, answering.length);
+    expect([held.bytes, large.hold?.bytes]).toEqual([answering.length, answering.length]);
+    expect(answering.filter(({ hold }) => hold?.bytes !== 0)).toEqual([]);
+  });
 });

@@ -156,6 +156,16 @@ describe('a connection that pipelines', () => {
     await until(() => said.text.split('figures').length === 17);
   });
 
+  it('has its 16 again once they are answered', async () => {
+    await serve({ metrics: { contentType: 'text/plain', metrics: async () => 'figures' } });
+    const { socket, said } = dial();
+    for (const times of [1, 2, 3]) {
+      socket.write(one.repeat(16));
+      await until(() => said.text.split('figures').length === 16 * times + 1);
+    }
+    expect(said.code).toBe('');
+  });
+
   it('that leaves takes all its requests along, those too whose turn had not come', async () => {
     const { promise, resolve } = Promise.withResolvers<string>();
     await serve({ metrics: { contentType: 'text/plain', metrics: () => promise } });

@@ -55,6 +55,7 @@ export const CODES: Readonly<Record<Reason, Code>> = {
   USER_NOT_SUBSCRIBED: Code.FailedPrecondition,
   USER_OPTED_OUT: Code.FailedPrecondition,
   PERMIT_LIMIT_EXCEEDED: Code.ResourceExhausted,
+  TOO_MANY_WAITING: Code.ResourceExhausted,
 };
 
 /**

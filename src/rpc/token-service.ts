@@ -28,6 +28,8 @@ export interface TokenServiceDeps {
   readonly clock: Clock;
   /** How long a watch may leave one message unread before it is ended. */
   readonly stallTimeoutMs: number;
+  /** How many Gets may wait at once, for a first token or for a generation. Default 20,000. */
+  readonly maxWaiting?: number;
   /** Told of a refresh that names no token, before it begins: an operator's. */
   readonly onOperator?: (appId: string) => void;
   /** Told how long a rotation took from WeChat's answer until a watch was done with writing it. */
@@ -36,12 +38,17 @@ export interface TokenServiceDeps {
 
 /** The longest that Get waits, whatever the caller's deadline. */
 const GET_TIMEOUT_MS = 60_000;
+/** Each Get that waits holds some memory until what it waits for comes. */
+const MAX_WAITING = 20_000;
+/** When it is worth asking again where no room was left to wait. */
+const NO_ROOM_MS = 1_000;
 
 /** TokenService, written once for every listener. Its methods throw LingpaiErrors, which `toConnectError` translates. */
 export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): ServiceImpl<typeof TokenService> {
   const messages = new Messages(clock);
-  const { stallTimeoutMs, propagation } = deps;
+  const { stallTimeoutMs, propagation, maxWaiting = MAX_WAITING } = deps;
   const stalls = new CoalescedTimers<WatchStream>(clock, stallTimeoutMs, (stream) => stream.stalled(stallTimeoutMs));
+  let waiting = 0;
   const streamDeps = { clock, messages, stalls, propagation };
   return {
     get(request, context) {
@@ -50,6 +57,8 @@ export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): Serv
       // A call that need not wait is not to pay for a signal.
       let wait: Deadline | undefined;
       const signal = () => {
+        if (!wait && waiting >= maxWaiting) throw tooManyWaiting(appId, maxWaiting);
+        if (!wait) waiting++;
         wait ??= deadline(clock, GET_TIMEOUT_MS, context.signal, () => notReached(appId));
         return wait.signal;
       };
@@ -60,7 +69,11 @@ export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): Serv
         .catch((error: unknown) => {
           throw isDeadline(error) ? notReached(appId) : error;
         })
-        .finally(() => wait?.[Symbol.dispose]());
+        .finally(() => {
+          if (!wait) return;
+          waiting--;
+          wait[Symbol.dispose]();
+        });
     },
 
     async forceRefresh(request, context) {
@@ -98,4 +111,9 @@ function isDeadline(error: unknown): boolean {
 function notReached(appId: string): LingpaiError {
   const message = 'what was asked for did not come in time: repeat the call, or allow it more time';
   return new LingpaiError(message, { reason: 'GENERATION_NOT_REACHED', appId });
+}
+
+function tooManyWaiting(appId: string, maxWaiting: number): LingpaiError {
+  const message = `${maxWaiting} calls of Get are waiting for a token: ask again later`;
+  return new LingpaiError(message, { reason: 'TOO_MANY_WAITING', appId, retryAfterMs: NO_ROOM_MS });
 }

@@ -34,6 +34,8 @@ export const TICK_MS = 5_000;
 /** One HTTP/2 connection, on a socket that is connected, plain or TLS. */
 export class GrpcConnection {
   readonly session: ServerHttp2Session;
+  /** Its bidirectional calls that are open. */
+  bidiCalls = 0;
   readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #acceptedAt: number;

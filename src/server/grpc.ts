@@ -38,6 +38,8 @@ const STALL_TIMEOUT_MS = 30_000;
 const MAX_HELD_BYTES = 32 * 1024 * 1024;
 /** Bidirectional calls that are open at once: what is on its way to each of them waits here, up to HTTP/2's window of 64 KiB. */
 const MAX_BIDI_CALLS = 512;
+/** Of one connection: nobody is to shut out all others. */
+const MAX_BIDI_OF_CONNECTION = 128;
 /** The longest deadline. Nobody waits for longer, and what computes with it cannot overflow. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -170,12 +172,16 @@ function answering(mount: Mount, door: Door<Answer>) {
       }
       const { principal } = entered;
       const isBidi = answer.Call === BidiCall;
-      if (isBidi && bidi >= MAX_BIDI_CALLS) throw tooManyCalls();
-      if (isBidi) bidi++;
+      if (isBidi && (bidi >= MAX_BIDI_CALLS || connection.bidiCalls >= MAX_BIDI_OF_CONNECTION)) throw tooManyCalls();
+      if (isBidi) {
+        bidi++;
+        connection.bidiCalls++;
+      }
       const idle = admitted.work();
       const done = isBidi
         ? () => {
             bidi--;
+            connection.bidiCalls--;
             idle();
           }
         : idle;
@@ -235,7 +241,7 @@ function withoutTrailers(): ConnectError {
 
 function tooManyCalls(): ConnectError {
   return new ConnectError(
-    `${MAX_BIDI_CALLS} bidirectional calls are open: end some, or try later`,
+    `${MAX_BIDI_CALLS} bidirectional calls are open, or ${MAX_BIDI_OF_CONNECTION} on this connection: end some, or try later`,
     Code.ResourceExhausted,
   );
 }

@@ -33,6 +33,7 @@ class Called {
       broker: world.broker,
       clock: world.clock,
       stallTimeoutMs: STALL_TIMEOUT_MS,
+      maxWaiting: 2,
       propagation: (ms) => this.propagations.push(ms),
     });
   }
@@ -90,6 +91,20 @@ describe('Get', () => {
     });
     const answer = service.get(create(GetRequestSchema, { appId: 'wxc' }), untouched) as GetResponse;
     expect(answer.state?.current?.value).toBe(world.token());
+  });
+
+  it('lets only so many wait at once, and each that ends makes room for another', async () => {
+    const called_ = new Called(await World.started());
+    const minGeneration = BigInt(Number.MAX_SAFE_INTEGER);
+    const leaver = new AbortController();
+    const first = Promise.resolve(called_.get({ appId: 'wxc', minGeneration }, leaver.signal)).catch(() => undefined);
+    Promise.resolve(called_.get({ appId: 'wxc', minGeneration })).catch(() => undefined);
+    const asks = () => void Promise.resolve(called_.get({ appId: 'wxc', minGeneration })).catch(() => undefined);
+    expect(asks).toThrow(expect.objectContaining({ reason: 'TOO_MANY_WAITING', retryAfterMs: 1_000 }));
+    expect(called_.get({ appId: 'wxc' })).toBeDefined(); // what is in memory needs no room
+    leaver.abort();
+    await first;
+    expect(asks).not.toThrow();
   });
 
   it('waits at most 60 seconds for a generation when the caller names no deadline', async () => {

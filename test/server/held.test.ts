@@ -86,7 +86,7 @@ describe('what is held', () => {
       peer.letGo = () => held.set(peer, 0);
       return peer;
     });
-    held = new CurrentToken(clock, 1_000, answering.length);
+    held = new Held(clock, 1_000, answering.length);
     for (const peer of answering) held.set(peer, 1);
     const [large] = peers('large');
     held.set(large, answering.length);

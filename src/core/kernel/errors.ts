@@ -7,6 +7,7 @@ export type Reason =
   | 'BUDGET_EXHAUSTED'
   | 'WATCHER_STALLED'
   | 'TOO_MANY_WATCHERS'
+  | 'TOO_MANY_WAITING'
   | 'DRAINING'
   | 'INTERNAL'
   | 'PERMIT_MISSING'

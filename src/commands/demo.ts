@@ -27,7 +27,7 @@ export async function demo(options: { grpc?: string; http?: string; sandbox?: st
     logger.info('stopped');
   });
   logger.info({ grpc, http, sandbox }, 'ready');
-  complain(welcome(grpc, http, sandbox));
+  complain(welcome(grpc, http, sandbox), process);
   await stopped;
 }
 

@@ -4,38 +4,42 @@ import type { Copied, Tally } from '../store/copy.ts';
 import { parseStoreUrl, type StoreUrl } from '../store/open.ts';
 import { Failure } from './exit.ts';
 import { givenPath } from './given-path.ts';
+import type { Io } from './io.ts';
 import { complain, jsonLine, print } from './output.ts';
 
 /** `lingpai store copy`: all that one store keeps, to another. */
-export async function storeCopy(options: { from: string; to: string; force?: boolean; json?: boolean }): Promise<void> {
+export async function storeCopy(
+  options: { from: string; to: string; force?: boolean; json?: boolean },
+  io: Io,
+): Promise<void> {
   const { json = false, force = false } = options;
-  const [from, to] = [readUrl('--from', options.from), readUrl('--to', options.to)];
+  const [from, to] = [readUrl('--from', options.from, io), readUrl('--to', options.to, io)];
   if (from.kind === 'sqlite' && !existsSync(from.path)) throw new Failure(`--from: there is no file ${from.path}`, 2);
   if (nameOf(from) === nameOf(to)) throw new Failure('--from and --to are the same store', 2);
+  const side = (flag: string, url: StoreUrl) => ({ flag, name: nameOf(url), url });
   try {
-    const sides = {
-      from: { flag: '--from', name: nameOf(from), url: from },
-      to: { flag: '--to', name: nameOf(to), url: to },
-    };
-    const copied = await copyStore(sides.from, sides.to, { force, onWait });
-    print(json ? jsonLine(copied) : copiedText(copied));
+    const copied = await copyStore(side('--from', from), side('--to', to), {
+      force,
+      onWait: (name, ms) => complain(waitText(name, ms), io),
+    });
+    print(json ? jsonLine(copied) : copiedText(copied), io);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    if (json) print(jsonLine({ error: { message } }));
+    if (json) print(jsonLine({ error: { message } }), io);
     throw new Failure(message);
   }
 }
 
-function onWait(name: string, ms: number): void {
+function waitText(name: string, ms: number): string {
   const seconds = Math.ceil(ms / 1_000);
-  complain(`${name}: replicas have left their names; looking for ${seconds} s whether one still runs\n`);
+  return `${name}: replicas have left their names; looking for ${seconds} s whether one still runs\n`;
 }
 
-function readUrl(flag: string, text: string): Exclude<StoreUrl, { kind: 'memory' }> {
+function readUrl(flag: string, text: string, io: Io): Exclude<StoreUrl, { kind: 'memory' }> {
   const url = parseStoreUrl(text);
   if ('error' in url) throw new Failure(`${flag}: ${url.error}`, 2);
   if (url.kind === 'memory') throw new Failure(`${flag}: "memory:" is empty whenever it is opened`, 2);
-  return url.kind === 'sqlite' ? { ...url, path: givenPath(url.path) } : url;
+  return url.kind === 'sqlite' ? { ...url, path: givenPath(url.path, { cwd: io.cwd() }) } : url;
 }
 
 /** Without a password. */

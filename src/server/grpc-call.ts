@@ -74,6 +74,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   #large: Uint8Array | undefined;
   #requestBytes: number | undefined;
   #reset: Timer | undefined;
+  #unreadBytes = 0;
   #trailers: OutgoingHttpHeaders = OK;
   #abort: AbortController | undefined;
   #values: ContextValues | undefined;
@@ -227,8 +228,10 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
     const { stream } = this;
     if (stream.destroyed || stream.closed) return;
     // It holds its answer until that has left.
-    this.rpc.held.set(this, stream.writableLength);
-    if (stream.writableEnded) return;
+    this.#unreadBytes = stream.writableLength;
+    this.rpc.held.set(this, this.#unreadBytes);
+    this.head.connection.unread(this.#unreadBytes);
+    if (stream.writableEnded || stream.destroyed) return;
     if (stream.headersSent) stream.end();
     else if (code === 0 || this.#responseHeader) {
       stream.respond(withHeaders(this.#responseHeader, HEADERS), WITH_TRAILERS);
@@ -238,6 +241,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
 
   #closed(): void {
     this.rpc.held.delete(this);
+    this.head.connection.unread(-this.#unreadBytes);
     this.#reset?.cancel();
     if (!this.over) this.#close(Code.Canceled);
     this.head.done();

@@ -25,6 +25,9 @@ const CRUMB_BYTES = 64;
 /** How many of those a connection may send between two ticks. What clients send has next to none. */
 const MAX_CRUMBS = 1_000;
 
+/** Answers of so many bytes that wait for their reader end a connection: what is asked for further would be made for nobody. */
+const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
+
 /** How often a connection is to be told that time passes. */
 export const TICK_MS = 5_000;
 
@@ -38,6 +41,7 @@ export class GrpcConnection {
   #pingedAt: number;
   #answered = true;
   #crumbs = 0;
+  #unreadBytes = 0;
   #destroyedAt: number | undefined;
 
   constructor(socket: Socket, clock: Clock) {
@@ -60,8 +64,13 @@ export class GrpcConnection {
 
   /** A call was sent so many bytes that did not complete a message. Ends a connection that sends little else. */
   incomplete(bytes: number): void {
-    if (bytes < CRUMB_BYTES && ++this.#crumbs > MAX_CRUMBS)
-      this.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    if (bytes < CRUMB_BYTES && ++this.#crumbs > MAX_CRUMBS) this.#calm();
+  }
+
+  /** Answers of so many bytes more wait for their reader, or of so many fewer. */
+  unread(bytes: number): void {
+    this.#unreadBytes += bytes;
+    if (this.#unreadBytes > MAX_UNREAD_BYTES) this.#calm();
   }
 
   /** Finds out whether the peer is still there. */
@@ -79,6 +88,12 @@ export class GrpcConnection {
     if (!this.#answered && now - this.#pingedAt >= PING_TIMEOUT_MS) this.#suspect();
     else if (!this.#greeted && now - this.#acceptedAt >= PING_TIMEOUT_MS) session.destroy();
     else if (this.#answered && now - this.#pingedAt >= PING_AFTER_MS) this.#ping(now);
+  }
+
+  #calm(): void {
+    if (this.session.destroyed) return;
+    this.session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    this.session.destroy();
   }
 
   #ping(now: number): void {

@@ -1,9 +1,11 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
+import type { DescMethod } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { LingpaiError } from '../core/kernel/errors.ts';
-import { MAX_MESSAGE_BYTES } from '../transport/service.ts';
+import type { RequestLimit } from '../transport/service.ts';
 import type { BodyShare } from './bodies.ts';
+import { decode } from './codec.ts';
 
 /** Connect's and gRPC-Web's head of a message in a stream: flags, and its length in four bytes. */
 const HEAD_BYTES = 5;
@@ -11,16 +13,19 @@ const HEAD_BYTES = 5;
 /**
  * The body of a request that has one message, whole, with JSON that is known to be UTF-8: a decoder would replace what is
  * not, and the wrong text would be sent on. Fails with RESOURCE_EXHAUSTED when it is too large or there is no room, and
- * INVALID_REQUEST when it is not UTF-8.
+ * INVALID_REQUEST when it is not UTF-8 or no such message.
  */
-export async function readBody(request: IncomingMessage, share: BodyShare): Promise<Buffer> {
+export async function readBody(
+  request: IncomingMessage,
+  { share, method, limit }: { share: BodyShare; method: DescMethod; limit: RequestLimit },
+): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   // What is not read is read by Node and thrown away, so that the answer arrives.
   for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > MAX_MESSAGE_BYTES + HEAD_BYTES)
-      throw new ConnectError(`the message is larger than ${MAX_MESSAGE_BYTES} bytes`, Code.ResourceExhausted);
+    if (size > limit.bytes + HEAD_BYTES)
+      throw new ConnectError(`the message is larger than ${limit.bytes} bytes`, Code.ResourceExhausted);
     if (!share.grow(size))
       throw new ConnectError('too many large requests are under way: try again later', Code.ResourceExhausted);
     chunks.push(chunk);
@@ -29,7 +34,18 @@ export async function readBody(request: IncomingMessage, share: BodyShare): Prom
   const type = request.headers['content-type'] ?? '';
   if (/^application\/json\b/i.test(type)) requireUtf8(body);
   else if (/^application\/(connect|grpc-web)\+json\b/i.test(type)) requireUtf8(body.subarray(HEAD_BYTES));
+  else {
+    // What connect cannot decode it calls our fault.
+    const message = /^application\/proto\b/i.test(type) ? body : onlyMessage(body);
+    if (message) decode(method.input, message, limit.fields);
+  }
   return body;
+}
+
+/** The message behind its head where there is one, whole and not compressed: all else connect refuses by itself. */
+function onlyMessage(body: Buffer): Buffer | undefined {
+  const isWhole = body.length >= HEAD_BYTES && body[0] === 0 && body.readUInt32BE(1) === body.length - HEAD_BYTES;
+  return isWhole ? body.subarray(HEAD_BYTES) : undefined;
 }
 
 function requireUtf8(json: Buffer): void {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Code, ConnectError, createConnectRouter } from '@connectrpc/connect';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
-import { MAX_MESSAGE_BYTES } from '../transport/service.ts';
+import { MAX_MESSAGE_BYTES, type RequestLimit } from '../transport/service.ts';
 import { Bodies } from './bodies.ts';
 import { type Answers, type Responder, say, sayError } from './http-answers.ts';
 import { readBody } from './http-body.ts';
@@ -31,8 +31,9 @@ export function rpcs(mount: Mount, answers: Answers): (readonly [path: string, r
     writeMaxBytes: MAX_MESSAGE_BYTES,
   });
   for (const { desc, impl } of mount.services) router.service(desc, impl);
-  const needs = { mount, answers, bodies: new Bodies(BODIES_BYTES) };
+  const bodies = new Bodies(BODIES_BYTES);
   return router.handlers.map((handler) => {
+    const needs = { mount, answers, bodies, limit: limitOf(mount, handler) };
     const responder: Responder = {
       answer: (request, response, principal) => void answer(handler, request, response, { principal }, needs),
       refuse: (request, response, refusal) => void answer(handler, request, response, { refusal }, needs),
@@ -41,13 +42,18 @@ export function rpcs(mount: Mount, answers: Answers): (readonly [path: string, r
   });
 }
 
+function limitOf({ services }: Mount, { method }: Handler): RequestLimit {
+  const service = services.find(({ desc }) => desc.typeName === method.parent.typeName);
+  return service?.limits?.[method.localName] ?? { bytes: MAX_MESSAGE_BYTES };
+}
+
 /** connectNodeAdapter, but that requests of the wrong form are told what to send, and that faults go to our log. */
 async function answer(
   handler: Handler,
   request: IncomingMessage,
   response: ServerResponse,
   caller: Caller,
-  { mount, answers, bodies }: { mount: Mount; answers: Answers; bodies: Bodies },
+  { mount, answers, bodies, limit }: { mount: Mount; answers: Answers; bodies: Bodies; limit: RequestLimit },
 ): Promise<void> {
   const call = new HttpCall(handler.requestPath.slice(1), response, caller, mount, answers);
   if (misses(handler, request, response, call)) return answers.complete(response);
@@ -58,7 +64,7 @@ async function answer(
     response.once('close', share.release);
     const body = (async function* () {
       try {
-        yield await readBody(request, share);
+        yield await readBody(request, { share, method: handler.method, limit });
       } catch (error) {
         // What is left of the body is not worth reading.
         response.shouldKeepAlive = false;

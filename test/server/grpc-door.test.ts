@@ -355,6 +355,23 @@ describe('what a peer leaves lying', () => {
     expect(await reset).toBe(NGHTTP2_ENHANCE_YOUR_CALM);
   });
 
+  it('answers of more than 8 MiB that a connection does not read end it', async () => {
+    await serve({
+      say: ({ value }) => {
+        handled.push(value);
+        return create(StringValueSchema, large(500_000));
+      },
+    });
+    using raw = new RawConnection(listener.address, 3);
+    for (let i = 0; i < 100; i++) raw.open(SAY, hello).pause();
+    await raw.closed;
+    expect(raw.goaways).toContain(NGHTTP2_ENHANCE_YOUR_CALM);
+    expect(handled.length).toBeLessThan(30);
+    // What is read is not counted.
+    using reader = new RawConnection(listener.address);
+    for (let i = 0; i < 30; i++) expect((await reader.call(SAY, hello)).fields).toMatchObject({ 'grpc-status': '0' });
+  });
+
   it('a request that is not sent is answered, and its stream reset', async () => {
     await serve();
     using raw = new RawConnection(listener.address);

@@ -148,6 +148,24 @@ describe('Connect with JSON', () => {
     expect(mounted.calls).toEqual(['TokenService/Get INVALID_ARGUMENT', 'TokenService/Get RESOURCE_EXHAUSTED']);
   });
 
+  it.each(['application/proto', 'application/connect+proto', 'application/grpc-web+proto'])(
+    "refuses a %s body that is no such message as the caller's fault",
+    async (type) => {
+      const garbage = Buffer.from([0x12, 0x1b, 0x0a]);
+      const isEnveloped = type !== 'application/proto';
+      const body = isEnveloped ? Buffer.concat([Buffer.from([0, 0, 0, 0, garbage.length]), garbage]) : garbage;
+      const method = type.includes('connect+') ? 'WatchToken' : 'Get';
+      const response = await fetch(`${base}/lingpai.v1.TokenService/${method}`, {
+        method: 'POST',
+        headers: { 'content-type': type },
+        body,
+      });
+      expect(response.status).not.toBe(500);
+      const status = `${response.headers.get('grpc-status')} ${await response.text()}`;
+      expect(status).toMatch(/INVALID_REQUEST|grpc-status: 3/);
+    },
+  );
+
   it('tells the log of a fault, and the caller nothing', async () => {
     const broken = new Mounted(world.clock, {
       get: () => {

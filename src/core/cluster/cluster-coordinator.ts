@@ -13,7 +13,7 @@ import { sharedOf } from './shared-part.ts';
 import type { SharedRecord, SharedRecordUser } from './shared-record.ts';
 import { StoreAwayError } from './store-away.ts';
 
-/** What a tenure needs of its cluster. */
+/** What a coordinator needs of its cluster. */
 export interface ClusterCoordinatorDeps {
   readonly replica: string;
   readonly settings: Settings;
@@ -29,7 +29,7 @@ export interface ClusterCoordinatorDeps {
   readonly isStoreThere: () => boolean;
   /** Reads the app's record, together with those of others that are asked for. False: the store did not answer. */
   readonly sync: (appId: string) => Promise<boolean>;
-  /** The tenure is over. */
+  /** The coordinator is given up. */
   readonly onRelease: () => void;
 }
 
@@ -41,7 +41,7 @@ class Blocked extends Error {
 /** From so many steps of a generation a replica draws one. */
 const STEPS = 1_000;
 
-/** The tenure of a replica that shares its store. */
+/** The coordinator of a replica that shares its store. */
 export class ClusterCoordinator implements Coordinator {
   readonly #deps: ClusterCoordinatorDeps;
   readonly #appId: string;
@@ -138,7 +138,7 @@ export class ClusterCoordinator implements Coordinator {
   confirmationDueAt(record: AppRecord): number {
     const { pendingConfirmation, intents } = sharedOf(record);
     const { timeline, settings } = this.#deps;
-    // WeChat has been asked since those were begun that the debt was recorded with.
+    // These were begun after the pending confirmation was recorded.
     const isUnasked = intents.some(({ epoch }) => epoch > (pendingConfirmation?.epoch ?? 0));
     if (isUnasked && !this.#blockingIntent(record)) return Number.NEGATIVE_INFINITY;
     if (!pendingConfirmation) return Number.POSITIVE_INFINITY;

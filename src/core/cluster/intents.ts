@@ -13,7 +13,7 @@ export function longestMintMs({ timeoutMs, overlapMs }: Settings, leaseMs: numbe
   return Math.min(leaseMs + 2 * timeoutMs, settledMs(overlapMs));
 }
 
-/** Another replica's mint that is under way, while which nobody else may mint: its lease. */
+/** The unexpired intent of a live replica. It blocks other mints. */
 export function blockingIntent(
   record: AppRecord,
   isOther: (replica: string) => boolean,
@@ -43,8 +43,8 @@ export function intend(record: AppRecord, replica: string, time: number): { reco
 }
 
 /**
- * Takes an intent out, or marks it as lost. Where it was the last that a debt waited for, that is due now. One that others
- * took for settled and that was lost only now, since its process stood still, may arrive from now on.
+ * Takes an intent out, or marks it as lost. Where it was the last that a pending confirmation waited for, that is due now.
+ * One that others took for settled and that was lost only now, since its process stood still, may arrive from now on.
  */
 export function conclude(
   record: AppRecord,

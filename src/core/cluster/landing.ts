@@ -18,7 +18,7 @@ const READ_FOR_OVERLAPS = 12;
 
 /** What a commit needs to know beside its answer. */
 export interface Flown {
-  /** The generation when the flight began. */
+  /** The generation when the refresh began. */
   readonly base: number;
   /** The mint that brought the answer; undefined: a read did. */
   readonly intent: Intent | undefined;
@@ -80,7 +80,7 @@ export function land(
   return { record: withShared(next, { ...after, ...told, trouble: null }), result: rotated ? 'rotated' : 'unchanged' };
 }
 
-/** Intents and debt once a mint has landed: it is clean, and pays the debt, when no other can have overlapped it. */
+/** The intents and the pending confirmation once a mint has landed. It confirms if no other can have overlapped it. */
 function afterMint(
   shared: SharedPart,
   others: readonly Intent[],

@@ -27,10 +27,7 @@ export class Members {
   readonly #leaseMs: number;
   readonly #longestGapMs: number;
   readonly #seen = new Map<string, Seen>();
-  /**
-   * Those that a record names and no poll shows, and for how long this replica has looked on. One that has left is dead at
-   * once.
-   */
+  /** Replicas named in a record but missing from polls, and for how long. One that has left is dead at once. */
   readonly #absent = new Map<string, number>();
   #lookedAt: number | undefined;
   /** Those that lived by the last look. */

@@ -39,7 +39,7 @@ const FARTHEST_GENERATION_MS = 24 * 3_600_000;
 const OTHER_ISSUER =
   'another replica has another issuer for this app: give all of them the same, and until then each refreshes by its own';
 
-/** Owns one app's token: one flight at a time, one timer, and the state that callers see. */
+/** Owns one app's token: one refresh at a time, one timer, and the state that callers see. */
 export class Keeper {
   readonly #deps: Deps;
   readonly #settings: Settings;
@@ -78,7 +78,7 @@ export class Keeper {
     settings: Settings;
     timeline: Timeline;
     app: App;
-    /** Makes the tenure for a keeper, whose record it then keeps. */
+    /** Makes the coordinator of a keeper. */
     coordinator: (holder: Holder) => Coordinator;
     stored: StoredApp | undefined;
     startDelayMs: number;
@@ -306,7 +306,7 @@ export class Keeper {
   }
 
   /**
-   * Begins nothing more and fails those who wait with `reason`. Resolves when no flight is left: one in progress is ended
+   * Begins nothing more and fails those who wait with `reason`. Resolves when no refresh is left: one in progress is ended
    * (`abort`) or awaited, so that what WeChat has minted is not lost.
    */
   async close(reason: LingpaiError, inProgress: 'abort' | 'await'): Promise<void> {
@@ -329,7 +329,7 @@ export class Keeper {
     this.tick();
   }
 
-  /** The flight to join; without one, throws the failure after which the keeper pauses. */
+  /** The refresh to join; without one, throws the failure after which the keeper pauses. */
   #inFlight(): Refresh {
     if (this.#refresher.current) return this.#refresher.current;
     const { health } = this.#tokenHealth;

@@ -71,7 +71,7 @@ export interface StoredApp {
 export interface SharedPart {
   /** When `current` was stored. */
   readonly commitTime: number;
-  /** How many mints were ever begun. The term of a mint is the epoch that it began, and is its name. */
+  /** Counts mint attempts across replicas; an attempt's epoch is its id. */
   readonly epoch: number;
   /** Mints that were begun and of which no outcome is recorded, oldest first. `openMints` is their number. */
   readonly intents: readonly Intent[];
@@ -96,7 +96,7 @@ export interface Intent {
 
 /** A confirming mint that is owed. */
 export interface PendingConfirmation {
-  /** The epoch in which it was last incurred: only a mint of a later term, alone, pays it. */
+  /** The epoch in which it was last incurred: only a mint of a later epoch, alone, pays it. */
   readonly epoch: number;
   /** When it is to be paid. */
   readonly time: number;

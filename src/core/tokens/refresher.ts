@@ -14,7 +14,7 @@ import type { Refresh, RefreshOwner, RefreshParts, RefreshResult } from './refre
 import { RefreshFailures } from './refresh-failures.ts';
 import type { TokenHealth } from './token-health.ts';
 
-/** One app's flights, one at a time: what each asks WeChat, and what becomes of the answer. */
+/** One app's refreshes, one at a time: what each asks WeChat, and what becomes of the answer. */
 export class Refresher {
   readonly #deps: Deps;
   readonly #settings: Settings;
@@ -26,7 +26,7 @@ export class Refresher {
   readonly #inquiry: Inquiry;
   readonly #failures: RefreshFailures;
   #refresh: Refresh | undefined;
-  /** The generation with which the flight began. */
+  /** The generation with which the refresh began. */
   #base = 0;
 
   constructor(parts: RefreshParts) {
@@ -230,7 +230,7 @@ export class Refresher {
     run: (call: Call, signal: AbortSignal) => Promise<RefreshResult>,
     signal: AbortSignal,
   ): Promise<RefreshResult> {
-    await undefined; // so that `#flight` is set before the end below clears it
+    await undefined; // so that `#refresh` is set before the end below clears it
     const app = this.#owner.app();
     const startedAt = this.#now();
     const setBack = this.#timeline.wallOf(0);

@@ -1,7 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Moment } from '../../../src/core/kernel/timeline.ts';
-import { type AppRecord, type CurrentToken, emptyRecord } from '../../../src/core/tokens/app-record.ts';
-import type { Issued } from '../../../src/core/tokens/issuing.ts';
+import type { AppRecord } from '../../../src/core/tokens/app-record.ts';
 import {
   type Land,
   localRules,
@@ -10,41 +8,8 @@ import {
   reduce,
   Superseded,
 } from '../../../src/core/tokens/record-change.ts';
+import { DAY, HELD, issued, MOMENT, NOW, token, WALL } from '../../support/records.ts';
 import { HOUR, MINUTE, SECOND, SETTINGS } from '../../support/world.ts';
-
-const NOW = 10 * HOUR;
-const WALL = 1_768_449_600_000;
-const MOMENT: Moment = { elapsed: NOW, wall: WALL, offset: WALL - NOW, leaptMs: 0 };
-const DAY = Math.floor((WALL + 8 * HOUR) / (24 * HOUR));
-
-/** A token that was asked for so long ago. */
-function token(value: string, ageMs: number, lifeMs = 2 * HOUR): CurrentToken {
-  const issuedAt = NOW - ageMs;
-  const expiresAt = issuedAt + lifeMs;
-  return { value, id: value, issuedAt, expiresAt, answeredAt: issuedAt + 50, dueAt: issuedAt + lifeMs / 2 };
-}
-
-/** What WeChat answered a moment ago. */
-function issued(value: string, more: Partial<Issued> = {}): Issued {
-  const sentAt = NOW - 100;
-  return {
-    value,
-    id: value,
-    lifetimeMs: 2 * HOUR,
-    sentAt,
-    answeredAt: NOW,
-    mintedAt: sentAt,
-    intent: undefined,
-    ...more,
-  };
-}
-
-const HELD: AppRecord = {
-  ...emptyRecord('classic'),
-  generation: 7,
-  current: token('a', HOUR),
-  budget: { day: DAY, mints: 3, forced: 0 },
-};
 
 const LAND: Land = {
   type: 'land',
@@ -98,6 +63,21 @@ describe('a token that WeChat accepts after the clock leapt beyond its life', ()
   });
 });
 
+describe("an operator's refresh that costs no mint", () => {
+  const start: RecordChange = { type: 'start_cooldown' };
+
+  it('starts the cooldown, and spends nothing', () => {
+    const { lastForcedAt: _, ...rest } = HELD;
+    expect(made(HELD, start)).toEqual({ record: { ...rest, lastForcedAt: NOW } });
+  });
+
+  it('starts it whatever another replica has done meanwhile, at the moment of the last attempt to store it', () => {
+    const newer = { ...HELD, generation: 8, lastForcedAt: NOW - SECOND };
+    const later = { ...MOMENT, elapsed: NOW + SECOND };
+    expect(made(newer, start, later).record).toEqual({ ...newer, lastForcedAt: NOW + SECOND });
+  });
+});
+
 describe('a mint that is about to be made', () => {
   const begin = (cause: 'scheduled' | 'report', call: 'classic' | 'stable_force' = 'classic'): RecordChange => ({
     type: 'begin_mint',
@@ -129,6 +109,20 @@ describe('a mint that is about to be made', () => {
     const reduced = made(record, change);
     expect(reduced.refusal).toMatchObject({ reason });
     expect(reduced.record).toBe(record);
+  });
+
+  it('counts from nothing on another day', () => {
+    const yesterday = { ...HELD, budget: { day: DAY - 1, mints: 1000, forced: 18 } };
+    expect(made(yesterday, begin('report')).record.budget).toEqual({ day: DAY, mints: 1, forced: 0 });
+  });
+
+  it('of a stable token is spent of its own budget, and keeps to the spacing of WeChat', () => {
+    expect(made(HELD, begin('report', 'stable_force')).record.budget).toEqual({ day: DAY, mints: 3, forced: 1 });
+    const record = { ...HELD, lastForcedAt: NOW - 20 * SECOND };
+    const rules = localRules({ ...SETTINGS, cooldownMs: 0 });
+    const asked = (call: 'classic' | 'stable_force') => reduce(record, begin('report', call), MOMENT, rules).refusal;
+    expect(asked('stable_force')).toMatchObject({ reason: 'COOLDOWN', retryAfterMs: 10 * SECOND });
+    expect(asked('classic')).toBeUndefined();
   });
 
   it('need not be made where another token has come', () => {

@@ -5,7 +5,8 @@ import { load } from '../../config/fixture.ts';
 import type { Draw } from '../draw.ts';
 import type { Target } from '../target.ts';
 
-const SECRET = 'correct-horse-battery';
+/** As WeChat's are: a key that looks like a setting's name is repeated, and this does not. */
+const SECRET = '0123456789abcdef0123456789abcdef';
 const EXAMPLE = readFileSync(join(import.meta.dirname, '../../../examples/lingpai.yaml'), 'utf8');
 const SMALL = `grpc: { listen: "127.0.0.1:0" }\nstore: { url: "memory:" }\napps:\n  - { app_id: wxa, secret: ${SECRET} }\n`;
 /** What YAML is known for. */

@@ -14,8 +14,8 @@ const CHECK = '/grpc.health.v1.Health/Check';
 const HEALTH_WATCH = '/grpc.health.v1.Health/Watch';
 const CONNECTIONS = 10;
 const STREAMS = 300;
-/** The broker's stall_timeout is 1 s here; the machine may be busy. */
-const RESET_MS = 10_000;
+/** The broker's stall_timeout is 1 s here; the machine may be busy, and statuses give way to others. */
+const RESET_MS = 30_000;
 const EMPTY = grpcMessage(Buffer.alloc(0));
 const get = grpcMessage(toBinary(GetRequestSchema, create(GetRequestSchema, { appId: APP })));
 

@@ -12,7 +12,7 @@ export const bug: Bug = {
     },
   ],
   caughtBy: {
-    file: 'test/core/cluster/convergence.test.ts',
+    file: 'test/core/cluster/restore.test.ts',
     test: 'is behind by its generation, and with the same generation by its epoch',
   },
 };

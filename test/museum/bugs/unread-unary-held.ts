@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/server/grpc-call.ts',
-      find: 'this.rpc.held.set(this, stream.writableLength);',
-      replace: '',
+      find: 'this.rpc.held.set(this, this.#unreadBytes);',
+      replace: 'this.rpc.held.delete(this);',
     },
   ],
   caughtBy: { file: 'test/server/grpc-door.test.ts', test: 'an answer that is not read is reset' },

@@ -1,0 +1,131 @@
+import { describe, expect, it } from 'vitest';
+import { land } from '../../../src/core/cluster/landing.ts';
+import { settledMs } from '../../../src/core/cluster/settling.ts';
+import { sharedOf, withShared } from '../../../src/core/cluster/shared-part.ts';
+import type { Intent, IssuerKind } from '../../../src/core/tokens/ports.ts';
+import { WALL } from '../../support/records.ts';
+import { holding, recordWith } from '../../support/shared-records.ts';
+import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
+
+const OVERLAP = 5 * MINUTE;
+
+describe('an answer that is stored long after it was asked for, since the store was away', () => {
+  const sentAgoMs = 90 * MINUTE;
+  const ours: Intent = { epoch: 5, replica: 'r1', time: WALL - sentAgoMs, lost: false };
+  const theirs: Intent = { epoch: 6, replica: 'r2', time: WALL - 10 * SECOND, lost: true };
+  const landed = (issuer: IssuerKind, intents: readonly Intent[], mint: Intent | undefined) => {
+    const now = 1e7;
+    const sentAt = now - sentAgoMs;
+    const record = { ...recordWith(7, 6, ...intents), issuer };
+    const issued = {
+      value: 'b',
+      id: 'b',
+      lifetimeMs: 2 * HOUR,
+      sentAt,
+      answeredAt: sentAt + 50,
+      mintedAt: mint && sentAt,
+    };
+    const context = {
+      issuer,
+      trusted: true,
+      isQuiet: false,
+      now,
+      wallNow: WALL,
+      generationStep: 1,
+      previousIsHonoured: true,
+      overlapMs: OVERLAP,
+      due: () => now,
+    };
+    const times = {
+      sentTime: WALL - sentAgoMs,
+      time: WALL,
+      answeredTime: WALL - sentAgoMs + 50,
+      currentTime: undefined,
+    };
+    return land(record, { ...issued, intent: mint }, context, { base: 7, intent: mint, ...times, overlapMs: OVERLAP });
+  };
+
+  it.each([
+    ['classic', [ours, theirs], ours],
+    ['stable', [theirs], undefined],
+  ] as const)('is not taken for newer than a mint that was begun meanwhile: %s', (issuer, intents, mint) => {
+    const { record, result } = landed(issuer, intents, mint);
+    expect(result).toBe('rotated');
+    expect(sharedOf(record).intents).toEqual([theirs]);
+    expect(sharedOf(record).pendingConfirmation?.epoch).toBe(6);
+  });
+});
+
+describe('an answer that comes when its process, which had stood still, goes on', () => {
+  const ours: Intent = { epoch: 5, replica: 'r1', time: WALL - 200 * SECOND, lost: false };
+  const confirming: Intent = { epoch: 7, replica: 'r2', time: WALL, lost: false };
+  /** The epoch of the debt after it, where another has refreshed the app and a mint of that one is under way. */
+  const owed = (seenEpoch: number | undefined, debtEpoch: number) => {
+    const now = 1e7;
+    const sentAt = now - 200 * SECOND;
+    const current = holding(recordWith(8, 7, ours, confirming), 'c', sentAt + 15 * SECOND);
+    const record = withShared(current, { pendingConfirmation: { epoch: debtEpoch, time: WALL } });
+    const issued = {
+      value: 'b',
+      id: 'b',
+      lifetimeMs: 2 * HOUR,
+      sentAt,
+      answeredAt: now,
+      mintedAt: sentAt,
+      intent: ours,
+    };
+    const context = {
+      issuer: 'classic',
+      trusted: true,
+      isQuiet: false,
+      now,
+      wallNow: WALL,
+      generationStep: 1,
+      previousIsHonoured: true,
+    } as const;
+    const times = { sentTime: WALL - 200 * SECOND, time: WALL, answeredTime: WALL, currentTime: WALL - 185 * SECOND };
+    const flown = { base: 7, intent: ours, ...times, overlapMs: OVERLAP };
+    const landed = land(record, { ...issued, seenEpoch }, { ...context, overlapMs: OVERLAP, due: () => now }, flown);
+    expect(landed.result).toBe('superseded');
+    return sharedOf(landed.record).pendingConfirmation?.epoch;
+  };
+
+  it('is older than a mint that was begun after it was there: that one pays', () => {
+    expect(owed(6, 6)).toBe(6);
+    expect(owed(6, 5)).toBe(6);
+  });
+
+  it('is owed for beyond what is under way where that may have been begun before, and never less than was owed', () => {
+    expect(owed(7, 6)).toBe(7);
+    expect(owed(undefined, 6)).toBe(7);
+    expect(owed(4, 6)).toBe(6);
+    expect(owed(99, 6)).toBe(7);
+  });
+});
+
+describe('the confirming mint', () => {
+  it('settles it all though the clock of its replica is a little behind', () => {
+    const sentAt = 1e7;
+    const time = WALL - 50;
+    const lost: Intent = { epoch: 5, replica: 'r2', time: WALL - settledMs(OVERLAP), lost: true };
+    const ours: Intent = { epoch: 6, replica: 'r1', time, lost: false };
+    const record = withShared(recordWith(7, 6, lost, ours), { pendingConfirmation: { epoch: 5, time: WALL } });
+    const issued = { value: 'b', id: 'b', lifetimeMs: 2 * HOUR, sentAt, answeredAt: sentAt, mintedAt: sentAt };
+    const context = {
+      issuer: 'classic',
+      trusted: true,
+      isQuiet: false,
+      now: sentAt,
+      wallNow: WALL,
+      generationStep: 1,
+      previousIsHonoured: true,
+    } as const;
+    const landed = land(
+      record,
+      { ...issued, intent: ours },
+      { ...context, overlapMs: OVERLAP, due: () => sentAt },
+      { base: 7, intent: ours, sentTime: time, time, answeredTime: time, currentTime: undefined, overlapMs: OVERLAP },
+    );
+    expect(sharedOf(landed.record)).toMatchObject({ intents: [], pendingConfirmation: null });
+  });
+});

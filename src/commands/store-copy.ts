@@ -16,12 +16,13 @@ export async function storeCopy(
   const [from, to] = [readUrl('--from', options.from, io), readUrl('--to', options.to, io)];
   if (from.kind === 'sqlite' && !existsSync(from.path)) throw new Failure(`--from: there is no file ${from.path}`, 2);
   if (nameOf(from) === nameOf(to)) throw new Failure('--from and --to are the same store', 2);
-  const side = (flag: string, url: StoreUrl) => ({ flag, name: nameOf(url), url });
   try {
-    const copied = await copyStore(side('--from', from), side('--to', to), {
-      force,
-      onWait: (name, ms) => complain(waitText(name, ms), io),
-    });
+    const onWait = (name: string, ms: number) => complain(waitText(name, ms), io);
+    const sides = {
+      from: { flag: '--from', name: nameOf(from), url: from },
+      to: { flag: '--to', name: nameOf(to), url: to },
+    };
+    const copied = await copyStore(sides.from, sides.to, { force, onWait });
     print(json ? jsonLine(copied) : copiedText(copied), io);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);

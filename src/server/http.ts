@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { isLoopback } from '../core/kernel/web.ts';
 import type { TokenState } from '../core/tokens/state.ts';
@@ -48,7 +48,7 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
   const found = pages({ serving: () => serving, states, metrics, report, answers });
   const door = new Door<Responder>([...found, ...rpcs(options, answers)], options.authenticate);
   const elsewhere = notFound(options.services);
-  const server = createServer(ARRIVAL, (request, response) => {
+  const come = (request: IncomingMessage, response: ServerResponse, waits = false) => {
     // Node looks whether anyone listens for the error of a caller that left, and tells it a tick later, when the one who
     // did may have gone: without a listener it would end the process.
     request.on('error', () => {});
@@ -64,8 +64,14 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
     if (!entered) return refuse(404, elsewhere);
     const { answer } = entered;
     if ('refusal' in entered) answer.refuse(request, response, options.toError(entered.refusal));
-    else answer.answer(request, response, entered.principal);
-  });
+    else {
+      if (waits) response.writeContinue();
+      answer.answer(request, response, entered.principal);
+    }
+  };
+  const server = createServer(ARRIVAL, (request, response) => come(request, response));
+  // With "Expect: 100-continue" the body waits to be asked for, and Node by itself would ask whoever calls.
+  server.on('checkContinue', (request, response) => come(request, response, true));
   server.on('connection', (socket) => sockets.admit(socket));
   const address = await listen(server, options.listen, 'http.listen');
   // What was bound decides, whatever the configuration calls it.

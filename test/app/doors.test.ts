@@ -164,6 +164,26 @@ describe('of a caller who may not come in, no body is read and no handler is cal
     expect([asked, handled]).toEqual([[path, path, path], []]);
   });
 
+  it('and who waits to be asked for the body is not asked', async () => {
+    const invited = async (headers: Record<string, string>) => {
+      let continued = false;
+      const all = { ...headers, 'content-type': 'application/json', 'content-length': '15', expect: '100-continue' };
+      const outgoing = request(`http://${listeners.http.address}${GET}`, { method: 'POST', headers: all });
+      outgoing.once('continue', () => {
+        continued = true;
+        outgoing.end('{"appId":"wxc"}');
+      });
+      outgoing.flushHeaders();
+      const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+      response.resume();
+      await once(response, 'end');
+      outgoing.destroy();
+      return [response.statusCode, continued];
+    };
+    expect(await invited({})).toEqual([401, false]);
+    expect(await invited(KEY)).toEqual([200, true]);
+  });
+
   it('and it is counted', async () => {
     using raw = new RawConnection(listeners.grpc.address);
     await raw.call(GET);

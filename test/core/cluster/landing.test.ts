@@ -219,3 +219,74 @@ describe('an answer to a refresh that another replica was faster with', () => {
     expect(sharedOf(record)).toMatchObject({ intents: [], pendingConfirmation: null });
   });
 });
+
+describe('an answer that nobody was faster with', () => {
+  const ours = intent(4, 'r1');
+  const settled = settledMs(OVERLAP);
+  const recent = { ...intent(3, 'r2'), time: WALL - MINUTE };
+  const old = { ...intent(3, 'r2'), time: WALL - 12 * OVERLAP - MINUTE, lost: true };
+  const owed = (epoch: number, time: number) => ({ epoch, time });
+  const CLASSIC = { issuer: 'classic', mint: ours, intents: [ours], epoch: 4, pending: null } as const;
+  const READ = { issuer: 'stable', mint: undefined, intents: [], epoch: 4, pending: null } as const;
+
+  interface Case {
+    readonly issuer: IssuerKind;
+    readonly mint: Intent | undefined;
+    readonly intents: readonly Intent[];
+    readonly epoch: number;
+    readonly pending: ReturnType<typeof owed> | null;
+    readonly mintedAt?: number | undefined;
+  }
+  const landed = (given: Case) => {
+    const { issuer, mint, intents, epoch, pending } = given;
+    const held = { ...HELD, issuer, current: token('c', HOUR) };
+    const record = withShared(held, { epoch, intents, pendingConfirmation: pending });
+    const context = {
+      issuer,
+      trusted: true,
+      isQuiet: true,
+      now: NOW,
+      wallNow: WALL,
+      generationStep: 1,
+      overlapMs: OVERLAP,
+      previousIsHonoured: true,
+      due: () => NOW,
+    };
+    const flown = {
+      base: 7,
+      intent: mint,
+      sentTime: WALL - SECOND,
+      time: WALL,
+      answeredTime: WALL,
+      currentTime: WALL - HOUR,
+      overlapMs: OVERLAP,
+    };
+    const mintedAt = 'mintedAt' in given ? given.mintedAt : mint && NOW - SECOND;
+    return land(record, issued('b', { intent: mint, mintedAt }), context, flown);
+  };
+
+  it.each<[string, Case, pending: ReturnType<typeof owed> | null, previous: string | undefined, open: number]>([
+    ['alone: nothing is owed, and the one before is shown', CLASSIC, null, 'c', 0],
+    ['alone, and paying', { ...CLASSIC, pending: owed(3, WALL) }, null, undefined, 0],
+    ['alone, too early to pay', { ...CLASSIC, pending: owed(4, WALL) }, owed(4, WALL), undefined, 0],
+    ['beside another', { ...CLASSIC, intents: [ours, recent] }, owed(4, WALL - SECOND + settled), undefined, 1],
+    ['after another had begun and ended', { ...CLASSIC, epoch: 5 }, owed(5, WALL), undefined, 0],
+    ['given up by others before', { ...CLASSIC, intents: [] }, owed(4, WALL), undefined, 0],
+    [
+      'forced, with another between it and the read',
+      { ...CLASSIC, issuer: 'stable', mintedAt: undefined },
+      null,
+      undefined,
+      0,
+    ],
+    ['read, alone', READ, null, 'c', 0],
+    ['read, which pays what is owed', { ...READ, pending: owed(4, WALL) }, null, undefined, 0],
+    ['read beside another', { ...READ, intents: [recent] }, owed(4, WALL - SECOND + settled), undefined, 1],
+    ['read long after another that may have arrived', { ...READ, intents: [old] }, null, undefined, 0],
+  ])('%s', (_, given, pending, previous, open) => {
+    const { record, result } = landed(given);
+    expect([result, record.current?.value, record.openMints]).toEqual(['rotated', 'b', open]);
+    expect(sharedOf(record).pendingConfirmation).toEqual(pending);
+    expect(record.previous?.value).toBe(previous);
+  });
+});

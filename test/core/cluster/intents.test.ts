@@ -48,3 +48,11 @@ describe('a mint that is given up when others have settled it', () => {
     expect(sharedOf(conclude(once, intent(3, 'r1'), 'classic', 'lost', at)).intents).toHaveLength(1);
   });
 });
+
+describe('the mint of another', () => {
+  it.each(['lost', 'undone', 'outlived'] as const)('stays as it is when ours is %s, also of the same epoch', (how) => {
+    const record = recordWith(7, 4, intent(4, 'r1'), intent(4, 'r2'), intent(3, 'r3'));
+    const { intents } = sharedOf(conclude(record, intent(4, 'r1'), 'classic', how, at));
+    expect(intents).toEqual([...(how === 'lost' ? [intent(4, 'r1', true)] : []), intent(4, 'r2'), intent(3, 'r3')]);
+  });
+});

@@ -3,8 +3,8 @@ import { land } from '../../../src/core/cluster/landing.ts';
 import { settledMs } from '../../../src/core/cluster/settling.ts';
 import { sharedOf, withShared } from '../../../src/core/cluster/shared-part.ts';
 import type { Intent, IssuerKind } from '../../../src/core/tokens/ports.ts';
-import { WALL } from '../../support/records.ts';
-import { holding, recordWith } from '../../support/shared-records.ts';
+import { HELD, issued, NOW, token, WALL } from '../../support/records.ts';
+import { holding, intent, recordWith } from '../../support/shared-records.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 
 const OVERLAP = 5 * MINUTE;
@@ -127,5 +127,166 @@ describe('the confirming mint', () => {
       { base: 7, intent: ours, sentTime: time, time, answeredTime: time, currentTime: undefined, overlapMs: OVERLAP },
     );
     expect(sharedOf(landed.record)).toMatchObject({ intents: [], pendingConfirmation: null });
+  });
+});
+
+describe('an answer to a refresh that another replica was faster with', () => {
+  const ours = intent(4, 'r1');
+  const theirs = intent(3, 'r2');
+  const CURRENT = token('c', 10 * SECOND);
+  const PREVIOUS = token('a', HOUR);
+  const context = {
+    issuer: 'classic',
+    trusted: true,
+    isQuiet: true,
+    now: NOW,
+    wallNow: WALL,
+    generationStep: 1,
+    overlapMs: OVERLAP,
+    previousIsHonoured: true,
+    due: () => NOW,
+  } as const;
+  const owed = (epoch: number, time: number) => ({ epoch, time });
+  const later = owed(2, WALL + MINUTE);
+
+  interface Case {
+    readonly value?: string;
+    readonly mint?: Intent | undefined;
+    readonly others?: readonly Intent[];
+    readonly pending?: ReturnType<typeof owed> | null;
+    readonly previous?: typeof PREVIOUS;
+    readonly current?: typeof CURRENT;
+    readonly answeredAgoMs?: number;
+  }
+  const landed = (given: Case) => {
+    const { value = 'b', others = [], pending = null, current = CURRENT, answeredAgoMs = 0 } = given;
+    const mint = 'mint' in given ? given.mint : ours;
+    const intents = mint ? [mint, ...others] : others;
+    const held = { ...HELD, generation: 8, current, previous: given.previous ?? PREVIOUS };
+    const record = withShared(held, { epoch: 4, intents, pendingConfirmation: pending });
+    const flown = {
+      base: 7,
+      intent: mint,
+      sentTime: WALL - 20 * SECOND,
+      time: WALL,
+      answeredTime: WALL - answeredAgoMs,
+      currentTime: WALL - 10 * SECOND,
+      overlapMs: OVERLAP,
+    };
+    return land(record, issued(value, { intent: mint }), context, flown);
+  };
+
+  it.each<[string, Case, pending: ReturnType<typeof owed> | null, previous: string | undefined]>([
+    ['a mint is newer or not: a confirming one is owed now', {}, owed(4, WALL), undefined],
+    ['with another under way, too', { others: [theirs] }, owed(4, WALL), undefined],
+    [
+      'or when it was owed already, while another is under way',
+      { others: [theirs], pending: later },
+      owed(4, later.time),
+      undefined,
+    ],
+    ['and sooner where that is over', { pending: later }, owed(4, WALL), undefined],
+    [
+      'one that a write has recorded, whose answer was lost, owes nothing',
+      { previous: { ...PREVIOUS, value: 'b' } },
+      null,
+      'b',
+    ],
+    [
+      'one whose answer was here before the current token was asked for is older',
+      { answeredAgoMs: 13 * SECOND },
+      null,
+      undefined,
+    ],
+    ['but not where the clocks may differ by as much', { answeredAgoMs: 11 * SECOND }, owed(4, WALL), undefined],
+    ['a read owes nothing', { mint: undefined }, null, undefined],
+    ['nor does it pay', { mint: undefined, pending: later }, later, undefined],
+  ])('%s', (_, given, pending, previous) => {
+    const { record, result } = landed(given);
+    expect([result, record.generation, record.current?.value]).toEqual(['superseded', 8, 'c']);
+    expect(sharedOf(record)).toMatchObject({ intents: given.others ?? [], pendingConfirmation: pending });
+    expect(record.previous?.value).toBe(previous);
+  });
+
+  it('is taken into use where that token has expired meanwhile', () => {
+    const { record, result } = landed({ current: token('c', 3 * HOUR) });
+    expect([result, record.current?.value]).toEqual(['rotated', 'b']);
+  });
+
+  it('brings the same token', () => {
+    const { record, result } = landed({ value: 'c' });
+    expect([result, record.generation]).toEqual(['unchanged', 8]);
+    expect(sharedOf(record)).toMatchObject({ intents: [], pendingConfirmation: null });
+  });
+});
+
+describe('an answer that nobody was faster with', () => {
+  const ours = intent(4, 'r1');
+  const settled = settledMs(OVERLAP);
+  const recent = { ...intent(3, 'r2'), time: WALL - MINUTE };
+  const old = { ...intent(3, 'r2'), time: WALL - 12 * OVERLAP - MINUTE, lost: true };
+  const owed = (epoch: number, time: number) => ({ epoch, time });
+  const CLASSIC = { issuer: 'classic', mint: ours, intents: [ours], epoch: 4, pending: null } as const;
+  const READ = { issuer: 'stable', mint: undefined, intents: [], epoch: 4, pending: null } as const;
+
+  interface Case {
+    readonly issuer: IssuerKind;
+    readonly mint: Intent | undefined;
+    readonly intents: readonly Intent[];
+    readonly epoch: number;
+    readonly pending: ReturnType<typeof owed> | null;
+    readonly mintedAt?: number | undefined;
+  }
+  const landed = (given: Case) => {
+    const { issuer, mint, intents, epoch, pending } = given;
+    const held = { ...HELD, issuer, current: token('c', HOUR) };
+    const record = withShared(held, { epoch, intents, pendingConfirmation: pending });
+    const context = {
+      issuer,
+      trusted: true,
+      isQuiet: true,
+      now: NOW,
+      wallNow: WALL,
+      generationStep: 1,
+      overlapMs: OVERLAP,
+      previousIsHonoured: true,
+      due: () => NOW,
+    };
+    const flown = {
+      base: 7,
+      intent: mint,
+      sentTime: WALL - SECOND,
+      time: WALL,
+      answeredTime: WALL,
+      currentTime: WALL - HOUR,
+      overlapMs: OVERLAP,
+    };
+    const mintedAt = 'mintedAt' in given ? given.mintedAt : mint && NOW - SECOND;
+    return land(record, issued('b', { intent: mint, mintedAt }), context, flown);
+  };
+
+  it.each<[string, Case, pending: ReturnType<typeof owed> | null, previous: string | undefined, open: number]>([
+    ['alone: nothing is owed, and the one before is shown', CLASSIC, null, 'c', 0],
+    ['alone, and paying', { ...CLASSIC, pending: owed(3, WALL) }, null, undefined, 0],
+    ['alone, too early to pay', { ...CLASSIC, pending: owed(4, WALL) }, owed(4, WALL), undefined, 0],
+    ['beside another', { ...CLASSIC, intents: [ours, recent] }, owed(4, WALL - SECOND + settled), undefined, 1],
+    ['after another had begun and ended', { ...CLASSIC, epoch: 5 }, owed(5, WALL), undefined, 0],
+    ['given up by others before', { ...CLASSIC, intents: [] }, owed(4, WALL), undefined, 0],
+    [
+      'forced, with another between it and the read',
+      { ...CLASSIC, issuer: 'stable', mintedAt: undefined },
+      null,
+      undefined,
+      0,
+    ],
+    ['read, alone', READ, null, 'c', 0],
+    ['read, which pays what is owed', { ...READ, pending: owed(4, WALL) }, null, undefined, 0],
+    ['read beside another', { ...READ, intents: [recent] }, owed(4, WALL - SECOND + settled), undefined, 1],
+    ['read long after another that may have arrived', { ...READ, intents: [old] }, null, undefined, 0],
+  ])('%s', (_, given, pending, previous, open) => {
+    const { record, result } = landed(given);
+    expect([result, record.current?.value, record.openMints]).toEqual(['rotated', 'b', open]);
+    expect(sharedOf(record).pendingConfirmation).toEqual(pending);
+    expect(record.previous?.value).toBe(previous);
   });
 });

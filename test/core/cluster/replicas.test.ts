@@ -461,7 +461,7 @@ test('what a failure told by a clock that was set back since says of its next at
   for (const replica of [...replicas.running]) await replicas.kill(replica);
   replicas.storeAheadMs = -30 * MINUTE;
   replicas.store.restart(stored);
-  const { generation } = stored.get('wxc')?.app ?? { generation: 0 };
+  const { generation } = stored.records.get('wxc')?.app ?? { generation: 0 };
   const fresh = await replicas.add();
   await replicas.until(() => replicas.state(fresh).generation > generation, 2 * MINUTE);
   expect(replicas.agreed()).toBe(true);

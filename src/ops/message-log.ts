@@ -37,7 +37,8 @@ function lineOf(event: MessageEvent): Line {
     case 'ledger_failed': {
       const { operation, error, retryInMs } = event;
       const retry = { retry_in_ms: retryInMs === null ? null : Math.round(retryInMs) };
-      return ['error', 'ledger write failed', { ...app, operation, ...errorFields(error), ...retry }];
+      const message = operation === 'lookup' ? 'ledger read failed' : 'ledger write failed';
+      return ['error', message, { ...app, operation, ...errorFields(error), ...retry }];
     }
     case 'ledger_recovered':
       return ['info', 'ledger write succeeded again', app];

@@ -59,6 +59,11 @@ const EVENTS: readonly (readonly [MessageEvent, string | null, Record<string, un
     'lingpai_ledger_failures_total{app_id="wx1",operation="settle"} 1',
     { level: 'error', msg: 'ledger write failed', operation: 'settle', error: 'disk full', retry_in_ms: 1_000 },
   ],
+  [
+    { type: 'ledger_failed', appId: 'wx1', operation: 'lookup', error: new Error('gone'), retryInMs: null },
+    'lingpai_ledger_failures_total{app_id="wx1",operation="lookup"} 1',
+    { level: 'error', msg: 'ledger read failed', operation: 'lookup', error: 'gone', retry_in_ms: null },
+  ],
   [{ type: 'ledger_recovered', appId: 'wx1' }, null, { level: 'info', msg: 'ledger write succeeded again' }],
 ];
 

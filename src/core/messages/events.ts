@@ -37,7 +37,7 @@ export type MessageEvent =
   | {
       type: 'ledger_failed';
       appId: string;
-      operation: 'begin' | 'redraw' | 'settle';
+      operation: 'begin' | 'lookup' | 'redraw' | 'settle';
       error: unknown;
       retryInMs: number | null;
     }

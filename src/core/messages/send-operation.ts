@@ -15,7 +15,7 @@ import {
   unknownError,
 } from './message-errors.ts';
 import { wishOf } from './permits.ts';
-import type { Begun, MessageSettings, NewSend, Outcome } from './ports.ts';
+import type { Begun, KnownKey, MessageSettings, NewSend, Outcome } from './ports.ts';
 import { isRepeatable } from './retry-policy.ts';
 import type { SettlementWriter } from './settlement-writer.ts';
 
@@ -47,7 +47,7 @@ export interface Done {
   readonly over: Promise<void>;
 }
 
-type Unsettled = Extract<Begun, { kind: 'unsettled' }>;
+type Unsettled = Extract<KnownKey, { kind: 'unsettled' }>;
 
 /** How long a key is kept. */
 export const KEY_MS = 24 * 3_600_000;
@@ -124,14 +124,15 @@ export class SendOperation {
       throw ledgerError(appId, new Error('too many settlements are not durable'));
     this.#signal.throwIfAborted();
     this.#begun = true;
-    const send = this.#newSend(settings.dailyQuota);
+    const send = this.#newSend();
     const startedAt = latestNow();
     let begun: Begun;
     try {
       begun = await ledger.begin(send);
       for (let polls = 0; polls < ELSEWHERE_POLLS && this.#isElsewhere(begun); polls++) {
         await pause(clock, ELSEWHERE_POLL_MS);
-        begun = await ledger.begin(send);
+        // The other replica may have freed the key.
+        begun = (await ledger.lookup(send)) ?? (await ledger.begin(send));
       }
     } catch (error) {
       turn.giveBack();
@@ -198,26 +199,27 @@ export class SendOperation {
 
   /** What is known of the message's key, where `error` keeps it from being sent now: it may have been sent before. */
   async #known(error: unknown): Promise<Done | undefined> {
+    const { ledger, clock, observe } = this.#deps;
     const { appId, idempotencyKey } = this.#message;
     if (!(error instanceof LingpaiError) || error.reason === 'APP_NOT_FOUND') return undefined;
     if (idempotencyKey === '' || this.#signal.aborted) return undefined;
-    let begun: Begun;
+    const query = { appId, key: idempotencyKey, digest: this.#digest, now: clock.now() };
+    let known: KnownKey | undefined;
     try {
-      // With no quota nothing can begin.
-      begun = await this.#deps.ledger.begin(this.#newSend(0));
+      known = await ledger.lookup(query);
     } catch (cause) {
-      this.#deps.observe({ type: 'ledger_failed', appId, operation: 'begin', error: cause, retryInMs: null });
+      observe({ type: 'ledger_failed', appId, operation: 'lookup', error: cause, retryInMs: null });
       throw ledgerError(appId, cause);
     }
-    if (begun.kind === 'key_reused') throw keyReusedError(appId);
-    if (begun.kind === 'settled') return this.#replay(begun.outcome);
-    if (begun.kind !== 'unsettled') return undefined;
-    const isOpen = this.#isElsewhere(begun) || this.#isRepeatable(begun);
+    if (!known) return undefined;
+    if (known.kind === 'key_reused') throw keyReusedError(appId);
+    if (known.kind === 'settled') return this.#replay(known.outcome);
+    const isOpen = this.#isElsewhere(known) || this.#isRepeatable(known);
     const retryAfterMs = isOpen ? (error.retryAfterMs ?? ASK_AGAIN_MS) : undefined;
     return this.#replay({ kind: 'unknown' }, retryAfterMs);
   }
 
-  #newSend(limit: number): NewSend {
+  #newSend(): NewSend {
     const { clock, newId, owner, settings } = this.#deps;
     const { appId, channel, idempotencyKey } = this.#message;
     const now = clock.now();
@@ -230,7 +232,7 @@ export class SendOperation {
       digest: this.#digest,
       now,
       keyExpireTime: now + KEY_MS,
-      quota: { day: quotaDay(now, settings.quotaResetHour), limit },
+      quota: { day: quotaDay(now, settings.quotaResetHour), limit: settings.dailyQuota },
       permit: wishOf(this.#message),
     };
   }

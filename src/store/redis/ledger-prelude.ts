@@ -164,6 +164,24 @@ local function forget(send, now)
   end
 end
 
+local function keyOf(app, key) return P .. 'key:' .. app .. ':' .. key end
+
+-- The send that has a key, though its time may be over.
+local function keyed(keyName)
+  local name = redis.call('GET', keyName)
+  return name and hash(name)
+end
+
+local function kept(send, now) return tonumber(send.key_expire) > now end
+
+-- The answer to a message whose key is known.
+local function repeated(send, digest)
+  if send.digest ~= digest then return { 'key_reused' } end
+  if send.outcome ~= '' and send.outcome ~= UNKNOWN then return { 'settled', send.outcome } end
+  local open = send.outcome == '' and send.owner or ''
+  return { 'unsettled', send.id, open, send.start, drawn(send.permit ~= '' and hash(send.permit) or nil) }
+end
+
 -- A send that may still be settled.
 local function unfinished(id)
   local send = hash(P .. 'send:' .. id)

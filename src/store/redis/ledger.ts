@@ -2,6 +2,8 @@ import {
   type Begun,
   type Deposit,
   type DrawnPermit,
+  type KeyQuery,
+  type KnownKey,
   type Ledger,
   MOST_OF_USER,
   type NewPermit,
@@ -14,7 +16,7 @@ import {
 import { StoreError } from '../errors.ts';
 import { decodeOutcome, encodeOutcome } from '../outcome.ts';
 import type { Connection } from './connection.ts';
-import { BEGIN, COUNT, DEPOSIT, PURGE_KEYS, PURGE_PERMITS, RECOVER, REDRAW, SETTLE } from './ledger-scripts.ts';
+import { BEGIN, COUNT, DEPOSIT, LOOKUP, PURGE_KEYS, PURGE_PERMITS, RECOVER, REDRAW, SETTLE } from './ledger-scripts.ts';
 
 const DAY_MS = 86_400_000;
 /** Asia/Shanghai is UTC+8 all year. */
@@ -42,20 +44,36 @@ export class RedisLedger implements Ledger {
   async begin(send: NewSend): Promise<Begun> {
     const { sendId, owner, appId, key, digest, now, keyExpireTime, quota, permit } = send;
     const about = [sendId, owner, appId, key, digest, now, keyExpireTime, quota.day, quota.limit];
-    const [kind, ...rest] = (await this.#run(BEGIN, [...about, ...wishOf(permit)])) as string[];
+    const answer = (await this.#run(BEGIN, [...about, ...wishOf(permit)])) as string[];
+    const [kind, ...rest] = answer;
     switch (kind) {
       case 'begun':
         return { kind, permit: drawn(rest) };
+      case 'over_quota':
+      case 'no_permit':
+        return { kind };
+      case 'id_reused':
+        throw new StoreError(`${this.#name}: the id of a message is taken.`);
+      default:
+        return this.#known(answer);
+    }
+  }
+
+  async lookup({ appId, key, digest, now }: KeyQuery): Promise<KnownKey | undefined> {
+    const answer = (await this.#run(LOOKUP, [appId, key, digest, now])) as string[];
+    return answer.length === 0 ? undefined : this.#known(answer);
+  }
+
+  #known([kind, ...rest]: readonly string[]): KnownKey {
+    switch (kind) {
       case 'settled':
         return { kind, outcome: decodeOutcome(rest[0] ?? '', this.#name) };
       case 'unsettled': {
         const [id = '', open = '', start, ...drawnFields] = rest;
         return { kind, sendId: id, owner: open, startTime: Number(start), permit: drawn(drawnFields) };
       }
-      case 'id_reused':
-        throw new StoreError(`${this.#name}: the id of a message is taken.`);
       default:
-        return { kind: kind as 'key_reused' | 'over_quota' | 'no_permit' };
+        return { kind: 'key_reused' };
     }
   }
 

@@ -149,6 +149,9 @@ export interface PermitTally {
 /** What became of permits. `full`: the app would have more than it may, and none was added. */
 export type Deposit = { readonly deposited: number; readonly duplicates: number } | 'full';
 
+/** An app's permits are counted by the ten minutes of the clock in which they expire. */
+export const TALLY_SLOT_MS = 600_000;
+
 /** So many permits of one user are counted, and voided at once. */
 export const MOST_OF_USER = { counted: 10_000, voided: 500 } as const;
 

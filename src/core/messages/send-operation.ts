@@ -1,6 +1,6 @@
 import type { Clock } from '../kernel/clock.ts';
 import { LingpaiError } from '../kernel/errors.ts';
-import { msUntilReset, quotaDay } from '../tokens/budget.ts';
+import { msUntilReset, quotaDay } from '../kernel/quota-day.ts';
 import type { TokenState } from '../tokens/state.ts';
 import { type AttemptDeps, Attempts, type Ending } from './attempts.ts';
 import type { Limits, Turn } from './limits.ts';

@@ -1,6 +1,7 @@
 import { LingpaiError } from '../kernel/errors.ts';
+import { msUntilReset } from '../kernel/quota-day.ts';
 import type { AppRecord } from './app-record.ts';
-import { allowsForcedMint, budgetNow, msUntilReset, scheduledWaitMs, spend } from './budget.ts';
+import { allowsForcedMint, budgetNow, scheduledWaitMs, spend } from './budget.ts';
 import type { RefreshCause } from './events.ts';
 import type { Settings, TokenCall } from './ports.ts';
 

@@ -61,13 +61,14 @@ export class TokenHealth {
     return this.health.kind === 'failing' ? this.health.failures : 0;
   }
 
-  /** A refresh failed that is owed and tried again at `retryAt`. Returns whether that says anything new. */
-  fail(error: UpstreamError | LingpaiError, retryAt: number, now: number): boolean {
-    // What a caller was refused for its haste says nothing of WeChat: a retry that is planned sooner stays.
-    const plannedAt = this.health.kind === 'failing' ? this.health.retryAt : now;
-    if (error.reason === 'COOLDOWN' && plannedAt > now && plannedAt <= retryAt) return false;
+  /** Whether a retry is planned that comes between now and a moment. */
+  isRetriedBy(moment: number, now: number): boolean {
+    return this.health.kind === 'failing' && this.health.retryAt > now && this.health.retryAt <= moment;
+  }
+
+  /** A refresh failed that is owed and tried again at `retryAt`. */
+  fail(error: UpstreamError | LingpaiError, retryAt: number): void {
     this.health = { kind: 'failing', error, failures: this.failures + 1, retryAt };
-    return true;
   }
 
   /** What failed until now has changed: it is tried at once. */

@@ -1,5 +1,5 @@
-import { FORM_LIFE_MS } from '../../core/messages/permits.ts';
-import { MOST_OF_USER } from '../../core/messages/ports.ts';
+import { FORM_LIFE_MS, MEMORY_MS } from '../../core/messages/permits.ts';
+import { MOST_OF_USER, TALLY_SLOT_MS } from '../../core/messages/ports.ts';
 import { UNKNOWN } from '../outcome.ts';
 import { type Script, script } from './connection.ts';
 
@@ -23,9 +23,9 @@ import { type Script, script } from './connection.ts';
 
 const PRELUDE = `
 local P = KEYS[1]
-local MEMORY = 604800000
+local MEMORY = ${MEMORY_MS}
 local FORM_LIFE = ${FORM_LIFE_MS}
-local SLOT = 600000
+local SLOT = ${TALLY_SLOT_MS}
 local UNKNOWN = '${UNKNOWN}'
 
 local function part(text) return #text .. ':' .. text end

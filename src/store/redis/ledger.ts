@@ -1,3 +1,4 @@
+import { oldestQuotaDay, shanghaiDay } from '../../core/kernel/quota-day.ts';
 import {
   type Begun,
   type Deposit,
@@ -12,21 +13,17 @@ import {
   type PermitTally,
   type PermitWish,
   type Settlement,
+  TALLY_SLOT_MS,
 } from '../../core/messages/ports.ts';
 import { StoreError } from '../errors.ts';
 import { decodeOutcome, encodeOutcome } from '../outcome.ts';
 import type { Connection } from './connection.ts';
 import { BEGIN, COUNT, DEPOSIT, LOOKUP, PURGE_KEYS, PURGE_PERMITS, RECOVER, REDRAW, SETTLE } from './ledger-scripts.ts';
 
-const DAY_MS = 86_400_000;
-/** Asia/Shanghai is UTC+8 all year. */
-const SHANGHAI_MS = 8 * 3_600_000;
 /** A script keeps everyone else waiting: this much is done in one. */
 const STEP = 500;
 /** Permits that are added or not as one. */
 const DEPOSIT_STEP = 1_000;
-/** As in the scripts. */
-const SLOT_MS = 600_000;
 
 /** The ledger in Redis: each call is one script, but for long ones, which are several. */
 export class RedisLedger implements Ledger {
@@ -111,7 +108,7 @@ export class RedisLedger implements Ledger {
     for (let i = 0; i < flat.length; i += 2) {
       const [kind = '', slot] = (flat[i] as string).split(':');
       const [, permits, messages] = (flat[i + 1] as string).split(',').map(Number);
-      const from = Number(slot) * SLOT_MS;
+      const from = Number(slot) * TALLY_SLOT_MS;
       if (Number(slot) >= 0 && from <= now) continue;
       tallies.add(kind as PermitKind, Number(slot) < 0 ? null : from, permits ?? 0, messages ?? 0);
     }
@@ -141,7 +138,7 @@ export class RedisLedger implements Ledger {
       kept += looked - forgotten;
       if (looked < STEP) break;
     }
-    await this.#purgeQuota(Math.floor(now / DAY_MS) - 2);
+    await this.#purgeQuota(oldestQuotaDay(now));
     return { keys, permits };
   }
 
@@ -172,7 +169,7 @@ class Tallies {
 
   add(kind: PermitKind, expireTime: number | null, permits: number, messages: number): void {
     if (permits === 0) return;
-    const expireDay = expireTime === null ? null : Math.floor((expireTime + SHANGHAI_MS) / DAY_MS);
+    const expireDay = expireTime === null ? null : shanghaiDay(expireTime);
     const name = `${kind} ${expireDay}`;
     const sum = this.#sums.get(name) ?? { kind, expireDay, permits: 0, messages: 0 };
     this.#sums.set(name, sum);

@@ -7,7 +7,7 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/messages/circuit-breaker.ts',
-      find: 'const again = wallNow + ASK_AGAIN_MS;',
+      find: 'const again = wallNow + QUOTA_ASK_AGAIN_MS;',
       replace: 'const again = Number.POSITIVE_INFINITY;',
     },
   ],

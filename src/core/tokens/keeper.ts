@@ -5,34 +5,27 @@ import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, emptyRecord, extendedBy, fromStored, sameToken, toStored } from './app-record.ts';
 import { nextAttemptAt } from './backoff.ts';
 import type { Coordinator, Holder } from './coordinator.ts';
-import { cooldownRefusal } from './minting.ts';
+import { Force, type ForceResult } from './force.ts';
 import { type Plan, planNext } from './plan.ts';
 import type { App, Deps, Settings, SharedPart, StoredApp, TokenCall } from './ports.ts';
 import { Published } from './published.ts';
-import { RateLimiter, Turns } from './rate-limiter.ts';
 import { Superseded } from './record-change.ts';
 import type { Refresh, RefreshOwner } from './refresh.ts';
 import { Refresher } from './refresher.ts';
-import { isKnown, isOld, type Rejected } from './rejected.ts';
+import type { Rejected } from './rejected.ts';
 import { dueAt } from './schedule.ts';
-import type { ForceOutcome, TokenState } from './state.ts';
+import type { TokenState } from './state.ts';
 import type { Suspicion } from './suspicion.ts';
 import { isNews, TokenHealth } from './token-health.ts';
 import { Trial } from './trial.ts';
 import { viewOf } from './view.ts';
 
-/** The answer to a ForceRefresh. */
-export interface ForceResult {
-  readonly state: TokenState;
-  readonly outcome: ForceOutcome;
-}
+export type { ForceResult } from './force.ts';
 
 /** Every so many probes of another replica this one makes one too: it may be the other that cannot reach WeChat. */
 const PROBES_OF_OTHERS = 4;
 /** The canary's pause where it is off, while a token is reported and WeChat has not said whether it accepts it. */
 const SUSPECT_PROBE_MS = 60_000;
-/** How soon a caller is told to ask again that had no verdict. */
-const ASK_AGAIN_MS = 1_000;
 /** A generation is a wall time or follows one: none is farther ahead, unless somebody made it up. */
 const FARTHEST_GENERATION_MS = 24 * 3_600_000;
 
@@ -46,14 +39,12 @@ export class Keeper {
   readonly #timeline: Timeline;
   readonly #coordinator: Coordinator;
   readonly #refresher: Refresher;
+  readonly #force: Force;
   readonly #catchUp: () => void;
   readonly #published: Published;
   #app: App;
   #record: AppRecord;
   readonly #tokenHealth = new TokenHealth();
-  readonly #pace = new RateLimiter();
-  /** Those who wait for their turn to have WeChat asked. */
-  readonly #turns = new Turns();
   /** What is due is not begun before this (see Situation). */
   #startAt: number;
   /** See Situation. */
@@ -109,8 +100,14 @@ export class Keeper {
       landed: () => this.tick(),
       tried: (tried, call, error) => this.#judge(tried, call, error),
     };
-    const parts = { deps, settings, timeline, coordinator: this.#coordinator, tokenHealth: this.#tokenHealth };
-    this.#refresher = new Refresher({ ...parts, owner });
+    const parts = { deps, settings, timeline, coordinator: this.#coordinator, tokenHealth: this.#tokenHealth, owner };
+    this.#refresher = new Refresher(parts);
+    this.#force = new Force(parts, this.#refresher, {
+      state: () => this.state,
+      peek: () => this.peek(),
+      want: () => this.#want(),
+      inFlight: () => this.#inFlight(),
+    });
     const now = this.#now();
     this.#record = stored
       ? fromStored(stored, now, timeline, (life) => dueAt(life, stored.issuer, settings, deps.random()))
@@ -263,46 +260,8 @@ export class Keeper {
   }
 
   /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
-  async force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
-    const came = this.#refresher.probes;
-    let told: Suspicion | undefined;
-    let word: 'accepted' | 'unknown' | undefined;
-    // What is not known here may come from another replica.
-    const isSure = !rejected || isKnown(rejected, this.state) || (await abortable(this.#coordinator.sync(), signal));
-    for (;;) {
-      if (rejected && this.peek()) {
-        if (isOld(rejected, this.state, isSure)) return { state: this.state, outcome: 'ALREADY_NEWER' };
-        if (word === 'accepted' && this.#tokenHealth.trust === 'trusted')
-          return { state: this.state, outcome: 'STILL_VALID' };
-        const unsaid = word === 'unknown' ? this.#unsaid() : undefined;
-        if (unsaid) throw unsaid;
-        if (!told || told !== this.#suspicion) {
-          told = this.#tokenHealth.report(this.#record.generation, rejected.witness ?? 'caller', this.#now());
-        }
-      }
-      const before = this.#refresher.current;
-      this.#want();
-      const usable = this.peek() !== undefined;
-      const step = this.#refresher.current ? 'join' : this.#stepOf(rejected, usable);
-      // Mints have a cooldown and a budget; what costs none has this bound alone.
-      const waitMs = step === 'ask' || step === 'read' ? this.#pace.take(this.#now()) : 0;
-      if (waitMs > 0) {
-        await abortable(this.#turns.after(waitMs, this.#deps.clock), signal);
-        continue;
-      }
-      if (step === 'ask') this.#refresher.ask('report');
-      if (step === 'read') this.#refresher.replaceDead(rejected ? 'report' : 'operator');
-      if (step === 'mint') this.#startOperator(usable);
-      const refresh = this.#inFlight();
-      const completion = await abortable(refresh.completion, signal);
-      const { probe } = refresh;
-      const isAnswer = probe && probe.number > came && probe.generation === this.#record.generation;
-      word = isAnswer && (completion === 'accepted' || completion === 'unknown') ? completion : undefined;
-      if (completion === 'superseded' && this.peek()) return { state: this.state, outcome: 'JOINED' };
-      if (completion === 'rotated' && this.peek()) {
-        return { state: this.state, outcome: refresh === before ? 'JOINED' : 'REFRESHED' };
-      }
-    }
+  force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
+    return this.#force.run(rejected, signal);
   }
 
   /**
@@ -312,7 +271,7 @@ export class Keeper {
   async close(reason: LingpaiError, inProgress: 'abort' | 'await'): Promise<void> {
     this.#closed ??= reason;
     this.#timer?.cancel();
-    this.#turns.end();
+    this.#force.wake();
     this.#published.wake();
     if (inProgress === 'abort') this.#refresher.current?.abort(reason);
     await this.#refresher.current?.completion.catch(() => undefined);
@@ -337,34 +296,9 @@ export class Keeper {
     throw new LingpaiError('no refresh is planned', { reason: 'INTERNAL', appId: this.#app.appId });
   }
 
-  /**
-   * What a caller of ForceRefresh has done, where nothing is under way. `read`: a stable token that may be dead is read, which
-   * costs nothing, and forced where that does not help. `join`: nothing; a classic mint that is refused, or a read, stays so.
-   */
-  #stepOf(rejected: Rejected | undefined, usable: boolean): 'ask' | 'read' | 'mint' | 'join' {
-    if (!rejected) return usable && this.#isDoubtful() ? 'read' : 'mint';
-    if (!usable) return 'join';
-    if (this.#tokenHealth.trust === 'trusted') return 'ask';
-    return this.#app.issuer === 'stable' && this.#tokenHealth.isReadable(this.#now()) ? 'read' : 'join';
-  }
-
-  /** What a caller is told whose report WeChat has not answered. */
-  #unsaid(): LingpaiError | undefined {
-    const suspicion = this.#suspicion;
-    if (!suspicion?.error) return undefined;
-    return callersError(suspicion.error, this.#app.appId, Math.max(ASK_AGAIN_MS, suspicion.lookAt - this.#now()));
-  }
-
   /** What is reported of the current token. */
   get #suspicion(): Suspicion | undefined {
     return this.#tokenHealth.suspicion(this.#record.generation);
-  }
-
-  /** Whether a stable token may be dead: then a read may tell more, and costs nothing. */
-  #isDoubtful(): boolean {
-    return (
-      this.#app.issuer === 'stable' && (this.#tokenHealth.trust === 'dead' || this.#suspicion?.error !== undefined)
-    );
   }
 
   /** Whether there is a usable token that WeChat accepts, as far as anyone knows. */
@@ -405,19 +339,6 @@ export class Keeper {
   #wake(): void {
     this.#catchUp();
     this.tick();
-  }
-
-  #startOperator(usable: boolean): void {
-    const { issuer } = this.#app;
-    if (usable || issuer === 'classic') {
-      this.#refresher.authorize(issuer === 'classic' ? 'classic' : 'stable_force');
-    } else {
-      const now = this.#now();
-      const refusal = cooldownRefusal(this.#record, this.#app.appId, now, this.#settings.cooldownMs);
-      if (refusal) throw refusal;
-      void this.#coordinator.change({ type: 'start_cooldown' });
-    }
-    this.#refresher.replace(usable ? this.#record.current?.value : undefined);
   }
 
   /** Takes into use what is stored, by this replica or by another. */

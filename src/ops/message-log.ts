@@ -28,11 +28,11 @@ function lineOf(event: MessageEvent): Line {
       return ['debug', 'outcome of a message answered again', { ...app, outcome: event.outcome }];
     case 'message_retried':
       return ['info', 'message tried again', { ...app, step: event.step, reason: event.reason }];
-    case 'channel_closed':
+    case 'breaker_opened':
       return ['warn', 'channel closed', { ...app, reason: event.reason, for_ms: Math.round(event.forMs) }];
-    case 'channel_to_be_tried':
+    case 'breaker_to_probe':
       return ['info', 'closed channel to be tried again', app];
-    case 'channel_opened':
+    case 'breaker_closed':
       return ['info', 'channel opened', app];
     case 'ledger_failed': {
       const { operation, error, retryInMs } = event;

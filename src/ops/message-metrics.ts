@@ -124,13 +124,13 @@ export function registerMessageMetrics(registry: Registry, now: () => number): M
         case 'message_retried':
           retries.inc(event.appId, event.channel, event.step);
           break;
-        case 'channel_closed': {
+        case 'breaker_opened': {
           const { appId, channel, forMs } = event;
           closed.set(`${appId} ${channel}`, { appId, channel, until: now() + forMs });
           break;
         }
-        case 'channel_to_be_tried':
-        case 'channel_opened':
+        case 'breaker_to_probe':
+        case 'breaker_closed':
           closed.set(`${event.appId} ${event.channel}`, { ...event, until: 0 });
           break;
         case 'ledger_failed':

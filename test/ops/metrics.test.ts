@@ -63,7 +63,7 @@ describe('events', () => {
       'lingpai_refreshes_total{app_id="wx1",result="unchanged",cause="scheduled"} 2',
     ],
     [
-      { type: 'refresh_failed', appId: 'wx1', cause: 'canary', durationMs: 1, error: failure, retryInMs: 1 },
+      { type: 'refresh_failed', appId: 'wx1', cause: 'probe', durationMs: 1, error: failure, retryInMs: 1 },
       'lingpai_refreshes_total{app_id="wx1",result="failed",cause="canary"} 2',
     ],
     [
@@ -71,7 +71,7 @@ describe('events', () => {
       'lingpai_force_refreshes_total{app_id="wx1",outcome="STILL_VALID"} 2',
     ],
     [
-      { type: 'probed', appId: 'wx1', tokenId: 'i', cause: 'canary', verdict: 'rejected' },
+      { type: 'probed', appId: 'wx1', tokenId: 'i', cause: 'probe', verdict: 'rejected' },
       'lingpai_probes_total{app_id="wx1",cause="canary",verdict="rejected"} 2',
     ],
     [{ type: 'outside_mint', appId: 'wx1', tokenId: 'i' }, 'lingpai_outside_mints_total{app_id="wx1"} 2'],
@@ -96,7 +96,7 @@ describe('events', () => {
     const events = (appId: string): BrokerEvent[] => [
       { type: 'rotated', appId, generation: 1, tokenId: 'i', cause: 'report', durationMs: 1, storedAfterMs: 1 },
       { type: 'force_refresh', appId, result: 'FAILED' },
-      { type: 'probed', appId, tokenId: 'i', cause: 'canary', verdict: 'rejected' },
+      { type: 'probed', appId, tokenId: 'i', cause: 'probe', verdict: 'rejected' },
       { type: 'outside_mint', appId, tokenId: 'i' },
       { type: 'store_failed', appId, error: failure, retryInMs: 1 },
     ];

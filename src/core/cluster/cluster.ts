@@ -22,13 +22,13 @@ export interface ClusterDeps {
   readonly replica: string;
   /** Where it serves gRPC, as host:port, for people. */
   readonly address: string;
-  /** How long a replica that fell silent keeps what it was at. */
+  /** The failure detector's time-out: a replica that is silent for longer is dead. */
   readonly leaseMs: number;
   /** The pause between polls of the store. */
   readonly pollMs: number;
-  /** Sees to what a replica that died has left in the store. Called again, at a later poll, where it rejected. */
+  /** Cleans up what a dead replica has left in the store. Where it rejects, it is called again at a later poll. */
   readonly onDeath?: (replica: string) => Promise<void>;
-  /** Sees to what this replica has left there. Where it rejects, the replica stays a member, which the others find dead. */
+  /** Cleans up what this replica has left there. Where it rejects, the replica stays a member, which the others find dead. */
   readonly onLeave?: () => Promise<void>;
 }
 
@@ -154,7 +154,7 @@ export class Cluster implements Coordinators {
     await Promise.all([...this.#sharedRecords.values()].map((sharedRecord) => sharedRecord.flush()));
     const { store, replica, onLeave } = this.#deps;
     const left = Promise.resolve(onLeave?.()).then(() => store.remove(replica));
-    await left.catch(() => undefined); // the others bury it when a lease has passed
+    await left.catch(() => undefined); // the others find it dead when a lease has passed
   }
 
   /** How this replica sees the cluster. */

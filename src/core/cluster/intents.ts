@@ -2,18 +2,18 @@ import type { AppRecord } from '../tokens/app-record.ts';
 import { type MintCall, mintUndone } from '../tokens/minting.ts';
 import type { Intent, PendingConfirmation, Settings } from '../tokens/ports.ts';
 import type { MintEnd } from '../tokens/record-change.ts';
-import { settledMs } from './settling.ts';
+import { mintWindowMs } from './mint-window.ts';
 import { sharedOf, withShared } from './shared-part.ts';
 
 /**
  * How long a mint of a replica that lives can take: its intent is stored in time or given up, it calls WeChat, and stands still
- * for less than a lease. One that takes longer cannot tell what became of it: its writes fail, though its beats arrive.
+ * for less than a lease. A replica whose mint takes longer cannot tell what became of it: its writes fail, though its beats arrive.
  */
 export function longestMintMs({ timeoutMs, overlapMs }: Settings, leaseMs: number): number {
-  return Math.min(leaseMs + 2 * timeoutMs, settledMs(overlapMs));
+  return Math.min(leaseMs + 2 * timeoutMs, mintWindowMs(overlapMs));
 }
 
-/** Another replica's mint that is under way, while which nobody else may mint: its lease. */
+/** The unexpired intent of a live replica. It blocks other mints. */
 export function blockingIntent(
   record: AppRecord,
   isOther: (replica: string) => boolean,
@@ -21,12 +21,12 @@ export function blockingIntent(
   longestMs: number,
 ): Intent | undefined {
   return sharedOf(record).intents.find(
-    // By a clock that was set it may look younger than it can be.
+    // A clock that was set may date it in the future.
     (intent) => !intent.lost && isOther(intent.replica) && Math.abs(time - intent.time) < longestMs,
   );
 }
 
-/** Who has begun a mint between two contents of a record: they live, though others gave them up and see no beat yet. */
+/** The replicas that began a mint between two versions of a record: they live, though others may see no beat of them yet. */
 export function minters(before: AppRecord, after: AppRecord): string[] {
   const { epoch } = sharedOf(before);
   const begun = sharedOf(after).intents.filter((intent) => intent.epoch > epoch && !intent.lost);
@@ -43,8 +43,8 @@ export function intend(record: AppRecord, replica: string, time: number): { reco
 }
 
 /**
- * Takes an intent out, or marks it as lost. Where it was the last that a debt waited for, that is due now. One that others
- * took for settled and that was lost only now, since its process stood still, may arrive from now on.
+ * Takes an intent out, or marks it as orphaned. Where it was the last that a pending confirmation waited for, that is due now.
+ * An intent that others have dropped, and that is orphaned only now since its process stood still, may arrive from now on.
  */
 export function conclude(
   record: AppRecord,
@@ -58,7 +58,7 @@ export function conclude(
     if (how !== 'lost') return record;
     // A store that was emptied meanwhile counts from the beginning: what is asked from now on is asked after this one.
     const epoch = Math.max(shared.epoch, intent.epoch) + 1;
-    const pendingConfirmation = { epoch, time: time + settledMs(overlapMs) };
+    const pendingConfirmation = { epoch, time: time + mintWindowMs(overlapMs) };
     return withShared(record, {
       epoch,
       intents: [...shared.intents, { ...intent, time, lost: true }],

@@ -9,7 +9,7 @@ export function isBehind(there: AppRecord, known: AppRecord): boolean {
   return sharedOf(there).epoch < sharedOf(known).epoch;
 }
 
-/** What is kept when a store comes back without it: the newer tokens, the sums of both, and the mints that either names. */
+/** The record when a store comes back without it: the newer tokens, the greater budgets, and the intents of both. */
 export function restored(known: AppRecord, there: AppRecord): AppRecord {
   const [ours, theirs] = [sharedOf(known), sharedOf(there)];
   const epoch = Math.max(ours.epoch, theirs.epoch);

@@ -224,7 +224,7 @@ export class SharedRecord {
       const next = reduced.record;
       const storedApp = toStored(appId, next, timeline);
       if (this.#storedApp && isSame(storedApp, this.#storedApp)) {
-        this.#settle(next, pending);
+        this.#stored(next, pending);
         return reduced;
       }
       const etag = etagAfter(this.#etag, this.#deps.newId());
@@ -238,7 +238,7 @@ export class SharedRecord {
       if (replaced.stored) {
         this.#etag = etag;
         this.#storedApp = storedApp;
-        this.#settle(next, pending);
+        this.#stored(next, pending);
         return reduced;
       }
       onLost();
@@ -246,7 +246,7 @@ export class SharedRecord {
     }
   }
 
-  #settle(record: AppRecord, pending: number): void {
+  #stored(record: AppRecord, pending: number): void {
     this.#seen = record;
     this.#pending.drop(pending);
     this.#isFailing = false;

@@ -21,7 +21,7 @@ export interface Turn extends Disposable {
   giveBack(): void;
 }
 
-/** A channel whose messages are refused at once. Times are wall-clock milliseconds. */
+/** A channel whose circuit breaker refuses messages; `shut_channels` in the proto. Times are wall-clock milliseconds. */
 export interface ShutChannel {
   readonly channel: Channel['kind'];
   /** When WeChat is asked again; null: it is being asked now. */
@@ -95,7 +95,7 @@ export class Limits {
       const breaker = afterMending(before, this.#clock.now());
       if (breaker === before || this.#refusal(channel) === undefined) continue;
       this.#breakers.set(channel, breaker);
-      this.#observe({ type: 'channel_to_be_tried', appId: this.#appId, channel });
+      this.#observe({ type: 'breaker_to_probe', appId: this.#appId, channel });
     }
   }
 
@@ -172,7 +172,7 @@ export class Limits {
     if (breaker === before || breaker.kind !== 'open') return;
     this.#breakers.set(channel, breaker);
     const forMs = breaker.until - wallNow;
-    this.#observe({ type: 'channel_closed', appId: this.#appId, channel, reason: failure.reason, forMs });
+    this.#observe({ type: 'breaker_opened', appId: this.#appId, channel, reason: failure.reason, forMs });
     for (const waiter of this.#waiting) {
       const refusal = waiter.channel === channel && this.#refusal(channel);
       if (!refusal) continue;
@@ -186,7 +186,7 @@ export class Limits {
     const breaker = afterProbe(before, judged, this.#clock.now());
     this.#breakers.set(channel, breaker);
     if (breaker !== before && breaker.kind === 'closed') {
-      this.#observe({ type: 'channel_opened', appId: this.#appId, channel });
+      this.#observe({ type: 'breaker_closed', appId: this.#appId, channel });
     }
   }
 

@@ -35,7 +35,7 @@ export class Calls {
   }
 
   /**
-   * Asks a token endpoint, for a flight that began with generation `base`. Rejects with UpstreamError, with LingpaiError
+   * Asks a token endpoint, for a refresh that began with generation `base`. Rejects with UpstreamError, with LingpaiError
    * where the mint may not be made now, and with Superseded where it need not be.
    */
   async issue(app: App, call: TokenCall, cause: RefreshCause, base: number, refresh: AbortSignal): Promise<Issued> {
@@ -55,11 +55,11 @@ export class Calls {
   }
 
   /** The token of the last mint is in use, or has been found to be too late. */
-  settled(): void {
+  concluded(): void {
     this.#open = undefined;
   }
 
-  /** The flight is over: a mint that has not settled is lost. */
+  /** The refresh is over: of a mint that is not concluded nobody knows whether WeChat made it. */
   async over(): Promise<void> {
     if (this.#open) await this.#end(this.#open.intent, this.#open.call, 'lost');
   }

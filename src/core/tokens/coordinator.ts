@@ -54,7 +54,7 @@ export interface Coordinator {
   tellDead(generation: number, warning: string): void;
   /** Tells other replicas of a failed refresh of this generation, which is tried again at `retryAt`. */
   tellTrouble(generation: number, error: UpstreamError | LingpaiError, failures: number, retryAt: number): void;
-  /** The keeper gives the app up. */
+  /** The keeper gives the app up. No call follows. */
   release(): void;
 }
 

@@ -72,7 +72,7 @@ export class Inquiry {
   }
 
   /** WeChat's word on the current token, and what follows from it for what is thought of that. */
-  async verdict(current: CurrentToken, cause: 'report' | 'canary', signal: AbortSignal): Promise<Word> {
+  async verdict(current: CurrentToken, cause: 'report' | 'probe', signal: AbortSignal): Promise<Word> {
     const { generation } = this.#owner.read();
     const isOrderKnown = this.#coordinator.confirmationDueAt(this.#owner.read()) === Number.POSITIVE_INFINITY;
     const { appId } = this.#owner.app();

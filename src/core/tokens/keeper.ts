@@ -24,7 +24,7 @@ export type { ForceResult } from './force.ts';
 
 /** Every so many probes of another replica this one makes one too: it may be the other that cannot reach WeChat. */
 const PROBES_OF_OTHERS = 4;
-/** The canary's pause where it is off, while a token is reported and WeChat has not said whether it accepts it. */
+/** The pause between probes where they are off, while a token is reported and WeChat has not said whether it accepts it. */
 const SUSPECT_PROBE_MS = 60_000;
 /** A generation is a wall time or follows one: none is farther ahead, unless somebody made it up. */
 const FARTHEST_GENERATION_MS = 24 * 3_600_000;
@@ -32,7 +32,7 @@ const FARTHEST_GENERATION_MS = 24 * 3_600_000;
 const OTHER_ISSUER =
   'another replica has another issuer for this app: give all of them the same, and until then each refreshes by its own';
 
-/** Owns one app's token: one flight at a time, one timer, and the state that callers see. */
+/** Owns one app's token: one refresh at a time, one timer, and the state that callers see. */
 export class Keeper {
   readonly #deps: Deps;
   readonly #settings: Settings;
@@ -69,7 +69,7 @@ export class Keeper {
     settings: Settings;
     timeline: Timeline;
     app: App;
-    /** Makes the tenure for a keeper, whose record it then keeps. */
+    /** Makes the keeper's coordinator. */
     coordinator: (holder: Holder) => Coordinator;
     stored: StoredApp | undefined;
     startDelayMs: number;
@@ -128,7 +128,7 @@ export class Keeper {
     return this.#published.state;
   }
 
-  /** The app as it is kept now. */
+  /** The app as it is configured now. */
   get app(): App {
     return this.#app;
   }
@@ -161,7 +161,7 @@ export class Keeper {
     this.#arm(now);
   }
 
-  /** The canary. A token that is reported has it probe though it is off, and though it is another replica's turn. */
+  /** Probes the token. One that is reported is probed though probes are off, and though it is another replica's turn. */
   #watchOver(now: number): void {
     const isSuspected = this.#suspicion?.error !== undefined;
     const intervalMs = this.#settings.probeIntervalMs || (isSuspected ? SUSPECT_PROBE_MS : Infinity);
@@ -171,7 +171,7 @@ export class Keeper {
       this.#coordinator.standbyDelayMs(this.#record) === 0 || ++this.#probesLeftOut % PROBES_OF_OTHERS === 0;
     const isMine = isSuspected || isTurn;
     const isReachable = this.#tokenHealth.health.kind === 'well' && !this.#tokenHealth.isAway(now);
-    if (isMine && isReachable && this.#hasGood()) this.#refresher.ask('canary');
+    if (isMine && isReachable && this.#hasGood()) this.#refresher.ask('probe');
   }
 
   /** Takes a changed secret or issuer into use. The secret is tried at once. */
@@ -265,7 +265,7 @@ export class Keeper {
   }
 
   /**
-   * Begins nothing more and fails those who wait with `reason`. Resolves when no flight is left: one in progress is ended
+   * Begins nothing more and fails those who wait with `reason`. Resolves when no refresh is left: one in progress is ended
    * (`abort`) or awaited, so that what WeChat has minted is not lost.
    */
   async close(reason: LingpaiError, inProgress: 'abort' | 'await'): Promise<void> {
@@ -288,7 +288,7 @@ export class Keeper {
     this.tick();
   }
 
-  /** The flight to join; without one, throws the failure after which the keeper pauses. */
+  /** The refresh to join; without one, throws the failure after which the keeper pauses. */
   #inFlight(): Refresh {
     if (this.#refresher.current) return this.#refresher.current;
     const { health } = this.#tokenHealth;

@@ -5,7 +5,7 @@ import { retryAtLatest } from './plan.ts';
 import type { App, TokenCall } from './ports.ts';
 import type { RefreshParts } from './refresh.ts';
 
-/** A flight that failed. */
+/** A refresh that failed. */
 export interface FailedRefresh {
   readonly cause: RefreshCause;
   readonly app: App;
@@ -17,7 +17,7 @@ export interface FailedRefresh {
   readonly asked: TokenCall | undefined;
 }
 
-/** What follows from the flights of one app that fail. */
+/** What follows from a failed refresh of one app. */
 export class RefreshFailures {
   readonly #parts: RefreshParts;
 
@@ -25,7 +25,7 @@ export class RefreshFailures {
     this.#parts = parts;
   }
 
-  /** Plans the next attempt where the keeper owes one, and returns what those who joined the flight get. */
+  /** Plans the next attempt where the keeper owes one. Returns the error for those who joined the refresh. */
   take(error: unknown, { cause, app, base, startedAt, asked }: FailedRefresh): LingpaiError {
     const { deps, timeline, coordinator, tokenHealth, owner, settings } = this.#parts;
     const { clock, observe, random } = deps;

@@ -15,7 +15,7 @@ export function isKnown(rejected: Rejected, { generation, current, previous }: T
 }
 
 /**
- * Whether it is not the current token of a state, which then is newer. Throws INVALID_REQUEST where it cannot have been, and
+ * Whether the rejected token has already been replaced. Throws INVALID_REQUEST where it cannot have been, and
  * STORE_UNAVAILABLE where another replica may have published it: where this is not `isSure` to be the newest state.
  */
 export function isOld(rejected: Rejected, { appId, generation, current }: TokenState, isSure: boolean): boolean {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { conclude, intend } from '../../../src/core/cluster/intents.ts';
 import { land } from '../../../src/core/cluster/landing.ts';
+import { mintWindowMs } from '../../../src/core/cluster/mint-window.ts';
 import { isBehind, restored } from '../../../src/core/cluster/restore.ts';
-import { settledMs } from '../../../src/core/cluster/settling.ts';
 import { sharedOf, withShared } from '../../../src/core/cluster/shared-part.ts';
 import { type AppRecord, emptyRecord } from '../../../src/core/tokens/app-record.ts';
 import type { Intent, IssuerKind } from '../../../src/core/tokens/ports.ts';
@@ -161,7 +161,7 @@ describe('the confirming mint', () => {
   it('settles it all though the clock of its replica is a little behind', () => {
     const sentAt = 1e7;
     const time = NOW - 50;
-    const lost: Intent = { epoch: 5, replica: 'r2', time: NOW - settledMs(OVERLAP), lost: true };
+    const lost: Intent = { epoch: 5, replica: 'r2', time: NOW - mintWindowMs(OVERLAP), lost: true };
     const ours: Intent = { epoch: 6, replica: 'r1', time, lost: false };
     const record = withShared(recordWith(7, 6, lost, ours), { pendingConfirmation: { epoch: 5, time: NOW } });
     const issued = { value: 'b', id: 'b', lifetimeMs: 2 * HOUR, sentAt, answeredAt: sentAt, mintedAt: sentAt };

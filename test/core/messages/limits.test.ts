@@ -149,7 +149,7 @@ describe('the tap', () => {
     expect(told[0]).toMatchObject({ replayed: false });
     expect(told.slice(1)).toMatchObject(Array(9).fill({ reason: 'DAILY_QUOTA_EXHAUSTED', answer: { errcode: 45009 } }));
     expect(world.api.attempts).toHaveLength(2);
-    expect(world.seen('channel_closed')).toMatchObject([{ reason: 'DAILY_QUOTA_EXHAUSTED' }]);
+    expect(world.seen('breaker_opened')).toMatchObject([{ reason: 'DAILY_QUOTA_EXHAUSTED' }]);
     await world.clock.advance(15 * MINUTE - 1);
     const refused = await world.tell(base);
     expect(refused).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED', retryAfterMs: 1 });
@@ -164,7 +164,7 @@ describe('the tap', () => {
     // Cleared: the message that tries opens it for all.
     await world.clock.advance(15 * MINUTE);
     expect(await world.tell(base)).toMatchObject({ replayed: false });
-    expect(world.seen('channel_opened')).toHaveLength(1);
+    expect(world.seen('breaker_closed')).toHaveLength(1);
     expect(world.sender.shutChannels('wxa')).toEqual([]);
   });
 
@@ -193,7 +193,7 @@ describe('the tap', () => {
 
     world.sender.tryAgain('wxa');
     expect(world.sender.shutChannels('wxa')).toEqual([]);
-    expect(world.seen('channel_to_be_tried')).toHaveLength(2);
+    expect(world.seen('breaker_to_probe')).toHaveLength(2);
     world.api.faults.push(slow);
     const { told } = burst(world, 2);
     await settle();
@@ -208,7 +208,7 @@ describe('the tap', () => {
     expect(await world.tell(other)).toMatchObject({ replayed: false });
     // What is open is no news.
     world.sender.tryAgain();
-    expect(world.seen('channel_to_be_tried')).toHaveLength(3);
+    expect(world.seen('breaker_to_probe')).toHaveLength(3);
   });
 
   it('does not let those wait in vain who wait behind others', async () => {
@@ -274,7 +274,7 @@ describe.each([
     expect(told).toMatchObject(Array(9).fill({ reason, retryAfterMs: SECOND }));
     await world.clock.advance(SECOND);
     expect(told[9]).toMatchObject({ replayed: false });
-    expect(world.seen('channel_opened')).toHaveLength(1);
+    expect(world.seen('breaker_closed')).toHaveLength(1);
     const after = burst(world, 10);
     await settle();
     expect(after.told).toMatchObject(Array(10).fill({ replayed: false }));

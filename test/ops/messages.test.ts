@@ -116,9 +116,9 @@ describe('metrics of messages', () => {
     const { clock, metrics, samples } = setup();
     metrics.messages.observe({ type: 'breaker_opened', ...wx1, reason: 'ACCOUNT_CLOSED', forMs: 30_000 });
     await clock.advance(29_999);
-    expect(await samples('breaker_opened')).toEqual([expect.stringMatching(/ 1$/)]);
+    expect(await samples('channel_closed')).toEqual([expect.stringMatching(/ 1$/)]);
     await clock.advance(1);
-    expect(await samples('breaker_opened')).toEqual([expect.stringMatching(/ 0$/)]);
+    expect(await samples('channel_closed')).toEqual([expect.stringMatching(/ 0$/)]);
   });
 
   test('series of an app that is gone vanish', async () => {

@@ -113,7 +113,7 @@ describe('an answer that is stored long after it was asked for, since the store 
 describe('an answer that comes when its process, which had stood still, goes on', () => {
   const ours: Intent = { epoch: 5, replica: 'r1', time: NOW - 200 * SECOND, lost: false };
   const confirming: Intent = { epoch: 7, replica: 'r2', time: NOW, lost: false };
-  /** The epoch of the debt after it, where another has refreshed the app and a mint of that one is under way. */
+  /** The epoch of the pending confirmation after it, where another has refreshed the app and a mint of that one is under way. */
   const owed = (seenEpoch: number | undefined, debtEpoch: number) => {
     const now = 1e7;
     const sentAt = now - 200 * SECOND;

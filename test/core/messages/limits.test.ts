@@ -140,8 +140,8 @@ describe('the daily quota', () => {
   });
 });
 
-describe('the tap', () => {
-  it('closes at 45009 for a quarter of an hour, for all who wait too, and then one message tries', async () => {
+describe('the circuit breaker of a quota', () => {
+  it('opens at 45009 for a quarter of an hour, for all who wait too, and then one message probes', async () => {
     const world = new MessageWorld({ settings: { concurrency: 1 } });
     world.api.faults.push(slow, errcode(45009));
     const { told } = burst(world, 10);
@@ -155,7 +155,7 @@ describe('the tap', () => {
     expect(refused).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED', retryAfterMs: 1 });
     expect((refused as Error).message).toMatch(/within 15 minutes.*clear_quota.*"lingpai refresh wxa"/);
     expect(world.api.attempts).toHaveLength(2);
-    // Still spent: it is shut for as long again.
+    // Still spent: it is open for as long again.
     world.api.faults.push(errcode(45009));
     await world.clock.advance(1);
     expect(await world.tell(base)).toMatchObject({ retryAfterMs: 15 * MINUTE });
@@ -168,7 +168,7 @@ describe('the tap', () => {
     expect(world.sender.shutChannels('wxa')).toEqual([]);
   });
 
-  it('opens when the quota resets, if that is sooner', async () => {
+  it('closes when the quota resets, if that is sooner', async () => {
     const world = new MessageWorld();
     await world.clock.advance(12 * HOUR - 5 * MINUTE);
     world.api.faults.push(errcode(45009));
@@ -223,7 +223,7 @@ describe('the tap', () => {
     expect([...first.told, ...last.told]).toMatchObject(Array(2).fill({ reason: 'DAILY_QUOTA_EXHAUSTED' }));
   });
 
-  it('closes at 45011 until the next minute', async () => {
+  it('opens at 45011 until the next minute', async () => {
     const world = new MessageWorld();
     await world.clock.advance(20 * SECOND);
     world.api.faults.push(errcode(45011));
@@ -294,7 +294,7 @@ describe.each([
     }
   });
 
-  it('is not kept probing by a message that never left', async () => {
+  it('does not stay half open after a message that never left', async () => {
     const world = await broken();
     await world.clock.advance(5 * MINUTE);
     world.ledger.failure = () => new Error('disk full');

@@ -189,7 +189,7 @@ describe('failures', () => {
     expect(world.state().status).toBe('FRESH');
   });
 
-  it('fails all who wait together, and none of them starts another flight', async () => {
+  it('fails all who wait together, and none of them starts another refresh', async () => {
     const world = new World();
     world.break({ kind: 'hang', takesEffect: false });
     await world.broker.start(world.apps);
@@ -221,7 +221,7 @@ describe('failures', () => {
     expect(world.state().status).toBe('FRESH');
   });
 
-  it('lets one caller leave without ending the flight for the others', async () => {
+  it('lets one caller leave without ending the refresh for the others', async () => {
     const world = new World();
     world.break({ kind: 'latency', ms: 2 * SECOND });
     await world.broker.start(world.apps);

@@ -13,6 +13,6 @@ export const bug: Bug = {
   ],
   caughtBy: {
     file: 'test/core/messages/limits.test.ts',
-    test: 'closes at 45009 for a quarter of an hour, for all who wait too, and then one message tries',
+    test: 'opens at 45009 for a quarter of an hour, for all who wait too, and then one message probes',
   },
 };

@@ -14,6 +14,6 @@ export const bug: Bug = {
   ],
   caughtBy: {
     file: 'test/core/tokens/refresh.test.ts',
-    test: 'fails all who wait together, and none of them starts another flight',
+    test: 'fails all who wait together, and none of them starts another refresh',
   },
 };

@@ -14,8 +14,8 @@ import type {
   Settlement,
 } from '../core/messages/ports.ts';
 import type { GroupCommit } from './group-commit.ts';
-import { decodeOutcome, encodeOutcome, UNKNOWN } from './outcome.ts';
-import { drawn, Permits, type Release } from './permits.ts';
+import { decodeOutcome, encodeOutcome, type Release, releaseOf, UNKNOWN } from './outcome.ts';
+import { drawn, Permits } from './permits.ts';
 import { Quota } from './quota.ts';
 
 /** How much a purge forgets in one transaction: between them others have their turn. */
@@ -207,9 +207,4 @@ export class SqliteLedger implements Ledger {
 /** Whether the key of a send that has one is kept now. */
 function isKept({ key_expire_time }: SendRow, now: number): boolean {
   return Number(key_expire_time) > now;
-}
-
-function releaseOf(outcome: Settlement['outcome'], permit: Settlement['permit']): Release {
-  if (permit === 'spent' || permit === 'void') return permit;
-  return outcome.kind === 'unknown' ? 'doubted' : 'returned';
 }

@@ -8,18 +8,15 @@ import {
   type PermitKind,
   type PermitTally,
   type PermitWish,
-  type Settlement,
   TALLY_SLOT_MS,
 } from '../core/messages/ports.ts';
+import type { Release } from './outcome.ts';
 
 /** The day in Shanghai of a column, or of an expression, with a time. */
 const shanghaiDay = (time: string) => `CAST((${time} + ${SHANGHAI_MS}) / 86400000 AS INTEGER)`;
 
 const UNEXPIRED = '(expire_time IS NULL OR expire_time > ?)';
 const USABLE = `uses > reserved AND ${UNEXPIRED}`;
-
-/** What becomes of a reservation that ends. `doubted`: returned by a message of unknown fate. */
-export type Release = Exclude<Settlement['permit'], 'held'> | 'doubted';
 
 /** A permit in the table. */
 export interface FoundPermit extends Omit<DrawnPermit, 'doubtful'> {

@@ -57,15 +57,13 @@ redis.call('HSET', send.name, 'permit', permit and permit.name or '')
 return { drawn(permit) }
 `);
 
-/** ARGV: the send, its outcome (empty: freed), what becomes of the permit, and now. */
+/** ARGV: the send, its outcome (empty: freed), 1 where its permit is held while the key is kept, how it is released otherwise, and now. */
 export const SETTLE = written(`
-local id, outcome, permit, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local id, outcome, hold, how, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local send = unfinished(id)
 if not send then return 0 end
 local kept = send.key ~= '' and outcome ~= ''
-local held = kept and permit == 'held'
-local how = 'returned'
-if permit == 'spent' or permit == 'void' then how = permit elseif outcome == UNKNOWN then how = 'doubted' end
+local held = kept and hold == '1'
 if not held then release(send, how, now) end
 redis.call('SREM', P .. 'open:' .. send.owner, send.name)
 if kept then

@@ -16,7 +16,7 @@ import {
   TALLY_SLOT_MS,
 } from '../../core/messages/ports.ts';
 import { StoreError } from '../errors.ts';
-import { decodeOutcome, encodeOutcome } from '../outcome.ts';
+import { decodeOutcome, encodeOutcome, releaseOf } from '../outcome.ts';
 import type { Connection } from './connection.ts';
 import { BEGIN, COUNT, DEPOSIT, LOOKUP, PURGE_KEYS, PURGE_PERMITS, RECOVER, REDRAW, SETTLE } from './ledger-scripts.ts';
 
@@ -79,7 +79,8 @@ export class RedisLedger implements Ledger {
   }
 
   async settle(sendId: string, { outcome, permit, now }: Settlement): Promise<void> {
-    await this.#run(SETTLE, [sendId, outcome.kind === 'freed' ? '' : encodeOutcome(outcome), permit, now]);
+    const text = outcome.kind === 'freed' ? '' : encodeOutcome(outcome);
+    await this.#run(SETTLE, [sendId, text, permit === 'held' ? 1 : 0, releaseOf(outcome, permit), now]);
   }
 
   async deposit(appId: string, permits: readonly NewPermit[], limit = Number.MAX_SAFE_INTEGER): Promise<Deposit> {

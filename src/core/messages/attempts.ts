@@ -70,7 +70,7 @@ interface Attempted {
 /** No caller ends an attempt: what is begun is seen through. */
 const NEVER = new AbortController().signal;
 
-/** The attempts to send one message: carries out what the outcome table says, until it says how to settle. */
+/** The attempts to send one message: carries out what the retry policy says, until it says how to settle. */
 export class Attempts {
   readonly #deps: AttemptDeps;
   readonly #settings: MessageSettings;

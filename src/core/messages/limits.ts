@@ -40,7 +40,7 @@ interface Waiter {
   readonly refuse: (error: LingpaiError) => void;
 }
 
-/** One app's limits: how many messages are under way, how fast they follow, how many wait, and a circuit breaker for each channel. */
+/** One app's limits: of messages under way, of their rate and of those that wait, and a circuit breaker for each channel. */
 export class Limits {
   readonly #clock: Clock;
   readonly #appId: string;

@@ -51,12 +51,12 @@ type Unsettled = Extract<KnownKey, { kind: 'unsettled' }>;
 
 /** How long a key is kept. */
 export const KEY_MS = 24 * 3_600_000;
-/** More settlements than this may not be open: all of them would be of unknown fate after a crash. */
+/** How many settlements may be open at most: after a crash all of them are of unknown fate. */
 const MAX_UNSETTLED = 1_000;
-/** When it is worth asking again what became of a message. */
+/** When a caller may ask again what became of a message. */
 const ASK_AGAIN_MS = 5_000;
 
-/** How often it is asked what became of a message that another replica is sending, and for how long. */
+/** How often a message that another replica is sending is looked up, and how many times. */
 const ELSEWHERE_POLL_MS = 250;
 const ELSEWHERE_POLLS = 240;
 
@@ -80,7 +80,7 @@ export class SendOperation {
     this.#startedAt = deps.clock.monotonic();
   }
 
-  /** Whether it is too late to end it. */
+  /** Whether it is begun: then nothing ends it. */
   get begun(): boolean {
     return this.#begun;
   }
@@ -197,7 +197,7 @@ export class SendOperation {
     }
   }
 
-  /** What is known of the message's key, where `error` keeps it from being sent now: it may have been sent before. */
+  /** The answer that the ledger has for the message's key, where `error` keeps it from being sent now. */
   async #known(error: unknown): Promise<Done | undefined> {
     const { ledger, clock, observe } = this.#deps;
     const { appId, idempotencyKey } = this.#message;
@@ -237,7 +237,7 @@ export class SendOperation {
     };
   }
 
-  /** Whether another replica is at it: it alone may send, and settle what becomes of it. */
+  /** Whether another replica is sending it: that replica alone may send and settle it. */
   #isElsewhere(begun: Begun): boolean {
     return begun.kind === 'unsettled' && this.#deps.isOther(begun.owner);
   }
@@ -250,7 +250,7 @@ export class SendOperation {
     );
   }
 
-  /** Nobody will ever know: the permit that was kept for another attempt need not be any longer. */
+  /** Nobody will ever know: the permit that was held for another attempt is returned. */
   async #lost({ sendId, permit }: Unsettled): Promise<Done> {
     const { settlementWriter, clock } = this.#deps;
     if (!permit) return this.#replay({ kind: 'unknown' });

@@ -44,7 +44,7 @@ export class Sender {
   /** By app and key, until what became of them is durable. */
   readonly #keyed = new Map<string, Call>();
   readonly #calls = new Set<Call>();
-  /** The most by which the wall clock has been ahead of monotonic time. */
+  /** The farthest that the wall clock has been ahead of monotonic time. */
   #ahead = Number.NEGATIVE_INFINITY;
   /** The size of all messages that are held, in characters. */
   #held = 0;

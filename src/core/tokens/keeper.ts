@@ -22,11 +22,11 @@ import { viewOf } from './view.ts';
 
 export type { ForceResult } from './force.ts';
 
-/** Every so many probes of another replica this one makes one too: it may be the other that cannot reach WeChat. */
+/** Of so many probes that are another replica's turn this replica makes one: the other may not reach WeChat. */
 const PROBES_OF_OTHERS = 4;
 /** The pause between probes where they are off, while a token is reported and WeChat has not said whether it accepts it. */
 const SUSPECT_PROBE_MS = 60_000;
-/** A generation is a wall time or follows one: none is farther ahead, unless somebody made it up. */
+/** A generation is a wall time or follows one: one that is farther ahead of the clock is made up. */
 const FARTHEST_GENERATION_MS = 24 * 3_600_000;
 
 const OTHER_ISSUER =
@@ -49,20 +49,20 @@ export class Keeper {
   #startAt: number;
   /** See Situation. */
   #isSwitched = true;
-  /** A caller waits for a token: another replica's turn is not waited for. */
+  /** A caller waits for a token: this replica refreshes although it is another's turn. */
   #wanted = false;
-  /** What is due next is done here and at once: it was asked for here. */
+  /** This replica was asked for the next step: it is made here and at once, although it may be another's turn. */
   #isUrgent = false;
   #trial: Trial | undefined;
   #probeAt: number;
-  /** Probes that another replica was to make. */
+  /** How many probes were left to another replica. */
   #probesLeftOut = 0;
   #timer: Timer | undefined;
   #closed: LingpaiError | undefined;
 
   /**
-   * `onState` gets each state that watchers should see. `startDelayMs` spreads the first calls of many apps. `catchUp` has
-   * every keeper, this one too, take note of a clock that jumped.
+   * `onState` gets each state that watchers should see. `startDelayMs` spreads the first calls of many apps. `catchUp` tells
+   * every keeper, this one too, of a clock that jumped.
    */
   constructor(options: {
     deps: Deps;
@@ -145,7 +145,7 @@ export class Keeper {
     return usable && this.state.generation >= minGeneration ? this.state : undefined;
   }
 
-  /** Does what is due. To be called at the start and whenever a timer may have been lost; harmless at any time. */
+  /** Does what is due. It is called at the start and whenever a timer may have been lost, and is harmless at any time. */
   tick(): void {
     if (this.#closed) return;
     this.#publish();
@@ -218,15 +218,15 @@ export class Keeper {
   }
 
   /**
-   * Takes note that the wall clock moved by `byMs` against monotonic time, which the timeline has adopted. More than 0 may
-   * have ended a life: all ages have grown by as much. It may also be that the clock was only set.
+   * Takes note that the wall clock moved by `byMs` against monotonic time; the timeline has adopted that. A leap ahead makes all
+   * tokens older by as much, and may have ended a life. Or the clock was only set.
    */
   clockJumped(byMs: number): void {
     const now = this.#now();
     const token = this.#tokenHealth.doubt ?? this.#record.current;
     if (byMs > 0 && token && token.expiresAt <= now && token.expiresAt + byMs > now)
       this.#tokenHealth.doubt = extendedBy(token, byMs);
-    // By the wall clock that was set back, the stored times lie too far ahead.
+    // The wall clock was set back: the stored times lie too far ahead.
     if (byMs < 0 && !this.#refresher.current) void this.#coordinator.change({ type: 'rewrite' });
     this.tick();
   }
@@ -243,9 +243,8 @@ export class Keeper {
   }
 
   /**
-   * Takes note of a generation that a watcher has. One that is nowhere else was lost with the store; where it is ahead of
-   * the clock, which was set back, what is here is numbered above it, or the watcher would be told of no token until the
-   * clock is there. Never rejects.
+   * Takes note of a generation that a watcher has and this process does not: it was lost with the store. Where it is ahead of
+   * the clock (which was set back), the current token is numbered above it: the watcher takes no lower generation. Never rejects.
    */
   async raiseGenerationAbove(generation: number): Promise<void> {
     await this.#coordinator.sync();
@@ -259,7 +258,7 @@ export class Keeper {
     this.#publish();
   }
 
-  /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
+  /** ForceRefresh in the proto: compare-and-refresh; or, with nothing rejected, a refresh without asking. */
   force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
     return this.#force.run(rejected, signal);
   }
@@ -278,7 +277,7 @@ export class Keeper {
     this.#coordinator.release();
   }
 
-  /** Somebody needs the token now: what waits only to spread the load need not wait. */
+  /** A caller needs the token now: a call that was delayed only to spread the load is made now. */
   #want(): void {
     if (this.#closed) throw this.#closed;
     if (!this.#hasGood()) {
@@ -316,9 +315,9 @@ export class Keeper {
     return planNext({ ...facts, issuer, confirmationDueAt, lookAt, trialAt, startAt: this.#startAt }, now);
   }
 
-  /** How much later than planned it is done, since it is another replica's turn. */
+  /** How much later than planned this replica does it; more than 0 where it is another replica's turn. */
   #standbyDelayMs({ step }: Plan): number {
-    // What was reported here, or changed here, no other knows.
+    // No other replica knows what was reported or changed here.
     if (this.#isUrgent || step === 'look' || step === 'try_secret') return 0;
     return this.#wanted && this.#tokenHealth.health.kind === 'well'
       ? 0
@@ -341,7 +340,7 @@ export class Keeper {
     this.tick();
   }
 
-  /** Takes into use what is stored, by this replica or by another. */
+  /** Takes a record into use that this replica or another has stored. */
   #take(record: AppRecord): void {
     this.#catchUp(); // the machine may have slept meanwhile, and what is asked for now is younger
     const before = this.#record;
@@ -358,7 +357,7 @@ export class Keeper {
     const { appId } = this.#app;
     const { generation, current } = record;
     const { pendingConfirmation, commitTime } = shared;
-    // What was found here and could not be told stands until there is news.
+    // What this replica found and could not tell the others stays until there is news.
     if (generation !== before.generation || isNews(shared, before.shared)) this.#learn(shared);
     if (generation > before.generation) {
       this.#tokenHealth.replaced();
@@ -398,7 +397,7 @@ export class Keeper {
     return viewOf(facts, now, this.#timeline);
   }
 
-  /** Whether another replica took the token from where this one is not to take it. */
+  /** Whether another replica took the token from the issuer that is not configured here. */
   #isOtherwise(): boolean {
     return this.#record.issuer !== this.#app.issuer && !this.#isSwitched;
   }

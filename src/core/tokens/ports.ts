@@ -79,7 +79,7 @@ export interface SharedPart {
   readonly pendingConfirmation: PendingConfirmation | null;
   /** Whether WeChat refuses `current`. */
   readonly dead: boolean;
-  /** Something that an operator should know although the token is good; empty: nothing. */
+  /** What an operator should know although the token is good; empty: nothing. */
   readonly warning: string;
   /** Why the last refresh failed; null: it did not. */
   readonly trouble: Trouble | null;

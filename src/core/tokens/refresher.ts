@@ -72,7 +72,7 @@ export class Refresher {
     }
   }
 
-  /** Asks WeChat whether it accepts the current token, and replaces it when not. */
+  /** Asks WeChat whether it accepts the current token, and replaces the token if not. */
   ask(cause: 'report' | 'probe'): void {
     const { current } = this.#owner.read();
     if (current) this.#start(cause, (call, signal) => this.#askAbout(current, cause, call, signal));
@@ -158,7 +158,7 @@ export class Refresher {
     });
   }
 
-  /** Takes an answer into use: stored first, then published. `refused` is a value that it must not have. */
+  /** Takes an answer into use: stores it, then publishes it. `refused` is a value that it must not have. */
   async #commit(cause: RefreshCause, issuer: IssuerKind, issued: Issued, refused?: string): Promise<RefreshResult> {
     if (issued.value === refused) {
       throw new UpstreamError('WeChat answered with the very token that was to be replaced', {
@@ -194,7 +194,7 @@ export class Refresher {
       });
     }
     this.#calls.concluded();
-    // Whatever is still owed, WeChat has just been asked in vain.
+    // WeChat has just been asked in vain, whatever is still due.
     if (result === 'unchanged') this.#owner.pause(this.#settings.stablePollMs);
     this.#tokenHealth.landed(result === 'rotated' ? { isQuiet } : undefined);
     const { appId } = this.#owner.app();
@@ -207,7 +207,7 @@ export class Refresher {
     return result;
   }
 
-  /** What others did while the process was stopped. `isOutlived`: they made more than one token, and WeChat refuses this one. */
+  /** Looks at what other replicas did while this process was stopped. `isOutlived`: WeChat refuses the token that it minted. */
   async #lookBack({ intent, sentAt, value }: Issued): Promise<{ isOutlived: boolean; seenEpoch?: number | undefined }> {
     if (!intent || this.#now() - sentAt <= this.#settings.timeoutMs) return { isOutlived: false };
     const isSure = await this.#coordinator.sync();
@@ -257,7 +257,7 @@ export class Refresher {
       return await run(call, signal);
     } catch (error) {
       if (error instanceof Superseded) return 'superseded';
-      // What failed here has been done by another replica meanwhile.
+      // Another replica has done meanwhile what failed here.
       if (this.#owner.read().generation !== this.#base && this.#owner.hasGood()) return 'superseded';
       throw signal.aborted
         ? signal.reason

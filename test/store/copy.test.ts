@@ -279,7 +279,7 @@ describe('records', () => {
   test('mints of unknown fate become intents among replicas, and the other way round', () => {
     expect(shareable(record())).toEqual(record());
     const shared = shareable(record({ openMints: 2, lastMintTime: 5 }));
-    const intent = { replica: '', time: 5, lost: true };
+    const intent = { replica: '', time: 5, orphaned: true };
     expect(shared).toEqual(
       record({
         openMints: 2,

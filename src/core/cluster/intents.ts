@@ -22,14 +22,14 @@ export function blockingIntent(
 ): Intent | undefined {
   return sharedOf(record).intents.find(
     // A clock that was set may date it in the future.
-    (intent) => !intent.lost && isOther(intent.replica) && Math.abs(time - intent.time) < longestMs,
+    (intent) => !intent.orphaned && isOther(intent.replica) && Math.abs(time - intent.time) < longestMs,
   );
 }
 
 /** The replicas that began a mint between two versions of a record: they live, though others may see no beat of them yet. */
 export function minters(before: AppRecord, after: AppRecord): string[] {
   const { epoch } = sharedOf(before);
-  const begun = sharedOf(after).intents.filter((intent) => intent.epoch > epoch && !intent.lost);
+  const begun = sharedOf(after).intents.filter((intent) => intent.epoch > epoch && !intent.orphaned);
   return begun.map(({ replica }) => replica);
 }
 
@@ -37,8 +37,8 @@ export function minters(before: AppRecord, after: AppRecord): string[] {
 export function intend(record: AppRecord, replica: string, time: number): { record: AppRecord; intent: Intent } {
   const shared = sharedOf(record);
   const epoch = shared.epoch + 1;
-  const intent: Intent = { epoch, replica, time, lost: false };
-  const open = shared.intents.map((other) => (other.replica === replica ? { ...other, lost: true } : other));
+  const intent: Intent = { epoch, replica, time, orphaned: false };
+  const open = shared.intents.map((other) => (other.replica === replica ? { ...other, orphaned: true } : other));
   return { record: withShared(record, { epoch, intents: [...open, intent] }), intent };
 }
 
@@ -61,13 +61,13 @@ export function conclude(
     const pendingConfirmation = { epoch, time: time + mintWindowMs(overlapMs) };
     return withShared(record, {
       epoch,
-      intents: [...shared.intents, { ...intent, time, lost: true }],
+      intents: [...shared.intents, { ...intent, time, orphaned: true }],
       pendingConfirmation,
     });
   }
   if (how === 'lost') {
-    const lost = shared.intents.map((other) => (isSameMint(other, intent) ? { ...other, lost: true } : other));
-    return withShared(record, { intents: lost });
+    const intents = shared.intents.map((other) => (isSameMint(other, intent) ? { ...other, orphaned: true } : other));
+    return withShared(record, { intents });
   }
   const intents = shared.intents.filter((other) => !isSameMint(other, intent));
   const pendingConfirmation = shared.pendingConfirmation && hasten(shared.pendingConfirmation, intents, time);

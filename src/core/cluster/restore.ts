@@ -15,7 +15,7 @@ export function restored(known: AppRecord, there: AppRecord): AppRecord {
   const epoch = Math.max(ours.epoch, theirs.epoch);
   // Some were made without what is known here, others are over, and which is which nobody knows.
   const strange = theirs.intents.filter((intent) => !ours.intents.some((other) => isSameMint(other, intent)));
-  const intents = [...ours.intents, ...strange.map((intent) => ({ ...intent, lost: true }))];
+  const intents = [...ours.intents, ...strange.map((intent) => ({ ...intent, orphaned: true }))];
   // By a clock that was set back, the token that WeChat made last may have the lower generation.
   const isOther = known.current && there.current && !sameToken(there.current, known.current);
   const isNewer = isOther && there.current.issuedAt > known.current.issuedAt;

@@ -90,8 +90,8 @@ export interface Intent {
   readonly epoch: number;
   readonly replica: string;
   readonly time: number;
-  /** Orphaned: its replica has given up waiting for WeChat's answer, and the request may still arrive there. */
-  readonly lost: boolean;
+  /** Its replica has given up waiting for WeChat's answer, and the request may still arrive there. */
+  readonly orphaned: boolean;
 }
 
 /** A confirming mint that is due. */

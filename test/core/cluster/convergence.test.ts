@@ -12,8 +12,8 @@ const NOW = 1_768_449_600_000;
 const OVERLAP = 5 * MINUTE;
 const at = { time: NOW, overlapMs: OVERLAP };
 
-function intent(epoch: number, replica: string, lost = false): Intent {
-  return { epoch, replica, time: NOW - 10 * MINUTE, lost };
+function intent(epoch: number, replica: string, orphaned = false): Intent {
+  return { epoch, replica, time: NOW - 10 * MINUTE, orphaned };
 }
 
 /** A record with these mints of unknown outcome. */
@@ -33,7 +33,7 @@ describe('an intent of our own that is there again', () => {
     expect(sharedOf(record).intents).toEqual([
       intent(3, 'r1', true),
       intent(2, 'r2'),
-      { epoch: 4, replica: 'r1', time: NOW, lost: false },
+      { epoch: 4, replica: 'r1', time: NOW, orphaned: false },
     ]);
   });
 });
@@ -70,8 +70,8 @@ describe('a mint that is given up when others have settled it', () => {
 
 describe('an answer that is stored long after it was asked for, since the store was away', () => {
   const sentAgoMs = 90 * MINUTE;
-  const ours: Intent = { epoch: 5, replica: 'r1', time: NOW - sentAgoMs, lost: false };
-  const theirs: Intent = { epoch: 6, replica: 'r2', time: NOW - 10 * SECOND, lost: true };
+  const ours: Intent = { epoch: 5, replica: 'r1', time: NOW - sentAgoMs, orphaned: false };
+  const theirs: Intent = { epoch: 6, replica: 'r2', time: NOW - 10 * SECOND, orphaned: true };
   const landed = (issuer: IssuerKind, intents: readonly Intent[], mint: Intent | undefined) => {
     const now = 1e7;
     const sentAt = now - sentAgoMs;
@@ -111,8 +111,8 @@ describe('an answer that is stored long after it was asked for, since the store 
 });
 
 describe('an answer that comes when its process, which had stood still, goes on', () => {
-  const ours: Intent = { epoch: 5, replica: 'r1', time: NOW - 200 * SECOND, lost: false };
-  const confirming: Intent = { epoch: 7, replica: 'r2', time: NOW, lost: false };
+  const ours: Intent = { epoch: 5, replica: 'r1', time: NOW - 200 * SECOND, orphaned: false };
+  const confirming: Intent = { epoch: 7, replica: 'r2', time: NOW, orphaned: false };
   /** The epoch of the pending confirmation after it, where another has refreshed the app and a mint of that one is under way. */
   const owed = (seenEpoch: number | undefined, debtEpoch: number) => {
     const now = 1e7;
@@ -161,8 +161,8 @@ describe('the confirming mint', () => {
   it('settles it all though the clock of its replica is a little behind', () => {
     const sentAt = 1e7;
     const time = NOW - 50;
-    const lost: Intent = { epoch: 5, replica: 'r2', time: NOW - mintWindowMs(OVERLAP), lost: true };
-    const ours: Intent = { epoch: 6, replica: 'r1', time, lost: false };
+    const lost: Intent = { epoch: 5, replica: 'r2', time: NOW - mintWindowMs(OVERLAP), orphaned: true };
+    const ours: Intent = { epoch: 6, replica: 'r1', time, orphaned: false };
     const record = withShared(recordWith(7, 6, lost, ours), { pendingConfirmation: { epoch: 5, time: NOW } });
     const issued = { value: 'b', id: 'b', lifetimeMs: 2 * HOUR, sentAt, answeredAt: sentAt, mintedAt: sentAt };
     const context = {

@@ -106,7 +106,7 @@ export function shareable(app: StoredApp): StoredApp {
   const { openMints, lastMintTime: time } = app;
   const intents = Array.from(
     { length: openMints },
-    (_, i): Intent => ({ epoch: i + 1, replica: '', time, lost: true }),
+    (_, i): Intent => ({ epoch: i + 1, replica: '', time, orphaned: true }),
   );
   return { ...app, shared: { ...NOTHING_SHARED, epoch: openMints, intents } };
 }

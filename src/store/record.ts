@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Reason } from '../core/kernel/errors.ts';
-import type { SharedPart, StoredApp } from '../core/tokens/ports.ts';
+import type { Intent, SharedPart, StoredApp } from '../core/tokens/ports.ts';
 import { StoreError } from './errors.ts';
 
 const time = z.number();
@@ -13,12 +13,17 @@ const token = z.object({
   expireTime: time,
 });
 
-/** In stored records a pending confirmation is `debt`, as it has always been: replicas of two versions may share a store. */
+/** An intent as it is stored: `lost` where it is orphaned. Replicas of two versions may share a store. */
+const intent = z
+  .object({ epoch: count, replica: z.string(), time, lost: z.boolean() })
+  .transform(({ lost, ...rest }): Intent => ({ ...rest, orphaned: lost }));
+
+/** What replicas share, as it is stored: a pending confirmation is `debt`. */
 const shared: z.ZodType<SharedPart> = z
   .object({
     commitTime: time,
     epoch: count,
-    intents: z.array(z.object({ epoch: count, replica: z.string(), time, lost: z.boolean() })),
+    intents: z.array(intent),
     debt: z.object({ epoch: count, time }).nullable(),
     dead: z.boolean(),
     warning: z.string(),
@@ -53,7 +58,8 @@ const storedApp: z.ZodType<StoredApp> = z.object({
 export function encodeRecord(app: StoredApp): string {
   if (!app.shared) return JSON.stringify(app);
   const { pendingConfirmation: debt, ...rest } = app.shared;
-  return JSON.stringify({ ...app, shared: { ...rest, debt } });
+  const intents = rest.intents.map(({ orphaned: lost, ...intent }) => ({ ...intent, lost }));
+  return JSON.stringify({ ...app, shared: { ...rest, intents, debt } });
 }
 
 /** The record in a stored text. Throws a StoreError that names the app and the store when it is not a whole record of this app. */

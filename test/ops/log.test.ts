@@ -90,7 +90,7 @@ describe('logEvent', () => {
       },
     ],
     [
-      { type: 'probed', ...app, tokenId: 'abc', cause: 'canary', verdict: 'accepted' },
+      { type: 'probed', ...app, tokenId: 'abc', cause: 'probe', verdict: 'accepted' },
       { level: 'debug', msg: 'token probed', app_id: 'wx1', token_id: 'abc', cause: 'canary', verdict: 'accepted' },
     ],
     [

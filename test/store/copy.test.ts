@@ -6,7 +6,7 @@ import { systemClock } from '../../src/ops/clock.ts';
 import { copyStore, join, ownable, type Side, shareable } from '../../src/store/copy.ts';
 import { openDatabase, openMemory } from '../../src/store/database.ts';
 import { openStore, parseStoreUrl, recordsOf, storeIn } from '../../src/store/open.ts';
-import type { User } from '../../src/store/rows.ts';
+import type { PermitRow, User } from '../../src/store/rows.ts';
 import { FakeClock } from '../support/clock.ts';
 import { RedisServer } from '../support/redis.ts';
 import {
@@ -203,6 +203,36 @@ describe.each<[Kind, Kind]>([
   });
 });
 
+describe.each<Kind>(['sqlite', 'redis'])('permits in %s', (kind) => {
+  const payer = (uses: number, change: Partial<PermitRow> = {}): PermitRow => ({
+    row: 'permit',
+    appId: 'wx1',
+    kind: 'prepay_id',
+    value: 'p1',
+    toUser: OPENID,
+    templateId: '',
+    collectTime: NOW,
+    expireTime: NOW + DAY,
+    uses,
+    doubtful: false,
+    ...change,
+  });
+
+  test.each<[string, PermitRow[]]>([
+    ['the more used one first', [payer(1), payer(3), payer(2)]],
+    ['and last', [payer(3), payer(2), payer(1)]],
+    ['one that nobody deposited', [payer(0, { toUser: '', doubtful: true }), payer(1), payer(3)]],
+    ['a doubtful one', [payer(1), payer(3, { doubtful: true })]],
+  ])('that are restored at once are joined: %s', async (_, permits) => {
+    const { opened } = await side(kind);
+    await Promise.all(permits.map((permit) => opened.rows.restore([permit])));
+    expect(await opened.ledger.count('wx1', OPENID, NOW)).toMatchObject([{ messages: 1 }]);
+    const begun = await opened.ledger.begin(send({ permit: FORM }));
+    const isDoubtful = permits.some(({ doubtful }) => doubtful);
+    expect(begun).toMatchObject({ permit: { value: 'p1', ...(isDoubtful && { doubtful: true }) } });
+  });
+});
+
 test('a store that has nothing is not copied: its address may be wrong', async () => {
   const [from, to] = [await side('memory'), await side('memory')];
   await expect(copy(from, to)).rejects.toThrow(/has no apps: there is nothing to copy. Look at its address/);
@@ -251,7 +281,7 @@ describe('records', () => {
   test('mints of unknown fate become intents among replicas, and the other way round', () => {
     expect(shareable(record())).toEqual(record());
     const shared = shareable(record({ openMints: 2, lastMintTime: 5 }));
-    const intent = { replica: '', time: 5, lost: true };
+    const intent = { replica: '', time: 5, orphaned: true };
     expect(shared).toEqual(
       record({
         openMints: 2,

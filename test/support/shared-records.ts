@@ -5,8 +5,8 @@ import { WALL } from './records.ts';
 import { MINUTE } from './world.ts';
 
 /** A mint that a replica began ten minutes before the moment of `records.ts`. */
-export function intent(epoch: number, replica: string, lost = false): Intent {
-  return { epoch, replica, time: WALL - 10 * MINUTE, lost };
+export function intent(epoch: number, replica: string, orphaned = false): Intent {
+  return { epoch, replica, time: WALL - 10 * MINUTE, orphaned };
 }
 
 /** A record with these mints of unknown outcome. */

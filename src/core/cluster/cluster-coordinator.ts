@@ -7,7 +7,7 @@ import type { MintCall, MintWish } from '../tokens/minting.ts';
 import type { Intent, Settings } from '../tokens/ports.ts';
 import type { Land, MintEnd, RecordChange } from '../tokens/record-change.ts';
 import { blockingIntent, longestMintMs } from './intents.ts';
-import { settledMs } from './settling.ts';
+import { mintWindowMs } from './mint-window.ts';
 import type { SharedChange } from './shared-change.ts';
 import { sharedOf } from './shared-part.ts';
 import type { SharedRecord, SharedRecordUser } from './shared-record.ts';
@@ -29,7 +29,7 @@ export interface ClusterCoordinatorDeps {
   readonly isStoreThere: () => boolean;
   /** Reads the app's record, together with those of others that are asked for. False: the store did not answer. */
   readonly sync: (appId: string) => Promise<boolean>;
-  /** The coordinator is given up. */
+  /** The keeper has given the app up. */
   readonly onRelease: () => void;
 }
 
@@ -41,7 +41,7 @@ class Blocked extends Error {
 /** From so many steps of a generation a replica draws one. */
 const STEPS = 1_000;
 
-/** The coordinator of a replica that shares its store. */
+/** Coordinates one app with the other replicas on the same store. */
 export class ClusterCoordinator implements Coordinator {
   readonly #deps: ClusterCoordinatorDeps;
   readonly #appId: string;
@@ -138,14 +138,14 @@ export class ClusterCoordinator implements Coordinator {
   confirmationDueAt(record: AppRecord): number {
     const { pendingConfirmation, intents } = sharedOf(record);
     const { timeline, settings } = this.#deps;
-    // These were begun after the pending confirmation was recorded.
+    // Intents that are younger than the pending confirmation: WeChat has not been asked since they were begun.
     const isUnasked = intents.some(({ epoch }) => epoch > (pendingConfirmation?.epoch ?? 0));
     if (isUnasked && !this.#blockingIntent(record)) return Number.NEGATIVE_INFINITY;
     if (!pendingConfirmation) return Number.POSITIVE_INFINITY;
     const now = timeline.elapsed();
     const at = timeline.momentOf(pendingConfirmation.time);
     // By a clock that was set back since.
-    return at > now + 2 * settledMs(settings.overlapMs) ? now : at;
+    return at > now + 2 * mintWindowMs(settings.overlapMs) ? now : at;
   }
 
   standbyDelayMs(record: AppRecord): number {
@@ -177,12 +177,12 @@ export class ClusterCoordinator implements Coordinator {
     return blockingIntent(record, isOther, now(), longestMintMs(settings, leaseMs));
   }
 
-  /** What others would merely like to know is not kept for a store that is away. */
+  /** Tells other replicas. What a store that is away does not take is not repeated: it would be stale. */
   #tell(change: SharedChange): void {
     this.#sharedRecord.store(change).catch(() => undefined);
   }
 
-  /** The write may have taken effect: then its intent must not stand, for nothing follows from it. */
+  /** The write may have taken effect: then its intent is taken out, for no call follows it. */
   #storeAway(cause: StoreAwayError | Blocked, intent: Intent | undefined, call: MintCall): LingpaiError {
     if (intent) void this.end(intent, call, 'undone');
     return storeUnavailableError(this.#appId, 'no token can be minted safely', cause);

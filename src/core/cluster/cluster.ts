@@ -22,17 +22,17 @@ export interface ClusterDeps {
   readonly replica: string;
   /** Where it serves gRPC, as host:port, for people. */
   readonly address: string;
-  /** How long a replica that fell silent keeps what it was at. */
+  /** The failure detector's time-out: a replica that is silent for longer is dead. */
   readonly leaseMs: number;
   /** The pause between polls of the store. */
   readonly pollMs: number;
-  /** Sees to what a replica that died has left in the store. Called again, at a later poll, where it rejected. */
+  /** Cleans up what a dead replica has left in the store. Where it rejects, it is called again at a later poll. */
   readonly onDeath?: (replica: string) => Promise<void>;
-  /** Sees to what this replica has left there. Where it rejects, the replica stays a member, which the others find dead. */
+  /** Cleans up what this replica has left there. Where it rejects, the replica stays a member, which the others find dead. */
   readonly onLeave?: () => Promise<void>;
 }
 
-/** This replica among the others: polls the store, knows who lives, and brings what they store to its keepers. */
+/** This replica among the others: polls the store, knows who lives, and gives its keepers what others have stored. */
 export class Cluster implements Coordinators {
   readonly isShared = true;
   readonly #deps: ClusterDeps;
@@ -139,7 +139,7 @@ export class Cluster implements Coordinators {
     await this.#polling;
   }
 
-  /** One that is under way may have been asked of a connection that is lost. */
+  /** A poll that is under way may have been sent over a connection that is lost. */
   async #pollAnew(): Promise<void> {
     await this.#polling;
     if (!this.#closed) await this.poll();
@@ -154,7 +154,7 @@ export class Cluster implements Coordinators {
     await Promise.all([...this.#sharedRecords.values()].map((sharedRecord) => sharedRecord.flush()));
     const { store, replica, onLeave } = this.#deps;
     const left = Promise.resolve(onLeave?.()).then(() => store.remove(replica));
-    await left.catch(() => undefined); // the others bury it when a lease has passed
+    await left.catch(() => undefined); // the others find it dead when a lease has passed
   }
 
   /** How this replica sees the cluster. */
@@ -220,7 +220,7 @@ export class Cluster implements Coordinators {
     const seen = new Map(changed.map((versioned) => [versioned.app.appId, versioned]));
     const done = [...seen.values()].map((versioned) => this.#sharedRecord(versioned.app.appId).see(versioned));
     if (from === 0 || position < from) {
-      // Whatever is known here and not there is to be there again.
+      // What is known here and missing there is put back.
       for (const [appId, sharedRecord] of this.#sharedRecords)
         if (!seen.has(appId) && sharedRecord.isKnown) done.push(sharedRecord.see(undefined));
     }
@@ -242,7 +242,7 @@ export class Cluster implements Coordinators {
     await Promise.all(records.map((versioned) => this.#sharedRecord(versioned.app.appId).see(versioned)));
   }
 
-  /** Sets the clock by the store's answer before anything is made of it: a record is read by the clock it was written by. */
+  /** Sets the clock by the store's answer before the answer is used: a record is read by the clock by which it was written. */
   async #dated<T extends Dated>(ask: () => Promise<T>): Promise<T> {
     const askedAt = this.#clock.monotonic();
     const answer = await ask();

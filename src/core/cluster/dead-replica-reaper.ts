@@ -1,30 +1,30 @@
 import type { MemberView } from './members.ts';
 
-/** Has what each dead replica left seen to, until that has succeeded once. */
+/** Has what each dead replica left cleaned up, and repeats that until it has succeeded once. */
 export class DeadReplicaReaper {
-  readonly #bury: (replica: string) => Promise<void>;
-  /** The dead that are being buried, or have been. */
+  readonly #reap: (replica: string) => Promise<void>;
+  /** The dead that are being reaped, or have been. */
   readonly #dead = new Map<string, { isDone: boolean }>();
 
-  /** `bury` is called again, at a later look, for a replica for which it rejected. */
-  constructor(bury: (replica: string) => Promise<void>) {
-    this.#bury = bury;
+  /** Where `reap` rejects, it is called again at a later look. */
+  constructor(reap: (replica: string) => Promise<void>) {
+    this.#reap = reap;
   }
 
-  /** Begins to bury the dead among the others. One that lives again will be buried again. */
+  /** Begins to reap the dead among the others. One that lives again and dies is reaped again. */
   look(others: readonly MemberView[]): void {
     const dead = new Set(others.filter(({ alive }) => !alive).map(({ member }) => member.replica));
     for (const name of this.#dead.keys()) if (!dead.has(name)) this.#dead.delete(name);
     for (const name of dead) {
       if (this.#dead.has(name)) continue;
-      const burial = { isDone: false };
-      this.#dead.set(name, burial);
-      this.#bury(name).then(
+      const reaping = { isDone: false };
+      this.#dead.set(name, reaping);
+      this.#reap(name).then(
         () => {
-          burial.isDone = true;
+          reaping.isDone = true;
         },
         () => {
-          if (this.#dead.get(name) === burial) this.#dead.delete(name);
+          if (this.#dead.get(name) === reaping) this.#dead.delete(name);
         },
       );
     }

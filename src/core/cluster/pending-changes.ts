@@ -70,7 +70,7 @@ export class PendingChanges {
   }
 }
 
-/** What a change that was not made yet has made is asked by nobody. */
+/** A change that was not made yet. Its result is a placeholder: nobody reads it before the next replay. */
 function newEntry(change: SharedChange): Entry {
   return { change, reduced: { record: emptyRecord('stable') } };
 }

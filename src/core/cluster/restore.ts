@@ -9,13 +9,13 @@ export function isBehind(there: AppRecord, known: AppRecord): boolean {
   return sharedOf(there).epoch < sharedOf(known).epoch;
 }
 
-/** What is kept when a store comes back without it: the newer tokens, the sums of both, and the mints that either names. */
+/** The record when a store comes back without it: the newer tokens, the greater budgets, and the intents of both. */
 export function restored(known: AppRecord, there: AppRecord): AppRecord {
   const [ours, theirs] = [sharedOf(known), sharedOf(there)];
   const epoch = Math.max(ours.epoch, theirs.epoch);
   // Some were made without what is known here, others are over, and which is which nobody knows.
   const strange = theirs.intents.filter((intent) => !ours.intents.some((other) => isSameMint(other, intent)));
-  const intents = [...ours.intents, ...strange.map((intent) => ({ ...intent, lost: true }))];
+  const intents = [...ours.intents, ...strange.map((intent) => ({ ...intent, orphaned: true }))];
   // By a clock that was set back, the token that WeChat made last may have the lower generation.
   const isOther = known.current && there.current && !sameToken(there.current, known.current);
   const isNewer = isOther && there.current.issuedAt > known.current.issuedAt;

@@ -4,7 +4,7 @@ import { type AppRecord, fromStored } from '../tokens/app-record.ts';
 import type { Settings, StoredApp } from '../tokens/ports.ts';
 import { dueAt } from '../tokens/schedule.ts';
 
-/** What a record of the store says to a replica that has `known`. `random` draws when a token is due that it sees for the first time. */
+/** The record as a replica that has `known` takes it from the store. `random` draws when a token that it had not seen is due. */
 export function revive(
   stored: StoredApp,
   known: AppRecord,

@@ -17,7 +17,7 @@ export type SharedChange =
   | { readonly type: 'mark_trouble'; readonly generation: number; readonly trouble: Trouble }
   /** The store came back without what was known of it. */
   | { readonly type: 'restore'; readonly known: AppRecord }
-  /** A generation was published, with this token, that the store does not have: nobody is sent an older one. */
+  /** A generation was published, with this token, and the store does not have it. Nobody is sent an older one. */
   | { readonly type: 'keep_generation'; readonly generation: number; readonly value: string | undefined };
 
 /** Makes a change of a record at a moment, as `reduce` does. */
@@ -50,7 +50,7 @@ export function reduceShared(
   }
 }
 
-/** The rules of a replica that shares its store: each mint is an intent before, and lands as convergence says. */
+/** The rules of a replica that shares its store: each mint is recorded as an intent, and lands by the rules of landing.ts. */
 export function sharedRules(settings: Settings, replica: string): MintRules {
   const { overlapMs } = settings;
   return {

@@ -91,12 +91,12 @@ export class SharedRecord {
     return this.#etag !== null;
   }
 
-  /** Gives it to a user, in place of the one before. */
+  /** Tells this user of changes, in place of the one before. */
   attach(user: SharedRecordUser): void {
     this.#user = user;
   }
 
-  /** Takes it from a user, unless it has been given to another meanwhile: an app that was taken out may be back already. */
+  /** Tells a user nothing more. Where another is attached already, nothing changes: an app that was removed may be back. */
   detach(user: SharedRecordUser): void {
     if (this.#user === user) this.#user = undefined;
   }
@@ -148,7 +148,7 @@ export class SharedRecord {
     }
   }
 
-  /** Makes sure of what the store has. */
+  /** Reads what the store has, and adopts it. Rejects with StoreAwayError. */
   async #ask(): Promise<void> {
     this.#isUnsure = true;
     let found: VersionedRecord | undefined;
@@ -224,7 +224,7 @@ export class SharedRecord {
       const next = reduced.record;
       const storedApp = toStored(appId, next, timeline);
       if (this.#storedApp && isSame(storedApp, this.#storedApp)) {
-        this.#settle(next, pending);
+        this.#stored(next, pending);
         return reduced;
       }
       const etag = etagAfter(this.#etag, this.#deps.newId());
@@ -238,7 +238,7 @@ export class SharedRecord {
       if (replaced.stored) {
         this.#etag = etag;
         this.#storedApp = storedApp;
-        this.#settle(next, pending);
+        this.#stored(next, pending);
         return reduced;
       }
       onLost();
@@ -246,7 +246,7 @@ export class SharedRecord {
     }
   }
 
-  #settle(record: AppRecord, pending: number): void {
+  #stored(record: AppRecord, pending: number): void {
     this.#seen = record;
     this.#pending.drop(pending);
     this.#isFailing = false;

@@ -17,10 +17,10 @@ export interface ReplicaStatus {
 /** A mint that was begun and of which no outcome is recorded. */
 export interface IntentStatus {
   readonly replica: string;
-  /** The app's how-manieth mint it is. */
+  /** Which of the app's mint attempts it is; they are counted from 1. */
   readonly epoch: number;
   readonly ageMs: number;
-  /** `lease`: its replica lives, and no other may mint meanwhile. `open`: nobody knows what became of it. */
+  /** As in the proto. `lease`: its replica lives, and no other may mint meanwhile. `open`: nobody knows what became of it. */
   readonly kind: 'lease' | 'open';
 }
 
@@ -31,7 +31,7 @@ export interface AppShare {
   readonly owner: string;
   readonly epoch: number;
   readonly intents: readonly IntentStatus[];
-  /** When the confirming mint is due that is owed, in wall-clock milliseconds; null: none is. */
+  /** When the confirming mint is due, in wall-clock milliseconds, as in the proto; null: none is. */
   readonly owedTime: number | null;
   /** Whether something is in this replica's memory that the store does not have yet. */
   readonly unsaved: boolean;
@@ -66,7 +66,7 @@ export function shareOf(
 ): AppShare {
   const { living, isAlive, now, longestMintMs, unsaved } = seen;
   const { epoch, intents, pendingConfirmation, trouble } = sharedOf(record);
-  const lease = blockingIntent(record, isAlive, now, longestMintMs);
+  const blocking = blockingIntent(record, isAlive, now, longestMintMs);
   return {
     appId,
     owner: ownerOf(appId, trouble?.failures ?? 0, living),
@@ -75,7 +75,7 @@ export function shareOf(
       replica: intent.replica,
       epoch: intent.epoch,
       ageMs: Math.max(0, now - intent.time),
-      kind: intent === lease ? 'lease' : 'open',
+      kind: intent === blocking ? 'lease' : 'open',
     })),
     owedTime: pendingConfirmation?.time ?? null,
     unsaved,

@@ -70,7 +70,7 @@ interface Attempted {
 /** No caller ends an attempt: what is begun is seen through. */
 const NEVER = new AbortController().signal;
 
-/** The attempts to send one message: carries out what the outcome table says, until it says how to settle. */
+/** The attempts to send one message: carries out what the retry policy says, until it says how to settle. */
 export class Attempts {
   readonly #deps: AttemptDeps;
   readonly #settings: MessageSettings;
@@ -80,7 +80,7 @@ export class Attempts {
   #maybeSent: boolean;
   #tried: Tried = { retry: 0, refresh: 0, redraw: 0, repeat: 0 };
   /** For how long WeChat refuses whatever is sent by this channel. */
-  #shutMs: number | undefined;
+  #refusedForMs: number | undefined;
 
   constructor(deps: AttemptDeps, settings: MessageSettings, begin: Begin) {
     this.#deps = deps;
@@ -126,8 +126,8 @@ export class Attempts {
     }
     // Waiting may have taken longer than a repeat is safe.
     if (this.#maybeSent && !isRepeatable(this.#context())) return { attempt: { kind: 'unknown' } };
-    const shut = turn.refusal();
-    if (shut) return { attempt: { kind: 'unsent' }, error: shut };
+    const refusal = turn.refusal();
+    if (refusal) return { attempt: { kind: 'unsent' }, error: refusal };
     const token = this.#state.current?.value ?? '';
     const delivery = { message, formId: formIdOf(message, this.#permit), clientMsgId: sendId };
     const startedAt = clock.now();
@@ -137,7 +137,7 @@ export class Attempts {
       turn.learn(undefined, startedAt);
       return { attempt: { kind: 'sent' }, sent };
     } catch (error) {
-      this.#shutMs = error instanceof UpstreamError ? turn.learn(error, startedAt) : undefined;
+      this.#refusedForMs = error instanceof UpstreamError ? turn.learn(error, startedAt) : undefined;
       return { attempt: resultOf(error), error };
     }
   }
@@ -211,7 +211,7 @@ export class Attempts {
     if (error instanceof LingpaiError) return error;
     if (!(error instanceof UpstreamError)) throw error;
     if (error.reason === 'TOKEN_REFUSED') return tokenRefusedError(appId, error, cause);
-    return freedError(appId, error, this.#shutMs);
+    return freedError(appId, error, this.#refusedForMs);
   }
 }
 

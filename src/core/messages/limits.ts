@@ -1,27 +1,27 @@
 import { abortable } from '../kernel/abortable.ts';
 import type { Clock, Timer } from '../kernel/clock.ts';
 import type { LingpaiError, UpstreamError, UpstreamReason } from '../kernel/errors.ts';
+import { RateLimiter } from '../kernel/rate-limiter.ts';
 import { afterFailure, afterMending, afterProbe, type CircuitBreaker, CLOSED, passage } from './circuit-breaker.ts';
 import type { MessageEvent } from './events.ts';
 import type { Channel } from './message.ts';
 import { freedError, noRoomError } from './message-errors.ts';
 import type { MessageSettings } from './ports.ts';
-import { afterMessage, givenBack, type RateLimiter, RESTED, waitMs } from './rate-limiter.ts';
 
 /** The right to send one message now. It must be disposed of when the message has ended. */
 export interface Turn extends Disposable {
   /**
    * Tells what came of an attempt. `failure` undefined: WeChat took it. `startedAt` is its wall-clock time. Returns for how
-   * many milliseconds the channel is shut now; undefined: it is not.
+   * many milliseconds its messages are refused from now on; undefined: they are not.
    */
   learn(failure: UpstreamError | undefined, startedAt: number): number | undefined;
-  /** Why no attempt may be made now: the channel was shut meanwhile. */
+  /** Why no attempt may be made now: the circuit breaker has opened meanwhile. */
   refusal(): LingpaiError | undefined;
   /** No attempt was made: the rate is not used up. */
   giveBack(): void;
 }
 
-/** A channel whose messages are refused at once. Times are wall-clock milliseconds. */
+/** A channel whose circuit breaker refuses messages; `shut_channels` in the proto. Times are wall-clock milliseconds. */
 export interface ShutChannel {
   readonly channel: Channel['kind'];
   /** When WeChat is asked again; null: it is being asked now. */
@@ -31,23 +31,26 @@ export interface ShutChannel {
   readonly errcode: number | null;
 }
 
+/** What may go at once: what the rate allows in this time, and at least one message. */
+const BURST_MS = 100;
+
 interface Waiter {
   readonly channel: Channel['kind'];
   readonly grant: (turn: Turn) => void;
   readonly refuse: (error: LingpaiError) => void;
 }
 
-/** One app's limits: how many messages are under way, how fast they follow, how many wait, and which channels are shut. */
+/** One app's limits: of messages under way, of their rate and of those that wait, and a circuit breaker for each channel. */
 export class Limits {
   readonly #clock: Clock;
   readonly #appId: string;
   readonly #settings: MessageSettings;
   readonly #observe: (event: MessageEvent) => void;
-  readonly #gates = new Map<Channel['kind'], CircuitBreaker>();
+  readonly #limiter: RateLimiter;
+  readonly #breakers = new Map<Channel['kind'], CircuitBreaker>();
   /** In the order of their coming. */
   readonly #waiting = new Set<Waiter>();
   #underWay = 0;
-  #limiter: RateLimiter = RESTED;
   #timer: Timer | undefined;
 
   constructor(options: {
@@ -60,11 +63,14 @@ export class Limits {
     this.#appId = options.appId;
     this.#settings = options.settings;
     this.#observe = options.observe;
+    const { ratePerSecond } = options.settings;
+    const everyMs = ratePerSecond > 0 ? 1_000 / ratePerSecond : 0;
+    this.#limiter = new RateLimiter({ everyMs, earlyMs: BURST_MS - everyMs });
   }
 
   /**
-   * Resolves when it is the message's turn. Rejects with LingpaiError when its channel is shut, or is while it waits, and
-   * when as many wait as may; with the signal's reason when the caller leaves.
+   * Resolves when it is the message's turn. Rejects with LingpaiError when the channel's circuit breaker is open, or opens while
+   * the message waits, and when as many wait as may; with the signal's reason when the caller leaves.
    */
   enter(channel: Channel['kind'], signal: AbortSignal): Promise<Turn> {
     const refusal = this.#refusal(channel);
@@ -83,20 +89,20 @@ export class Limits {
     });
   }
 
-  /** Has the next message of each shut channel find out whether it is open. */
+  /** Has the next message of each channel whose circuit breaker is open probe. */
   tryAgain(): void {
-    for (const [channel, before] of this.#gates) {
+    for (const [channel, before] of this.#breakers) {
       const breaker = afterMending(before, this.#clock.now());
       if (breaker === before || this.#refusal(channel) === undefined) continue;
-      this.#gates.set(channel, breaker);
-      this.#observe({ type: 'channel_to_be_tried', appId: this.#appId, channel });
+      this.#breakers.set(channel, breaker);
+      this.#observe({ type: 'breaker_to_probe', appId: this.#appId, channel });
     }
   }
 
-  /** The channels that are shut now. */
+  /** The channels whose messages are refused now. */
   shutChannels(): ShutChannel[] {
     const now = this.#clock.now();
-    return [...this.#gates].flatMap(([channel, breaker]) => {
+    return [...this.#breakers].flatMap(([channel, breaker]) => {
       const answer = passage(breaker, now);
       if (answer.kind !== 'refused') return [];
       const { reason, answer: said } = answer.failure;
@@ -129,16 +135,15 @@ export class Limits {
   /** In how many milliseconds one more may go; Infinity: when one ends. */
   #roomInMs(): number {
     if (this.#underWay >= this.#settings.concurrency) return Infinity;
-    return waitMs(this.#limiter, this.#clock.monotonic(), this.#settings.ratePerSecond);
+    return this.#limiter.waitMs(this.#clock.monotonic());
   }
 
   #grant(channel: Channel['kind']): Turn {
-    const { ratePerSecond } = this.#settings;
     const before = this.#breaker(channel);
     const probes = passage(before, this.#clock.now()).kind === 'probe';
-    if (probes && before.kind === 'open') this.#gates.set(channel, { kind: 'half_open', failure: before.failure });
+    if (probes && before.kind === 'open') this.#breakers.set(channel, { kind: 'half_open', failure: before.failure });
     this.#underWay++;
-    this.#limiter = afterMessage(this.#limiter, this.#clock.monotonic(), ratePerSecond);
+    this.#limiter.take(this.#clock.monotonic());
     let judged = false;
     let over = false;
     return {
@@ -148,9 +153,7 @@ export class Limits {
         return this.#refusal(channel)?.retryAfterMs;
       },
       refusal: () => (probes && this.#breaker(channel).kind === 'half_open' ? undefined : this.#refusal(channel)),
-      giveBack: () => {
-        this.#limiter = givenBack(this.#limiter, ratePerSecond);
-      },
+      giveBack: () => this.#limiter.giveBack(),
       [Symbol.dispose]: () => {
         if (over) return;
         over = true;
@@ -167,9 +170,9 @@ export class Limits {
     const wallNow = this.#clock.now();
     const breaker = afterFailure(before, failure, { startedAt, wallNow, quotaResetHour });
     if (breaker === before || breaker.kind !== 'open') return;
-    this.#gates.set(channel, breaker);
+    this.#breakers.set(channel, breaker);
     const forMs = breaker.until - wallNow;
-    this.#observe({ type: 'channel_closed', appId: this.#appId, channel, reason: failure.reason, forMs });
+    this.#observe({ type: 'breaker_opened', appId: this.#appId, channel, reason: failure.reason, forMs });
     for (const waiter of this.#waiting) {
       const refusal = waiter.channel === channel && this.#refusal(channel);
       if (!refusal) continue;
@@ -181,14 +184,14 @@ export class Limits {
   #probed(channel: Channel['kind'], judged: boolean): void {
     const before = this.#breaker(channel);
     const breaker = afterProbe(before, judged, this.#clock.now());
-    this.#gates.set(channel, breaker);
+    this.#breakers.set(channel, breaker);
     if (breaker !== before && breaker.kind === 'closed') {
-      this.#observe({ type: 'channel_opened', appId: this.#appId, channel });
+      this.#observe({ type: 'breaker_closed', appId: this.#appId, channel });
     }
   }
 
   #breaker(channel: Channel['kind']): CircuitBreaker {
-    return this.#gates.get(channel) ?? CLOSED;
+    return this.#breakers.get(channel) ?? CLOSED;
   }
 
   #refusal(channel: Channel['kind']): LingpaiError | undefined {

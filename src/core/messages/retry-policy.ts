@@ -64,7 +64,7 @@ export const CLIENT_MSG_ID_MS = 9 * 60_000;
 /** How often one call tries again, at most. */
 export const MOST: Tried = { retry: 2, refresh: 1, redraw: 3, repeat: 2 };
 
-/** What came of an attempt that failed so. What is no UpstreamError is a fault of ours, and the message may be sent. */
+/** What came of an attempt that failed. An error that is no UpstreamError is the broker's own fault: the message may be sent. */
 export function resultOf(error: unknown): Exclude<AttemptResult, { kind: 'sent' }> {
   if (!(error instanceof UpstreamError)) return { kind: 'unknown' };
   const { effect, reason, recovery } = error;
@@ -87,7 +87,7 @@ export function isRepeatable({
   }
 }
 
-/** The outcome table: what follows from an attempt. */
+/** The retry policy: what follows from an attempt. */
 export function nextStep(attempt: AttemptResult, context: AttemptContext): Step {
   const { maybeSent } = context;
   switch (attempt.kind) {

@@ -1,6 +1,6 @@
 import type { Clock } from '../kernel/clock.ts';
 import { LingpaiError } from '../kernel/errors.ts';
-import { msUntilReset, quotaDay } from '../tokens/budget.ts';
+import { msUntilReset, quotaDay } from '../kernel/quota-day.ts';
 import type { TokenState } from '../tokens/state.ts';
 import { type AttemptDeps, Attempts, type Ending } from './attempts.ts';
 import type { Limits, Turn } from './limits.ts';
@@ -15,7 +15,7 @@ import {
   unknownError,
 } from './message-errors.ts';
 import { wishOf } from './permits.ts';
-import type { Begun, MessageSettings, NewSend, Outcome } from './ports.ts';
+import type { Begun, KnownKey, MessageSettings, NewSend, Outcome } from './ports.ts';
 import { isRepeatable } from './retry-policy.ts';
 import type { SettlementWriter } from './settlement-writer.ts';
 
@@ -47,16 +47,16 @@ export interface Done {
   readonly over: Promise<void>;
 }
 
-type Unsettled = Extract<Begun, { kind: 'unsettled' }>;
+type Unsettled = Extract<KnownKey, { kind: 'unsettled' }>;
 
 /** How long a key is kept. */
 export const KEY_MS = 24 * 3_600_000;
-/** More settlements than this may not be open: all of them would be of unknown fate after a crash. */
+/** How many settlements may be open at most: after a crash all of them are of unknown fate. */
 const MAX_UNSETTLED = 1_000;
-/** When it is worth asking again what became of a message. */
+/** When a caller may ask again what became of a message. */
 const ASK_AGAIN_MS = 5_000;
 
-/** How often it is asked what became of a message that another replica is sending, and for how long. */
+/** How often a message that another replica is sending is looked up, and how many times. */
 const ELSEWHERE_POLL_MS = 250;
 const ELSEWHERE_POLLS = 240;
 
@@ -80,7 +80,7 @@ export class SendOperation {
     this.#startedAt = deps.clock.monotonic();
   }
 
-  /** Whether it is too late to end it. */
+  /** Whether it is begun: then nothing ends it. */
   get begun(): boolean {
     return this.#begun;
   }
@@ -124,14 +124,15 @@ export class SendOperation {
       throw ledgerError(appId, new Error('too many settlements are not durable'));
     this.#signal.throwIfAborted();
     this.#begun = true;
-    const send = this.#newSend(settings.dailyQuota);
+    const send = this.#newSend();
     const startedAt = latestNow();
     let begun: Begun;
     try {
       begun = await ledger.begin(send);
       for (let polls = 0; polls < ELSEWHERE_POLLS && this.#isElsewhere(begun); polls++) {
         await pause(clock, ELSEWHERE_POLL_MS);
-        begun = await ledger.begin(send);
+        // The other replica may have freed the key.
+        begun = (await ledger.lookup(send)) ?? (await ledger.begin(send));
       }
     } catch (error) {
       turn.giveBack();
@@ -196,28 +197,29 @@ export class SendOperation {
     }
   }
 
-  /** What is known of the message's key, where `error` keeps it from being sent now: it may have been sent before. */
+  /** The answer that the ledger has for the message's key, where `error` keeps it from being sent now. */
   async #known(error: unknown): Promise<Done | undefined> {
+    const { ledger, clock, observe } = this.#deps;
     const { appId, idempotencyKey } = this.#message;
     if (!(error instanceof LingpaiError) || error.reason === 'APP_NOT_FOUND') return undefined;
     if (idempotencyKey === '' || this.#signal.aborted) return undefined;
-    let begun: Begun;
+    const query = { appId, key: idempotencyKey, digest: this.#digest, now: clock.now() };
+    let known: KnownKey | undefined;
     try {
-      // With no quota nothing can begin.
-      begun = await this.#deps.ledger.begin(this.#newSend(0));
+      known = await ledger.lookup(query);
     } catch (cause) {
-      this.#deps.observe({ type: 'ledger_failed', appId, operation: 'begin', error: cause, retryInMs: null });
+      observe({ type: 'ledger_failed', appId, operation: 'lookup', error: cause, retryInMs: null });
       throw ledgerError(appId, cause);
     }
-    if (begun.kind === 'key_reused') throw keyReusedError(appId);
-    if (begun.kind === 'settled') return this.#replay(begun.outcome);
-    if (begun.kind !== 'unsettled') return undefined;
-    const isOpen = this.#isElsewhere(begun) || this.#isRepeatable(begun);
+    if (!known) return undefined;
+    if (known.kind === 'key_reused') throw keyReusedError(appId);
+    if (known.kind === 'settled') return this.#replay(known.outcome);
+    const isOpen = this.#isElsewhere(known) || this.#isRepeatable(known);
     const retryAfterMs = isOpen ? (error.retryAfterMs ?? ASK_AGAIN_MS) : undefined;
     return this.#replay({ kind: 'unknown' }, retryAfterMs);
   }
 
-  #newSend(limit: number): NewSend {
+  #newSend(): NewSend {
     const { clock, newId, owner, settings } = this.#deps;
     const { appId, channel, idempotencyKey } = this.#message;
     const now = clock.now();
@@ -230,12 +232,12 @@ export class SendOperation {
       digest: this.#digest,
       now,
       keyExpireTime: now + KEY_MS,
-      quota: { day: quotaDay(now, settings.quotaResetHour), limit },
+      quota: { day: quotaDay(now, settings.quotaResetHour), limit: settings.dailyQuota },
       permit: wishOf(this.#message),
     };
   }
 
-  /** Whether another replica is at it: it alone may send, and settle what becomes of it. */
+  /** Whether another replica is sending it: that replica alone may send and settle it. */
   #isElsewhere(begun: Begun): boolean {
     return begun.kind === 'unsettled' && this.#deps.isOther(begun.owner);
   }
@@ -248,7 +250,7 @@ export class SendOperation {
     );
   }
 
-  /** Nobody will ever know: the permit that was kept for another attempt need not be any longer. */
+  /** Nobody will ever know: the permit that was held for another attempt is returned. */
   async #lost({ sendId, permit }: Unsettled): Promise<Done> {
     const { settlementWriter, clock } = this.#deps;
     if (!permit) return this.#replay({ kind: 'unknown' });

@@ -1,56 +1,48 @@
 import { backoffMs, FIRST_BACKOFF_MS } from '../kernel/backoff.ts';
 import type { Random } from '../kernel/clock.ts';
-import { LingpaiError, type Recovery, type UpstreamError } from '../kernel/errors.ts';
-import { msUntilReset } from './budget.ts';
+import { LingpaiError, type UpstreamError } from '../kernel/errors.ts';
+import { QUOTA_ASK_AGAIN_MS, quotaResetAt } from '../kernel/quota-day.ts';
 
-/** A daily quota that is spent may be cleared by an operator at any time, and then works at once: it is tried so often. */
-const QUOTA_FLOOR_MS = 12 * 60_000;
-const QUOTA_CEILING_MS = 15 * 60_000;
+/** Apps that met a spent quota together do not ask again together: they are spread over as long. */
+const DAILY_SPREAD_MS = 3 * 60_000;
+const MINUTE_SPREAD_MS = 3_000;
 
-/** A minute on WeChat's clock, plus the most by which ours may differ. */
-const MINUTE_MS = 60_000;
-
-/** When to try again after a failure, in elapsed milliseconds: never at once, whatever the error says. */
-export function nextAttemptAt(
-  error: UpstreamError | LingpaiError,
-  attempt: {
-    now: number;
-    startedAt: number;
-    failures: number;
-    random: Random;
-    wallNow: number;
-    quotaResetHour: number;
-  },
-): number {
-  const { now, startedAt, failures, random, wallNow, quotaResetHour } = attempt;
-  if (error instanceof LingpaiError) return now + Math.max(FIRST_BACKOFF_MS, error.retryAfterMs ?? 0);
-  const delayMs = retryDelayMs(error.recovery, failures, random, wallNow, quotaResetHour);
-  // Quotas reset by WeChat's clock, however long the attempt took.
-  const isQuota = error.recovery.kind === 'daily_quota' || error.recovery.kind === 'minute_quota';
-  return Math.max(now + FIRST_BACKOFF_MS, (isQuota ? now : startedAt) + delayMs);
+/** An attempt that failed. Times are elapsed milliseconds, `wallNow` is the wall clock's at `now`. */
+export interface FailedAttempt {
+  readonly now: number;
+  readonly startedAt: number;
+  /** In a row, this one included. */
+  readonly failures: number;
+  readonly random: Random;
+  readonly wallNow: number;
+  readonly quotaResetHour: number;
 }
 
-/** The time from the start of a failed attempt to the start of the next, by what its error says of recovery. */
-function retryDelayMs(
-  recovery: Recovery,
-  failures: number,
-  random: Random,
-  wallNow: number,
-  quotaResetHour: number,
-): number {
+/** When to try again after a failure, in elapsed milliseconds: never at once, whatever the error says. */
+export function nextAttemptAt(error: UpstreamError | LingpaiError, attempt: FailedAttempt): number {
+  const { now } = attempt;
+  const earliest = now + FIRST_BACKOFF_MS;
+  if (error instanceof LingpaiError) return Math.max(earliest, now + (error.retryAfterMs ?? 0));
+  return Math.max(earliest, recoversAt(error, attempt));
+}
+
+/** When a failed attempt may be repeated, by what its error says of recovery. */
+function recoversAt({ recovery }: UpstreamError, attempt: FailedAttempt): number {
+  const { now, startedAt, failures, random, wallNow, quotaResetHour } = attempt;
   switch (recovery.kind) {
     case 'backoff':
-      return backoffMs(failures, random);
+      return startedAt + backoffMs(failures, random);
     case 'pause':
-      return recovery.ms;
+      return startedAt + recovery.ms;
     case 'never':
       return Number.POSITIVE_INFINITY;
     case 'minute_quota':
-      return MINUTE_MS - (wallNow % MINUTE_MS) + random() * 5_000;
-    case 'daily_quota':
-      return Math.min(
-        QUOTA_FLOOR_MS + random() * (QUOTA_CEILING_MS - QUOTA_FLOOR_MS),
-        msUntilReset(wallNow, quotaResetHour),
-      );
+    case 'daily_quota': {
+      const startTime = wallNow - (now - startedAt);
+      const resetAt = startedAt + quotaResetAt(recovery.kind, startTime, quotaResetHour) - startTime;
+      return recovery.kind === 'minute_quota'
+        ? resetAt + random() * MINUTE_SPREAD_MS
+        : Math.min(resetAt, now + QUOTA_ASK_AGAIN_MS - random() * DAILY_SPREAD_MS);
+    }
   }
 }

@@ -1,21 +1,8 @@
+import { msUntilReset, quotaDay } from '../kernel/quota-day.ts';
 import type { Budget, Settings } from './ports.ts';
-
-const DAY_MS = 86_400_000;
-const HOUR_MS = 3_600_000;
-/** Asia/Shanghai is UTC+8 all year. */
-const SHANGHAI_MS = 8 * HOUR_MS;
 
 /** The share of the daily budget that only scheduled refreshes may spend. */
 const RESERVE = 0.2;
-
-function shifted(wallNow: number, quotaResetHour: number): number {
-  return wallNow + SHANGHAI_MS - quotaResetHour * HOUR_MS;
-}
-
-/** WeChat's day of a wall-clock moment, by which tokens and messages are counted: `Budget.day`. */
-export function quotaDay(wallNow: number, quotaResetHour: number): number {
-  return Math.floor(shifted(wallNow, quotaResetHour) / DAY_MS);
-}
 
 /** The budget as of now: the same, or a new one when WeChat's day has changed since. */
 export function budgetNow(budget: Budget, wallNow: number, settings: Settings): Budget {
@@ -29,12 +16,6 @@ export function budgetNow(budget: Budget, wallNow: number, settings: Settings): 
 export function joinBudgets(a: Budget, b: Budget): Budget {
   if (a.day !== b.day) return a.day > b.day ? a : b;
   return { day: a.day, mints: Math.max(a.mints, b.mints), forced: Math.max(a.forced, b.forced) };
-}
-
-/** Milliseconds until WeChat's daily quotas reset: more than 0, at most a day. */
-export function msUntilReset(wallNow: number, quotaResetHour: number): number {
-  const ms = shifted(wallNow, quotaResetHour) % DAY_MS;
-  return DAY_MS - ms;
 }
 
 /**

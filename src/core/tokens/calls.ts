@@ -8,14 +8,14 @@ import type { Issued } from './issuing.ts';
 import { type MintCall, type MintWish, mintRefusal } from './minting.ts';
 import type { App, Deps, Intent, Settings, TokenCall, Verdict } from './ports.ts';
 
-/** One app's calls to WeChat: each under its own deadline, each mint authorized and recorded before it is made. */
+/** One app's calls to WeChat. Each has its own deadline; a mint is authorized and recorded before it is made. */
 export class Calls {
   readonly #deps: Deps;
   readonly #settings: Settings;
   readonly #timeline: Timeline;
   readonly #coordinator: Coordinator;
   readonly #read: () => AppRecord;
-  /** A mint whose token is not in use, nor known not to be. */
+  /** A mint that WeChat was asked for and that is not concluded. */
   #open: { readonly intent: Intent; readonly call: MintCall } | undefined;
 
   constructor(deps: Deps, settings: Settings, timeline: Timeline, coordinator: Coordinator, read: () => AppRecord) {
@@ -55,11 +55,11 @@ export class Calls {
   }
 
   /** The token of the last mint is in use, or has been found to be too late. */
-  settled(): void {
+  concluded(): void {
     this.#open = undefined;
   }
 
-  /** The refresh is over: a mint that has not settled is lost. */
+  /** The refresh is over: of a mint that is not concluded nobody knows whether WeChat made it. */
   async over(): Promise<void> {
     if (this.#open) await this.#end(this.#open.intent, this.#open.call, 'lost');
   }

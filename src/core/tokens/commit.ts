@@ -25,7 +25,7 @@ export interface CommitContext {
   readonly due: (life: Life) => number;
 }
 
-/** What is kept after WeChat's answer, and whether that is a new generation. The old one is not touched. */
+/** The record after WeChat's answer, and whether it has a new generation. The record given stays as it is. */
 export function commit(
   record: AppRecord,
   issued: Issued,

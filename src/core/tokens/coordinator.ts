@@ -23,9 +23,9 @@ export interface Landed {
 export interface Coordinator {
   /** Whether something is in memory only, because the store refuses it. */
   readonly failing: boolean;
-  /** What other replicas have stored of the app before. */
+  /** The app's record as other replicas have stored it. */
   known(): AppRecord | undefined;
-  /** Resolves when what other replicas have stored by now is in use; false: the store does not answer. */
+  /** Takes what other replicas have stored by now into use. Resolves with false when the store does not answer. */
   sync(): Promise<boolean>;
   /** The last generation that this process brought; 0: none. It is set before the holder takes the record. */
   readonly ownGeneration: number;
@@ -44,17 +44,17 @@ export interface Coordinator {
   isBusy(record: AppRecord): boolean;
   /** Takes an answer of WeChat into use, and stores it, as `change` does. */
   land(landing: Omit<Land, 'type' | 'generationStep'>): Promise<Landed>;
-  /** By how much a new generation exceeds the last: replicas that cannot ask one another are not to choose the same. */
+  /** By how much a new generation exceeds the last. It is drawn: replicas cut off from each other must not choose the same. */
   generationStep(): number;
   /** When the token must be asked for because of mints of unknown outcome, in elapsed milliseconds; Infinity: never. */
   confirmationDueAt(record: AppRecord): number;
-  /** How much later than its time this replica does what is due; 0: it is its turn. */
+  /** How long this replica waits with what is due; 0: it is its turn. */
   standbyDelayMs(record: AppRecord): number;
   /** Tells other replicas that WeChat refuses the token of this generation. */
   tellDead(generation: number, warning: string): void;
   /** Tells other replicas of a failed refresh of this generation, which is tried again at `retryAt`. */
   tellTrouble(generation: number, error: UpstreamError | LingpaiError, failures: number, retryAt: number): void;
-  /** The keeper gives the app up. */
+  /** The keeper gives the app up. No call follows. */
   release(): void;
 }
 
@@ -66,7 +66,7 @@ export interface Keepers {
   tick(): void;
 }
 
-/** Makes a coordinator for each app, and keeps what they have in common. */
+/** Makes a coordinator for each app, and owns what they have in common. */
 export interface Coordinators {
   /** Whether other replicas use the same records. */
   readonly isShared: boolean;

@@ -9,7 +9,7 @@ export type RefreshCause =
   /** A caller reported the token. */
   | 'report'
   /** The broker's own probe found the token dead. */
-  | 'canary'
+  | 'probe'
   /** An operator asked for a new one. */
   | 'operator';
 
@@ -25,7 +25,7 @@ export type BrokerEvent =
       /** From WeChat's answer until it was stored; null: the store has not taken it yet. */
       storedAfterMs: number | null;
     }
-  /** WeChat answered with the token that is already held. */
+  /** WeChat answered with the current token. */
   | { type: 'unchanged'; appId: string; cause: RefreshCause; durationMs: number }
   | {
       type: 'refresh_failed';
@@ -40,7 +40,7 @@ export type BrokerEvent =
       type: 'probed';
       appId: string;
       tokenId: string;
-      cause: 'report' | 'canary';
+      cause: 'report' | 'probe';
       verdict: 'accepted' | 'rejected' | 'unknown';
     }
   /** Several probes in a row got no verdict; `error` is the last one's. Told once, until WeChat says something again. */
@@ -61,11 +61,11 @@ export type BrokerEvent =
   | { type: 'store_went_back'; changes: number }
   /** A write to it lost to another replica's, and is made again on top of that. */
   | { type: 'set_lost'; appId: string }
-  /** Another replica was silent for a whole lease. */
+  /** Another replica was silent for a whole lease: it is dead. */
   | { type: 'replica_died'; replica: string }
   /** Another replica's token was taken into use, so long after it was stored. */
   | { type: 'adopted'; appId: string; generation: number; tokenId: string; delayMs: number }
-  /** Tokens were minted in an order that nobody knows; one more mint, alone, settles which is the newest. */
+  /** Tokens were minted in an unknown order; one more mint, alone, decides which is the newest. */
   | { type: 'provisional'; appId: string; dueInMs: number }
   | { type: 'confirmed'; appId: string }
   /** The wall clock moved against the monotonic one: it was set, or the machine slept. */

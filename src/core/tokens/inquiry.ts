@@ -8,13 +8,13 @@ import type { Probe, RefreshOwner, RefreshParts } from './refresh.ts';
 import type { Suspicion } from './suspicion.ts';
 import type { TokenHealth } from './token-health.ts';
 
-/** However often the configuration wants it, a token that is reported is not looked at again sooner. */
+/** A reported token is not looked at again sooner, whatever the configuration says. */
 const LEAST_PAUSE_MS = 1_000;
 
 /** WeChat's word on a token; `unknown`: it did not say. */
 export type Word = 'accepted' | 'rejected' | 'unknown';
 
-/** What one app's token is worth: WeChat's word on it, and where that is wanting, what is reported. */
+/** Finds out whether WeChat accepts an app's token: from WeChat, or from reports where WeChat does not say. */
 export class Inquiry {
   readonly #deps: Deps;
   readonly #settings: Settings;
@@ -48,7 +48,7 @@ export class Inquiry {
     return this.#tokenHealth.suspicion(this.#owner.read().generation);
   }
 
-  /** Whether WeChat accepts a token whose life may be over; if so it has back what the clock took. */
+  /** Whether WeChat accepts a token whose life may be over. If so, the life that the clock took from it is restored. */
   async confirmed(value: string, signal: AbortSignal): Promise<boolean> {
     const { leaptMs } = this.#timeline;
     let accepted = false;
@@ -71,8 +71,8 @@ export class Inquiry {
     return false;
   }
 
-  /** WeChat's word on the current token, and what follows from it for what is thought of that. */
-  async verdict(current: CurrentToken, cause: 'report' | 'canary', signal: AbortSignal): Promise<Word> {
+  /** WeChat's word on the current token. The token's health changes by it. */
+  async verdict(current: CurrentToken, cause: 'report' | 'probe', signal: AbortSignal): Promise<Word> {
     const { generation } = this.#owner.read();
     const isOrderKnown = this.#coordinator.confirmationDueAt(this.#owner.read()) === Number.POSITIVE_INFINITY;
     const { appId } = this.#owner.app();
@@ -108,7 +108,7 @@ export class Inquiry {
     if (this.#tokenHealth.unanswered()) this.#deps.observe({ type: 'probes_unanswered', appId, error });
   }
 
-  /** What is reported of a token needs more than WeChat's word, which did not come. */
+  /** WeChat did not say whether it accepts a token that is reported: it is asked again later. */
   #suspect(generation: number, error: UpstreamError): void {
     const suspicion = this.#tokenHealth.suspicion(generation);
     if (!suspicion) return;
@@ -121,7 +121,7 @@ export class Inquiry {
     return this.#calls.probe(token, signal);
   }
 
-  /** Whether what is reported of a token is believed where WeChat has just not said whether it accepts it. */
+  /** Whether reports of the token are believed, now that WeChat has not said whether it accepts it. */
   believes(): boolean {
     const suspicion = this.suspicion;
     if (!suspicion) return false;
@@ -133,7 +133,7 @@ export class Inquiry {
     return suspicion.isBelieved;
   }
 
-  /** Plans the next look. A classic token is not only asked about when what is reported has stood for the cooldown. */
+  /** Plans the next look. A classic token is looked at no later than the cooldown after the first report: it is replaced then. */
   lookAgain(suspicion: Suspicion): void {
     const now = this.#now();
     const { stablePollMs, cooldownMs } = this.#settings;

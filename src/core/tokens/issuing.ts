@@ -11,9 +11,9 @@ export interface Issued extends Grant {
    * overlap from here. Undefined: WeChat did not mint it at our call, or minted another in between.
    */
   readonly mintedAt: number | undefined;
-  /** What was recorded of that mint before, where replicas share the app. */
+  /** The intent of that mint, where replicas share the app. */
   readonly intent: Intent | undefined;
-  /** The epoch of the app when a late answer was here: the mints of later ones began after it. Undefined: it is not late. */
+  /** For a late answer: the app's epoch when it came. Mints of later epochs began after it. Undefined: it is not late. */
   readonly seenEpoch?: number | undefined;
 }
 

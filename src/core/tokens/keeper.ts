@@ -5,35 +5,28 @@ import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, emptyRecord, extendedBy, fromStored, sameToken, toStored } from './app-record.ts';
 import { nextAttemptAt } from './backoff.ts';
 import type { Coordinator, Holder } from './coordinator.ts';
-import { cooldownRefusal } from './minting.ts';
+import { Force, type ForceResult } from './force.ts';
 import { type Plan, planNext } from './plan.ts';
 import type { App, Deps, Settings, SharedPart, StoredApp, TokenCall } from './ports.ts';
 import { Published } from './published.ts';
-import { RateLimiter, Turns } from './rate-limiter.ts';
 import { Superseded } from './record-change.ts';
 import type { Refresh, RefreshOwner } from './refresh.ts';
 import { Refresher } from './refresher.ts';
-import { isKnown, isOld, type Rejected } from './rejected.ts';
+import type { Rejected } from './rejected.ts';
 import { dueAt } from './schedule.ts';
-import type { ForceOutcome, TokenState } from './state.ts';
+import type { TokenState } from './state.ts';
 import type { Suspicion } from './suspicion.ts';
 import { isNews, TokenHealth } from './token-health.ts';
 import { Trial } from './trial.ts';
 import { viewOf } from './view.ts';
 
-/** The answer to a ForceRefresh. */
-export interface ForceResult {
-  readonly state: TokenState;
-  readonly outcome: ForceOutcome;
-}
+export type { ForceResult } from './force.ts';
 
-/** Every so many probes of another replica this one makes one too: it may be the other that cannot reach WeChat. */
+/** Of so many probes that are another replica's turn this replica makes one: the other may not reach WeChat. */
 const PROBES_OF_OTHERS = 4;
-/** The canary's pause where it is off, while a token is reported and WeChat has not said whether it accepts it. */
+/** The pause between probes where they are off, while a token is reported and WeChat has not said whether it accepts it. */
 const SUSPECT_PROBE_MS = 60_000;
-/** How soon a caller is told to ask again that had no verdict. */
-const ASK_AGAIN_MS = 1_000;
-/** A generation is a wall time or follows one: none is farther ahead, unless somebody made it up. */
+/** A generation is a wall time or follows one: one that is farther ahead of the clock is made up. */
 const FARTHEST_GENERATION_MS = 24 * 3_600_000;
 
 const OTHER_ISSUER =
@@ -46,39 +39,37 @@ export class Keeper {
   readonly #timeline: Timeline;
   readonly #coordinator: Coordinator;
   readonly #refresher: Refresher;
+  readonly #force: Force;
   readonly #catchUp: () => void;
   readonly #published: Published;
   #app: App;
   #record: AppRecord;
   readonly #tokenHealth = new TokenHealth();
-  readonly #pace = new RateLimiter();
-  /** Those who wait for their turn to have WeChat asked. */
-  readonly #turns = new Turns();
   /** What is due is not begun before this (see Situation). */
   #startAt: number;
   /** See Situation. */
   #isSwitched = true;
-  /** A caller waits for a token: another replica's turn is not waited for. */
+  /** A caller waits for a token: this replica refreshes although it is another's turn. */
   #wanted = false;
-  /** What is due next is done here and at once: it was asked for here. */
+  /** This replica was asked for the next step: it is made here and at once, although it may be another's turn. */
   #isUrgent = false;
   #trial: Trial | undefined;
   #probeAt: number;
-  /** Probes that another replica was to make. */
+  /** How many probes were left to another replica. */
   #probesLeftOut = 0;
   #timer: Timer | undefined;
   #closed: LingpaiError | undefined;
 
   /**
-   * `onState` gets each state that watchers should see. `startDelayMs` spreads the first calls of many apps. `catchUp` has
-   * every keeper, this one too, take note of a clock that jumped.
+   * `onState` gets each state that watchers should see. `startDelayMs` spreads the first calls of many apps. `catchUp` tells
+   * every keeper, this one too, of a clock that jumped.
    */
   constructor(options: {
     deps: Deps;
     settings: Settings;
     timeline: Timeline;
     app: App;
-    /** Makes the coordinator of a keeper. */
+    /** Makes the keeper's coordinator. */
     coordinator: (holder: Holder) => Coordinator;
     stored: StoredApp | undefined;
     startDelayMs: number;
@@ -109,8 +100,14 @@ export class Keeper {
       landed: () => this.tick(),
       tried: (tried, call, error) => this.#judge(tried, call, error),
     };
-    const parts = { deps, settings, timeline, coordinator: this.#coordinator, tokenHealth: this.#tokenHealth };
-    this.#refresher = new Refresher({ ...parts, owner });
+    const parts = { deps, settings, timeline, coordinator: this.#coordinator, tokenHealth: this.#tokenHealth, owner };
+    this.#refresher = new Refresher(parts);
+    this.#force = new Force(parts, this.#refresher, {
+      state: () => this.state,
+      peek: () => this.peek(),
+      want: () => this.#want(),
+      inFlight: () => this.#inFlight(),
+    });
     const now = this.#now();
     this.#record = stored
       ? fromStored(stored, now, timeline, (life) => dueAt(life, stored.issuer, settings, deps.random()))
@@ -131,7 +128,7 @@ export class Keeper {
     return this.#published.state;
   }
 
-  /** The app as it is kept now. */
+  /** The app as it is configured now. */
   get app(): App {
     return this.#app;
   }
@@ -148,7 +145,7 @@ export class Keeper {
     return usable && this.state.generation >= minGeneration ? this.state : undefined;
   }
 
-  /** Does what is due. To be called at the start and whenever a timer may have been lost; harmless at any time. */
+  /** Does what is due. It is called at the start and whenever a timer may have been lost, and is harmless at any time. */
   tick(): void {
     if (this.#closed) return;
     this.#publish();
@@ -164,7 +161,7 @@ export class Keeper {
     this.#arm(now);
   }
 
-  /** The canary. A token that is reported has it probe though it is off, and though it is another replica's turn. */
+  /** Probes the token. One that is reported is probed though probes are off, and though it is another replica's turn. */
   #watchOver(now: number): void {
     const isSuspected = this.#suspicion?.error !== undefined;
     const intervalMs = this.#settings.probeIntervalMs || (isSuspected ? SUSPECT_PROBE_MS : Infinity);
@@ -174,7 +171,7 @@ export class Keeper {
       this.#coordinator.standbyDelayMs(this.#record) === 0 || ++this.#probesLeftOut % PROBES_OF_OTHERS === 0;
     const isMine = isSuspected || isTurn;
     const isReachable = this.#tokenHealth.health.kind === 'well' && !this.#tokenHealth.isAway(now);
-    if (isMine && isReachable && this.#hasGood()) this.#refresher.ask('canary');
+    if (isMine && isReachable && this.#hasGood()) this.#refresher.ask('probe');
   }
 
   /** Takes a changed secret or issuer into use. The secret is tried at once. */
@@ -221,15 +218,15 @@ export class Keeper {
   }
 
   /**
-   * Takes note that the wall clock moved by `byMs` against monotonic time, which the timeline has adopted. More than 0 may
-   * have ended a life: all ages have grown by as much. It may also be that the clock was only set.
+   * Takes note that the wall clock moved by `byMs` against monotonic time; the timeline has adopted that. A leap ahead makes all
+   * tokens older by as much, and may have ended a life. Or the clock was only set.
    */
   clockJumped(byMs: number): void {
     const now = this.#now();
     const token = this.#tokenHealth.doubt ?? this.#record.current;
     if (byMs > 0 && token && token.expiresAt <= now && token.expiresAt + byMs > now)
       this.#tokenHealth.doubt = extendedBy(token, byMs);
-    // By the wall clock that was set back, the stored times lie too far ahead.
+    // The wall clock was set back: the stored times lie too far ahead.
     if (byMs < 0 && !this.#refresher.current) void this.#coordinator.change({ type: 'rewrite' });
     this.tick();
   }
@@ -246,9 +243,8 @@ export class Keeper {
   }
 
   /**
-   * Takes note of a generation that a watcher has. One that is nowhere else was lost with the store; where it is ahead of
-   * the clock, which was set back, what is here is numbered above it, or the watcher would be told of no token until the
-   * clock is there. Never rejects.
+   * Takes note of a generation that a watcher has and this process does not: it was lost with the store. Where it is ahead of
+   * the clock (which was set back), the current token is numbered above it: the watcher takes no lower generation. Never rejects.
    */
   async raiseGenerationAbove(generation: number): Promise<void> {
     await this.#coordinator.sync();
@@ -262,47 +258,9 @@ export class Keeper {
     this.#publish();
   }
 
-  /** Compare-and-refresh, or with nothing rejected a refresh without asking: ForceRefresh in the proto. */
-  async force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
-    const came = this.#refresher.probes;
-    let told: Suspicion | undefined;
-    let word: 'accepted' | 'unknown' | undefined;
-    // What is not known here may come from another replica.
-    const isSure = !rejected || isKnown(rejected, this.state) || (await abortable(this.#coordinator.sync(), signal));
-    for (;;) {
-      if (rejected && this.peek()) {
-        if (isOld(rejected, this.state, isSure)) return { state: this.state, outcome: 'ALREADY_NEWER' };
-        if (word === 'accepted' && this.#tokenHealth.trust === 'trusted')
-          return { state: this.state, outcome: 'STILL_VALID' };
-        const unsaid = word === 'unknown' ? this.#unsaid() : undefined;
-        if (unsaid) throw unsaid;
-        if (!told || told !== this.#suspicion) {
-          told = this.#tokenHealth.report(this.#record.generation, rejected.witness ?? 'caller', this.#now());
-        }
-      }
-      const before = this.#refresher.current;
-      this.#want();
-      const usable = this.peek() !== undefined;
-      const step = this.#refresher.current ? 'join' : this.#stepOf(rejected, usable);
-      // Mints have a cooldown and a budget; what costs none has this bound alone.
-      const waitMs = step === 'ask' || step === 'read' ? this.#pace.take(this.#now()) : 0;
-      if (waitMs > 0) {
-        await abortable(this.#turns.after(waitMs, this.#deps.clock), signal);
-        continue;
-      }
-      if (step === 'ask') this.#refresher.ask('report');
-      if (step === 'read') this.#refresher.replaceDead(rejected ? 'report' : 'operator');
-      if (step === 'mint') this.#startOperator(usable);
-      const refresh = this.#inFlight();
-      const completion = await abortable(refresh.completion, signal);
-      const { probe } = refresh;
-      const isAnswer = probe && probe.number > came && probe.generation === this.#record.generation;
-      word = isAnswer && (completion === 'accepted' || completion === 'unknown') ? completion : undefined;
-      if (completion === 'superseded' && this.peek()) return { state: this.state, outcome: 'JOINED' };
-      if (completion === 'rotated' && this.peek()) {
-        return { state: this.state, outcome: refresh === before ? 'JOINED' : 'REFRESHED' };
-      }
-    }
+  /** ForceRefresh in the proto: compare-and-refresh; or, with nothing rejected, a refresh without asking. */
+  force(rejected: Rejected | undefined, signal: AbortSignal | undefined): Promise<ForceResult> {
+    return this.#force.run(rejected, signal);
   }
 
   /**
@@ -312,14 +270,14 @@ export class Keeper {
   async close(reason: LingpaiError, inProgress: 'abort' | 'await'): Promise<void> {
     this.#closed ??= reason;
     this.#timer?.cancel();
-    this.#turns.end();
+    this.#force.wake();
     this.#published.wake();
     if (inProgress === 'abort') this.#refresher.current?.abort(reason);
     await this.#refresher.current?.completion.catch(() => undefined);
     this.#coordinator.release();
   }
 
-  /** Somebody needs the token now: what waits only to spread the load need not wait. */
+  /** A caller needs the token now: a call that was delayed only to spread the load is made now. */
   #want(): void {
     if (this.#closed) throw this.#closed;
     if (!this.#hasGood()) {
@@ -337,34 +295,9 @@ export class Keeper {
     throw new LingpaiError('no refresh is planned', { reason: 'INTERNAL', appId: this.#app.appId });
   }
 
-  /**
-   * What a caller of ForceRefresh has done, where nothing is under way. `read`: a stable token that may be dead is read, which
-   * costs nothing, and forced where that does not help. `join`: nothing; a classic mint that is refused, or a read, stays so.
-   */
-  #stepOf(rejected: Rejected | undefined, usable: boolean): 'ask' | 'read' | 'mint' | 'join' {
-    if (!rejected) return usable && this.#isDoubtful() ? 'read' : 'mint';
-    if (!usable) return 'join';
-    if (this.#tokenHealth.trust === 'trusted') return 'ask';
-    return this.#app.issuer === 'stable' && this.#tokenHealth.isReadable(this.#now()) ? 'read' : 'join';
-  }
-
-  /** What a caller is told whose report WeChat has not answered. */
-  #unsaid(): LingpaiError | undefined {
-    const suspicion = this.#suspicion;
-    if (!suspicion?.error) return undefined;
-    return callersError(suspicion.error, this.#app.appId, Math.max(ASK_AGAIN_MS, suspicion.lookAt - this.#now()));
-  }
-
   /** What is reported of the current token. */
   get #suspicion(): Suspicion | undefined {
     return this.#tokenHealth.suspicion(this.#record.generation);
-  }
-
-  /** Whether a stable token may be dead: then a read may tell more, and costs nothing. */
-  #isDoubtful(): boolean {
-    return (
-      this.#app.issuer === 'stable' && (this.#tokenHealth.trust === 'dead' || this.#suspicion?.error !== undefined)
-    );
   }
 
   /** Whether there is a usable token that WeChat accepts, as far as anyone knows. */
@@ -382,9 +315,9 @@ export class Keeper {
     return planNext({ ...facts, issuer, confirmationDueAt, lookAt, trialAt, startAt: this.#startAt }, now);
   }
 
-  /** How much later than planned it is done, since it is another replica's turn. */
+  /** How much later than planned this replica does it; more than 0 where it is another replica's turn. */
   #standbyDelayMs({ step }: Plan): number {
-    // What was reported here, or changed here, no other knows.
+    // No other replica knows what was reported or changed here.
     if (this.#isUrgent || step === 'look' || step === 'try_secret') return 0;
     return this.#wanted && this.#tokenHealth.health.kind === 'well'
       ? 0
@@ -407,20 +340,7 @@ export class Keeper {
     this.tick();
   }
 
-  #startOperator(usable: boolean): void {
-    const { issuer } = this.#app;
-    if (usable || issuer === 'classic') {
-      this.#refresher.authorize(issuer === 'classic' ? 'classic' : 'stable_force');
-    } else {
-      const now = this.#now();
-      const refusal = cooldownRefusal(this.#record, this.#app.appId, now, this.#settings.cooldownMs);
-      if (refusal) throw refusal;
-      void this.#coordinator.change({ type: 'start_cooldown' });
-    }
-    this.#refresher.replace(usable ? this.#record.current?.value : undefined);
-  }
-
-  /** Takes into use what is stored, by this replica or by another. */
+  /** Takes a record into use that this replica or another has stored. */
   #take(record: AppRecord): void {
     this.#catchUp(); // the machine may have slept meanwhile, and what is asked for now is younger
     const before = this.#record;
@@ -437,7 +357,7 @@ export class Keeper {
     const { appId } = this.#app;
     const { generation, current } = record;
     const { pendingConfirmation, commitTime } = shared;
-    // What was found here and could not be told stands until there is news.
+    // What this replica found and could not tell the others stays until there is news.
     if (generation !== before.generation || isNews(shared, before.shared)) this.#learn(shared);
     if (generation > before.generation) {
       this.#tokenHealth.replaced();
@@ -477,7 +397,7 @@ export class Keeper {
     return viewOf(facts, now, this.#timeline);
   }
 
-  /** Whether another replica took the token from where this one is not to take it. */
+  /** Whether another replica took the token from the issuer that is not configured here. */
   #isOtherwise(): boolean {
     return this.#record.issuer !== this.#app.issuer && !this.#isSwitched;
   }

@@ -1,6 +1,7 @@
 import { LingpaiError } from '../kernel/errors.ts';
+import { msUntilReset } from '../kernel/quota-day.ts';
 import type { AppRecord } from './app-record.ts';
-import { allowsForcedMint, budgetNow, msUntilReset, scheduledWaitMs, spend } from './budget.ts';
+import { allowsForcedMint, budgetNow, scheduledWaitMs, spend } from './budget.ts';
 import type { RefreshCause } from './events.ts';
 import type { Settings, TokenCall } from './ports.ts';
 
@@ -39,7 +40,7 @@ export function mintRefusal(record: AppRecord, wish: MintWish, settings: Setting
   return allowed ? undefined : spent(msUntilReset(wallNow, settings.quotaResetHour));
 }
 
-/** Why something that a caller causes may not happen so soon after the last. */
+/** The refusal of a mint that a caller wants during the cooldown; undefined: the cooldown is over. */
 export function cooldownRefusal(
   record: AppRecord,
   appId: string,
@@ -55,7 +56,7 @@ export function cooldownRefusal(
   });
 }
 
-/** What is kept once a mint has begun: spent before the call, so that no crash can make it spend twice. */
+/** The record once a mint has begun. The budget is spent before the call, so that no crash can have it spent twice. */
 export function mintBegun(record: AppRecord, wish: MintWish, settings: Settings): AppRecord {
   return {
     ...record,
@@ -66,7 +67,7 @@ export function mintBegun(record: AppRecord, wish: MintWish, settings: Settings)
   };
 }
 
-/** What is kept once WeChat is known not to have minted. The pause that the attempt began stays. */
+/** The record once WeChat is known not to have minted. The cooldown that the attempt began stays. */
 export function mintUndone(record: AppRecord, call: MintCall): AppRecord {
   return { ...record, budget: spend(record.budget, call, -1), openMints: record.openMints - 1 };
 }

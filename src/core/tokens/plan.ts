@@ -9,8 +9,8 @@ export interface Plan {
   readonly at: number;
   /**
    * `renew`: ask for the token, or for its successor. `replace_dead`: the same for a token that WeChat refuses, beside the
-   * schedule. `confirm`: ask whether a token lives whose life a leap of the clock may have ended. `look`: find out whether a
-   * token is dead that is reported. `try_secret`: ask whether a changed secret is right, and change nothing.
+   * schedule. `confirm`: a leap of the clock may have ended the token's life; ask WeChat. `look`: the token is reported; find out
+   * whether it is dead. `try_secret`: ask whether a changed secret is right, and change nothing.
    */
   readonly step: 'renew' | 'replace_dead' | 'confirm' | 'look' | 'try_secret';
 }
@@ -24,7 +24,7 @@ export interface Situation {
   readonly doubt: CurrentToken | null;
   /** Where the app's tokens are to come from now. */
   readonly issuer: IssuerKind;
-  /** Whether that has changed here, or at the start of this process, and no token has come since. */
+  /** Whether the issuer was changed here, or before this process started, and has brought no token since. */
   readonly isSwitched: boolean;
   /** When mints of unknown outcome have the token asked for, in elapsed milliseconds; Infinity: there are none. */
   readonly confirmationDueAt: number;
@@ -36,7 +36,7 @@ export interface Situation {
   readonly startAt: number;
 }
 
-/** A changed secret is tried by the mint itself where that is so near. */
+/** A mint that is due within this time tries a changed secret itself. */
 const MINT_IS_NEAR_MS = 10 * 60_000;
 
 /** Decides what the keeper does next, and when. */
@@ -55,16 +55,15 @@ export function planNext(situation: Situation, now: number): Plan {
 
   function whenNext(): number {
     if (health.kind === 'failing') return health.retryAt;
-    // A replica that is configured otherwise brought a token of the other issuer: if each replaced the other's at once there
-    // would be no end.
+    // A replica with another configuration brought a token of the other issuer. Replacing it at once would have the two
+    // replicas replace each other's tokens without end.
     const mustReplace = !alive || trust === 'dead' || (isSwitched && record.issuer !== issuer);
     return mustReplace ? startAt : Math.max(startAt, Math.min(current.dueAt, current.expiresAt, confirmationDueAt));
   }
 
   function whatNext(): Plan['step'] {
     if (doubt && doubt.expiresAt > now && issuer === 'classic') return 'confirm';
-    // A classic token that is due anyway, as one that a mint of ours may have replaced, is replaced on the schedule, whose
-    // share of the budget reports cannot touch.
+    // A classic token that is due anyway is replaced on the schedule: reports cannot spend the schedule's share of the budget.
     return alive && trust === 'dead' && !(isDue && issuer === 'classic') ? 'replace_dead' : 'renew';
   }
 }

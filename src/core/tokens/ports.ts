@@ -48,7 +48,7 @@ export interface StoredToken {
   readonly expireTime: number;
 }
 
-/** All that is kept of one app: one atomic record. */
+/** One app's record in the store, written as a whole. */
 export interface StoredApp {
   readonly appId: string;
   readonly issuer: IssuerKind;
@@ -59,7 +59,7 @@ export interface StoredApp {
   readonly budget: Budget;
   /** When a mint was last tried, in wall-clock milliseconds; 0: never. */
   readonly lastMintTime: number;
-  /** When a mint outside the schedule (report, canary, operator) was last tried: `cooldown` counts from it; 0: never. */
+  /** When a mint outside the schedule (report, probe, operator) was last tried: `cooldown` counts from it; 0: never. */
   readonly lastForcedTime: number;
   /** How many mints were begun since `current` came whose outcome is not known: each may have replaced it. */
   readonly openMints: number;
@@ -75,30 +75,30 @@ export interface SharedPart {
   readonly epoch: number;
   /** Mints that were begun and of which no outcome is recorded, oldest first. `openMints` is their number. */
   readonly intents: readonly Intent[];
-  /** The confirming mint that is owed since tokens were minted in an order that nobody knows; null: none. */
+  /** The confirming mint that is due because tokens were minted in an unknown order; null: none is. */
   readonly pendingConfirmation: PendingConfirmation | null;
   /** Whether WeChat refuses `current`. */
   readonly dead: boolean;
-  /** Something that an operator should know although the token is good; empty: nothing. */
+  /** What an operator should know although the token is good; empty: nothing. */
   readonly warning: string;
   /** Why the last refresh failed; null: it did not. */
   readonly trouble: Trouble | null;
 }
 
-/** A mint that a replica is about to make, or has made: written before the call, removed with its outcome. */
+/** A mint attempt of a replica: written before the call, removed with its outcome. */
 export interface Intent {
   readonly epoch: number;
   readonly replica: string;
   readonly time: number;
-  /** Its replica has given up waiting for WeChat's answer: the request may still arrive there. */
-  readonly lost: boolean;
+  /** Its replica has given up waiting for WeChat's answer, and the request may still arrive there. */
+  readonly orphaned: boolean;
 }
 
-/** A confirming mint that is owed. */
+/** A confirming mint that is due. */
 export interface PendingConfirmation {
-  /** The epoch in which it was last incurred: only a mint of a later epoch, alone, pays it. */
+  /** The epoch in which it became due, or did so again: only a later attempt, alone, confirms. */
   readonly epoch: number;
-  /** When it is to be paid. */
+  /** When it is due. */
   readonly time: number;
 }
 
@@ -131,7 +131,7 @@ export interface Store {
   load(): Promise<readonly StoredApp[]>;
   /** Replaces the app's record; durable once it resolves. Saves of one app never overlap. */
   save(app: StoredApp): Promise<void>;
-  /** Releases what the store holds. No call follows. */
+  /** Closes the store. No call follows. */
   close(): Promise<void>;
 }
 

@@ -56,7 +56,7 @@ export interface Land {
 export type RecordChange =
   /** Nothing changes but the times that are stored, where a clock was set. */
   | { readonly type: 'rewrite' }
-  /** A watcher came with the generation `above`, which is nowhere else. */
+  /** A watcher came with the generation `above`, which no record has. */
   | { readonly type: 'raise_generation'; readonly above: number; readonly to: number }
   /** WeChat accepts the token of this generation that a leap of the clock had put in doubt. */
   | { readonly type: 'redeem'; readonly generation: number; readonly token: CurrentToken }

@@ -17,7 +17,7 @@ export interface FailedRefresh {
   readonly asked: TokenCall | undefined;
 }
 
-/** What follows from the refreshes of one app that fail. */
+/** What follows from a failed refresh of one app. */
 export class RefreshFailures {
   readonly #parts: RefreshParts;
 
@@ -25,7 +25,7 @@ export class RefreshFailures {
     this.#parts = parts;
   }
 
-  /** Plans the next attempt where the keeper owes one, and returns what those who joined it get. */
+  /** Plans the next attempt where the keeper owes one. Returns the error for those who joined the refresh. */
   take(error: unknown, { cause, app, base, startedAt, asked }: FailedRefresh): LingpaiError {
     const { deps, timeline, coordinator, tokenHealth, owner, settings } = this.#parts;
     const { clock, observe, random } = deps;
@@ -34,9 +34,11 @@ export class RefreshFailures {
       error instanceof UpstreamError || error instanceof LingpaiError
         ? error
         : new LingpaiError('the refresh failed inside the broker', { reason: 'INTERNAL', cause: error });
-    // A caller that was refused for its haste has changed nothing that is planned.
-    const isHaste = cause === 'operator' && known.reason === 'COOLDOWN';
-    const owed = !isHaste && (cause === 'scheduled' || !owner.hasGood() || owner.read().openMints > 0);
+    // A mint that is refused for its haste says nothing of WeChat: an operator's changes nothing that is planned, and of what
+    // is owed a retry that is planned sooner stays.
+    const isHaste = known.reason === 'COOLDOWN';
+    const owed =
+      !(isHaste && cause === 'operator') && (cause === 'scheduled' || !owner.hasGood() || owner.read().openMints > 0);
     const isRead = asked === 'stable';
     const failures = tokenHealth.failures + 1;
     const inARow = isRead ? Math.max(failures, tokenHealth.readFailed()) : failures;
@@ -53,7 +55,8 @@ export class RefreshFailures {
     const isSame = app === owner.app();
     if (isSame && known instanceof UpstreamError) this.#remember(known, asked, planned);
     const retryAt = isSame ? retryAtLatest(facts, { error: known, isRead }, planned, now, stablePollMs) : now;
-    if (owed && tokenHealth.fail(known, retryAt, now)) {
+    if (owed && !(isHaste && tokenHealth.isRetriedBy(retryAt, now))) {
+      tokenHealth.fail(known, retryAt);
       coordinator.tellTrouble(base, known, failures, retryAt);
     }
     const { health } = tokenHealth;

@@ -11,7 +11,7 @@ export type RefreshResult =
   | 'rotated'
   /** Another replica has brought a new generation. */
   | 'superseded'
-  /** WeChat answered with the token that is held. */
+  /** WeChat answered with the current token. */
   | 'unchanged'
   /** WeChat was asked about the token and accepts it. */
   | 'accepted'
@@ -22,7 +22,7 @@ export type RefreshResult =
 
 /** One question to WeChat about a token. */
 export interface Probe {
-  /** The how-manieth of the app. */
+  /** Counts the app's probes from 1. */
   readonly number: number;
   /** Whose token it is about. */
   readonly generation: number;

@@ -14,7 +14,7 @@ import type { Refresh, RefreshOwner, RefreshParts, RefreshResult } from './refre
 import { RefreshFailures } from './refresh-failures.ts';
 import type { TokenHealth } from './token-health.ts';
 
-/** One app's refreshes, one at a time: what each asks WeChat, and what becomes of the answer. */
+/** Refreshes one app, one refresh at a time: asks WeChat, and takes its answer into use. */
 export class Refresher {
   readonly #deps: Deps;
   readonly #settings: Settings;
@@ -58,29 +58,29 @@ export class Refresher {
   carryOut(step: Plan['step']): void {
     const { current } = this.#owner.read();
     const { issuer } = this.#owner.app();
-    if (step === 'replace_dead' && current) this.replaceDead('canary');
+    if (step === 'replace_dead' && current) this.replaceDead('probe');
     else if (step === 'look') this.#look();
     else if (step === 'try_secret') this.#trySecret();
     else if (step === 'confirm' && this.#tokenHealth.doubt) {
       const { value } = this.#tokenHealth.doubt;
-      this.#fly('scheduled', async (call, signal) => {
+      this.#start('scheduled', async (call, signal) => {
         if (await this.#inquiry.confirmed(value, signal)) return 'accepted';
         return this.#commit('scheduled', issuer, await renew(issuer, call), value);
       });
     } else {
-      this.#fly('scheduled', async (call) => this.#commit('scheduled', issuer, await renew(issuer, call)));
+      this.#start('scheduled', async (call) => this.#commit('scheduled', issuer, await renew(issuer, call)));
     }
   }
 
-  /** Asks WeChat whether it accepts the current token, and replaces it when not. */
-  ask(cause: 'report' | 'canary'): void {
+  /** Asks WeChat whether it accepts the current token, and replaces the token if not. */
+  ask(cause: 'report' | 'probe'): void {
     const { current } = this.#owner.read();
-    if (current) this.#fly(cause, (call, signal) => this.#askAbout(current, cause, call, signal));
+    if (current) this.#start(cause, (call, signal) => this.#askAbout(current, cause, call, signal));
   }
 
   async #askAbout(
     current: CurrentToken,
-    cause: 'report' | 'canary',
+    cause: 'report' | 'probe',
     call: Call,
     signal: AbortSignal,
   ): Promise<RefreshResult> {
@@ -96,14 +96,14 @@ export class Refresher {
     const { current } = this.#owner.read();
     const { issuer } = this.#owner.app();
     if (!current) return;
-    this.#fly(cause, async (call) =>
+    this.#start(cause, async (call) =>
       this.#commit(cause, issuer, await replaceDead(issuer, current.value, call), current.value),
     );
   }
 
   /**
-   * Finds out more of a token that is reported, by asking about it. Where that has been in vain for a while, a stable one is only
-   * read, and the canary asks.
+   * Finds out more of a token that is reported, by asking about it. Where WeChat has not said for a while whether it accepts it,
+   * a stable one is only read, and the regular probe asks.
    */
   #look(): void {
     const { issuer } = this.#owner.app();
@@ -111,7 +111,7 @@ export class Refresher {
     if (suspicion) this.#inquiry.lookAgain(suspicion);
     if (issuer === 'classic' || this.#tokenHealth.blindness === '') this.ask('report');
     else
-      this.#fly('report', async (call, signal) => {
+      this.#start('report', async (call, signal) => {
         const wasAway = this.#tokenHealth.isReadFailing;
         const completion = await this.#commit('report', issuer, await renew(issuer, call));
         const { current } = this.#owner.read();
@@ -124,7 +124,7 @@ export class Refresher {
 
   /** A read of the stable endpoint tells whether a secret is right, and touches no classic token. */
   #trySecret(): void {
-    this.#fly('scheduled', async (call, signal) => {
+    this.#start('scheduled', async (call, signal) => {
       // What came of it has been told: it says nothing of the token.
       await call('stable').catch((error: unknown) => {
         if (signal.aborted || !(error instanceof UpstreamError)) throw error;
@@ -137,8 +137,8 @@ export class Refresher {
   async #readOn(cause: RefreshCause, call: Call): Promise<RefreshResult> {
     const { issuer } = this.#owner.app();
     const isReported = this.#inquiry.suspicion !== undefined;
-    // The canary is none of its own: what is reported is read at its own times.
-    const isDone = cause === 'canary' || !this.#tokenHealth.isReadable(this.#now());
+    // A regular probe reads nothing: what is reported is read at its own times.
+    const isDone = cause === 'probe' || !this.#tokenHealth.isReadable(this.#now());
     if (issuer === 'classic' || !isReported || isDone) return 'unknown';
     const completion = await this.#commit(cause, issuer, await renew(issuer, call));
     return completion === 'unchanged' ? 'unknown' : completion;
@@ -149,16 +149,16 @@ export class Refresher {
     this.#calls.authorize(this.#owner.app(), call, 'operator');
   }
 
-  /** Replaces the token without asking about it: `held`, if that is one. */
-  replace(held: string | undefined): void {
+  /** Replaces the token without asking about it. `live`: its value, where there is one. */
+  replace(live: string | undefined): void {
     const { issuer } = this.#owner.app();
-    this.#fly('operator', async (call) => {
-      const issued = await (held === undefined ? renew(issuer, call) : replaceLive(issuer, held, call));
-      return this.#commit('operator', issuer, issued, held);
+    this.#start('operator', async (call) => {
+      const issued = await (live === undefined ? renew(issuer, call) : replaceLive(issuer, live, call));
+      return this.#commit('operator', issuer, issued, live);
     });
   }
 
-  /** Takes an answer into use: stored first, then published. `refused` is a value that it must not have. */
+  /** Takes an answer into use: stores it, then publishes it. `refused` is a value that it must not have. */
   async #commit(cause: RefreshCause, issuer: IssuerKind, issued: Issued, refused?: string): Promise<RefreshResult> {
     if (issued.value === refused) {
       throw new UpstreamError('WeChat answered with the very token that was to be replaced', {
@@ -170,7 +170,7 @@ export class Refresher {
     const late = await this.#lookBack(issued);
     if (late.isOutlived) {
       await this.#coordinator.end(issued.intent, issuer === 'classic' ? 'classic' : 'stable_force', 'outlived');
-      this.#calls.settled();
+      this.#calls.concluded();
       return 'superseded';
     }
     const { clock, random } = this.#deps;
@@ -193,8 +193,8 @@ export class Refresher {
         effect: 'refused',
       });
     }
-    this.#calls.settled();
-    // Whatever is still owed, WeChat has just been asked in vain.
+    this.#calls.concluded();
+    // WeChat has just been asked in vain, whatever is still due.
     if (result === 'unchanged') this.#owner.pause(this.#settings.stablePollMs);
     this.#tokenHealth.landed(result === 'rotated' ? { isQuiet } : undefined);
     const { appId } = this.#owner.app();
@@ -207,7 +207,7 @@ export class Refresher {
     return result;
   }
 
-  /** What others did while the process was stopped. `isOutlived`: they made more than one token, and WeChat refuses this one. */
+  /** Looks at what other replicas did while this process was stopped. `isOutlived`: WeChat refuses the token that it minted. */
   async #lookBack({ intent, sentAt, value }: Issued): Promise<{ isOutlived: boolean; seenEpoch?: number | undefined }> {
     if (!intent || this.#now() - sentAt <= this.#settings.timeoutMs) return { isOutlived: false };
     const isSure = await this.#coordinator.sync();
@@ -218,7 +218,7 @@ export class Refresher {
     return { isOutlived: verdict?.accepted === false, seenEpoch };
   }
 
-  #fly(cause: RefreshCause, run: (call: Call, signal: AbortSignal) => Promise<RefreshResult>): void {
+  #start(cause: RefreshCause, run: (call: Call, signal: AbortSignal) => Promise<RefreshResult>): void {
     const controller = new AbortController();
     const completion = this.#run(cause, run, controller.signal);
     completion.catch(() => undefined); // it may be that nobody joined
@@ -257,7 +257,7 @@ export class Refresher {
       return await run(call, signal);
     } catch (error) {
       if (error instanceof Superseded) return 'superseded';
-      // What failed here has been done by another replica meanwhile.
+      // Another replica has done meanwhile what failed here.
       if (this.#owner.read().generation !== this.#base && this.#owner.hasGood()) return 'superseded';
       throw signal.aborted
         ? signal.reason

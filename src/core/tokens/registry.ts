@@ -27,7 +27,7 @@ export class Registry {
   readonly #coordinators: Coordinators;
   readonly #hub: WatchHub;
   readonly #keepers = new Map<string, Keeper>();
-  /** What the store had at the start, and what given-up keepers left: should their apps come back. */
+  /** The records of apps without a keeper, from the store or from a keeper that was given up: such apps may come back. */
   readonly #stored = new Map<string, StoredApp>();
   readonly #closing = new Set<Promise<void>>();
   #draining = false;
@@ -150,7 +150,7 @@ export class Registry {
 
   /**
    * Says goodbye to every watch, with a random time to reconnect below `reconnectWithinMs`, and begins nothing more once
-   * `users` of tokens have ended. Those in memory are still served. Resolves when all refreshes have landed and are stored.
+   * `users` of tokens have ended. Those in memory are still served. Resolves when all refreshes have ended and are stored.
    */
   async drain(reconnectWithinMs: number, users?: Promise<unknown>): Promise<void> {
     this.#draining = true;
@@ -209,7 +209,7 @@ export class Registry {
     this.#deps.observe({ type: 'app_removed', appId });
     const closing = keeper.close(appNotFoundError(appId), 'abort').then(() => {
       this.#closing.delete(closing);
-      // What the last refresh still brought.
+      // What a refresh in progress still brought.
       if (!this.#keepers.has(appId)) this.#stored.set(appId, keeper.storedRecord);
     });
     this.#closing.add(closing);

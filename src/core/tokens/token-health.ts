@@ -12,20 +12,20 @@ const BLIND_AFTER = 3;
 /** What to do where WeChat's word on a token does not come through. */
 export const PROBE_MUST_PASS =
   'a gateway or firewall in between must pass GET /cgi-bin/get_api_domain_ip, by which the broker asks whether a token works';
-/** No failure is waited out for longer, whatever a clock that was set makes of its time. */
+/** The longest pause after a failure: where a clock was set, its stored time may be far off. */
 const LONGEST_PAUSE_MS = 25 * 3_600_000;
 
-/** WeChat's word for a token whose own time is over, rather than one that was replaced. */
+/** WeChat's errcode for a token whose life is over. One that was replaced has another. */
 const EXPIRED_ERRCODE = 42001;
 const OUTSIDE_MINT =
   'WeChat refused a token before its time and nobody here had replaced it: most likely another program mints with the same AppSecret';
 
-/** What is thought of an app's current token, and of the way to WeChat, by this process or by another that has told it. */
+/** The health of an app's current token, and of the calls to WeChat, as this process or another has found it. */
 export class TokenHealth {
   health: Health = { kind: 'well' };
   /** By WeChat's own word. */
   #isDead = false;
-  /** The current token as it is if the clock that leapt beyond its life was only set. */
+  /** The current token, where the clock leapt beyond its life: as it is if the clock was only set. */
   doubt: CurrentToken | null = null;
   /** Something that an operator should know although the token is good; empty: nothing. */
   warning = '';
@@ -61,16 +61,17 @@ export class TokenHealth {
     return this.health.kind === 'failing' ? this.health.failures : 0;
   }
 
-  /** A refresh failed that is owed and tried again at `retryAt`. Returns whether that says anything new. */
-  fail(error: UpstreamError | LingpaiError, retryAt: number, now: number): boolean {
-    // What a caller was refused for its haste says nothing of WeChat: a retry that is planned sooner stays.
-    const plannedAt = this.health.kind === 'failing' ? this.health.retryAt : now;
-    if (error.reason === 'COOLDOWN' && plannedAt > now && plannedAt <= retryAt) return false;
-    this.health = { kind: 'failing', error, failures: this.failures + 1, retryAt };
-    return true;
+  /** Whether a retry is planned that comes between now and a moment. */
+  isRetriedBy(moment: number, now: number): boolean {
+    return this.health.kind === 'failing' && this.health.retryAt > now && this.health.retryAt <= moment;
   }
 
-  /** What failed until now has changed: it is tried at once. */
+  /** A refresh failed that is owed and tried again at `retryAt`. */
+  fail(error: UpstreamError | LingpaiError, retryAt: number): void {
+    this.health = { kind: 'failing', error, failures: this.failures + 1, retryAt };
+  }
+
+  /** The cause of the failures may be gone: what failed is tried at once. */
   retryNow(now: number): void {
     this.#readRefusal = undefined;
     this.#forceRefusal = undefined;
@@ -87,7 +88,7 @@ export class TokenHealth {
     if (rotation.isQuiet) this.warning = '';
   }
 
-  /** There is another current token: nothing is known against that. */
+  /** There is another current token, and nothing is known against it. */
   replaced(): void {
     this.doubt = null;
     this.#suspicion = undefined;
@@ -134,7 +135,7 @@ export class TokenHealth {
     return !this.#readRefusal || now >= this.#readRefusal.until;
   }
 
-  /** Whether WeChat could not be reached a moment ago, or was busy: nothing else need be asked of it now. */
+  /** Whether WeChat could not be reached a moment ago, or was busy: then it is asked nothing else now. */
   isAway(now: number): boolean {
     return !this.isReadable(now) && this.#readRefusal?.error.recovery.kind === 'backoff';
   }
@@ -173,7 +174,7 @@ export class TokenHealth {
     return isOutside;
   }
 
-  /** WeChat accepts the token of this generation that was in doubt. Returns the change that gives it back what the clock took. */
+  /** WeChat accepts the token in doubt. Returns the change that restores the life that the clock took from it. */
   redeem(doubt: CurrentToken, generation: number): RecordChange {
     this.doubt = null;
     this.health = { kind: 'well' };
@@ -195,7 +196,7 @@ function toldOf(
 ): Health {
   const error = new LingpaiError(message, { reason, answer: answer ?? undefined });
   const now = timeline.elapsed();
-  // By a clock that was set back since, nobody knows when.
+  // The clock was set back since: the stored times say nothing.
   const isTimeless = time > wallNow + CLOCKS_AGREE_MS;
   const retryAt = isTimeless ? now : Math.min(timeline.momentOf(retryTime), now + LONGEST_PAUSE_MS);
   return { kind: 'failing', error, failures, retryAt };

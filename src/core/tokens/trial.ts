@@ -23,7 +23,7 @@ export class Trial {
 
   /** What a call with the secret says of it; undefined: nothing that was not told before. */
   judge(error: unknown): TrialResult | undefined {
-    // What was not asked of WeChat says nothing.
+    // A call that did not reach WeChat says nothing.
     if (error !== undefined && !(error instanceof UpstreamError)) return undefined;
     if (error !== undefined) this.failures++;
     const result = resultOf(error);

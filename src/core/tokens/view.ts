@@ -15,7 +15,7 @@ export type Health =
       readonly retryAt: number;
     };
 
-/** What is thought of the current token. `dead`: WeChat refuses it. */
+/** Whether WeChat accepts the current token, as far as anyone knows. `dead`: it refuses it. */
 export type Trust = 'trusted' | 'dead';
 
 /** All that a state is made of. */

@@ -55,7 +55,7 @@ test('one that lives again is left alone, and seen to again when it dies again',
   expect(told).toHaveLength(before + 1);
 });
 
-test('a burial that ends when its replica has come back and died again says nothing of the second one', async () => {
+test('a reaping that ends after its replica has come back and died again says nothing of the second death', async () => {
   const asked: ((fails: boolean) => void)[] = [];
   const reaper = new DeadReplicaReaper((name) => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();

@@ -14,7 +14,7 @@ describe('an intent of our own that is there again', () => {
     expect(sharedOf(record).intents).toEqual([
       intent(3, 'r1', true),
       intent(2, 'r2'),
-      { epoch: 4, replica: 'r1', time: WALL, lost: false },
+      { epoch: 4, replica: 'r1', time: WALL, orphaned: false },
     ]);
   });
 });

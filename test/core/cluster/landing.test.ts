@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { land } from '../../../src/core/cluster/landing.ts';
-import { settledMs } from '../../../src/core/cluster/settling.ts';
+import { mintWindowMs } from '../../../src/core/cluster/mint-window.ts';
 import { sharedOf, withShared } from '../../../src/core/cluster/shared-part.ts';
 import type { Intent, IssuerKind } from '../../../src/core/tokens/ports.ts';
 import { HELD, issued, NOW, token, WALL } from '../../support/records.ts';
@@ -11,8 +11,8 @@ const OVERLAP = 5 * MINUTE;
 
 describe('an answer that is stored long after it was asked for, since the store was away', () => {
   const sentAgoMs = 90 * MINUTE;
-  const ours: Intent = { epoch: 5, replica: 'r1', time: WALL - sentAgoMs, lost: false };
-  const theirs: Intent = { epoch: 6, replica: 'r2', time: WALL - 10 * SECOND, lost: true };
+  const ours: Intent = { epoch: 5, replica: 'r1', time: WALL - sentAgoMs, orphaned: false };
+  const theirs: Intent = { epoch: 6, replica: 'r2', time: WALL - 10 * SECOND, orphaned: true };
   const landed = (issuer: IssuerKind, intents: readonly Intent[], mint: Intent | undefined) => {
     const now = 1e7;
     const sentAt = now - sentAgoMs;
@@ -57,8 +57,8 @@ describe('an answer that is stored long after it was asked for, since the store 
 });
 
 describe('an answer that comes when its process, which had stood still, goes on', () => {
-  const ours: Intent = { epoch: 5, replica: 'r1', time: WALL - 200 * SECOND, lost: false };
-  const confirming: Intent = { epoch: 7, replica: 'r2', time: WALL, lost: false };
+  const ours: Intent = { epoch: 5, replica: 'r1', time: WALL - 200 * SECOND, orphaned: false };
+  const confirming: Intent = { epoch: 7, replica: 'r2', time: WALL, orphaned: false };
   /** The epoch of the debt after it, where another has refreshed the app and a mint of that one is under way. */
   const owed = (seenEpoch: number | undefined, debtEpoch: number) => {
     const now = 1e7;
@@ -107,8 +107,8 @@ describe('the confirming mint', () => {
   it('settles it all though the clock of its replica is a little behind', () => {
     const sentAt = 1e7;
     const time = WALL - 50;
-    const lost: Intent = { epoch: 5, replica: 'r2', time: WALL - settledMs(OVERLAP), lost: true };
-    const ours: Intent = { epoch: 6, replica: 'r1', time, lost: false };
+    const lost: Intent = { epoch: 5, replica: 'r2', time: WALL - mintWindowMs(OVERLAP), orphaned: true };
+    const ours: Intent = { epoch: 6, replica: 'r1', time, orphaned: false };
     const record = withShared(recordWith(7, 6, lost, ours), { pendingConfirmation: { epoch: 5, time: WALL } });
     const issued = { value: 'b', id: 'b', lifetimeMs: 2 * HOUR, sentAt, answeredAt: sentAt, mintedAt: sentAt };
     const context = {
@@ -222,9 +222,9 @@ describe('an answer to a refresh that another replica was faster with', () => {
 
 describe('an answer that nobody was faster with', () => {
   const ours = intent(4, 'r1');
-  const settled = settledMs(OVERLAP);
+  const settled = mintWindowMs(OVERLAP);
   const recent = { ...intent(3, 'r2'), time: WALL - MINUTE };
-  const old = { ...intent(3, 'r2'), time: WALL - 12 * OVERLAP - MINUTE, lost: true };
+  const old = { ...intent(3, 'r2'), time: WALL - 12 * OVERLAP - MINUTE, orphaned: true };
   const owed = (epoch: number, time: number) => ({ epoch, time });
   const CLASSIC = { issuer: 'classic', mint: ours, intents: [ours], epoch: 4, pending: null } as const;
   const READ = { issuer: 'stable', mint: undefined, intents: [], epoch: 4, pending: null } as const;

@@ -39,7 +39,7 @@ describe.each(['classic', 'stable'] as const)('three replicas, %s', (issuer) => 
 
   test('a token that died is reported everywhere, and replaced once', async () => {
     const replicas = await Replicas.started(3, { apps });
-    await replicas.clock.advance(5 * SECOND); // what a canary said has gone stale
+    await replicas.clock.advance(5 * SECOND); // what a probe said has gone stale
     const [token = ''] = replicas.tokens();
     replicas.wechat.kill('wxc', { issuer, which: 'all', stuck: true });
     const reports = replicas.all.flatMap(({ broker }) =>

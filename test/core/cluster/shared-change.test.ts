@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { settledMs } from '../../../src/core/cluster/settling.ts';
+import { mintWindowMs } from '../../../src/core/cluster/mint-window.ts';
 import { reduceShared, type SharedChange, sharedRules } from '../../../src/core/cluster/shared-change.ts';
 import { sharedOf, withShared } from '../../../src/core/cluster/shared-part.ts';
 import type { AppRecord } from '../../../src/core/tokens/app-record.ts';
@@ -21,7 +21,7 @@ const mint = (epoch: number, replica: string, more: Partial<Intent> = {}): Inten
   epoch,
   replica,
   time: WALL - SECOND,
-  lost: false,
+  orphaned: false,
   ...more,
 });
 /** The mint of this replica, the only one. */
@@ -81,7 +81,7 @@ describe('keep_generation', () => {
 describe('restore', () => {
   const known = shared({ epoch: 4, intents: [OURS] }, { ...HELD, lastForcedAt: NOW - SECOND });
 
-  it('brings back what a store has lost: the newer token, what both have spent, mints that either names', () => {
+  it('brings back what a store has orphaned: the newer token, what both have spent, mints that either names', () => {
     const there = shared(
       { epoch: 2, intents: [mint(2, 'r2')] },
       {
@@ -101,7 +101,7 @@ describe('restore', () => {
       lastForcedAt: NOW - SECOND,
       openMints: 2,
     });
-    expect(sharedOf(record)).toMatchObject({ epoch: 4, intents: [OURS, mint(2, 'r2', { lost: true })] });
+    expect(sharedOf(record)).toMatchObject({ epoch: 4, intents: [OURS, mint(2, 'r2', { orphaned: true })] });
   });
 
   it.each([
@@ -119,7 +119,7 @@ describe('a mint that is about to be made', () => {
 
   it('is an intent of this replica, spent before it is made', () => {
     const { record, intent } = made(shared({ epoch: 3 }), begin);
-    expect(intent).toEqual({ epoch: 4, replica: 'r1', time: WALL, lost: false });
+    expect(intent).toEqual({ epoch: 4, replica: 'r1', time: WALL, orphaned: false });
     expect(record).toMatchObject({ openMints: 1, lastMintAt: NOW, budget: { mints: 4 } });
     expect(sharedOf(record)).toMatchObject({ epoch: 4, intents: [intent] });
   });
@@ -129,7 +129,7 @@ describe('a mint that is about to be made', () => {
       ...MOMENT,
       wall: WALL + 5,
     });
-    expect(intent).toEqual({ epoch: 9, replica: 'r1', time: WALL + 5, lost: false });
+    expect(intent).toEqual({ epoch: 9, replica: 'r1', time: WALL + 5, orphaned: false });
     expect(sharedOf(record).intents).toEqual([mint(8, 'r2'), intent]);
     expect(record.openMints).toBe(2);
   });
@@ -154,7 +154,7 @@ describe('a mint without a token', () => {
   it.each<[MintEnd, mints: number, intents: Intent[]]>([
     ['undone', 2, []],
     ['outlived', 3, []],
-    ['lost', 3, [{ ...OURS, lost: true }]],
+    ['lost', 3, [{ ...OURS, orphaned: true }]],
   ])('%s: what is spent, and what is open', (how, mints, intents) => {
     const { record } = made(MINTING, end(how));
     expect(record).toMatchObject({ budget: { mints }, openMints: intents.length });
@@ -172,8 +172,8 @@ describe('a mint without a token', () => {
     const { record } = made(shared({ epoch: 6 }), end('lost'));
     expect(sharedOf(record)).toMatchObject({
       epoch: 7,
-      intents: [{ ...OURS, time: WALL, lost: true }],
-      pendingConfirmation: { epoch: 7, time: WALL + settledMs(SETTINGS.overlapMs) },
+      intents: [{ ...OURS, time: WALL, orphaned: true }],
+      pendingConfirmation: { epoch: 7, time: WALL + mintWindowMs(SETTINGS.overlapMs) },
     });
   });
 
@@ -217,7 +217,7 @@ describe('an answer', () => {
     expect(record).toMatchObject({ openMints: 1, previous: null });
     expect(sharedOf(record).pendingConfirmation).toEqual({
       epoch: 5,
-      time: WALL - 100 + settledMs(SETTINGS.overlapMs),
+      time: WALL - 100 + mintWindowMs(SETTINGS.overlapMs),
     });
   });
 

@@ -15,7 +15,7 @@ const NOON = Date.UTC(2026, 0, 15, 4, 0, 0);
 const MIDNIGHT = NOON + 12 * HOUR;
 const failure = upstreamError(45009);
 
-const shut = (sinceMs: number, untilMs: number, atEnd: 'closed' | 'probe'): CircuitBreaker => ({
+const opened = (sinceMs: number, untilMs: number, atEnd: 'closed' | 'probe'): CircuitBreaker => ({
   kind: 'open',
   since: NOON + sinceMs,
   until: NOON + untilMs,
@@ -25,26 +25,22 @@ const shut = (sinceMs: number, untilMs: number, atEnd: 'closed' | 'probe'): Circ
 
 describe('passage', () => {
   it.each([
-    ['an open gate', CLOSED, { kind: 'pass' }],
-    ['one that is shut', shut(-1, 500, 'closed'), { kind: 'refused', retryAfterMs: 500 }],
-    ['one that shuts now', shut(0, 500, 'closed'), { kind: 'refused', retryAfterMs: 500 }],
-    ['one at its end', shut(-1, 0, 'closed'), { kind: 'pass' }],
-    ['a broken one', shut(-1, 500, 'probe'), { kind: 'refused', retryAfterMs: 500 }],
-    ['a broken one at its end', shut(-1, 0, 'probe'), { kind: 'probe' }],
-    ['one that was shut by a clock that was ahead', shut(1, 500, 'closed'), { kind: 'pass' }],
-    ['a broken one, by a clock that was ahead', shut(1, 500, 'probe'), { kind: 'probe' }],
-    [
-      'one that is being probed',
-      { kind: 'half_open', failure } as CircuitBreaker,
-      { kind: 'refused', retryAfterMs: SECOND },
-    ],
+    ['a closed one', CLOSED, { kind: 'pass' }],
+    ['an open one', opened(-1, 500, 'closed'), { kind: 'refused', retryAfterMs: 500 }],
+    ['one that opens now', opened(0, 500, 'closed'), { kind: 'refused', retryAfterMs: 500 }],
+    ['an open one at its end', opened(-1, 0, 'closed'), { kind: 'pass' }],
+    ['an open one that probes', opened(-1, 500, 'probe'), { kind: 'refused', retryAfterMs: 500 }],
+    ['one that probes, at its end', opened(-1, 0, 'probe'), { kind: 'probe' }],
+    ['one that was opened by a clock that was ahead', opened(1, 500, 'closed'), { kind: 'pass' }],
+    ['one that probes, by a clock that was ahead', opened(1, 500, 'probe'), { kind: 'probe' }],
+    ['a half open one', { kind: 'half_open', failure } as CircuitBreaker, { kind: 'refused', retryAfterMs: SECOND }],
   ] as const)('%s', (_, breaker, expected) => {
     expect(passage(breaker, NOON)).toMatchObject(expected);
   });
 });
 
 describe('a failure', () => {
-  const gateAfter = (
+  const breakerAfter = (
     errcode: number,
     options: { breaker?: CircuitBreaker; startedAt?: number; wallNow?: number; hour?: number } = {},
   ) => {
@@ -52,8 +48,8 @@ describe('a failure', () => {
     return afterFailure(breaker, upstreamError(errcode), { startedAt, wallNow, quotaResetHour: hour });
   };
 
-  it.each([-1, 40001, 40003, 40037, 41028, 41029, 43101, 43117, 45103, 47003, 61004])('%i shuts nothing', (errcode) => {
-    expect(gateAfter(errcode)).toBe(CLOSED);
+  it.each([-1, 40001, 40003, 40037, 41028, 41029, 43101, 43117, 45103, 47003, 61004])('%i opens nothing', (errcode) => {
+    expect(breakerAfter(errcode)).toBe(CLOSED);
   });
 
   it.each([
@@ -93,38 +89,38 @@ describe('a failure', () => {
     ['a closed account', 50002, {}, NOON + 5 * MINUTE, 'probe'],
     ['a closed interface', 48001, {}, NOON + 5 * MINUTE, 'probe'],
   ] as const)('%s', (_, errcode, options, until, atEnd) => {
-    expect(gateAfter(errcode, options)).toMatchObject({ kind: 'open', until, atEnd });
+    expect(breakerAfter(errcode, options)).toMatchObject({ kind: 'open', until, atEnd });
   });
 
-  it('that is told after the quota has reset shuts nothing', () => {
-    expect(gateAfter(45009, { startedAt: MIDNIGHT - SECOND, wallNow: MIDNIGHT + 2 * MINUTE })).toBe(CLOSED);
+  it('that is told after the quota has reset opens nothing', () => {
+    expect(breakerAfter(45009, { startedAt: MIDNIGHT - SECOND, wallNow: MIDNIGHT + 2 * MINUTE })).toBe(CLOSED);
   });
 
-  it('does not shorten what is shut for longer, unless the clock was set back since', () => {
-    const long = shut(0, HOUR, 'closed');
-    expect(gateAfter(45011, { breaker: long })).toBe(long);
-    expect(gateAfter(45011, { breaker: shut(1, HOUR, 'closed') })).toMatchObject({ until: NOON + 2 * SECOND });
-    expect(gateAfter(45009, { breaker: shut(0, MINUTE, 'probe') })).toMatchObject({ until: NOON + 15 * MINUTE });
+  it('does not shorten what is open for longer, unless the clock was set back since', () => {
+    const long = opened(0, HOUR, 'closed');
+    expect(breakerAfter(45011, { breaker: long })).toBe(long);
+    expect(breakerAfter(45011, { breaker: opened(1, HOUR, 'closed') })).toMatchObject({ until: NOON + 2 * SECOND });
+    expect(breakerAfter(45009, { breaker: opened(0, MINUTE, 'probe') })).toMatchObject({ until: NOON + 15 * MINUTE });
   });
 });
 
 describe('after somebody mended it', () => {
   it.each([
-    ['the next message probes', shut(-HOUR, HOUR, 'closed'), { kind: 'probe' }],
-    ['an open one is open', CLOSED, { kind: 'pass' }],
-    ['one that is being probed goes on', { kind: 'half_open', failure } as CircuitBreaker, { kind: 'refused' }],
+    ['the next message probes', opened(-HOUR, HOUR, 'closed'), { kind: 'probe' }],
+    ['a closed one stays closed', CLOSED, { kind: 'pass' }],
+    ['a half open one stays half open', { kind: 'half_open', failure } as CircuitBreaker, { kind: 'refused' }],
   ] as const)('%s', (_, breaker, expected) => {
     expect(passage(afterMending(breaker, NOON), NOON)).toMatchObject(expected);
   });
 });
 
 describe('after a probe', () => {
-  const probing: CircuitBreaker = { kind: 'half_open', failure };
+  const halfOpen: CircuitBreaker = { kind: 'half_open', failure };
 
   it.each([
-    ['the channel is open when WeChat has judged the message', probing, true, { kind: 'pass' }],
-    ['the next message probes when it has not', probing, false, { kind: 'probe' }],
-    ['what was shut by it stays shut', shut(0, 500, 'probe'), false, { kind: 'refused' }],
+    ['it closes when WeChat has judged the message', halfOpen, true, { kind: 'pass' }],
+    ['the next message probes when it has not', halfOpen, false, { kind: 'probe' }],
+    ['one that the probe opened stays open', opened(0, 500, 'probe'), false, { kind: 'refused' }],
   ] as const)('%s', (_, breaker, judged, expected) => {
     expect(passage(afterProbe(breaker, judged, NOON), NOON)).toMatchObject(expected);
   });

@@ -8,7 +8,7 @@ import { Caller, type Result } from './caller.ts';
 import type { Command, Callers as Crowd } from './scenario.ts';
 import type { Stage } from './stage.ts';
 
-/** A flight makes at most four calls, and a slow store some saves, before whoever joined it has an answer. */
+/** A refresh makes at most four calls, and a slow store some saves, before whoever joined it has an answer. */
 const PATIENCE_MS = MINUTE;
 
 /** Those who call the broker, and the laws of what it answers. */
@@ -79,7 +79,7 @@ export class Callers {
       },
       onAll: () => {
         const shared = min === 'next' || calls() <= 2;
-        findings.law('those who wait share one flight', shared, () => `${calls()} calls of ${appId}`);
+        findings.law('those who wait share one refresh', shared, () => `${calls()} calls of ${appId}`);
       },
     });
   }

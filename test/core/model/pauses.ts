@@ -3,7 +3,7 @@ import type { BrokerEvent } from '../../../src/core/tokens/events.ts';
 import { HOUR, MINUTE, SECOND, type World } from '../../support/world.ts';
 import type { Findings } from './findings.ts';
 
-/** A pause counts from the beginning of the flight that failed. */
+/** A pause counts from the beginning of the refresh that failed. */
 const FLIGHT_MS = MINUTE;
 
 interface Pause {

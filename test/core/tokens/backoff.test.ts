@@ -1,74 +1,52 @@
 import { expect, it } from 'vitest';
-import type { Recovery } from '../../../src/core/kernel/errors.ts';
+import { LingpaiError, type Recovery, UpstreamError } from '../../../src/core/kernel/errors.ts';
 import { nextAttemptAt } from '../../../src/core/tokens/backoff.ts';
-import { NOW, refusal, upstreamError, WALL } from '../../support/records.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 
-/** The failed attempt took 400 ms. */
-const STARTED = NOW - 400;
-const attempt = (draw: number, more: object = {}) => ({
-  now: NOW,
-  startedAt: STARTED,
-  failures: 1,
-  random: () => draw,
-  wallNow: WALL,
-  quotaResetHour: 0,
-  ...more,
-});
+/** Noon in Shanghai. */
+const NOON = Date.UTC(2026, 0, 15, 4, 0, 0);
+const MIDNIGHT = NOON + 12 * HOUR;
 
-it.each<[string, Recovery, object, least: number, most: number]>([
-  ['a failure, from the start of the attempt', { kind: 'backoff' }, { failures: 3 }, NOW + 1_000, STARTED + 8_000],
-  ['many failures', { kind: 'backoff' }, { failures: 50 }, STARTED + 15_500, STARTED + 19_000],
-  [
-    'never at once, however long the attempt took',
-    { kind: 'backoff' },
-    { startedAt: NOW - MINUTE },
-    NOW + 1_000,
-    NOW + 1_000,
-  ],
-  ['a pause, from the start of the attempt', { kind: 'pause', ms: MINUTE }, {}, STARTED + MINUTE, STARTED + MINUTE],
-  ['a pause of nothing', { kind: 'pause', ms: 0 }, {}, NOW + 1_000, NOW + 1_000],
-  ['what fails for ever', { kind: 'never' }, {}, Infinity, Infinity],
-  ['a quota of the minute, whole', { kind: 'minute_quota' }, {}, NOW + MINUTE, NOW + MINUTE + 5_000],
-  ['one that is nearly over', { kind: 'minute_quota' }, { wallNow: WALL - 2_000 }, NOW + 2_000, NOW + 7_000],
-  ['one that is over in a moment', { kind: 'minute_quota' }, { wallNow: WALL - 10 }, NOW + 1_000, NOW + 5_010],
-  [
-    'a quota of the day, which an operator may clear',
-    { kind: 'daily_quota' },
-    { startedAt: NOW - MINUTE },
-    NOW + 12 * MINUTE,
-    NOW + 15 * MINUTE,
-  ],
-  [
-    'one that resets sooner',
-    { kind: 'daily_quota' },
-    { wallNow: WALL + 12 * HOUR - MINUTE },
-    NOW + MINUTE,
-    NOW + MINUTE,
-  ],
-  [
-    'one that resets at another hour',
-    { kind: 'daily_quota' },
-    { quotaResetHour: 12, wallNow: WALL - MINUTE },
-    NOW + MINUTE,
-    NOW + MINUTE,
-  ],
-  [
-    'one that resets in a moment',
-    { kind: 'daily_quota' },
-    { wallNow: WALL + 12 * HOUR - 10 },
-    NOW + 1_000,
-    NOW + 1_000,
-  ],
-])('tries again after %s', (_, recovery, more, least, most) => {
-  expect(nextAttemptAt(upstreamError(recovery), attempt(0, more))).toBe(least);
-  expect(nextAttemptAt(upstreamError(recovery), attempt(1, more))).toBe(most);
-});
+const failed = (recovery: Recovery) =>
+  new UpstreamError('no', { reason: 'UPSTREAM_ERROR', recovery, effect: 'refused' });
+const refused = (retryAfterMs?: number) => new LingpaiError('no', { reason: 'COOLDOWN', retryAfterMs });
+
+/** The pause from the failure on, where the call took `tookMs` and failed at the wall time `wallNow`: the least, the most. */
+function pauses(error: UpstreamError | LingpaiError, { tookMs = 0, failures = 1, wallNow = NOON } = {}): number[] {
+  const now = 1_000_000;
+  const attempt = { now, startedAt: now - tookMs, failures, wallNow, quotaResetHour: 0 };
+  return [0, 1].map((draw) => nextAttemptAt(error, { ...attempt, random: () => draw }) - now).sort((a, b) => a - b);
+}
 
 it.each([
-  ['when it says', 40 * SECOND, NOW + 40 * SECOND],
-  ['never at once', 10, NOW + SECOND],
-  ['after a second where it does not say', undefined, NOW + SECOND],
-])('tries again what Lingpai itself refused %s', (_, retryAfterMs, expected) => {
-  expect(nextAttemptAt(refusal(retryAfterMs), attempt(0.5, { startedAt: NOW - HOUR }))).toBe(expected);
+  ['the first failure', failed({ kind: 'backoff' }), {}, [SECOND, 2 * SECOND]],
+  ['the fifth', failed({ kind: 'backoff' }), { failures: 5 }, [15.5 * SECOND, 19 * SECOND]],
+  [
+    'counted from when the call left',
+    failed({ kind: 'backoff' }),
+    { failures: 5, tookMs: 10 * SECOND },
+    [5.5 * SECOND, 9 * SECOND],
+  ],
+  ['never at once', failed({ kind: 'backoff' }), { tookMs: 10 * SECOND }, [SECOND, SECOND]],
+  ['a pause', failed({ kind: 'pause', ms: MINUTE }), {}, [MINUTE, MINUTE]],
+  ['nothing helps', failed({ kind: 'never' }), {}, [Infinity, Infinity]],
+  ['the minute', failed({ kind: 'minute_quota' }), { wallNow: NOON + 20 * SECOND }, [42 * SECOND, 45 * SECOND]],
+  [
+    'a minute that is over when the answer comes',
+    failed({ kind: 'minute_quota' }),
+    { wallNow: NOON + 5 * SECOND, tookMs: 10 * SECOND },
+    [SECOND, SECOND],
+  ],
+  ['the day, which an operator may clear', failed({ kind: 'daily_quota' }), {}, [12 * MINUTE, 15 * MINUTE]],
+  ['the day, at its end', failed({ kind: 'daily_quota' }), { wallNow: MIDNIGHT - MINUTE }, [2 * MINUTE, 2 * MINUTE]],
+  [
+    'the day, just after it',
+    failed({ kind: 'daily_quota' }),
+    { wallNow: MIDNIGHT + 30 * SECOND },
+    [30 * SECOND, 30 * SECOND],
+  ],
+  ['a refusal of our own', refused(MINUTE), {}, [MINUTE, MINUTE]],
+  ['one that says nothing', refused(), {}, [SECOND, SECOND]],
+] as const)('%s', (_, error, options, expected) => {
+  expect(pauses(error, options)).toEqual(expected);
 });

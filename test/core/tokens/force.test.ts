@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { ForceResult } from '../../../src/core/tokens/keeper.ts';
 import { HOUR, MINUTE, SECOND, World } from '../../support/world.ts';
 
-/** No canary, so that every probe counted is a report's. */
+/** No probes, so that every probe counted is a report's. */
 const quiet = { settings: { probeIntervalMs: 0 } };
 
 const byToken = (token: string) => ({ kind: 'token', token }) as const;
@@ -31,7 +31,7 @@ describe('ForceRefresh of a named token', () => {
     expect(world.good()).toBe(true);
   });
 
-  it("nor the canary's: ten reports of a token that died after it was asked about are all believed", async () => {
+  it("nor a probe's: ten reports of a token that died after it was asked about are all believed", async () => {
     const world = await World.started();
     const { probe } = world.counts();
     while (world.counts().probe === probe) await world.clock.advance(SECOND / 4);
@@ -314,7 +314,7 @@ describe('P8: a client that asks 100 times a second for five minutes', () => {
   });
 });
 
-describe('the canary', () => {
+describe('the probe', () => {
   it('finds a token that someone outside has replaced before any client complains, and says so', async () => {
     const world = await World.started();
     const generation = world.state().generation;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { FaultEffect } from '../../../src/sandbox/faults.ts';
 import { MINUTE, SECOND, World } from '../../support/world.ts';
 
-/** No canary, so that every probe counted is a report's. */
+/** No probes, so that every probe counted is a report's. */
 const quiet = { probeIntervalMs: 0 };
 const apps = { wxs: 'stable' } as const;
 

@@ -98,7 +98,7 @@ describe.each(NO_VERDICT)('a classic token whose life a leap of the clock may ha
 describe('a token that is reported, where a probe gets no verdict', () => {
   const gateway: FaultEffect = { kind: 'html', status: 404, takesEffect: false };
 
-  it('is left alone once WeChat says that it accepts it, though the canary is off', async () => {
+  it('is left alone once WeChat says that it accepts it, though probes are off', async () => {
     for (const issuer of ['classic', 'stable'] as const) {
       const at = await world(issuer, gateway);
       const before = at.token('wx');

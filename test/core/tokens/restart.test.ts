@@ -13,7 +13,7 @@ describe('a restart', () => {
       expect(world.state().current).toEqual(before.current);
       expect(world.broker.get('wxc')).toBe(world.state());
       await world.clock.advance(30 * SECOND);
-      expect(world.wechat.calls.length - calls).toBeLessThanOrEqual(1); // the canary
+      expect(world.wechat.calls.length - calls).toBeLessThanOrEqual(1); // the probe
       expect(world.counts().mints).toBe(1);
     }
   });

@@ -87,7 +87,7 @@ describe('a dead token that may not be replaced yet', () => {
 });
 
 describe('a broker that drains', () => {
-  it('answers a Get that waits for the flight it lets land', async () => {
+  it('answers a Get that waits for the refresh it lets end', async () => {
     const world = new World();
     world.break({ kind: 'latency', ms: 2 * SECOND });
     await world.broker.start(world.apps);

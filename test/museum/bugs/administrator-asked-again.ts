@@ -8,8 +8,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/tokens/backoff.ts',
-      find: 'return recovery.ms;',
-      replace: 'return backoffMs(failures, random);',
+      find: 'return startedAt + recovery.ms;',
+      replace: 'return startedAt + backoffMs(failures, random);',
     },
   ],
   caughtBy: { file: 'test/core/tokens/refresh.test.ts', test: 'after 89503 waits 600000 ms before it asks again' },

@@ -17,6 +17,6 @@ export const bug: Bug = {
   ],
   caughtBy: {
     file: 'test/core/tokens/refresh.test.ts',
-    test: 'lets one caller leave without ending the flight for the others',
+    test: 'lets one caller leave without ending the refresh for the others',
   },
 };

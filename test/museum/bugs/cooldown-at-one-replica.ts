@@ -2,13 +2,13 @@ import type { Bug } from '../bug.ts';
 
 export const bug: Bug = {
   story:
-    "An operator's refresh that costs no mint starts the cooldown in the memory of its replica alone, and the next record " +
-    'that comes from the store takes it away: each operator at each replica has WeChat asked once more.',
+    "An operator's refresh that costs no mint starts no cooldown that is stored: each operator at each replica has WeChat " +
+    'asked once more.',
   edits: [
     {
-      file: 'src/core/tokens/keeper.ts',
-      find: "void this.#coordinator.change({ type: 'start_cooldown' });",
-      replace: 'this.#record = { ...this.#record, lastForcedAt: now };',
+      file: 'src/core/tokens/force.ts',
+      find: "void coordinator.change({ type: 'start_cooldown' });",
+      replace: '',
     },
   ],
   caughtBy: {

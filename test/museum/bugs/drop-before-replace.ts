@@ -7,11 +7,11 @@ export const bug: Bug = {
     'every caller fails though the token it had is good.',
   edits: [
     {
-      file: 'src/core/tokens/keeper.ts',
-      find: 'this.#refresher.replace(usable ? this.#record.current?.value : undefined);',
-      replace: `this.#refresher.replace(usable ? this.#record.current?.value : undefined);
-    this.#record = { ...this.#record, current: null };
-    this.#publish();`,
+      file: 'src/core/tokens/force.ts',
+      find: 'this.#refresher.replace(isUsable ? owner.read().current?.value : undefined);',
+      replace: `this.#refresher.replace(isUsable ? owner.read().current?.value : undefined);
+    Object.assign(owner.read(), { current: null });
+    owner.publish();`,
     },
   ],
   caughtBy: {

@@ -13,8 +13,8 @@ export const bug: Bug = {
     },
     {
       file: 'src/core/cluster/landing.ts',
-      find: 'flown.intent && !isRecorded && !isOlder ?',
-      replace: 'flown.intent && !isRecorded && isOlder && false ?',
+      find: 'landing.intent && !isRecorded && !isOlder ?',
+      replace: 'landing.intent && !isRecorded && isOlder && false ?',
     },
   ],
   caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still before its mint' },

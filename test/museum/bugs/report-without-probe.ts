@@ -7,9 +7,9 @@ export const bug: Bug = {
     'minutes.',
   edits: [
     {
-      file: 'src/core/tokens/keeper.ts',
+      file: 'src/core/tokens/force.ts',
       find: `this.#refresher.ask('report')`,
-      replace: 'this.#startOperator(usable)',
+      replace: 'this.#mint(isUsable)',
     },
   ],
   caughtBy: { file: 'test/core/tokens/force.test.ts', test: 'asks WeChat first: a token that works stays' },

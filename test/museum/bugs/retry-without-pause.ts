@@ -8,12 +8,12 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/tokens/backoff.ts',
-      find: 'return Math.max(now + FIRST_BACKOFF_MS, (isQuota',
-      replace: 'return Math.min(now, (isQuota',
+      find: 'return Math.max(earliest, recoversAt(error, attempt));',
+      replace: 'return Math.min(now, recoversAt(error, attempt));',
     },
   ],
   caughtBy: {
     file: 'test/core/tokens/refresh.test.ts',
-    test: 'fails all who wait together, and none of them starts another flight',
+    test: 'fails all who wait together, and none of them starts another refresh',
   },
 };

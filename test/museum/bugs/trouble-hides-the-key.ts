@@ -2,7 +2,7 @@ import type { Bug } from '../bug.ts';
 
 export const bug: Bug = {
   story:
-    'While the tap is closed a repeated idempotency key is answered with the closed tap, which says "not sent" of a message ' +
+    'While the circuit breaker is open a repeated idempotency key is answered with its failure, which says "not sent" of a message ' +
     'that was. The caller sends it by another way, and the user has it twice.',
   edits: [
     {
@@ -13,6 +13,6 @@ export const bug: Bug = {
   ],
   caughtBy: {
     file: 'test/core/messages/idempotency.test.ts',
-    test: 'also when the tap is closed',
+    test: 'also when the circuit breaker is open',
   },
 };

@@ -5,7 +5,7 @@ export const bug: Bug = {
     'Who reports a token joins whatever is being asked about it. A probe that left before the token died comes back with good news of the past, and the report is answered with it.',
   edits: [
     {
-      file: 'src/core/tokens/keeper.ts',
+      file: 'src/core/tokens/force.ts',
       find: `probe.number > came && `,
       replace: ``,
     },

@@ -54,6 +54,11 @@ describe('an answer that is stored long after it was asked for, since the store 
     expect(sharedOf(record).intents).toEqual([theirs]);
     expect(sharedOf(record).pendingConfirmation?.epoch).toBe(6);
   });
+
+  it('is provisional beside a mint that was begun with it, though that is settled by now', () => {
+    const beside: Intent = { epoch: 4, replica: 'r2', time: WALL - sentAgoMs + 10 * SECOND, lost: true };
+    expect(sharedOf(landed('classic', [ours, beside], ours).record).intents).toEqual([beside]);
+  });
 });
 
 describe('an answer that comes when its process, which had stood still, goes on', () => {

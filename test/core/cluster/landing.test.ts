@@ -56,7 +56,7 @@ describe('an answer that is stored long after it was asked for, since the store 
   });
 
   it('is provisional beside a mint that was begun with it, though that is settled by now', () => {
-    const beside: Intent = { epoch: 4, replica: 'r2', time: WALL - sentAgoMs + 10 * SECOND, lost: true };
+    const beside: Intent = { epoch: 4, replica: 'r2', time: WALL - sentAgoMs + 10 * SECOND, orphaned: true };
     expect(sharedOf(landed('classic', [ours, beside], ours).record).intents).toEqual([beside]);
   });
 });

@@ -14,6 +14,6 @@ USER node
 VOLUME /data
 EXPOSE 7600 7680
 # /data holds lingpai.yaml and, beside it, the store. The listeners have to be 0.0.0.0 there, or nothing outside reaches them:
-# examples/docker.yaml. README.md has the command.
+# examples/docker.yaml. docs/operations.md has the command.
 ENTRYPOINT ["node", "--disable-warning=ExperimentalWarning", "/app/src/lingpai.js"]
 CMD ["serve", "--config", "/data/lingpai.yaml"]

@@ -7,7 +7,7 @@ import { type Figure, round } from './figure.ts';
 import { type BenchApp, type Benchmark, benchApps, temporaryFolder, writeConfig } from './setup.ts';
 import { largestShare, span } from './stats.ts';
 
-/** The defaults of DESIGN.md: a token is probed every 60 s. */
+/** As it is by default: a token is probed every 60 s. */
 const PROBE_INTERVAL_S = 60;
 
 /** Many apps in one process. */

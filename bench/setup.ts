@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { IssuerKind } from '../src/core/ports.ts';
+import type { IssuerKind } from '../src/core/tokens/ports.ts';
 import type { Figure } from './figure.ts';
 
 /** How a benchmark is run. */

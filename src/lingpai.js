@@ -12,4 +12,5 @@ if (major < 24) {
 const { compileCacheFolder } = await import('./compile-cache.js');
 const folder = compileCacheFolder();
 if (folder !== undefined) module.enableCompileCache(folder);
-await import('./main.ts');
+const { main } = await import('./main.ts');
+await main();

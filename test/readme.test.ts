@@ -1,26 +1,33 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, symlink, writeFile } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../src/config/load.ts';
-import { CODES } from '../src/rpc/errors.ts';
+import { Child } from './support/child.ts';
+import { blocks } from './support/documents.ts';
 import { Place } from './support/lingpai.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 const README = read('README.md');
 const CHINESE = read('README.zh-CN.md');
+const MESSAGES = read('docs/messages.md');
+const DOCUMENTS = [
+  'README.md',
+  'README.zh-CN.md',
+  'CONTRIBUTING.md',
+  ...['clients', 'operations', 'cluster', 'messages', 'migrating'].map((name) => `docs/${name}.md`),
+  'docs/migrating.zh-CN.md',
+];
 
-/** The fenced blocks of a language, in order. */
-function blocks(text: string, language: string): string[] {
-  return [...text.matchAll(new RegExp(`^\`\`\`${language}\n([\\s\\S]*?)^\`\`\``, 'gm'))].map((match) => match[1] ?? '');
-}
-
-describe("the README's shell snippets work against the demo", () => {
+describe('what the documents show works against the demo', () => {
   let place: Place;
   const ports: Record<string, string> = {};
+  const onRealPorts = (text: string) =>
+    Object.entries(ports).reduce((changed, [shown, real]) => changed.replaceAll(shown, real), text);
   beforeAll(async () => {
     place = await Place.make();
     const demo = place.lingpai('demo', '--grpc', '127.0.0.1:0', '--http', '127.0.0.1:0', '--sandbox', '127.0.0.1:0');
@@ -31,17 +38,17 @@ describe("the README's shell snippets work against the demo", () => {
   });
   afterAll(() => place[Symbol.asyncDispose]());
 
-  it.each(blocks(README, 'sh'))('%s', async (block) => {
-    const script = Object.entries(ports).reduce((text, [shown, real]) => text.replaceAll(shown, real), block);
+  it.each([...blocks(README, 'sh'), ...blocks(MESSAGES, 'sh')])('%s', async (block) => {
     const env = { ...process.env, LINGPAI_ADDR: ports['127.0.0.1:7600'] };
-    const { stdout } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', script], { cwd: ROOT, env });
+    const script = ['-euo', 'pipefail', '-c', onRealPorts(block)];
+    const { stdout } = await promisify(execFile)('bash', script, { cwd: ROOT, env });
     expect(stdout).not.toBe('');
     expect(stdout).not.toContain('"error"');
   });
 
-  it('the files that it shows are sent and deposited, and it mends what was refused', async () => {
-    const [messages = '', permits = ''] = blocks(README, 'json');
-    const mend = blocks(README, 'console').find((block) => block.startsWith('awk')) ?? '';
+  it('the files of messages and permits are sent and deposited, and what was refused is mended', async () => {
+    const [messages = '', permits = ''] = blocks(MESSAGES, 'json');
+    const mend = blocks(MESSAGES, 'console').find((block) => block.startsWith('awk')) ?? '';
     const file = (name: string) => join(place.folder, name);
     const addr = ['--addr', ports['127.0.0.1:7600'] ?? ''];
     const bad = '{"appId": "wxdemostable"}\n';
@@ -55,80 +62,211 @@ describe("the README's shell snippets work against the demo", () => {
     expect(deposited).toEqual({ code: 0, output: '2 deposited, 0 known already, 0 expired\n' });
   });
 
-  it('the metrics that it names exist', async () => {
+  describe('the loop for a service', () => {
+    /** Runs the README's loop with something after it that reports by JSON lines; times are a hundredth of what they are in life. */
+    async function service(addr: string, after: string): Promise<Child> {
+      const [loop = ''] = blocks(README, 'js');
+      const quick = loop
+        .replaceAll('25_000', '250')
+        .replaceAll('500 + Math.random() * 9_500', '5 + Math.random() * 95');
+      expect(quick).not.toBe(loop);
+      const source = quick.replaceAll('127.0.0.1:7600', addr);
+      for (const name of ['node_modules', 'proto'])
+        if (!existsSync(join(place.folder, name))) await symlink(join(ROOT, name), join(place.folder, name));
+      const file = join(place.folder, `service-${addr.split(':')[1]}.mjs`);
+      const say = 'const say = (fields) => console.log(JSON.stringify(fields));';
+      await writeFile(file, `${source}\n${say}\n${after}`);
+      return new Child({ name: 'the service', command: [process.execPath, file], cwd: place.folder, env: {} });
+    }
+
+    const said = (child: Child, what: string) => child.next(what, ({ msg }) => msg === what);
+
+    it('reports a token that WeChat refuses, once, and repeats the call once with the one that came', async () => {
+      // A broker of its own, which waits for nothing and finds nothing out by itself.
+      await place.configure({ refresh: { cooldown: '0s', probe_interval: '0s' } });
+      const { grpc } = await place.serve();
+      const wechat = place.wechat.url;
+      await using child = await service(
+        grpc,
+        `
+        watch('wxa');
+        while (!held.current) await sleep(10);
+        const first = held.generation;
+        keep({ generation: first - 1, current: { value: 'older' } });
+        say({ msg: 'older', held: held.generation === first });
+        const errcodes = [];
+        const business = async (token) => {
+          const answer = await (await fetch('${wechat}/cgi-bin/get_api_domain_ip?access_token=' + token)).json();
+          errcodes.push(answer.errcode ?? 0);
+          return answer;
+        };
+        await fetch('${wechat}/sandbox/apps/wxa/kill', {
+          method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"issuer": "classic"}',
+        });
+        const answer = await call('wxa', business);
+        say({ msg: 'called', errcodes, ok: Array.isArray(answer.ip_list), newer: held.generation > first });
+        errcodes.length = 0;
+        await call('wxa', async (token) => (await business(token), { errcode: 40001 }));
+        say({ msg: 'accused', errcodes });
+        process.exit();`,
+      );
+      expect(await said(child, 'older')).toMatchObject({ held: true });
+      expect(await said(child, 'called')).toMatchObject({ errcodes: [40001, 0], ok: true, newer: true });
+      // WeChat accepts the token: the error is the call's own, which is not repeated.
+      expect(await said(child, 'accused')).toMatchObject({ errcodes: [0] });
+      expect(await child.ended()).toBe(0);
+    });
+
+    it('dials anew when nothing comes on a stream', async () => {
+      const [host = '', port = ''] = (ports['127.0.0.1:7600'] ?? '').split(':');
+      const open: Socket[] = [];
+      let dialled = 0;
+      let isDead = false;
+      // A middle box: the connection that it has forgotten stays open, and nothing passes.
+      const box = createServer((socket) => {
+        dialled++;
+        const broker = connect(Number(port), host);
+        open.push(socket, broker);
+        for (const each of [socket, broker]) each.on('error', () => {});
+        socket.on('close', () => broker.destroy());
+        const forgotten = isDead;
+        socket.on('data', (data) => (forgotten ? undefined : broker.write(data)));
+        broker.on('data', (data) => (forgotten ? undefined : socket.write(data)));
+      });
+      await new Promise<void>((done) => box.listen(0, '127.0.0.1', done));
+      const address = box.address();
+      const boxPort = typeof address === 'object' && address ? address.port : 0;
+      try {
+        await using child = await service(
+          `127.0.0.1:${boxPort}`,
+          `
+          watch('wxdemostable');
+          while (!held.current) await sleep(10);
+          say({ msg: 'held' });`,
+        );
+        isDead = true;
+        await expect.poll(() => dialled, { timeout: 20_000 }).toBeGreaterThan(2);
+        isDead = false;
+        await said(child, 'held');
+        const before = dialled;
+        await expect.poll(() => dialled, { timeout: 20_000 }).toBeGreaterThan(before + 1);
+      } finally {
+        for (const socket of open) socket.destroy();
+        box.close();
+      }
+    });
+  });
+
+  it('the metrics that the documents name exist', async () => {
     const metrics = await (await fetch(`http://${ports['127.0.0.1:7680']}/metrics`)).text();
-    for (const [name] of README.matchAll(/lingpai_\w+/g)) expect(metrics).toContain(name);
+    const named = [README, CHINESE, read('docs/operations.md'), read('deploy/alerts.yaml')].join('\n');
+    for (const [name] of named.matchAll(/lingpai_\w+/g)) expect(metrics).toContain(name);
   });
 });
 
-it('its configuration is valid, and that of docs/cluster.md', async () => {
+it('the README is for deciding, and has at most 120 lines', () => {
+  expect(README.trimEnd().split('\n').length).toBeLessThanOrEqual(120);
+});
+
+it('the configurations that are shown are valid', async () => {
   for (const block of blocks(README + read('docs/cluster.md'), 'yaml')) {
     const config = await loadConfig('lingpai.yaml', { WX_SECRET: 'x' }, { read: async () => block });
     expect(config.apps).toHaveLength(1);
   }
 });
 
-it('its configuration table has every setting', () => {
-  const settings = new Set<string>();
-  const collect = (schema: Record<string, unknown>, path: string) => {
-    const properties = schema['properties'] as Record<string, Record<string, unknown>> | undefined;
-    for (const [key, below] of Object.entries(properties ?? {})) {
-      if (below['properties']) collect(below, `${path}${key}.`);
-      else if (key === 'apps') collect(below['items'] as Record<string, unknown>, 'apps[].');
-      else settings.add(path + key);
-    }
-  };
-  collect(JSON.parse(read('lingpai.schema.json')), '');
-  const section = README.slice(README.indexOf('## Configuration'), README.indexOf('## Errors'));
-  const listed = section
-    .split('\n')
-    .flatMap((line) => [...(/^\| (`.*?) \|/.exec(line)?.[1] ?? '').matchAll(/`([^`]+)`/g)]);
-  expect(new Set(listed.map((match) => match[1]))).toEqual(settings);
-});
+/** What else is written like a setting: files, a service and a channel's option of gRPC. */
+const NO_SETTING = /^(messages\.ndjson|grpc\.health|grpc\.enable_http_proxy)$/;
 
-it('its error table has every reason', () => {
-  const section = README.slice(README.indexOf('## Errors'), README.indexOf('## Operations'));
-  const rows = section.split('\n').filter((line) => /^\| [A-Z_]+ \|/.test(line));
-  const listed = rows.flatMap(
-    (row) =>
-      row
-        .split('|')[2]
-        ?.split(',')
-        .map((reason) => reason.trim()) ?? [],
+/** The settings that a text names, by a section and a key in backquotes. */
+function settingsIn(text: string): Set<string> {
+  const named = text.matchAll(
+    /`((?:grpc|http|store|upstream|refresh|watch|messages|review|cluster|apps\[\])\.[a-z_]+)/g,
   );
-  expect(new Set(listed)).toEqual(new Set(Object.keys(CODES)));
+  return new Set([...named].map(([, name = '']) => name).filter((name) => !NO_SETTING.test(name)));
+}
+
+describe('the settings', () => {
+  const listed = settingsIn(read('docs/reference.md'));
+  it.each(DOCUMENTS)('that %s names exist', (file) => {
+    expect([...settingsIn(read(file))].filter((name) => !listed.has(name))).toEqual([]);
+  });
+
+  it.each([
+    ['README.md', 'README.zh-CN.md'],
+    ['docs/migrating.md', 'docs/migrating.zh-CN.md'],
+  ])('of %s are those of %s', (english, chinese) => {
+    expect(settingsIn(read(chinese))).toEqual(settingsIn(read(english)));
+  });
 });
 
-it.each(['go', 'python', 'java'])('its %s snippets stand in the example', (language) => {
+it.each(['go', 'python', 'java'])('the %s snippets of docs/clients.md stand in the example', (language) => {
   const folder = join(ROOT, 'examples', language);
   const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((file) => /\.(go|py|java)$/.test(file) && !/(^|\/)(gen|target|\.venv)\//.test(file))
     .map((file) => readFileSync(join(folder, file), 'utf8'));
-  const snippets = blocks(README, language);
+  const snippets = blocks(read('docs/clients.md'), language);
   expect(snippets.length).toBeGreaterThan(0);
   for (const snippet of snippets) expect(sources.some((source) => source.includes(snippet))).toBe(true);
 });
 
-it('npm runs every script that it names', () => {
+describe('docs/migrating.md names what is there', () => {
+  const page = read('docs/migrating.md');
+
+  it('in the examples', () => {
+    const links = [...page.matchAll(/\[([\w.]+)\]\(\.\.\/(examples\/\w+)\)/g)].filter(([, name]) =>
+      /Source$/.test(name ?? ''),
+    );
+    expect(links).toHaveLength(3);
+    for (const [, name = '', folder = ''] of links) {
+      const files = readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' });
+      const sources = files
+        .filter((file) => /[sS]ource\.(go|py|java)$/.test(file))
+        .map((file) => read(join(folder, file)));
+      expect(sources.join('\n')).toMatch(new RegExp(`(?:class|type) ${name.split('.').at(-1)}\\b`));
+    }
+  });
+
+  it('in the protos', () => {
+    const [snippet = ''] = blocks(page, 'python');
+    const proto = read('proto/lingpai/v1/token.proto');
+    const named = snippet.matchAll(/(?<=\b(?:pb|message|state|token|expire_time)\.)\w+|\w+(?==\[)/g);
+    const names = [...named].map(([name]) => name).filter((name) => name !== 'seconds');
+    expect(new Set(names)).toEqual(
+      new Set(['WatchTokenRequest', 'app_ids', 'state', 'current', 'value', 'expire_time', 'server_time']),
+    );
+    for (const name of names) expect(proto).toMatch(new RegExp(`\\b${name}\\b`));
+  });
+});
+
+it('npm runs every script that is named', () => {
   const { scripts } = JSON.parse(read('package.json'));
-  const commands = blocks(README + read('CONTRIBUTING.md') + read('docs/cluster.md'), '(?:sh|console)').join('\n');
+  const commands = DOCUMENTS.flatMap((file) => blocks(read(file), '(?:sh|console)')).join('\n');
   for (const [, script = ''] of commands.matchAll(/npm run (?:-s )?(\w+)/g))
     expect(Object.keys(scripts)).toContain(script);
 });
 
-it.each([
-  ['README.md', README],
-  ['docs/cluster.md', read('docs/cluster.md').replaceAll('](../', '](')],
-  ['README.zh-CN.md', CHINESE],
-  ['CONTRIBUTING.md', read('CONTRIBUTING.md')],
-])('the links of %s lead somewhere', (_, text) => {
-  for (const [, link = ''] of text.matchAll(/\]\((?!https?:)([^)#]+)/g)) {
-    expect({ link, there: existsSync(join(ROOT, link)) }).toEqual({ link, there: true });
+it.each(DOCUMENTS)('the links of %s lead somewhere', (file) => {
+  for (const [, link = '', anchor = ''] of read(file).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)) {
+    const target = join(ROOT, dirname(file), link);
+    expect({ link, there: existsSync(target) }).toEqual({ link, there: true });
+    if (anchor !== '') expect(anchorsOf(readFileSync(target, 'utf8'))).toContain(anchor);
   }
 });
 
-it('the Chinese README has the same snippets', () => {
-  for (const language of ['sh', 'console', 'json', 'yaml', 'go', 'python', 'java']) {
+/** As GitHub makes them of headings. */
+function anchorsOf(text: string): string[] {
+  return [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+it('the Chinese documents have the same snippets', () => {
+  for (const language of ['sh', 'console', 'json', 'yaml', 'js', 'python']) {
     expect(blocks(CHINESE, language)).toEqual(blocks(README, language));
+    expect(blocks(read('docs/migrating.zh-CN.md'), language)).toEqual(blocks(read('docs/migrating.md'), language));
   }
 });

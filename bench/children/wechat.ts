@@ -1,9 +1,9 @@
 /** A simulated WeChat, and stores that hold tokens of it. */
 import { setTimeout } from 'node:timers/promises';
-import type { StoredApp } from '../../src/core/ports.ts';
+import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import { systemClock } from '../../src/ops/clock.ts';
 import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts';
-import { openStore } from '../../src/store/open.ts';
+import { openStore, recordsOf } from '../../src/store/open.ts';
 import { type BenchApp, LIFETIME_MS } from '../setup.ts';
 import { answer } from './report.ts';
 
@@ -41,7 +41,8 @@ answer({
   /** Makes a store in which each app has a token that the simulated WeChat honours. */
   async fill({ path, apps, ages }: { path: string; apps: readonly BenchApp[]; ages: Ages }): Promise<void> {
     const { wechat } = running();
-    const { store } = await openStore({ kind: 'sqlite', path }, DEPS);
+    const opened = await openStore({ kind: 'sqlite', path }, DEPS);
+    const store = recordsOf(opened);
     const saves = apps.map((app, i) => {
       ageMs = ageOf(app, i / apps.length, ages);
       const { value, id, issuedAt, endsAt } = wechat.mintOutside(app.appId, app.issuer);
@@ -60,7 +61,7 @@ answer({
     });
     ageMs = 0;
     await Promise.all(saves);
-    await store.close();
+    await opened.close();
   },
 
   counts: () => running().wechat.counts(),

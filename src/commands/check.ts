@@ -1,14 +1,15 @@
+import { load } from '../app/load.ts';
+import { createWeChatClient } from '../app/upstream.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError, type ConfigProblem } from '../config/problem.ts';
-import { UpstreamError } from '../core/errors.ts';
-import type { App } from '../core/ports.ts';
-import { PROBE_MUST_PASS } from '../core/standing.ts';
-import { WeChatClient } from '../wechat/client.ts';
+import { UpstreamError } from '../core/kernel/errors.ts';
+import type { App } from '../core/tokens/ports.ts';
+import { PROBE_MUST_PASS } from '../core/tokens/token-health.ts';
+import type { WeChatClient } from '../wechat/client.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
-import { load } from './load.ts';
+import type { Io } from './io.ts';
 import { asLines, jsonLine, print } from './output.ts';
-import { upstreamOptions } from './upstream.ts';
 
 /** What WeChat says of one app. */
 interface Finding {
@@ -25,28 +26,28 @@ interface Finding {
 const AT_ONCE = 8;
 
 /** `lingpai check`: the file, and with `online` each app. Exit code 2: the file is wrong; 1: an app is. */
-export async function check(options: { config: string; online?: boolean; json?: boolean }): Promise<void> {
+export async function check(options: { config: string; online?: boolean; json?: boolean }, io: Io): Promise<void> {
   let config: Config;
   try {
     config = await load(options.config);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    if (options.json) print(jsonLine({ ok: false, problems: error.problems satisfies readonly ConfigProblem[] }));
+    if (options.json) print(jsonLine({ ok: false, problems: error.problems satisfies readonly ConfigProblem[] }), io);
     throw new Failure(`${counted(error.total, 'problem')}:\n${error.message}`, 2);
   }
   const findings = options.online ? await ask(config) : [];
   const bad = findings.filter((finding) => !finding.ok).length;
-  if (options.json) print(jsonLine({ ok: bad === 0, problems: [], apps: findings }));
+  if (options.json) print(jsonLine({ ok: bad === 0, problems: [], apps: findings }), io);
   else {
     const told = findings.map(({ app_id, ok, message }) => `${ok ? 'ok  ' : 'FAIL'} ${app_id}: ${message}`);
-    print(asLines([`${options.config} is well-formed: ${counted(config.apps.length, 'app')}`, ...told]));
+    print(asLines([`${options.config} is well-formed: ${counted(config.apps.length, 'app')}`, ...told]), io);
   }
   if (bad > 0) throw new Failure(`${bad} of ${findings.length} apps do not work as they are`);
 }
 
 async function ask(config: Config): Promise<Finding[]> {
   const { timeoutMs } = config.settings;
-  const wechat = new WeChatClient(upstreamOptions(config, process.env));
+  const wechat = createWeChatClient(config);
   const waiting = [...config.apps.entries()];
   const findings: Finding[] = [];
   const worker = async () => {

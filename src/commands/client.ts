@@ -6,6 +6,7 @@ import { ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_detail
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { Failure } from './exit.ts';
+import type { Io } from './io.ts';
 import { jsonLine, print, printable } from './output.ts';
 
 /** The flags of every command that calls a broker. */
@@ -78,6 +79,7 @@ function wordsOf({ code, reason, message, metadata, retryAfterMs }: Refusal, add
 export async function calling<Desc extends DescService, T>(
   service: Desc,
   options: CallOptions,
+  io: Io,
   call: (client: Client<Desc>) => Promise<T>,
 ): Promise<T> {
   const client = clientOf(service, options.addr);
@@ -85,7 +87,7 @@ export async function calling<Desc extends DescService, T>(
     return await call(client);
   } catch (error) {
     const refusal = refusalOf(error);
-    if (options.json) print(jsonLine({ error: refusal }));
+    if (options.json) print(jsonLine({ error: refusal }), io);
     throw new Failure(refusalText(refusal, options.addr));
   }
 }

@@ -1,5 +1,6 @@
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../core/kernel/clock.ts';
 import { systemClock } from '../ops/clock.ts';
+import type { Io, SignalledProcess } from './io.ts';
 import { complain } from './output.ts';
 
 /** A command that cannot go on. Its message is for the person who ran it. */
@@ -19,17 +20,12 @@ export class Failure extends Error {
   }
 }
 
-/** Says on standard error what went wrong, and has the process end with the failure's exit code. */
-export function exitWith(failure: Failure): void {
-  complain(`lingpai: ${failure.message}\n`);
-  process.exitCode = failure.exitCode;
+/** Says on standard error what went wrong, and returns the exit code for it. */
+export function explained(error: unknown, io: Pick<Io, 'stderr'>): number {
+  const { message, exitCode } = error instanceof Failure ? error : Failure.unexpected(error);
+  complain(`lingpai: ${message}\n`, io);
+  return exitCode;
 }
-
-/** The part of `process` that signals concern. */
-export type SignalledProcess = Pick<NodeJS.EventEmitter, 'on' | 'off'> & {
-  readonly stderr: { write(text: string): unknown };
-  exit(code: number): void;
-};
 
 /** npm passes on a Ctrl-C that the terminal has sent to this process too: signals so close together are one. */
 const SAME_SIGNAL_MS = 500;
@@ -40,7 +36,8 @@ const SAME_SIGNAL_MS = 500;
  */
 export function untilSignal(
   stop: () => Promise<void>,
-  { clock, process }: { clock: Clock; process: SignalledProcess } = { clock: systemClock, process: globalThis.process },
+  process: SignalledProcess = globalThis.process,
+  clock: Clock = systemClock,
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let stoppingSince: number | undefined;

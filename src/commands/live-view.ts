@@ -1,7 +1,7 @@
-import type { WriteStream } from 'node:tty';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { type Token, type TokenState, TokenStatus, type WatchTokenResponse } from '../gen/lingpai/v1/token_pb.js';
 import { type Refusal, refusalText } from './client.ts';
+import type { Output } from './io.ts';
 import { printable } from './output.ts';
 import { span, statusName } from './show.ts';
 import { tableLines, visible } from './table.ts';
@@ -52,7 +52,7 @@ export function render({ title, states, now, width, showToken }: Picture): strin
 
 /** A table on a terminal, drawn again each second and at each event. */
 export class LiveView {
-  readonly #out: WriteStream;
+  readonly #out: Output;
   readonly #addr: string;
   readonly #showToken: boolean;
   readonly #states = new Map<string, TokenState>();
@@ -62,7 +62,7 @@ export class LiveView {
   /** How far the broker's clock is ahead of ours. */
   #aheadMs = 0;
 
-  constructor(out: WriteStream, addr: string, showToken: boolean) {
+  constructor(out: Output, addr: string, showToken: boolean) {
     this.#out = out;
     this.#addr = addr;
     this.#showToken = showToken;

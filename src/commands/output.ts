@@ -1,3 +1,5 @@
+import type { Io } from './io.ts';
+
 /**
  * What a terminal acts on instead of showing it: control characters, escapes among them, and what ends lines or turns the
  * direction of text. Half a surrogate pair is no character.
@@ -20,13 +22,13 @@ export function jsonLine(value: unknown): string {
 }
 
 /** Writes lines to standard output, without what a terminal acts on. All that commands print goes through here. */
-export function print(text: string): void {
-  process.stdout.write(harmless(text));
+export function print(text: string, { stdout }: Pick<Io, 'stdout'>): void {
+  stdout.write(harmless(text));
 }
 
 /** Writes lines to standard error, without what a terminal acts on. */
-export function complain(text: string): void {
-  process.stderr.write(harmless(text));
+export function complain(text: string, { stderr }: Pick<Io, 'stderr'>): void {
+  stderr.write(harmless(text));
 }
 
 function harmless(text: string): string {

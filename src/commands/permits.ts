@@ -12,6 +12,7 @@ import {
 import { type CallOptions, calling } from './client.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
+import type { Io } from './io.ts';
 import { isBlank, readLines, type Survey, survey } from './lines.ts';
 import { parseLine } from './message-line.ts';
 import { asLines, jsonLine, print, printable } from './output.ts';
@@ -27,16 +28,17 @@ const SHOWN_PROBLEMS = 20;
 export async function permits(
   appId: string,
   options: CallOptions & { user?: string; deposit?: string; timeout: number },
+  io: Io,
 ): Promise<void> {
   const { deposit, user = '', json = false } = options;
   if (deposit !== undefined) {
     if (user !== '') throw new Failure('--user goes without --deposit: each line of the file names its user', 2);
-    return await depositFile(appId, deposit, options);
+    return await depositFile(appId, deposit, options, io);
   }
-  const counted = await calling(MessageService, options, (client) =>
+  const counted = await calling(MessageService, options, io, (client) =>
     client.countPermits({ appId, toUser: user }, { timeoutMs: options.timeout * 1000 }),
   );
-  print(json ? jsonLine(toJson(CountPermitsResponseSchema, counted)) : countText(counted));
+  print(json ? jsonLine(toJson(CountPermitsResponseSchema, counted)) : countText(counted), io);
 }
 
 function countText({ counts, expiries }: CountPermitsResponse): string {
@@ -56,7 +58,12 @@ interface Numbered {
   readonly permit: Permit;
 }
 
-async function depositFile(appId: string, path: string, options: CallOptions & { timeout: number }): Promise<void> {
+async function depositFile(
+  appId: string,
+  path: string,
+  options: CallOptions & { timeout: number },
+  io: Io,
+): Promise<void> {
   const found: Survey = await survey(path).catch((error: Error) => {
     throw unreadable('--deposit', path, error);
   });
@@ -84,7 +91,7 @@ async function depositFile(appId: string, path: string, options: CallOptions & {
       }
     }
   };
-  await calling(MessageService, options, async (client) => {
+  await calling(MessageService, options, io, async (client) => {
     let batch: Numbered[] = [];
     let bytes = 0;
     for await (const line of readLines(path)) {
@@ -110,7 +117,7 @@ async function depositFile(appId: string, path: string, options: CallOptions & {
   problems.sort((a, b) => a.line - b.line);
   const summary: JsonObject = { ...total, refused: problems.length };
   const text = `${total.deposited} deposited, ${total.duplicates} known already, ${total.expired} expired\n`;
-  print(options.json ? jsonLine({ ...summary, problems }) : text);
+  print(options.json ? jsonLine({ ...summary, problems }) : text, io);
   if (problems.length === 0) return;
   const shown = problems.slice(0, SHOWN_PROBLEMS).map(({ line, message }) => `\n  line ${line} ${printable(message)}`);
   const more = problems.length > shown.length ? `\n  and ${problems.length - shown.length} more` : '';

@@ -1,3 +1,4 @@
+import type { Output } from './io.ts';
 import { span } from './show.ts';
 
 /** How far a long command is. */
@@ -35,20 +36,13 @@ export function renderProgress({ done, total, failed, elapsedMs, doneNow }: Prog
   ].join(', ');
 }
 
-/** Where progress is shown. */
-export interface ProgressOutput {
-  readonly isTTY?: boolean;
-  readonly columns?: number;
-  write(text: string): unknown;
-}
-
 /** A bar that is drawn over on a terminal, four times a second; elsewhere a line every 5 s. */
 export class ProgressView {
-  readonly #out: ProgressOutput;
+  readonly #out: Output;
   readonly #progress: () => Progress;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(out: ProgressOutput, progress: () => Progress) {
+  constructor(out: Output, progress: () => Progress) {
     this.#out = out;
     this.#progress = progress;
     this.#timer = setInterval(() => this.#draw(), out.isTTY ? 250 : 5_000);

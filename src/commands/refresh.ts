@@ -8,6 +8,7 @@ import {
 import { tokenId } from '../wechat/token-id.ts';
 import { type ClientOptions, calling } from './client.ts';
 import { Failure } from './exit.ts';
+import type { Io } from './io.ts';
 import { jsonLine, print } from './output.ts';
 import { stateJson, stateText } from './show.ts';
 
@@ -23,19 +24,22 @@ const MEANING: Record<ForceRefreshOutcome, string> = {
 export async function refresh(
   appId: string,
   options: ClientOptions & { rejectedGeneration?: number; rejectedTokenStdin?: boolean; timeout: number },
-  stdin: AsyncIterable<Buffer> = process.stdin,
+  io: Io,
 ): Promise<void> {
   const { json = false, showToken = false, timeout } = options;
-  const rejected = await rejectedOf(options, stdin);
-  const { state, outcome, serverTime } = await calling(TokenService, options, (client) =>
+  const rejected = await rejectedOf(options, io.stdin);
+  const { state, outcome, serverTime } = await calling(TokenService, options, io, (client) =>
     client.forceRefresh({ appId, rejected }, { timeoutMs: timeout * 1000 }),
   );
   if (!state) return;
   const isUnknown = outcome === ForceRefreshOutcome.ALREADY_NEWER && !isKnown(rejected, state);
   if (json) {
     const named = ForceRefreshOutcome[outcome];
-    print(jsonLine({ outcome: named, ...(isUnknown && { rejected: 'unknown' }), state: stateJson(state, showToken) }));
-  } else print(`${isUnknown ? UNKNOWN : MEANING[outcome]}\n${stateText(state, serverTime, showToken)}`);
+    print(
+      jsonLine({ outcome: named, ...(isUnknown && { rejected: 'unknown' }), state: stateJson(state, showToken) }),
+      io,
+    );
+  } else print(`${isUnknown ? UNKNOWN : MEANING[outcome]}\n${stateText(state, serverTime, showToken)}`, io);
 }
 
 const UNKNOWN =

@@ -4,18 +4,22 @@ import { review as findingsOf } from '../core/review/review.ts';
 import { REVIEW_WORDS } from '../core/review/words.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
+import type { Io } from './io.ts';
 import { asLines, jsonLine, print } from './output.ts';
 import { readConfig } from './serve.ts';
 import { unreadable } from './unreadable.ts';
 
 /** `lingpai review`: WeChat's review rules, without a broker. Exit code 1: there is something to object to. */
-export async function review(options: {
-  title: string;
-  keyword?: readonly string[];
-  existing?: string;
-  config?: string;
-  json?: boolean;
-}): Promise<void> {
+export async function review(
+  options: {
+    title: string;
+    keyword?: readonly string[];
+    existing?: string;
+    config?: string;
+    json?: boolean;
+  },
+  io: Io,
+): Promise<void> {
   const { title, keyword = [], existing, config, json = false } = options;
   if (title.trim() === '') throw new Failure('--title is empty: write the title as users are to read it', 2);
   const words = config === undefined ? REVIEW_WORDS : (await readConfig(config)).reviewWords;
@@ -27,10 +31,10 @@ export async function review(options: {
     throw new Failure(`the template cannot be checked:${problems.join('')}`, 2);
   }
   const found = reviewed.findings;
-  if (json) print(jsonLine({ findings: found }));
+  if (json) print(jsonLine({ findings: found }), io);
   else {
-    print(asLines(found.map(({ rule, message }) => `${rule}  ${message}`)));
-    if (found.length === 0) print('nothing to object to\n');
+    print(asLines(found.map(({ rule, message }) => `${rule}  ${message}`)), io);
+    if (found.length === 0) print('nothing to object to\n', io);
   }
   if (found.length > 0) throw new Failure(counted(found.length, 'finding'));
 }

@@ -4,11 +4,12 @@ import {
   SendTemplateRequestSchema,
   type SendTemplatesResponse,
 } from '../gen/lingpai/v1/message_pb.js';
-import { codeName } from '../server/code-name.ts';
+import { codeName } from '../transport/code-name.ts';
 import { type CallOptions, messageClient, refusalOf, refusalText } from './client.ts';
 import { collectGarbage } from './collect.ts';
 import { counted } from './counted.ts';
 import { Failure, untilSignal } from './exit.ts';
+import type { Io } from './io.ts';
 import { isBlank, readLines, type Survey, survey } from './lines.ts';
 import { parseLine } from './message-line.ts';
 import { asLines, complain, jsonLine, print } from './output.ts';
@@ -23,7 +24,7 @@ const WINDOW = 256;
 const COLLECT_EVERY = 5_000;
 
 /** `lingpai send --file`: every message of a file that has not been sent yet. */
-export async function sendFile(options: CallOptions & { file: string }): Promise<void> {
+export async function sendFile(options: CallOptions & { file: string }, io: Io): Promise<void> {
   const { file, addr } = options;
   const client = messageClient(addr);
   const found = await survey(file).catch((error: NodeJS.ErrnoException) => {
@@ -38,13 +39,13 @@ export async function sendFile(options: CallOptions & { file: string }): Promise
   using results = new ResultsFile(path);
   results.start(found.id, Date.now());
   const run = new Run(file, found, earlier, results);
-  const view = new ProgressView(process.stderr, () => run.progress());
+  const view = new ProgressView(io.stderr, () => run.progress());
   const ended = Promise.withResolvers<void>();
   void untilSignal(async () => {
     run.stop();
-    complain(`\nfinishing ${counted(run.underWay, 'message')} under way; a second Ctrl-C ends at once\n`);
+    complain(`\nfinishing ${counted(run.underWay, 'message')} under way; a second Ctrl-C ends at once\n`, io);
     await ended.promise;
-  });
+  }, io);
   let problem: string | undefined;
   try {
     for await (const answer of client.sendTemplates(run.requests())) run.answered(answer);
@@ -55,7 +56,7 @@ export async function sendFile(options: CallOptions & { file: string }): Promise
     ended.resolve();
   }
   const summary = run.summary(path);
-  print(options.json ? jsonLine(summary) : summaryText(summary, run.failures));
+  print(options.json ? jsonLine(summary) : summaryText(summary, run.failures), io);
   if (problem !== undefined)
     throw new Failure(`${problem}\nWithout a result: ${counted(summary.open, 'message')}. ${RESUME}`);
   if (run.isStopped && summary.open > 0)

@@ -7,6 +7,7 @@ import {
 } from '../gen/lingpai/v1/message_pb.js';
 import { type CallOptions, calling } from './client.ts';
 import { Failure } from './exit.ts';
+import type { Io } from './io.ts';
 import { asLines, jsonLine, print } from './output.ts';
 
 /** The channels as the command line names them. */
@@ -46,15 +47,15 @@ const CHANNEL_FLAGS = {
 } as const;
 
 /** `lingpai send`: one message, and what became of it. */
-export async function send(options: SendOptions): Promise<void> {
+export async function send(options: SendOptions, io: Io): Promise<void> {
   const request = requestOf(options);
-  const answer = await calling(MessageService, options, (client) =>
+  const answer = await calling(MessageService, options, io, (client) =>
     client.sendTemplate(request, { timeoutMs: options.timeout * 1000 }),
   );
   const { messageId, replayed } = answer;
   const id = messageId === '' ? 'it had arrived before, and its id is not known' : `message id ${messageId}`;
   const text = `sent: ${id}${replayed ? ' (by an earlier call with this key)' : ''}`;
-  print(options.json ? jsonLine(toJson(SendTemplateResponseSchema, answer)) : asLines([text]));
+  print(options.json ? jsonLine(toJson(SendTemplateResponseSchema, answer)) : asLines([text]), io);
 }
 
 /** The message that the flags describe. Throws a Failure with exit code 2 where they do not describe one. */

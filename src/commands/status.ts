@@ -15,6 +15,7 @@ import {
   type ShutChannel,
 } from '../gen/lingpai/v1/admin_pb.js';
 import { type CallOptions, calling } from './client.ts';
+import type { Io } from './io.ts';
 import { asLines, jsonLine, print } from './output.ts';
 import { span } from './show.ts';
 import { tableLines } from './table.ts';
@@ -23,8 +24,12 @@ import { tableLines } from './table.ts';
 const BATCH = 500;
 
 /** `lingpai status [APP...]`: how the broker and its apps are. */
-export async function status(appIds: readonly string[], options: CallOptions & { timeout: number }): Promise<void> {
-  const found = await calling(AdminService, options, async (client) => {
+export async function status(
+  appIds: readonly string[],
+  options: CallOptions & { timeout: number },
+  io: Io,
+): Promise<void> {
+  const found = await calling(AdminService, options, io, async (client) => {
     const timeoutMs = options.timeout * 1000;
     const answers: GetStatusResponse[] = [];
     let rest = [...new Set(appIds)];
@@ -39,6 +44,7 @@ export async function status(appIds: readonly string[], options: CallOptions & {
   });
   print(
     options.json ? jsonLine(toJson(GetStatusResponseSchema, found, { alwaysEmitImplicit: true })) : statusText(found),
+    io,
   );
 }
 

@@ -1,52 +1,46 @@
 import { existsSync } from 'node:fs';
-import { systemClock } from '../ops/clock.ts';
-import { systemRandom } from '../ops/random.ts';
-import { type Copied, copyStore, type Side, type Tally } from '../store/copy.ts';
-import { openStore, parseStoreUrl, type StoreUrl } from '../store/open.ts';
+import { copyStore } from '../app/copy-store.ts';
+import type { Copied, Tally } from '../store/copy.ts';
+import { parseStoreUrl, type StoreUrl } from '../store/open.ts';
 import { Failure } from './exit.ts';
 import { givenPath } from './given-path.ts';
+import type { Io } from './io.ts';
 import { complain, jsonLine, print } from './output.ts';
 
 /** `lingpai store copy`: all that one store keeps, to another. */
-export async function storeCopy(options: { from: string; to: string; force?: boolean; json?: boolean }): Promise<void> {
+export async function storeCopy(
+  options: { from: string; to: string; force?: boolean; json?: boolean },
+  io: Io,
+): Promise<void> {
   const { json = false, force = false } = options;
-  const [from, to] = [readUrl('--from', options.from), readUrl('--to', options.to)];
+  const [from, to] = [readUrl('--from', options.from, io), readUrl('--to', options.to, io)];
   if (from.kind === 'sqlite' && !existsSync(from.path)) throw new Failure(`--from: there is no file ${from.path}`, 2);
   if (nameOf(from) === nameOf(to)) throw new Failure('--from and --to are the same store', 2);
-  await using undo = new AsyncDisposableStack();
-  const open = async (flag: string, url: StoreUrl): Promise<Side> => {
-    const onDamage = () => undefined; // reading all of it fails then, too
-    const opened = await openStore(url, { clock: systemClock, random: systemRandom, onDamage }).catch((error) => {
-      // The advice speaks of the setting, and here it is a flag.
-      throw error instanceof Error ? new Error(error.message.replaceAll('store.url', flag)) : error;
-    });
-    undo.defer(() => opened.store.close());
-    return { name: nameOf(url), opened };
-  };
   try {
-    const copied = await copyStore(await open('--from', from), await open('--to', to), {
-      force,
-      clock: systemClock,
-      onWait,
-    });
-    print(json ? jsonLine(copied) : copiedText(copied));
+    const onWait = (name: string, ms: number) => complain(waitText(name, ms), io);
+    const sides = {
+      from: { flag: '--from', name: nameOf(from), url: from },
+      to: { flag: '--to', name: nameOf(to), url: to },
+    };
+    const copied = await copyStore(sides.from, sides.to, { force, onWait });
+    print(json ? jsonLine(copied) : copiedText(copied), io);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    if (json) print(jsonLine({ error: { message } }));
+    if (json) print(jsonLine({ error: { message } }), io);
     throw new Failure(message);
   }
 }
 
-function onWait(name: string, ms: number): void {
+function waitText(name: string, ms: number): string {
   const seconds = Math.ceil(ms / 1_000);
-  complain(`${name}: replicas have left their names; looking for ${seconds} s whether one still runs\n`);
+  return `${name}: replicas have left their names; looking for ${seconds} s whether one still runs\n`;
 }
 
-function readUrl(flag: string, text: string): Exclude<StoreUrl, { kind: 'memory' }> {
+function readUrl(flag: string, text: string, io: Io): Exclude<StoreUrl, { kind: 'memory' }> {
   const url = parseStoreUrl(text);
   if ('error' in url) throw new Failure(`${flag}: ${url.error}`, 2);
   if (url.kind === 'memory') throw new Failure(`${flag}: "memory:" is empty whenever it is opened`, 2);
-  return url.kind === 'sqlite' ? { ...url, path: givenPath(url.path) } : url;
+  return url.kind === 'sqlite' ? { ...url, path: givenPath(url.path, { cwd: io.cwd() }) } : url;
 }
 
 /** Without a password. */

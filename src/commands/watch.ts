@@ -3,6 +3,7 @@ import { Code } from '@connectrpc/connect';
 import type { TokenState, WatchTokenResponse } from '../gen/lingpai/v1/token_pb.js';
 import { type ClientOptions, type Refusal, refusalOf, refusalText, tokenClient } from './client.ts';
 import { Failure, untilSignal } from './exit.ts';
+import type { Io } from './io.ts';
 import { LiveView } from './live-view.ts';
 import { asLines, jsonLine, print } from './output.ts';
 import { span, stateJson, statusName } from './show.ts';
@@ -22,11 +23,11 @@ interface Display {
 }
 
 /** `lingpai watch [APP...]`: follows apps until a signal ends it. */
-export async function watch(appIds: string[], options: ClientOptions): Promise<void> {
+export async function watch(appIds: string[], options: ClientOptions, io: Io): Promise<void> {
   const client = tokenClient(options.addr);
-  const display = displayFor(options);
+  const display = displayFor(options, io);
   const ending = new AbortController();
-  const stopped = untilSignal(async () => ending.abort());
+  const stopped = untilSignal(async () => ending.abort(), io);
   const known: Record<string, bigint> = {};
   let failures = 0;
   let pauseMs = 0;
@@ -65,7 +66,8 @@ export async function watch(appIds: string[], options: ClientOptions): Promise<v
     }
   } finally {
     display.close();
-    process.removeAllListeners('SIGINT').removeAllListeners('SIGTERM');
+    io.removeAllListeners('SIGINT');
+    io.removeAllListeners('SIGTERM');
   }
   await stopped;
 }
@@ -80,14 +82,14 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-function displayFor({ json, showToken = false, addr }: ClientOptions): Display {
-  if (json) return jsonLines(showToken);
-  if (process.stdout.isTTY) return new LiveView(process.stdout, addr, showToken);
-  return textLines(showToken, addr);
+function displayFor({ json, showToken = false, addr }: ClientOptions, io: Io): Display {
+  if (json) return jsonLines(showToken, io);
+  if (io.stdout.isTTY) return new LiveView(io.stdout, addr, showToken);
+  return textLines(showToken, addr, io);
 }
 
-function jsonLines(showToken: boolean): Display {
-  const printLine = (line: object) => print(jsonLine(line));
+function jsonLines(showToken: boolean, io: Io): Display {
+  const printLine = (line: object) => print(jsonLine(line), io);
   return {
     event({ event, serverTime }) {
       const time = isoTime(serverTime);
@@ -116,8 +118,8 @@ function jsonLines(showToken: boolean): Display {
 
 const noTime = { seconds: 0n, nanos: 0 } as Parameters<typeof durationMs>[0];
 
-function textLines(showToken: boolean, addr: string): Display {
-  const printLine = (time: string, line: string) => print(asLines([`${time} ${line}`]));
+function textLines(showToken: boolean, addr: string, io: Io): Display {
+  const printLine = (time: string, line: string) => print(asLines([`${time} ${line}`]), io);
   return {
     event({ event, serverTime }) {
       const time = isoTime(serverTime);

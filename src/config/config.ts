@@ -1,6 +1,6 @@
 import type { MessageSettings } from '../core/messages/ports.ts';
-import type { App, Settings } from '../core/ports.ts';
 import type { ReviewWords } from '../core/review/words.ts';
+import type { App, Settings } from '../core/tokens/ports.ts';
 import type { Listen } from './listen.ts';
 
 /** All that was configured: checked, with defaults filled in, deeply frozen. It holds AppSecrets: never log it whole. */

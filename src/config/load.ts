@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path';
-import type { App } from '../core/ports.ts';
 import { extendWords } from '../core/review/words.ts';
+import type { App } from '../core/tokens/ports.ts';
 import type { Config } from './config.ts';
 import { type ConfigDocument, parseConfig } from './document.ts';
 import { FileError, readText, whyUnreadable } from './files.ts';

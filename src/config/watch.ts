@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock, Timer } from '../core/kernel/clock.ts';
 
 /** What a watch of files needs. */
 export interface FileWatchOptions {

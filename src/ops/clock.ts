@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock, Timer } from '../core/kernel/clock.ts';
 
 /** The longest delay that `setTimeout` takes; it turns a longer one into 1 ms. */
 const LONGEST_MS = 2 ** 31 - 1;

@@ -1,6 +1,7 @@
 import { Counter, type Registry } from 'prom-client';
-import type { BrokerEvent } from '../core/events.ts';
+import type { BrokerEvent } from '../core/tokens/events.ts';
 import { AppCounter } from './app-counter.ts';
+import { causeLabel } from './cause.ts';
 
 /** Counters of what happens in the broker. */
 export interface EventCounters {
@@ -84,16 +85,16 @@ export function registerEventCounters(registry: Registry): EventCounters {
       switch (event.type) {
         case 'rotated':
         case 'unchanged':
-          refreshes.inc(event.appId, event.type, event.cause);
+          refreshes.inc(event.appId, event.type, causeLabel(event.cause));
           break;
         case 'refresh_failed':
-          refreshes.inc(event.appId, 'failed', event.cause);
+          refreshes.inc(event.appId, 'failed', causeLabel(event.cause));
           break;
         case 'force_refresh':
           forced.inc(event.appId, event.result);
           break;
         case 'probed':
-          probes.inc(event.appId, event.cause, event.verdict);
+          probes.inc(event.appId, causeLabel(event.cause), event.verdict);
           break;
         case 'outside_mint':
           outsideMints.inc(event.appId);

@@ -1,9 +1,10 @@
 import pino from 'pino';
-import { LingpaiError, UpstreamError } from '../core/errors.ts';
-import type { BrokerEvent } from '../core/events.ts';
-import { PROBE_MUST_PASS } from '../core/standing.ts';
-import type { Status } from '../core/state.ts';
-import type { TrialResult } from '../core/trial.ts';
+import { LingpaiError, UpstreamError } from '../core/kernel/errors.ts';
+import type { BrokerEvent } from '../core/tokens/events.ts';
+import type { Status } from '../core/tokens/state.ts';
+import { PROBE_MUST_PASS } from '../core/tokens/token-health.ts';
+import type { TrialResult } from '../core/tokens/trial.ts';
+import { causeLabel } from './cause.ts';
 
 /** What the log writes through: constant messages, data in fields named in snake_case. */
 export type Logger = pino.Logger;
@@ -55,22 +56,28 @@ function lineOf(event: BrokerEvent): Line {
   switch (event.type) {
     case 'rotated': {
       const { appId, generation, tokenId, cause, durationMs } = event;
-      const fields = { app_id: appId, generation, token_id: tokenId, cause, duration_ms: round(durationMs) };
+      const fields = {
+        app_id: appId,
+        generation,
+        token_id: tokenId,
+        cause: causeLabel(cause),
+        duration_ms: round(durationMs),
+      };
       return ['info', 'token rotated', fields];
     }
     case 'unchanged': {
       const { appId, cause, durationMs } = event;
-      return ['debug', 'token unchanged', { app_id: appId, cause, duration_ms: round(durationMs) }];
+      return ['debug', 'token unchanged', { app_id: appId, cause: causeLabel(cause), duration_ms: round(durationMs) }];
     }
     case 'refresh_failed': {
       const { appId, cause, durationMs, error, retryInMs } = event;
-      const fields = { app_id: appId, cause, duration_ms: round(durationMs), ...errorFields(error) };
+      const fields = { app_id: appId, cause: causeLabel(cause), duration_ms: round(durationMs), ...errorFields(error) };
       return ['warn', 'refresh failed', { ...fields, retry_in_ms: round(retryInMs) }];
     }
     case 'probed': {
       const { appId, tokenId, cause, verdict } = event;
       const level = verdict === 'rejected' ? 'info' : 'debug';
-      return [level, 'token probed', { app_id: appId, token_id: tokenId, cause, verdict }];
+      return [level, 'token probed', { app_id: appId, token_id: tokenId, cause: causeLabel(cause), verdict }];
     }
     case 'probes_unanswered': {
       const { appId, error } = event;

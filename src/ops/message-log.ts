@@ -28,16 +28,17 @@ function lineOf(event: MessageEvent): Line {
       return ['debug', 'outcome of a message answered again', { ...app, outcome: event.outcome }];
     case 'message_retried':
       return ['info', 'message tried again', { ...app, step: event.step, reason: event.reason }];
-    case 'channel_closed':
+    case 'breaker_opened':
       return ['warn', 'channel closed', { ...app, reason: event.reason, for_ms: Math.round(event.forMs) }];
-    case 'channel_to_be_tried':
+    case 'breaker_to_probe':
       return ['info', 'closed channel to be tried again', app];
-    case 'channel_opened':
+    case 'breaker_closed':
       return ['info', 'channel opened', app];
     case 'ledger_failed': {
       const { operation, error, retryInMs } = event;
       const retry = { retry_in_ms: retryInMs === null ? null : Math.round(retryInMs) };
-      return ['error', 'ledger write failed', { ...app, operation, ...errorFields(error), ...retry }];
+      const message = operation === 'lookup' ? 'ledger read failed' : 'ledger write failed';
+      return ['error', message, { ...app, operation, ...errorFields(error), ...retry }];
     }
     case 'ledger_recovered':
       return ['info', 'ledger write succeeded again', app];

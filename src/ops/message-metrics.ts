@@ -1,5 +1,5 @@
 import { Gauge, type Registry } from 'prom-client';
-import type { Reason } from '../core/errors.ts';
+import type { Reason } from '../core/kernel/errors.ts';
 import type { MessageEvent } from '../core/messages/events.ts';
 import type { Channel } from '../core/messages/message.ts';
 import { AppCounter } from './app-counter.ts';
@@ -23,6 +23,7 @@ const SEND_BOUNDS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5
 const CHANNELS: readonly Channel['kind'][] = ['mini_program', 'subscribe', 'official_account'];
 const OPERATIONS: readonly Extract<MessageEvent, { type: 'ledger_failed' }>['operation'][] = [
   'begin',
+  'lookup',
   'redraw',
   'settle',
 ];
@@ -39,7 +40,7 @@ const STOPPING: readonly Reason[] = [
 ];
 
 /**
- * Registers the metrics of messages. `now` is the wall-clock time in milliseconds. Each app begins with 6 series at 0 (messages of
+ * Registers the metrics of messages. `now` is the wall-clock time in milliseconds. Each app begins with 7 series at 0 (messages of
  * unknown fate by channel, failures of the ledger by operation), and each channel that it uses with 10 more (every outcome, and
  * the refusals that stop more than one message). What WeChat says of a single message comes when it is first counted.
  */
@@ -59,7 +60,7 @@ export function registerMessageMetrics(registry: Registry, now: () => number): M
   });
   const ledgerFailures = new AppCounter({
     name: 'lingpai_ledger_failures_total',
-    help: 'Writes to the ledger that failed, by operation; those that settle a message are retried.',
+    help: 'Calls of the ledger that failed, by operation; those that settle a message are retried.',
     labelNames: ['operation'],
     starts: OPERATIONS.map((operation) => [operation]),
   });
@@ -123,13 +124,13 @@ export function registerMessageMetrics(registry: Registry, now: () => number): M
         case 'message_retried':
           retries.inc(event.appId, event.channel, event.step);
           break;
-        case 'channel_closed': {
+        case 'breaker_opened': {
           const { appId, channel, forMs } = event;
           closed.set(`${appId} ${channel}`, { appId, channel, until: now() + forMs });
           break;
         }
-        case 'channel_to_be_tried':
-        case 'channel_opened':
+        case 'breaker_to_probe':
+        case 'breaker_closed':
           closed.set(`${event.appId} ${event.channel}`, { ...event, until: 0 });
           break;
         case 'ledger_failed':

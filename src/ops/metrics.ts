@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { ClusterStatus } from '../core/cluster/status.ts';
-import type { BrokerEvent } from '../core/events.ts';
-import type { TokenState } from '../core/state.ts';
+import type { BrokerEvent } from '../core/tokens/events.ts';
+import type { TokenState } from '../core/tokens/state.ts';
 import { formatClusterGauges } from './cluster-gauges.ts';
 import { registerEventCounters } from './event-counters.ts';
 import { type HistogramSummary, registerHistogram } from './histogram.ts';

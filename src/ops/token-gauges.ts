@@ -1,4 +1,4 @@
-import type { Status, TokenState } from '../core/state.ts';
+import type { Status, TokenState } from '../core/tokens/state.ts';
 
 const STATUSES: readonly Status[] = ['PENDING', 'FRESH', 'DEGRADED', 'EXPIRED'];
 

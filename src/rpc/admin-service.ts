@@ -1,11 +1,11 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
-import type { Clock } from '../core/clock.ts';
 import type { AppShare, ClusterStatus, IntentStatus } from '../core/cluster/status.ts';
-import type { Reason } from '../core/errors.ts';
+import type { Clock } from '../core/kernel/clock.ts';
+import type { Reason } from '../core/kernel/errors.ts';
 import type { ShutChannel } from '../core/messages/sender.ts';
-import type { Status, TokenState } from '../core/state.ts';
+import type { Status, TokenState } from '../core/tokens/state.ts';
 import * as pb from '../gen/lingpai/v1/admin_pb.js';
 import { timestamp } from './messages.ts';
 import { STATUS_PAGE, validateGetStatus } from './validate.ts';
@@ -14,8 +14,6 @@ import { STATUS_PAGE, validateGetStatus } from './validate.ts';
 export interface AdminBroker {
   /** The state of every configured app. */
   states(): Iterable<TokenState>;
-  /** How this replica sees its cluster; undefined: it is not one of several. */
-  cluster(): ClusterStatus | undefined;
   /** Throws APP_NOT_FOUND unless the app is configured. */
   requireApp(appId: string): void;
 }
@@ -52,6 +50,8 @@ const KINDS: Readonly<Record<IntentStatus['kind'], pb.IntentKind>> = {
 /** What AdminService is made of. */
 export interface AdminServiceDeps {
   readonly broker: AdminBroker;
+  /** How this replica sees its cluster; undefined: it is not one of several. */
+  readonly cluster: () => ClusterStatus | undefined;
   /** The clock by which the broker's tokens age. */
   readonly clock: Clock;
   readonly propagation: () => Propagation;
@@ -75,7 +75,7 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof pb.Admi
         .filter(({ appId }) => (named.size > 0 ? named.has(appId) : appId > request.pageToken))
         .sort((a, b) => (a.appId < b.appId ? -1 : 1));
       const page = chosen.slice(0, STATUS_PAGE);
-      const cluster = broker.cluster();
+      const cluster = deps.cluster();
       const shares = new Map(cluster?.apps.map((share) => [share.appId, share]));
       return create(pb.GetStatusResponseSchema, {
         ...(cluster && { cluster: toCluster(cluster) }),

@@ -1,7 +1,7 @@
 import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { LingpaiError, type Reason } from '../core/errors.ts';
+import { LingpaiError, type Reason } from '../core/kernel/errors.ts';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_details_pb.js';
 
 /** The `domain` of every google.rpc.ErrorInfo that the broker sends. */
@@ -55,6 +55,7 @@ export const CODES: Readonly<Record<Reason, Code>> = {
   USER_NOT_SUBSCRIBED: Code.FailedPrecondition,
   USER_OPTED_OUT: Code.FailedPrecondition,
   PERMIT_LIMIT_EXCEEDED: Code.ResourceExhausted,
+  TOO_MANY_WAITING: Code.ResourceExhausted,
 };
 
 /**

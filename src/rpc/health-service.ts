@@ -1,7 +1,7 @@
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from '@connectrpc/connect';
-import { drainingError } from '../core/errors.ts';
+import { drainingError } from '../core/kernel/errors.ts';
 import { Health as HealthDesc, HealthCheckResponse_ServingStatus as Status } from '../gen/grpc/health/v1/health_pb.js';
-import { type StreamControl, streamControlOf } from './stream-control.ts';
+import { type StreamControl, streamControlOf } from '../transport/call.ts';
 
 /** How many health watches may be open at once. */
 export const MAX_HEALTH_WATCHES = 1_000;

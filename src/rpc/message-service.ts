@@ -1,8 +1,8 @@
 import { create } from '@bufbuild/protobuf';
 import type { ConnectError, ServiceImpl } from '@connectrpc/connect';
-import type { Clock } from '../core/clock.ts';
-import { ledgerError, permitLimitError } from '../core/messages/failures.ts';
+import type { Clock } from '../core/kernel/clock.ts';
 import type { Message } from '../core/messages/message.ts';
+import { ledgerError, permitLimitError } from '../core/messages/message-errors.ts';
 import type { Ledger } from '../core/messages/ports.ts';
 import type { SendResult } from '../core/messages/sender.ts';
 import { Effort } from '../core/review/effort.ts';

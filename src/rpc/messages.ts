@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { durationFromMs, type Timestamp, timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { Clock } from '../core/clock.ts';
-import type { ForceOutcome, Status, Token, TokenState } from '../core/state.ts';
+import type { Clock } from '../core/kernel/clock.ts';
+import type { ForceOutcome, Status, Token, TokenState } from '../core/tokens/state.ts';
 import * as pb from '../gen/lingpai/v1/token_pb.js';
 
 /** How old `server_time` of a shared message may be, in milliseconds: the contract's 100. */

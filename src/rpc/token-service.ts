@@ -1,12 +1,13 @@
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
-import type { Clock } from '../core/clock.ts';
-import { Delays } from '../core/delays.ts';
-import { LingpaiError } from '../core/errors.ts';
-import type { Rejected } from '../core/rejected.ts';
-import type { ForceOutcome, TokenState } from '../core/state.ts';
+import { type Deadline, deadline } from '../core/kernel/abortable.ts';
+import type { Clock } from '../core/kernel/clock.ts';
+import { CoalescedTimers } from '../core/kernel/coalesced-timers.ts';
+import { LingpaiError } from '../core/kernel/errors.ts';
+import type { Rejected } from '../core/tokens/rejected.ts';
+import type { ForceOutcome, TokenState } from '../core/tokens/state.ts';
 import type { ForceRefreshRequest, TokenService } from '../gen/lingpai/v1/token_pb.js';
+import { streamControlOf } from '../transport/call.ts';
 import { Messages } from './messages.ts';
-import { streamControlOf } from './stream-control.ts';
 import { validateForceRefresh, validateGet, validateWatchToken } from './validate.ts';
 import { type TokenWatch, WatchStream } from './watch-stream.ts';
 
@@ -27,6 +28,8 @@ export interface TokenServiceDeps {
   readonly clock: Clock;
   /** How long a watch may leave one message unread before it is ended. */
   readonly stallTimeoutMs: number;
+  /** How many Gets may wait at once, for a first token or for a generation. Default 20,000. */
+  readonly maxWaiting?: number;
   /** Told of a refresh that names no token, before it begins: an operator's. */
   readonly onOperator?: (appId: string) => void;
   /** Told how long a rotation took from WeChat's answer until a watch was done with writing it. */
@@ -35,21 +38,28 @@ export interface TokenServiceDeps {
 
 /** The longest that Get waits, whatever the caller's deadline. */
 const GET_TIMEOUT_MS = 60_000;
+/** Each Get that waits holds some memory until what it waits for comes. */
+const MAX_WAITING = 20_000;
+/** When it is worth asking again where no room was left to wait. */
+const NO_ROOM_MS = 1_000;
 
 /** TokenService, written once for every listener. Its methods throw LingpaiErrors, which `toConnectError` translates. */
 export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): ServiceImpl<typeof TokenService> {
   const messages = new Messages(clock);
-  const { stallTimeoutMs, propagation } = deps;
-  const stalls = new Delays<WatchStream>(clock, stallTimeoutMs, (stream) => stream.stalled(stallTimeoutMs));
+  const { stallTimeoutMs, propagation, maxWaiting = MAX_WAITING } = deps;
+  const stalls = new CoalescedTimers<WatchStream>(clock, stallTimeoutMs, (stream) => stream.stalled(stallTimeoutMs));
+  let waiting = 0;
   const streamDeps = { clock, messages, stalls, propagation };
   return {
     get(request, context) {
       validateGet(request);
       const { appId } = request;
       // A call that need not wait is not to pay for a signal.
-      let wait: Wait | undefined;
+      let wait: Deadline | undefined;
       const signal = () => {
-        wait ??= waitAtMost(GET_TIMEOUT_MS, clock, context.signal, () => notReached(appId));
+        if (!wait && waiting >= maxWaiting) throw tooManyWaiting(appId, maxWaiting);
+        if (!wait) waiting++;
+        wait ??= deadline(clock, GET_TIMEOUT_MS, context.signal, () => notReached(appId));
         return wait.signal;
       };
       const state = broker.get(appId, { minGeneration: Number(request.minGeneration), signal });
@@ -59,7 +69,11 @@ export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): Serv
         .catch((error: unknown) => {
           throw isDeadline(error) ? notReached(appId) : error;
         })
-        .finally(() => wait?.[Symbol.dispose]());
+        .finally(() => {
+          if (!wait) return;
+          waiting--;
+          wait[Symbol.dispose]();
+        });
     },
 
     async forceRefresh(request, context) {
@@ -90,17 +104,6 @@ function rejectedOf({ rejected }: ForceRefreshRequest): Rejected | undefined {
   }
 }
 
-interface Wait extends Disposable {
-  readonly signal: AbortSignal;
-}
-
-/** A signal that aborts with the caller's, or after `timeoutMs` with `reason()`. */
-function waitAtMost(timeoutMs: number, clock: Clock, caller: AbortSignal, reason: () => unknown): Wait {
-  const limit = new AbortController();
-  const timer = clock.schedule(timeoutMs, () => limit.abort(reason()));
-  return { signal: AbortSignal.any([caller, limit.signal]), [Symbol.dispose]: () => timer.cancel() };
-}
-
 function isDeadline(error: unknown): boolean {
   return error instanceof ConnectError && error.code === Code.DeadlineExceeded;
 }
@@ -108,4 +111,9 @@ function isDeadline(error: unknown): boolean {
 function notReached(appId: string): LingpaiError {
   const message = 'what was asked for did not come in time: repeat the call, or allow it more time';
   return new LingpaiError(message, { reason: 'GENERATION_NOT_REACHED', appId });
+}
+
+function tooManyWaiting(appId: string, maxWaiting: number): LingpaiError {
+  const message = `${maxWaiting} calls of Get are waiting for a token: ask again later`;
+  return new LingpaiError(message, { reason: 'TOO_MANY_WAITING', appId, retryAfterMs: NO_ROOM_MS });
 }

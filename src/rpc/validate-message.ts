@@ -1,5 +1,5 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import type { Violation } from '../core/errors.ts';
+import type { Violation } from '../core/kernel/errors.ts';
 import { MAX_LENGTH } from '../core/review/review.ts';
 import {
   type CountPermitsRequest,

@@ -1,4 +1,4 @@
-import { LingpaiError, type Violation } from '../core/errors.ts';
+import { LingpaiError, type Violation } from '../core/kernel/errors.ts';
 import type { GetStatusRequest } from '../gen/lingpai/v1/admin_pb.js';
 import type { ForceRefreshRequest, GetRequest, WatchTokenRequest } from '../gen/lingpai/v1/token_pb.js';
 

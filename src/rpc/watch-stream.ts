@@ -1,11 +1,12 @@
-import type { Clock } from '../core/clock.ts';
-import type { Delays, Waiting } from '../core/delays.ts';
-import { LingpaiError } from '../core/errors.ts';
-import type { TokenState } from '../core/state.ts';
-import type { WatchEvent, WatchReader } from '../core/watch.ts';
+import type { Clock } from '../core/kernel/clock.ts';
+import type { CoalescedTimers, Waiting } from '../core/kernel/coalesced-timers.ts';
+import { LingpaiError } from '../core/kernel/errors.ts';
+import type { TokenState } from '../core/tokens/state.ts';
+import type { WatchEvent, WatchReader } from '../core/tokens/watch.ts';
 import type { WatchTokenResponse } from '../gen/lingpai/v1/token_pb.js';
+import type { StreamControl } from '../transport/call.ts';
+import type { Feed } from '../transport/service.ts';
 import type { Messages } from './messages.ts';
-import type { StreamControl } from './stream-control.ts';
 
 /** What a stream needs of a watch. */
 export interface TokenWatch extends Disposable {
@@ -19,7 +20,7 @@ export interface WatchStreamDeps {
   readonly clock: Clock;
   readonly messages: Messages;
   /** Is to call `stalled` for a stream that left one message unread for too long. */
-  readonly stalls: Delays<WatchStream>;
+  readonly stalls: CoalescedTimers<WatchStream>;
   /** Told how long a rotation took from WeChat's answer until the stream was done with writing it. */
   readonly propagation: (ms: number) => void;
 }
@@ -29,7 +30,7 @@ export interface WatchStreamDeps {
  * `taken`): a rotation passes through 10,000 of these at once, and each promise on its way counts. The watch is released
  * when the stream ends, its reader returns, or the call is over, whichever comes first.
  */
-export class WatchStream implements AsyncIterableIterator<WatchTokenResponse>, Waiting {
+export class WatchStream implements AsyncIterableIterator<WatchTokenResponse>, Feed<WatchTokenResponse>, Waiting {
   batch: object | undefined;
   readonly #watch: TokenWatch;
   readonly #control: StreamControl;

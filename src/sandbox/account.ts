@@ -1,4 +1,4 @@
-import type { IssuerKind } from '../core/ports.ts';
+import type { IssuerKind } from '../core/tokens/ports.ts';
 import { defaultSettings, type SandboxApp } from './app.ts';
 import { type Counts, noCounts } from './calls.ts';
 import { Chain } from './chain.ts';

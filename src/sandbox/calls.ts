@@ -1,4 +1,4 @@
-import type { TokenCall } from '../core/ports.ts';
+import type { TokenCall } from '../core/tokens/ports.ts';
 import { type MessageCall, messageKinds } from './message-call.ts';
 
 /**

@@ -1,4 +1,4 @@
-import type { Random } from '../core/clock.ts';
+import type { Random } from '../core/kernel/clock.ts';
 
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 

@@ -1,5 +1,5 @@
-import type { Clock } from '../core/clock.ts';
-import { type CallEffect, UpstreamError, type UpstreamReason } from '../core/errors.ts';
+import type { Clock } from '../core/kernel/clock.ts';
+import { type CallEffect, UpstreamError, type UpstreamReason } from '../core/kernel/errors.ts';
 import type { Call } from './calls.ts';
 import type { SimulatedWeChat } from './wechat.ts';
 

@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Clock, Random } from '../core/clock.ts';
-import { isLoopback } from '../core/web.ts';
+import type { Clock, Random } from '../core/kernel/clock.ts';
+import { isLoopback } from '../core/kernel/web.ts';
 import type { SandboxApp } from './app.ts';
 import type { CallRecord } from './calls.ts';
 import { control } from './control.ts';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Random } from '../core/clock.ts';
-import type { IssuerKind } from '../core/ports.ts';
+import type { Random } from '../core/kernel/clock.ts';
+import type { IssuerKind } from '../core/tokens/ports.ts';
 import { type Account, type AppView, newAccount } from './account.ts';
 import { type AppSettings, conditionErrcodes, type SandboxApp } from './app.ts';
 import { type Call, type CallRecord, type Counts, noCounts } from './calls.ts';

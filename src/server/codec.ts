@@ -1,6 +1,6 @@
 import { create, type DescMessage, fromBinary, isMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
-import { LingpaiError } from '../core/errors.ts';
+import { LingpaiError } from '../core/kernel/errors.ts';
 
 /** gRPC's head of a message: a byte that says "not compressed", and its length in four. */
 export const HEAD_BYTES = 5;

@@ -1,5 +1,5 @@
 import { isIPv6, type Socket } from 'node:net';
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock, Timer } from '../core/kernel/clock.ts';
 
 /** How many connections a listener holds at once. */
 export interface ConnectionLimits {

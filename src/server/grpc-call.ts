@@ -1,15 +1,17 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ContextValues, type HandlerContext } from '@connectrpc/connect';
-import type { Timer } from '../core/clock.ts';
-import type { Principal } from '../core/principal.ts';
-import { codeName } from './code-name.ts';
+import type { Principal } from '../core/access/principal.ts';
+import type { Timer } from '../core/kernel/clock.ts';
+import { callValues, type StreamControl } from '../transport/call.ts';
+import { codeName } from '../transport/code-name.ts';
+import { MAX_MESSAGE_BYTES, type RequestLimit } from '../transport/service.ts';
 import { decode, frame, HEAD_BYTES } from './codec.ts';
 import { Deframer } from './deframer.ts';
 import type { GrpcConnection } from './grpc-connection.ts';
 import { toHeaders, withHeaders } from './headers.ts';
 import type { Held, Holder } from './held.ts';
-import { MAX_MESSAGE_BYTES, type Mount, type RequestLimit, type StreamControl } from './mount.ts';
+import type { Mount } from './mount.ts';
 import type { OpenCalls } from './open-calls.ts';
 import { OK, toTrailers } from './status.ts';
 
@@ -272,7 +274,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   get values(): ContextValues {
-    this.#values ??= this.rpc.mount.streamValues(this, this.head.principal);
+    this.#values ??= callValues(this, this.head.principal);
     return this.#values;
   }
 

@@ -1,5 +1,5 @@
+import type { Feed } from '../transport/service.ts';
 import { GrpcCall } from './grpc-call.ts';
-import type { Feed } from './mount.ts';
 
 /** A server-streaming call. A response is asked for only when the one before has left: at most one is held here. */
 export class StreamCall extends GrpcCall {

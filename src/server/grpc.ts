@@ -2,9 +2,11 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { createServer, type Socket } from 'node:net';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { parseContentType, parseTimeout } from '@connectrpc/connect/protocol-grpc';
+import { codeName } from '../transport/code-name.ts';
+import { MAX_MESSAGE_BYTES } from '../transport/service.ts';
 import { type Connection, type ConnectionLimits, Connections, connectionLimits, type Refusal } from './connections.ts';
 import { compressed } from './deframer.ts';
-import { asLocal } from './door.ts';
+import { Door } from './door.ts';
 import { BidiCall } from './grpc-bidi.ts';
 import { type GrpcMethod, refuse } from './grpc-call.ts';
 import { GrpcConnection, MAX_HEADER_BYTES, TICK_MS } from './grpc-connection.ts';
@@ -12,7 +14,7 @@ import { StreamCall } from './grpc-stream.ts';
 import { UnaryCall } from './grpc-unary.ts';
 import { Held } from './held.ts';
 import { listen } from './listen.ts';
-import { type Listen, type Listener, MAX_MESSAGE_BYTES, type Mount } from './mount.ts';
+import type { Listen, Listener, Mount } from './mount.ts';
 import { OpenCalls } from './open-calls.ts';
 import { within } from './within.ts';
 
@@ -36,6 +38,8 @@ const STALL_TIMEOUT_MS = 30_000;
 const MAX_HELD_BYTES = 32 * 1024 * 1024;
 /** Bidirectional calls that are open at once: what is on its way to each of them waits here, up to HTTP/2's window of 64 KiB. */
 const MAX_BIDI_CALLS = 512;
+/** Of one connection: nobody is to shut out all others. */
+const MAX_BIDI_OF_CONNECTION = 128;
 /** The longest deadline. Nobody waits for longer, and what computes with it cannot overflow. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -47,7 +51,8 @@ export async function startGrpc(options: GrpcOptions): Promise<Listener> {
   const { clock, health, stallTimeoutMs = STALL_TIMEOUT_MS } = options;
   const calls = new OpenCalls();
   const held = new Held(clock, stallTimeoutMs, MAX_HELD_BYTES);
-  const answer = answering(options, calls, held);
+  const door = new Door(answersOf(options, calls, held), options.authenticate);
+  const answer = answering(options, door);
   const open = new Set<GrpcConnection>();
   const connections = new Connections({
     limits: options.connections ?? connectionLimits(Number.POSITIVE_INFINITY).grpc,
@@ -98,7 +103,7 @@ export async function startGrpc(options: GrpcOptions): Promise<Listener> {
     await stop();
   }
 
-  return { address, setServing: (serving) => health.set(serving), drain, stop };
+  return { address, paths: door.paths, setServing: (serving) => health.set(serving), drain, stop };
 }
 
 /** How calls of each kind are answered. */
@@ -110,8 +115,8 @@ interface Answer {
 }
 
 /** How each path is answered. */
-function answersOf(mount: Mount, calls: OpenCalls, held: Held): Map<string, Answer> {
-  const answers = new Map<string, Answer>();
+function answersOf(mount: Mount, calls: OpenCalls, held: Held): (readonly [string, Answer])[] {
+  const answers: (readonly [string, Answer])[] = [];
   const { pause = anyTurn } = mount;
   for (const { desc: service, impl, limits } of mount.services) {
     for (const desc of service.methods) {
@@ -121,7 +126,7 @@ function answersOf(mount: Mount, calls: OpenCalls, held: Held): Map<string, Answ
       const handler = (impl as Record<string, unknown>)[desc.localName] as GrpcMethod['impl'];
       const limit = limits?.[desc.localName] ?? { bytes: MAX_MESSAGE_BYTES };
       const method = { name, desc, impl: handler.bind(impl), limit, mount, calls, held, pause };
-      answers.set(`/${name}`, { method, Call: KINDS[desc.methodKind] });
+      answers.push([`/${name}`, { method, Call: KINDS[desc.methodKind] }]);
     }
   }
   return answers;
@@ -138,12 +143,10 @@ interface Incoming {
 }
 
 /**
- * The door: each stream of each connection comes through here, with its head, before anything of its body is read. It
- * begins as a call only if it is one, of a method that is mounted, by a caller who is known.
+ * Each stream of each connection comes through here, with its head, before anything of its body is read. It begins as a
+ * call only if it is one, and the door lets it in.
  */
-function answering(mount: Mount, calls: OpenCalls, held: Held) {
-  const answers = answersOf(mount, calls, held);
-  const { authenticate = asLocal } = mount;
+function answering(mount: Mount, door: Door<Answer>) {
   let bidi = 0;
   return ({ stream, headers, raw, socket, connection, admitted }: Incoming): void => {
     // Whatever goes wrong with a stream closes it, and that is told by `close`.
@@ -155,20 +158,30 @@ function answering(mount: Mount, calls: OpenCalls, held: Held) {
       return;
     }
     try {
-      const answer = answers.get(path);
-      if (!answer) throw unknownMethod();
       if (bytesOf(raw) > MAX_HEADER_BYTES) throw tooManyHeaders();
       if (headers['te'] !== 'trailers') throw withoutTrailers();
       if ((headers['grpc-encoding'] ?? 'identity') !== 'identity') throw compressed();
       const timeoutMs = timeoutOf(headers['grpc-timeout']);
-      const principal = authenticate({ path, headers, socket });
+      const entered = door.enter({ path, headers, socket });
+      if (!entered) throw unknownMethod();
+      const { answer } = entered;
+      if ('refusal' in entered) {
+        const error = mount.toError(entered.refusal);
+        mount.rpc(answer.method.name, codeName(error.code), 0);
+        throw error;
+      }
+      const { principal } = entered;
       const isBidi = answer.Call === BidiCall;
-      if (isBidi && bidi >= MAX_BIDI_CALLS) throw tooManyCalls();
-      if (isBidi) bidi++;
+      if (isBidi && (bidi >= MAX_BIDI_CALLS || connection.bidiCalls >= MAX_BIDI_OF_CONNECTION)) throw tooManyCalls();
+      if (isBidi) {
+        bidi++;
+        connection.bidiCalls++;
+      }
       const idle = admitted.work();
       const done = isBidi
         ? () => {
             bidi--;
+            connection.bidiCalls--;
             idle();
           }
         : idle;
@@ -228,7 +241,7 @@ function withoutTrailers(): ConnectError {
 
 function tooManyCalls(): ConnectError {
   return new ConnectError(
-    `${MAX_BIDI_CALLS} bidirectional calls are open: end some, or try later`,
+    `${MAX_BIDI_CALLS} bidirectional calls are open, or ${MAX_BIDI_OF_CONNECTION} on this connection: end some, or try later`,
     Code.ResourceExhausted,
   );
 }

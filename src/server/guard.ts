@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { hostOf, isForeign, isLoopback } from '../core/web.ts';
+import { hostOf, isForeign, isLoopback } from '../core/kernel/web.ts';
 
 /** Why a request is not served, as HTTP says it. */
 export interface Objection {

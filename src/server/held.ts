@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock, Timer } from '../core/kernel/clock.ts';
 
 /** Something that holds memory for a peer that has not sent all of its request, or not read all of its answer. */
 export interface Holder {

@@ -1,5 +1,16 @@
-import type { ServerResponse } from 'node:http';
-import type { Clock, Timer } from '../core/clock.ts';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ConnectError } from '@connectrpc/connect';
+import { codeToHttpStatus } from '@connectrpc/connect/protocol-connect';
+import type { Principal } from '../core/access/principal.ts';
+import type { Clock, Timer } from '../core/kernel/clock.ts';
+
+/** What answers the requests of one path. */
+export interface Responder {
+  /** Of a caller that the door let in. */
+  answer(request: IncomingMessage, response: ServerResponse, caller: Principal): void;
+  /** Of one that it did not, without reading the body. */
+  refuse(request: IncomingMessage, response: ServerResponse, error: ConnectError): void;
+}
 
 /** What answers that are complete and not read yet may hold in all, in bytes. */
 const UNREAD_BYTES = 24 * 1024 * 1024;
@@ -61,4 +72,9 @@ export function say(response: ServerResponse, status: number, text: string, head
   response
     .writeHead(status, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store', ...headers })
     .end(`${text}\n`);
+}
+
+/** Answers with an error and its status as HTTP has it. */
+export function sayError(response: ServerResponse, error: ConnectError): void {
+  say(response, codeToHttpStatus(error.code), error.rawMessage, Object.fromEntries(error.metadata));
 }

@@ -2,10 +2,10 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import type { DescMethod } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { LingpaiError } from '../core/errors.ts';
+import { LingpaiError } from '../core/kernel/errors.ts';
+import type { RequestLimit } from '../transport/service.ts';
 import type { BodyShare } from './bodies.ts';
 import { decode } from './codec.ts';
-import type { RequestLimit } from './mount.ts';
 
 /** Connect's and gRPC-Web's head of a message in a stream: flags, and its length in four bytes. */
 const HEAD_BYTES = 5;

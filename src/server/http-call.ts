@@ -3,25 +3,34 @@ import {
   Code,
   ConnectError,
   createContextKey,
+  createContextValues,
   type HandlerContext,
   type Interceptor,
   type StreamResponse,
 } from '@connectrpc/connect';
-import { codeName } from './code-name.ts';
+import type { Principal } from '../core/access/principal.ts';
+import type { StreamControl } from '../transport/call.ts';
+import { callValues } from '../transport/call.ts';
+import { codeName } from '../transport/code-name.ts';
 import type { Answers } from './http-answers.ts';
-import type { Mount, StreamControl } from './mount.ts';
+import type { Mount } from './mount.ts';
 
 const httpCall = createContextKey<HttpCall | undefined>(undefined, { description: 'httpCall' });
+
+/** Who makes a call, or why it is refused. */
+export type Caller = { readonly principal: Principal } | { readonly refusal: ConnectError };
 
 /** One RPC over HTTP: its control, its translated error, and its measurement. */
 export class HttpCall implements StreamControl {
   readonly #response: ServerResponse;
   readonly #mount: Mount;
   readonly #answers: Answers;
+  readonly #caller: Caller;
   #code: string | undefined;
 
   /** `method` is as metrics have it: `lingpai.v1.TokenService/Get`. */
-  constructor(method: string, response: ServerResponse, mount: Mount, answers: Answers) {
+  constructor(method: string, response: ServerResponse, caller: Caller, mount: Mount, answers: Answers) {
+    this.#caller = caller;
     this.#response = response;
     this.#mount = mount;
     this.#answers = answers;
@@ -33,7 +42,14 @@ export class HttpCall implements StreamControl {
 
   /** What the handler's context holds. */
   values() {
-    return this.#mount.streamValues(this).set(httpCall, this);
+    const caller = this.#caller;
+    const values = 'principal' in caller ? callValues(this, caller.principal) : createContextValues();
+    return values.set(httpCall, this);
+  }
+
+  /** Why the call is refused, if it is. */
+  get refusal(): ConnectError | undefined {
+    return 'refusal' in this.#caller ? this.#caller.refusal : undefined;
   }
 
   onClose(release: () => void): void {
@@ -95,10 +111,12 @@ const ENCODINGS = {
 } as const;
 
 /**
- * Refuses compressed requests before their bodies are read: no client needs them, and what a few bytes become is seen
- * only when it is there.
+ * Refuses callers whom the door did not let in, and compressed requests, before their bodies are read: no client needs to
+ * compress, and what a few bytes become is seen only when it is there.
  */
-export function refuseCompressed({ requestHeader, responseHeader, values }: HandlerContext): void {
+export function gate({ requestHeader, responseHeader, values }: HandlerContext): void {
+  const call = values.get(httpCall);
+  if (call?.refusal) throw call.failed(call.refusal);
   for (const [header, accept] of Object.entries(ENCODINGS)) {
     const encoding = requestHeader.get(header)?.trim().toLowerCase();
     if (!encoding || encoding === 'identity') continue;
@@ -107,7 +125,7 @@ export function refuseCompressed({ requestHeader, responseHeader, values }: Hand
       'compressed requests are not taken: send them as they are (identity)',
       Code.Unimplemented,
     );
-    throw values.get(httpCall)?.failed(error) ?? error;
+    throw call?.failed(error) ?? error;
   }
 }
 

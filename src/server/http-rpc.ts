@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Code, ConnectError, createConnectRouter } from '@connectrpc/connect';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
+import { MAX_MESSAGE_BYTES, type RequestLimit } from '../transport/service.ts';
 import { Bodies } from './bodies.ts';
-import { type Answers, say } from './http-answers.ts';
+import { type Answers, type Responder, say, sayError } from './http-answers.ts';
 import { readBody } from './http-body.ts';
-import { HttpCall, recorded, refuseCompressed } from './http-call.ts';
+import { type Caller, gate, HttpCall, recorded } from './http-call.ts';
 import { clampTimeouts } from './http-timeout.ts';
-import { MAX_MESSAGE_BYTES, type Mount, type RequestLimit } from './mount.ts';
+import type { Mount } from './mount.ts';
 
 type Handler = ReturnType<typeof createConnectRouter>['handlers'][number];
 
@@ -19,28 +20,26 @@ const TYPES = {
   streaming: ['application/connect+json', 'application/connect+proto', 'application/grpc-web+proto'],
 } as const;
 
-/** Answers the RPC at a path; undefined: there is none. */
-export type Rpcs = (path: string) => ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
-
 /** Every mounted RPC as Connect (JSON and binary) and gRPC-Web. */
-export function rpcs(mount: Mount, answers: Answers): Rpcs {
+export function rpcs(mount: Mount, answers: Answers): (readonly [path: string, responder: Responder])[] {
   const router = createConnectRouter({
     grpc: false,
     interceptors: [recorded],
-    requestGate: refuseCompressed,
+    requestGate: gate,
     acceptCompression: [],
     readMaxBytes: MAX_MESSAGE_BYTES,
     writeMaxBytes: MAX_MESSAGE_BYTES,
   });
   for (const { desc, impl } of mount.services) router.service(desc, impl);
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   const bodies = new Bodies(BODIES_BYTES);
-  return (path) => {
-    const handler = handlers.get(path);
-    if (!handler) return undefined;
-    const limit = limitOf(mount, handler);
-    return (request, response) => void answer(handler, request, response, { mount, answers, bodies, limit });
-  };
+  return router.handlers.map((handler) => {
+    const needs = { mount, answers, bodies, limit: limitOf(mount, handler) };
+    const responder: Responder = {
+      answer: (request, response, principal) => void answer(handler, request, response, { principal }, needs),
+      refuse: (request, response, refusal) => void answer(handler, request, response, { refusal }, needs),
+    };
+    return [handler.requestPath, responder];
+  });
 }
 
 function limitOf({ services }: Mount, { method }: Handler): RequestLimit {
@@ -53,10 +52,11 @@ async function answer(
   handler: Handler,
   request: IncomingMessage,
   response: ServerResponse,
+  caller: Caller,
   { mount, answers, bodies, limit }: { mount: Mount; answers: Answers; bodies: Bodies; limit: RequestLimit },
 ): Promise<void> {
-  const call = new HttpCall(handler.requestPath.slice(1), response, mount, answers);
-  if (misses(handler, request, response)) return answers.complete(response);
+  const call = new HttpCall(handler.requestPath.slice(1), response, caller, mount, answers);
+  if (misses(handler, request, response, call)) return answers.complete(response);
   try {
     const universal = universalRequestFromNodeRequest(request, response, undefined, call.values());
     clampTimeouts(universal.header);
@@ -81,15 +81,23 @@ async function answer(
   }
 }
 
-/** Answers a request that no protocol takes, with what to send. False: one does. */
-function misses({ method, ...handler }: Handler, { headers, method: verb }: IncomingMessage, response: ServerResponse) {
+/** Answers a request that no protocol takes, with what to send, or why it is refused. False: one takes it. */
+function misses(
+  { method, ...handler }: Handler,
+  { headers, method: verb }: IncomingMessage,
+  response: ServerResponse,
+  call: HttpCall,
+): boolean {
   const types = TYPES[method.methodKind === 'unary' ? 'unary' : 'streaming'];
-  if (method.methodKind === 'bidi_streaming')
-    say(response, 505, `${method.name} needs HTTP/2: call it on the gRPC port`, { connection: 'close' });
+  const isBidi = method.methodKind === 'bidi_streaming';
+  const isTaken = verb === 'POST' && handler.supportedContentType(headers['content-type'] ?? '');
+  if (isTaken && !isBidi) return false;
+  if (call.refusal) sayError(response, call.failed(call.refusal));
+  else if (isBidi) say(response, 505, `${method.name} needs HTTP/2: call it on the gRPC port`, { connection: 'close' });
   else if (verb !== 'POST') say(response, 405, 'use POST', { allow: 'POST' });
-  else if (!handler.supportedContentType(headers['content-type'] ?? '')) {
+  else {
     const known = types.join(', ');
     say(response, 415, `send the header "content-type: ${types[0]}" (${known} are taken)`, { 'accept-post': known });
-  } else return false;
+  }
   return true;
 }

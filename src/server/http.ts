@@ -1,16 +1,16 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { TokenState } from '../core/state.ts';
-import { isLoopback } from '../core/web.ts';
+import { isLoopback } from '../core/kernel/web.ts';
+import type { TokenState } from '../core/tokens/state.ts';
 import { type ConnectionLimits, Connections, type Refusal } from './connections.ts';
+import { Door } from './door.ts';
 import { guard } from './guard.ts';
-import { Answers, say } from './http-answers.ts';
+import { Answers, type Responder, say } from './http-answers.ts';
 import { rpcs } from './http-rpc.ts';
 import { HttpSockets } from './http-sockets.ts';
 import { listen } from './listen.ts';
 import type { Listen, Listener, Mount } from './mount.ts';
-import { type MetricsSource, pages, pathOf } from './pages.ts';
-import { readiness } from './readiness.ts';
+import { type MetricsSource, notFound, pages, pathOf } from './pages.ts';
 import { within } from './within.ts';
 
 /** What the HTTP listener serves besides RPCs, and how much it bears. */
@@ -44,24 +44,34 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
   let serving = false;
   const answers = new Answers(clock, stallTimeoutMs);
   const sockets = new HttpSockets(new Connections({ limits, onRefused, clock, idleMs: IDLE_MS }));
-  const rpcAt = rpcs(options, answers);
-  const elsewhere = pages({
-    ...options,
-    answers,
-    readiness: (apps) => readiness(serving, apps ? options.states() : undefined),
-  });
-  const server = createServer(ARRIVAL, (request, response) => {
+  const { metrics, report, states } = options;
+  const found = pages({ serving: () => serving, states, metrics, report, answers });
+  const door = new Door<Responder>([...found, ...rpcs(options, answers)], options.authenticate);
+  const elsewhere = notFound(options.services);
+  const come = (request: IncomingMessage, response: ServerResponse, waits = false) => {
     // Node looks whether anyone listens for the error of a caller that left, and tells it a tick later, when the one who
     // did may have gone: without a listener it would end the process.
     request.on('error', () => {});
     if (!sockets.begin(request.socket, response)) return;
     const path = pathOf(request);
-    const objection = objectionTo(request, path);
-    if (objection) {
-      say(response, objection.status, objection.text);
+    const refuse = (status: number, text: string) => {
+      say(response, status, text);
       answers.complete(response);
-    } else (rpcAt(path) ?? elsewhere)(request, response);
-  });
+    };
+    const objection = objectionTo(request, path);
+    if (objection) return refuse(objection.status, objection.text);
+    const entered = door.enter({ path, headers: request.headers, socket: request.socket });
+    if (!entered) return refuse(404, elsewhere);
+    const { answer } = entered;
+    if ('refusal' in entered) answer.refuse(request, response, options.toError(entered.refusal));
+    else {
+      if (waits) response.writeContinue();
+      answer.answer(request, response, entered.principal);
+    }
+  };
+  const server = createServer(ARRIVAL, (request, response) => come(request, response));
+  // With "Expect: 100-continue" the body waits to be asked for, and Node by itself would ask whoever calls.
+  server.on('checkContinue', (request, response) => come(request, response, true));
   server.on('connection', (socket) => sockets.admit(socket));
   const address = await listen(server, options.listen, 'http.listen');
   // What was bound decides, whatever the configuration calls it.
@@ -80,6 +90,7 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
 
   return {
     address,
+    paths: door.paths,
     setServing: (value) => {
       serving = value;
     },

@@ -1,8 +1,8 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
-import type { Answers } from './http-answers.ts';
-import type { Service } from './mount.ts';
-import type { Readiness } from './readiness.ts';
+import type { TokenState } from '../core/tokens/state.ts';
+import type { Service } from '../transport/service.ts';
+import { type Answers, type Responder, say, sayError } from './http-answers.ts';
 
 /** A registry of metrics: prom-client's, for one. */
 export interface MetricsSource {
@@ -12,9 +12,10 @@ export interface MetricsSource {
 
 /** What the pages that are no RPC need. */
 export interface PagesOptions {
-  readonly services: readonly Service[];
-  /** `apps`: those of every app too. */
-  readonly readiness: (apps: boolean) => Readiness;
+  /** Whether to send calls here. */
+  readonly serving: () => boolean;
+  /** The state of every app, for `/readyz?apps`. */
+  readonly states: () => Iterable<TokenState>;
   readonly metrics: MetricsSource;
   readonly report: (error: unknown) => void;
   readonly answers: Answers;
@@ -24,49 +25,71 @@ type Page = (query: URLSearchParams) => Promise<{ status: number; type: string; 
 
 const TEXT = 'text/plain; charset=utf-8';
 
-/** Answers `/livez` (200 as long as the loop runs), `/readyz[?apps]`, `/metrics`, and everything else with what there is. */
-export function pages(options: PagesOptions): (request: IncomingMessage, response: ServerResponse) => void {
-  const index = describe(options.services);
+/** `/livez` (200 as long as the loop runs), `/readyz[?apps]` and `/metrics`. */
+export function pages(options: PagesOptions): (readonly [path: string, responder: Responder])[] {
   const turn = turns();
-  const found = new Map<string, Page>([
-    ['/livez', async () => ({ status: 200, type: TEXT, body: 'ok\n' })],
-    [
-      '/readyz',
-      async (query) => {
-        const state = options.readiness(query.has('apps'));
-        return {
-          status: state.ready ? 200 : 503,
-          type: 'application/json; charset=utf-8',
-          body: `${JSON.stringify(state)}\n`,
-        };
-      },
-    ],
-    [
-      '/metrics',
-      async () => {
-        const body = await options.metrics.metrics();
-        await turn();
-        return { status: 200, type: options.metrics.contentType, body };
-      },
-    ],
-  ]);
-  const missing: Page = async () => ({ status: 404, type: TEXT, body: index });
-  const refused: Page = async () => ({ status: 405, type: TEXT, body: 'use GET\n' });
+  const found: Readonly<Record<string, Page>> = {
+    '/livez': async () => ({ status: 200, type: TEXT, body: 'ok\n' }),
+    '/readyz': async (query) => {
+      const state = readiness(options.serving(), query.has('apps') ? options.states() : undefined);
+      return {
+        status: state.ready ? 200 : 503,
+        type: 'application/json; charset=utf-8',
+        body: `${JSON.stringify(state)}\n`,
+      };
+    },
+    '/metrics': async () => {
+      const body = await options.metrics.metrics();
+      await turn();
+      return { status: 200, type: options.metrics.contentType, body };
+    },
+  };
+  return Object.entries(found).map(([path, page]) => [path, responder(page, options)]);
+}
 
-  return (request, response) => {
-    const path = pathOf(request);
-    const page = found.get(path);
-    const reads = request.method === 'GET' || request.method === 'HEAD';
-    (page ? (reads ? page : refused) : missing)(new URLSearchParams(request.url?.slice(path.length)))
-      .then(({ status, type, body }) => {
-        const headers = { 'content-type': type, 'cache-control': 'no-store', ...(status === 405 && { allow: 'GET' }) };
-        response.writeHead(status, headers).end(body);
-      })
-      .catch((error: unknown) => {
-        options.report(error);
-        response.writeHead(500, { 'content-type': TEXT }).end('the broker failed; its log has the cause\n');
-      })
-      .finally(() => options.answers.complete(response));
+/** What `/readyz` tells. Field names are as in the protos. */
+interface Readiness {
+  readonly ready: boolean;
+  /** False before the start is complete, which takes an answer of the store, and once the broker drains. */
+  readonly serving: boolean;
+  /** The apps without a token to hand out; only where it was asked for them. */
+  readonly apps?: readonly { readonly app_id: string; readonly status: string; readonly status_reason: string }[];
+}
+
+/**
+ * The process is ready when it serves: one app's wrong secret takes no replica out of service, since the others have it
+ * too. Where `states` are given, every app must have a token to hand out as well.
+ */
+function readiness(serving: boolean, states?: Iterable<TokenState>): Readiness {
+  if (!states) return { ready: serving, serving };
+  const apps = [...states]
+    .filter(({ current }) => current === null)
+    .map(({ appId, status, statusReason }) => ({ app_id: appId, status, status_reason: statusReason }));
+  return { ready: serving && apps.length === 0, serving, apps };
+}
+
+function responder(page: Page, { answers, report }: PagesOptions): Responder {
+  return {
+    answer(request, response) {
+      if (request.method !== 'GET' && request.method !== 'HEAD') {
+        say(response, 405, 'use GET', { allow: 'GET' });
+        answers.complete(response);
+        return;
+      }
+      page(new URLSearchParams(request.url?.slice(pathOf(request).length)))
+        .then(({ status, type, body }) => {
+          response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
+        })
+        .catch((error: unknown) => {
+          report(error);
+          say(response, 500, 'the broker failed; its log has the cause');
+        })
+        .finally(() => answers.complete(response));
+    },
+    refuse(_, response, error) {
+      sayError(response, error);
+      answers.complete(response);
+    },
   };
 }
 
@@ -85,15 +108,10 @@ export function pathOf({ url = '' }: IncomingMessage): string {
   return query < 0 ? url : url.slice(0, query);
 }
 
-function describe(services: readonly Service[]): string {
+/** What is said of a path that is not listed. */
+export function notFound(services: readonly Service[]): string {
   const methods = services.flatMap(({ desc }) => desc.methods.map(({ name }) => `POST /${desc.typeName}/${name}`));
-  return [
-    'not found; there are:',
-    'GET /livez',
-    'GET /readyz',
-    'GET /readyz?apps',
-    'GET /metrics',
-    ...methods,
-    '',
-  ].join('\n');
+  return ['not found; there are:', 'GET /livez', 'GET /readyz', 'GET /readyz?apps', 'GET /metrics', ...methods].join(
+    '\n',
+  );
 }

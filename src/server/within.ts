@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../core/kernel/clock.ts';
 
 /** Waits for `promise`, at most `limitMs`. Resolves with whether it settled in time; rejects as it does. */
 export function within(clock: Clock, limitMs: number, promise: Promise<unknown>): Promise<boolean> {

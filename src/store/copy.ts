@@ -1,9 +1,9 @@
-import { joinBudgets } from '../core/budget.ts';
-import type { Clock } from '../core/clock.ts';
-import { NOTHING_SHARED } from '../core/cluster/convergence.ts';
-import type { Intent, StoredApp } from '../core/ports.ts';
+import { NOTHING_SHARED } from '../core/cluster/shared-part.ts';
+import type { Clock } from '../core/kernel/clock.ts';
+import { joinBudgets } from '../core/tokens/budget.ts';
+import type { Intent, StoredApp } from '../core/tokens/ports.ts';
 import { StoreError } from './errors.ts';
-import type { Opened } from './open.ts';
+import { type Opened, recordsOf } from './open.ts';
 import type { Row } from './rows.ts';
 
 /** Whoever lives shows it in so many of its pauses, though one sign be lost, and this much for the signs themselves. */
@@ -46,13 +46,13 @@ export interface CopyOptions {
  */
 export async function copyStore(from: Side, to: Side, options: CopyOptions): Promise<Copied> {
   await Promise.all([from, to].map((side) => requireUnused(side, options)));
-  const source = await from.opened.store.load();
+  const source = await recordsOf(from.opened).load();
   if (source.length === 0) {
     throw new StoreError(
       `${from.name} has no apps: there is nothing to copy. Look at its address, and for Redis at the prefix.`,
     );
   }
-  const there = new Map((await to.opened.store.load()).map((app) => [app.appId, app]));
+  const there = new Map((await recordsOf(to.opened).load()).map((app) => [app.appId, app]));
   if (there.size > 0 && !options.force) {
     throw new StoreError(
       `${to.name} has ${there.size} apps already. With --force what is in both is joined: the higher generation and the more used permit stay.`,
@@ -69,12 +69,12 @@ export async function copyStore(from: Side, to: Side, options: CopyOptions): Pro
   }
   // Last, so that a copy that is broken off leaves no apps.
   for (const app of source) {
-    const record = to.opened.shared ? shareable(app) : ownable(app);
+    const record = 'shared' in to.opened ? shareable(app) : ownable(app);
     const known = there.get(app.appId);
     const joined = known ? join(known, record) : record;
     copied.apps.found++;
     if (JSON.stringify(joined) === JSON.stringify(known)) continue;
-    await to.opened.store.save(joined);
+    await recordsOf(to.opened).save(joined);
     copied.apps.copied++;
   }
   return copied;
@@ -106,7 +106,7 @@ export function shareable(app: StoredApp): StoredApp {
   const { openMints, lastMintTime: time } = app;
   const intents = Array.from(
     { length: openMints },
-    (_, i): Intent => ({ epoch: i + 1, replica: '', time, lost: true }),
+    (_, i): Intent => ({ epoch: i + 1, replica: '', time, orphaned: true }),
   );
   return { ...app, shared: { ...NOTHING_SHARED, epoch: openMints, intents } };
 }
@@ -117,7 +117,7 @@ export function shareable(app: StoredApp): StoredApp {
  */
 export function ownable({ shared, ...app }: StoredApp): StoredApp {
   if (!shared) return app;
-  const isDoubtful = shared.debt !== null || shared.dead;
+  const isDoubtful = shared.pendingConfirmation !== null || shared.dead;
   return { ...app, openMints: shared.intents.length + Number(isDoubtful) };
 }
 

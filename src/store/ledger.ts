@@ -3,6 +3,8 @@ import type {
   Begun,
   Deposit,
   DrawnPermit,
+  KeyQuery,
+  KnownKey,
   Ledger,
   NewPermit,
   NewSend,
@@ -12,8 +14,8 @@ import type {
   Settlement,
 } from '../core/messages/ports.ts';
 import type { GroupCommit } from './group-commit.ts';
-import { decodeOutcome, encodeOutcome, UNKNOWN } from './outcome.ts';
-import { drawn, Permits, type Release } from './permits.ts';
+import { decodeOutcome, encodeOutcome, type Release, releaseOf, UNKNOWN } from './outcome.ts';
+import { drawn, Permits } from './permits.ts';
 import { Quota } from './quota.ts';
 
 /** How much a purge forgets in one transaction: between them others have their turn. */
@@ -68,8 +70,8 @@ export class SqliteLedger implements Ledger {
   begin(send: NewSend): Promise<Begun> {
     return this.#commits.run(() => {
       const { sendId, appId, key, digest, now, quota } = send;
-      const known = key === '' ? undefined : (this.#byKey.get(appId, key) as SendRow | undefined);
-      if (known && Number(known.key_expire_time) > now) return this.#repeated(known, digest);
+      const known = key === '' ? undefined : this.#keyed(appId, key);
+      if (known && isKept(known, now)) return this.#repeated(known, digest);
       if (known) this.#forget(known, now);
 
       if (this.#quota.spent(appId, quota.day) >= quota.limit) return { kind: 'over_quota' };
@@ -81,6 +83,13 @@ export class SqliteLedger implements Ledger {
       const [keptKey, keptUntil] = key === '' ? [null, null] : [key, send.keyExpireTime];
       this.#insert.run(sendId, appId, digest, now, quota.day, permit?.id ?? null, keptKey, keptUntil);
       return { kind: 'begun', permit: drawn(permit) };
+    });
+  }
+
+  lookup({ appId, key, digest, now }: KeyQuery): Promise<KnownKey | undefined> {
+    return this.#commits.run(() => {
+      const known = this.#keyed(appId, key);
+      return known && isKept(known, now) ? this.#repeated(known, digest) : undefined;
     });
   }
 
@@ -160,8 +169,12 @@ export class SqliteLedger implements Ledger {
     }
   }
 
+  #keyed(appId: string, key: string): SendRow | undefined {
+    return this.#byKey.get(appId, key) as SendRow | undefined;
+  }
+
   /** The answer to a message whose key is known. */
-  #repeated(send: SendRow, digest: string): Begun {
+  #repeated(send: SendRow, digest: string): KnownKey {
     if (send.digest !== digest) return { kind: 'key_reused' };
     const outcome = this.#outcome(send);
     if (outcome && outcome.kind !== 'unknown') return { kind: 'settled', outcome };
@@ -191,7 +204,7 @@ export class SqliteLedger implements Ledger {
   }
 }
 
-function releaseOf(outcome: Settlement['outcome'], permit: Settlement['permit']): Release {
-  if (permit === 'spent' || permit === 'void') return permit;
-  return outcome.kind === 'unknown' ? 'doubted' : 'returned';
+/** Whether the key of a send that has one is kept now. */
+function isKept({ key_expire_time }: SendRow, now: number): boolean {
+  return Number(key_expire_time) > now;
 }

@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import type { Clock, Random } from '../core/clock.ts';
 import type { SharedStore } from '../core/cluster/ports.ts';
+import type { Clock, Random } from '../core/kernel/clock.ts';
 import type { Ledger } from '../core/messages/ports.ts';
-import type { Store } from '../core/ports.ts';
+import type { Store } from '../core/tokens/ports.ts';
 import { openDatabase, openMemory } from './database.ts';
 import { DatabaseFile } from './database-file.ts';
 import { explain } from './errors.ts';
@@ -42,16 +42,27 @@ export function parseStoreUrl(url: string): StoreUrl | { readonly error: string 
   }
 }
 
-/** What is kept: the apps' records and the ledger of messages, in one place. `store.close()` closes all. */
-export interface Opened {
-  readonly store: Store;
+/** The apps' records: kept for this process alone, or for several replicas. */
+export type Records = { readonly local: Store } | { readonly shared: SharedStore & Store };
+
+/** What stands in one place with the apps' records. */
+interface Beside {
+  /** Of messages. */
   readonly ledger: Ledger;
   /** All that the ledger keeps, for copying. */
   readonly rows: Rows;
-  /** The same store, where several replicas may share it. */
-  readonly shared?: SharedStore;
   /** The files of the store, where it has some, to be looked at from time to time. */
   readonly file?: { readonly path: string; readonly trouble: DatabaseFile['trouble'] };
+  /** Releases what all of it holds. No call follows. */
+  close(): Promise<void>;
+}
+
+/** What is kept: the apps' records and the ledger of messages. */
+export type Opened = Records & Beside;
+
+/** The records one by one, whoever shares them. */
+export function recordsOf(records: Records): Store {
+  return 'shared' in records ? records.shared : records.local;
 }
 
 /** What a store needs of the world. */
@@ -70,8 +81,8 @@ export async function openStore(url: StoreUrl, deps: StoreDeps): Promise<Opened>
     case 'sqlite':
       return await withFile(storeIn(openDatabase(url.path), resolve(url.path)), resolve(url.path));
     case 'redis': {
-      const { store, ledger, rows } = await openRedis(url, deps);
-      return { store, ledger, rows, shared: store };
+      const { store: shared, ledger, rows } = await openRedis(url, deps);
+      return { shared, ledger, rows, close: () => shared.close() };
     }
   }
 }
@@ -83,10 +94,12 @@ async function withFile(opened: Opened, path: string): Promise<Opened> {
 }
 
 /** The store and ledger in a database at the newest schema version, which errors call `name`. It is closed with them. */
-export function storeIn(db: DatabaseSync, name: string): Opened {
+export function storeIn(db: DatabaseSync, name: string): { readonly local: Store } & Beside {
   try {
     const commits = new GroupCommit(db, name);
-    return { store: new SqliteStore(commits), ledger: new SqliteLedger(commits), rows: new SqliteRows(commits) };
+    const local = new SqliteStore(commits);
+    const [ledger, rows] = [new SqliteLedger(commits), new SqliteRows(commits)];
+    return { local, ledger, rows, close: () => local.close() };
   } catch (error) {
     db.close();
     throw explain(error, name);

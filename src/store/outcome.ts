@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Outcome } from '../core/messages/ports.ts';
+import type { Outcome, Settlement } from '../core/messages/ports.ts';
 import { StoreError } from './errors.ts';
 
 const outcome = z.discriminatedUnion('kind', [
@@ -31,4 +31,13 @@ export function decodeOutcome(text: string, store: string): Outcome {
       `${store}: the outcome of a message is damaged. Restore the store from a backup; the message's idempotency key cannot be answered until it expires.`,
     );
   }
+}
+
+/** What becomes of a reservation that ends. `doubted`: returned by a message of unknown fate. */
+export type Release = Exclude<Settlement['permit'], 'held'> | 'doubted';
+
+/** How a settled send releases its permit, unless that is held. */
+export function releaseOf(outcome: Settlement['outcome'], permit: Settlement['permit']): Release {
+  if (permit === 'spent' || permit === 'void') return permit;
+  return outcome.kind === 'unknown' ? 'doubted' : 'returned';
 }

@@ -1,5 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { FORM_LIFE_MS } from '../core/messages/permits.ts';
+import { SHANGHAI_MS } from '../core/kernel/quota-day.ts';
+import { FORM_LIFE_MS, MEMORY_MS } from '../core/messages/permits.ts';
 import {
   type DrawnPermit,
   MOST_OF_USER,
@@ -7,19 +8,15 @@ import {
   type PermitKind,
   type PermitTally,
   type PermitWish,
-  type Settlement,
+  TALLY_SLOT_MS,
 } from '../core/messages/ports.ts';
+import type { Release } from './outcome.ts';
 
-/** How long a used-up permit without expiry is remembered, so that a second deposit of it is known as one. */
-const MEMORY_MS = 7 * 86_400_000;
-/** An app's permits are counted by the ten minutes in which they expire. */
-const SLOT_MS = 600_000;
+/** The day in Shanghai of a column, or of an expression, with a time. */
+const shanghaiDay = (time: string) => `CAST((${time} + ${SHANGHAI_MS}) / 86400000 AS INTEGER)`;
 
 const UNEXPIRED = '(expire_time IS NULL OR expire_time > ?)';
 const USABLE = `uses > reserved AND ${UNEXPIRED}`;
-
-/** What becomes of a reservation that ends. `doubted`: returned by a message of unknown fate. */
-export type Release = Exclude<Settlement['permit'], 'held'> | 'doubted';
 
 /** A permit in the table. */
 export interface FoundPermit extends Omit<DrawnPermit, 'doubtful'> {
@@ -96,14 +93,14 @@ export class Permits {
     );
     this.#held = db.prepare('SELECT sum(held) AS held FROM permit_tallies WHERE app_id = ?');
     this.#tallyUser = db.prepare(
-      `SELECT kind, CAST((expire_time + 28800000) / 86400000 AS INTEGER) AS expireDay, count(*) AS permits,
+      `SELECT kind, ${shanghaiDay('expire_time')} AS expireDay, count(*) AS permits,
          sum(uses - reserved) AS messages
        FROM (SELECT * FROM permits WHERE app_id = ? AND to_user = ? AND uses > 0 LIMIT ${MOST_OF_USER.counted})
        WHERE ${USABLE}
        GROUP BY kind, expireDay ORDER BY kind, expireDay`,
     );
     this.#tallyApp = db.prepare(
-      `SELECT kind, iif(slot < 0, NULL, (slot * ${SLOT_MS} + 28800000) / 86400000) AS expireDay, sum(permits) AS permits,
+      `SELECT kind, iif(slot < 0, NULL, ${shanghaiDay(`slot * ${TALLY_SLOT_MS}`)}) AS expireDay, sum(permits) AS permits,
          sum(messages) AS messages
        FROM permit_tallies WHERE app_id = ? AND (slot < 0 OR slot > ?) AND permits > 0
        GROUP BY kind, expireDay ORDER BY kind, expireDay`,
@@ -178,7 +175,7 @@ export class Permits {
   tally(appId: string, toUser: string | undefined, now: number): PermitTally[] {
     const rows =
       toUser === undefined
-        ? this.#tallyApp.all(appId, Math.floor(now / SLOT_MS))
+        ? this.#tallyApp.all(appId, Math.floor(now / TALLY_SLOT_MS))
         : this.#tallyUser.all(appId, toUser, now);
     return rows.map(({ kind, expireDay, permits, messages }) => ({
       kind: kind as PermitKind,

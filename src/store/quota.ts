@@ -1,6 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-
-const DAY_MS = 86_400_000;
+import { oldestQuotaDay } from '../core/kernel/quota-day.ts';
 
 /** How many messages each app has sent on which day. Each method is part of its caller's transaction. */
 export class Quota {
@@ -35,6 +34,6 @@ export class Quota {
 
   /** Forgets days that have certainly ended, wherever in the day they begin. */
   purge(now: number): void {
-    this.#purge.run(Math.floor(now / DAY_MS) - 2);
+    this.#purge.run(oldestQuotaDay(now));
   }
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { Reason } from '../core/errors.ts';
-import type { SharedPart, StoredApp } from '../core/ports.ts';
+import type { Reason } from '../core/kernel/errors.ts';
+import type { Intent, SharedPart, StoredApp } from '../core/tokens/ports.ts';
 import { StoreError } from './errors.ts';
 
 const time = z.number();
@@ -13,25 +13,33 @@ const token = z.object({
   expireTime: time,
 });
 
-const shared: z.ZodType<SharedPart> = z.object({
-  commitTime: time,
-  epoch: count,
-  intents: z.array(z.object({ epoch: count, replica: z.string(), time, lost: z.boolean() })),
-  debt: z.object({ epoch: count, time }).nullable(),
-  dead: z.boolean(),
-  warning: z.string(),
-  trouble: z
-    .object({
-      failures: count,
-      time: time.default(0),
-      retryTime: time,
-      // A newer version may have reasons that this one does not know.
-      reason: z.string().transform((reason) => reason as Reason),
-      message: z.string(),
-      answer: z.object({ errcode: z.number(), errmsg: z.string(), rid: z.string() }).nullable(),
-    })
-    .nullable(),
-});
+/** An intent as it is stored: `lost` where it is orphaned. Replicas of two versions may share a store. */
+const intent = z
+  .object({ epoch: count, replica: z.string(), time, lost: z.boolean() })
+  .transform(({ lost, ...rest }): Intent => ({ ...rest, orphaned: lost }));
+
+/** What replicas share, as it is stored: a pending confirmation is `debt`. */
+const shared: z.ZodType<SharedPart> = z
+  .object({
+    commitTime: time,
+    epoch: count,
+    intents: z.array(intent),
+    debt: z.object({ epoch: count, time }).nullable(),
+    dead: z.boolean(),
+    warning: z.string(),
+    trouble: z
+      .object({
+        failures: count,
+        time: time.default(0),
+        retryTime: time,
+        // A newer version may have reasons that this one does not know.
+        reason: z.string().transform((reason) => reason as Reason),
+        message: z.string(),
+        answer: z.object({ errcode: z.number(), errmsg: z.string(), rid: z.string() }).nullable(),
+      })
+      .nullable(),
+  })
+  .transform(({ debt, ...rest }) => ({ ...rest, pendingConfirmation: debt }));
 
 const storedApp: z.ZodType<StoredApp> = z.object({
   appId: z.string().min(1),
@@ -48,7 +56,10 @@ const storedApp: z.ZodType<StoredApp> = z.object({
 
 /** A record as the text that stores keep. */
 export function encodeRecord(app: StoredApp): string {
-  return JSON.stringify(app);
+  if (!app.shared) return JSON.stringify(app);
+  const { pendingConfirmation: debt, ...rest } = app.shared;
+  const intents = rest.intents.map(({ orphaned: lost, ...intent }) => ({ ...intent, lost }));
+  return JSON.stringify({ ...app, shared: { ...rest, intents, debt } });
 }
 
 /** The record in a stored text. Throws a StoreError that names the app and the store when it is not a whole record of this app. */

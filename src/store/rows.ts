@@ -69,3 +69,15 @@ export interface Rows {
   /** What shows who uses the store, by the names of processes. Empty where nobody else can, because it is locked. */
   users(): Promise<ReadonlyMap<string, User>>;
 }
+
+/**
+ * A permit as it is once what two ledgers have of it is joined: the more used of the two, and doubtful where either is. Undefined:
+ * as it is `there` already.
+ */
+export function joinPermits(there: PermitRow | undefined, row: PermitRow): PermitRow | undefined {
+  if (!there) return row;
+  const isMoreUsed = row.toUser !== '' && (there.toUser === '' || row.uses < there.uses);
+  const doubtful = row.doubtful || there.doubtful;
+  if (!isMoreUsed && doubtful === there.doubtful) return undefined;
+  return { ...(isMoreUsed ? row : there), doubtful };
+}

@@ -1,6 +1,8 @@
+import { TALLY_SLOT_MS } from '../core/messages/ports.ts';
+
 /** The ten minutes in which a permit expires. */
 function slotOf(column: string): string {
-  return `iif(${column} IS NULL, -1, CAST(${column} / 600000 AS INTEGER))`;
+  return `iif(${column} IS NULL, -1, CAST(${column} / ${TALLY_SLOT_MS} AS INTEGER))`;
 }
 
 const ADD_TO_TALLY = `

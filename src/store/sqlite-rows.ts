@@ -2,7 +2,7 @@ import type { SQLOutputValue, StatementSync } from 'node:sqlite';
 import type { PermitKind } from '../core/messages/ports.ts';
 import type { GroupCommit } from './group-commit.ts';
 import { decodeOutcome, UNKNOWN } from './outcome.ts';
-import type { PermitRow, QuotaRow, Row, Rows, SendRow, User } from './rows.ts';
+import { joinPermits, type PermitRow, type QuotaRow, type Row, type Rows, type SendRow, type User } from './rows.ts';
 
 /** How much is read or written in one transaction. */
 const STEP = 500;
@@ -122,11 +122,9 @@ export class SqliteRows implements Rows {
       );
       return true;
     }
-    const there = toPermit({ ...found, doubted: found['doubtful'] ?? 0 });
-    const isMoreUsed = row.toUser !== '' && (there.toUser === '' || row.uses < there.uses);
-    const { toUser, templateId, collectTime, expireTime, uses } = isMoreUsed ? row : there;
-    const doubtful = row.doubtful || there.doubtful;
-    if (!isMoreUsed && doubtful === there.doubtful) return false;
+    const joined = joinPermits(toPermit({ ...found, doubted: found['doubtful'] ?? 0 }), row);
+    if (!joined) return false;
+    const { toUser, templateId, collectTime, expireTime, uses, doubtful } = joined;
     this.#updatePermit.run(
       ...[toUser, templateId, collectTime, expireTime, uses, Number(doubtful), Number(found['id'])],
     );

@@ -1,5 +1,5 @@
 import type { StatementSync } from 'node:sqlite';
-import type { Store, StoredApp } from '../core/ports.ts';
+import type { Store, StoredApp } from '../core/tokens/ports.ts';
 import type { GroupCommit } from './group-commit.ts';
 import { decodeRecord, encodeRecord } from './record.ts';
 

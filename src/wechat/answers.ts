@@ -1,4 +1,4 @@
-import type { Grant, Verdict } from '../core/ports.ts';
+import type { Grant, Verdict } from '../core/tokens/ports.ts';
 import { probeError, TOKEN_REFUSED, tokenError } from './errcodes.ts';
 import type { Answer } from './exchange.ts';
 import { assertOk, readFields } from './fields.ts';

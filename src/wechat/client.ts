@@ -1,9 +1,9 @@
 import type { Dispatcher } from 'undici';
-import type { Clock } from '../core/clock.ts';
-import { UpstreamError } from '../core/errors.ts';
+import type { Clock } from '../core/kernel/clock.ts';
+import { UpstreamError } from '../core/kernel/errors.ts';
 import type { Sent } from '../core/messages/message.ts';
 import type { Delivery, MessageApi } from '../core/messages/ports.ts';
-import type { App, Grant, TokenCall, Verdict, WeChat } from '../core/ports.ts';
+import type { App, Grant, TokenCall, Verdict, WeChat } from '../core/tokens/ports.ts';
 import { readGrant, readVerdict } from './answers.ts';
 import { Connections } from './connections.ts';
 import type { Answer } from './exchange.ts';

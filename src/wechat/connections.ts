@@ -1,6 +1,6 @@
 import type { buildConnector, Dispatcher } from 'undici';
 import { Pool, ProxyAgent } from 'undici';
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from '../core/kernel/clock.ts';
 
 /**
  * How long a connection may be idle and still be used, in milliseconds. Boxes in between forget idle connections without a

@@ -1,4 +1,4 @@
-import type { Recovery, UpstreamError } from '../core/errors.ts';
+import type { Recovery, UpstreamError } from '../core/kernel/errors.ts';
 import { ipIn, type Meaning, type Row, rowsFrom, upstreamError } from './row.ts';
 
 const MINUTE_MS = 60_000;

@@ -1,4 +1,4 @@
-import type { UpstreamAnswer } from '../core/errors.ts';
+import type { UpstreamAnswer } from '../core/kernel/errors.ts';
 import { redact } from './redact.ts';
 
 const MAX_ERRMSG = 300;

@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
-import type { CallEffect } from '../core/errors.ts';
-import { UpstreamError } from '../core/errors.ts';
+import type { CallEffect } from '../core/kernel/errors.ts';
+import { UpstreamError } from '../core/kernel/errors.ts';
 import { Collected } from './collected.ts';
 import type { Connections } from './connections.ts';
 import { inflate } from './inflate.ts';

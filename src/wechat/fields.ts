@@ -1,4 +1,4 @@
-import type { UpstreamError } from '../core/errors.ts';
+import type { UpstreamError } from '../core/kernel/errors.ts';
 import { escapeControlCharacters } from './control-characters.ts';
 import type { Answer } from './exchange.ts';
 import { malformed } from './malformed.ts';

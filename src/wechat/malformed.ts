@@ -1,4 +1,4 @@
-import { UpstreamError } from '../core/errors.ts';
+import { UpstreamError } from '../core/kernel/errors.ts';
 
 /** An answer that is not what WeChat documents. `what` continues "WeChat answered ..." and quotes nothing of it. */
 export function malformed(what: string): UpstreamError {

@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import { type Recovery, UpstreamError, type UpstreamReason } from '../core/errors.ts';
+import { type Recovery, UpstreamError, type UpstreamReason } from '../core/kernel/errors.ts';
 import { upstreamAnswer } from './errmsg.ts';
 
 /** The kinds of calls that are answered with errcodes. */

@@ -1,5 +1,5 @@
 import { errors } from 'undici';
-import { tlsFault } from '../core/tls-faults.ts';
+import { tlsFault } from '../core/kernel/tls-faults.ts';
 import { ProxyFault } from './connections.ts';
 
 /** The other end, as messages name it: never with the proxy's password. */

@@ -18,7 +18,7 @@ async function checked(store: string, proxy: string, json: boolean) {
   await writeFile(join(folder, 'proxy'), proxy);
   const urls = { store: { url: { file: 'store' } }, upstream: { proxy: { file: 'proxy' } } };
   await writeFile(config, JSON.stringify({ ...urls, apps: [{ app_id: 'wx1', secret: 's' }] }));
-  return said(() => check({ config, json }));
+  return said((io) => check({ config, json }, io));
 }
 
 it.each([false, true])('P12: a password that stands elsewhere is in no message (JSON: %s)', async (json) => {

@@ -91,6 +91,14 @@ describe('the commands that call a broker', () => {
     expect({ code, output }).toEqual({ code: 2, output: expect.stringContaining(words) });
   });
 
+  it('the process ends with the same exit code and says the same', async () => {
+    const wrong = ['get', 'wxa', '--nonsense'];
+    expect(await place.runProcess(...wrong)).toEqual(await place.run(...wrong));
+    const unknown = ['get', 'nope', '--addr', grpc];
+    expect(await place.runProcess(...unknown)).toEqual(await place.run(...unknown));
+    expect(await place.run(...unknown)).toMatchObject({ code: 1 });
+  });
+
   it('--help explains each command', async () => {
     const { code, output } = await place.run('--help');
     expect(code).toBe(0);

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { expect, it } from 'vitest';
-import { type SignalledProcess, untilSignal } from '../../src/commands/exit.ts';
+import { untilSignal } from '../../src/commands/exit.ts';
+import type { SignalledProcess } from '../../src/commands/io.ts';
 import { FakeClock } from '../support/clock.ts';
 
 /** A process that notes what it says and does. */
@@ -14,7 +15,7 @@ class FakeProcess extends EventEmitter implements SignalledProcess {
 function signalled(stop: () => Promise<void>) {
   const clock = new FakeClock();
   const process = new FakeProcess();
-  return { clock, process, ended: untilSignal(stop, { clock, process }) };
+  return { clock, process, ended: untilSignal(stop, process, clock) };
 }
 
 it('an older Node is told which one is needed, and no more', () => {

@@ -4,6 +4,7 @@ import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { get } from '../../src/commands/get.ts';
+import type { Io } from '../../src/commands/io.ts';
 import { render } from '../../src/commands/live-view.ts';
 import { asLines, jsonLine, printable } from '../../src/commands/output.ts';
 import { permits } from '../../src/commands/permits.ts';
@@ -40,7 +41,7 @@ describe('what a terminal acts on', () => {
   it('leaves no way around', () => {
     const folder = join(import.meta.dirname, '../../src/commands');
     const writers = readdirSync(folder).filter((file) =>
-      /process\.std(out|err)\.write|console\./.test(readFileSync(join(folder, file), 'utf8')),
+      /std(out|err)\.write|console\.|process\.std(out|err)/.test(readFileSync(join(folder, file), 'utf8')),
     );
     // The last words of a process that a second signal ends are its own.
     expect(writers.sort()).toEqual(['exit.ts', 'output.ts']);
@@ -93,16 +94,16 @@ describe('what a broker says does nothing to the terminal', () => {
 
   const message = { app: 'a', to: 'u', template: 't', channel: 'subscribe' as const };
 
-  it.each<[string, (json: boolean) => Promise<void>, lines: number]>([
-    ['get', (json) => get('a', { addr, json, showToken: true, minGeneration: 0, timeout: 5 }), 7],
-    ['refresh', (json) => refresh('a', { addr, json, showToken: true, timeout: 5 }), 8],
-    ['status', (json) => status([], { addr, json, timeout: 5 }), 9],
-    ['watch', (json) => watch(['a'], { addr, json, showToken: true }), 3],
-    ['send', (json) => send({ addr, json, timeout: 5, ...message }), 1],
-    ['permits', (json) => permits('a', { addr, json, timeout: 5 }), 2],
+  it.each<[string, (json: boolean, io: Io) => Promise<void>, lines: number]>([
+    ['get', (json, io) => get('a', { addr, json, showToken: true, minGeneration: 0, timeout: 5 }, io), 7],
+    ['refresh', (json, io) => refresh('a', { addr, json, showToken: true, timeout: 5 }, io), 8],
+    ['status', (json, io) => status([], { addr, json, timeout: 5 }, io), 9],
+    ['watch', (json, io) => watch(['a'], { addr, json, showToken: true }, io), 3],
+    ['send', (json, io) => send({ addr, json, timeout: 5, ...message }, io), 1],
+    ['permits', (json, io) => permits('a', { addr, json, timeout: 5 }, io), 2],
   ])('%s', async (_, command, lines) => {
     for (const json of [false, true]) {
-      const { output: text } = await said(() => command(json));
+      const { output: text } = await said((io) => command(json, io));
       expect(text).toContain('z');
       expect(text).not.toMatch(ACTED_ON);
       // A line feed would let a broker speak in the name of the command.
@@ -113,7 +114,7 @@ describe('what a broker says does nothing to the terminal', () => {
   it('an error, on standard error and in JSON', async () => {
     isRefusing = true;
     for (const json of [false, true]) {
-      const { output: text } = await said(() => get('a', { addr, json, minGeneration: 0, timeout: 5 }));
+      const { output: text } = await said((io) => get('a', { addr, json, minGeneration: 0, timeout: 5 }, io));
       expect(text).toMatch(/lingpai: a\\u001b.*z \(NotFound\)\n$/);
       expect(text).not.toMatch(ACTED_ON);
       expect(text.trimEnd().split('\n')).toHaveLength(json ? 2 : 1);

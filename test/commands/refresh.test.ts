@@ -19,11 +19,8 @@ beforeAll(async () => {
 afterAll(() => broker[Symbol.asyncDispose]());
 
 function reported(input: string | Buffer, json = false) {
-  async function* stdin() {
-    yield Buffer.from(input);
-  }
   const options = { addr: broker.addr, json, rejectedTokenStdin: true, timeout: 5 };
-  return said(() => refresh('wxa', options, stdin()));
+  return said((io) => refresh('wxa', options, io), input);
 }
 
 it.each([

@@ -8,7 +8,7 @@ it('serves, answers on both ports, drains on SIGTERM and exits with 0', async ()
   await place.configure();
   const { broker, grpc, http } = await place.serve();
   expect(grpc).toMatch(/^127\.0\.0\.1:\d+$/);
-  const got = await place.run('get', 'wxa', '--addr', grpc, '--json');
+  const got = await place.runProcess('get', 'wxa', '--addr', grpc, '--json');
   expect(JSON.parse(got.output)).toMatchObject({ state: { appId: 'wxa', status: 'TOKEN_STATUS_FRESH' } });
   await place.run('get', 'wxb', '--addr', grpc);
   const ready = await fetch(`http://${http}/readyz?apps`);
@@ -65,7 +65,7 @@ it('P12: no secret and no token value is in its output, whatever goes wrong; the
 it('names every problem of its configuration and exits with 2', async () => {
   await using place = await Place.make();
   const path = await place.configure({ grpc: { listen: 7600 }, refesh: {}, apps: [{ app_id: 'wx a', secret: {} }] });
-  const { code, output } = await place.run('serve');
+  const { code, output } = await place.runProcess('serve');
   expect(code).toBe(2);
   for (const where of ['grpc.listen', 'refesh', 'apps[0].app_id', 'apps[0].secret']) expect(output).toContain(where);
   expect(output).toContain('lingpai.yaml:');
@@ -78,7 +78,7 @@ it('says which port is taken, and which store is in use, and exits with 1', asyn
   await using place = await Place.make();
   await place.configure();
   const { grpc } = await place.serve();
-  const second = await place.run('serve');
+  const second = await place.runProcess('serve');
   expect(second.code).toBe(1);
   expect(second.output).toContain('lingpai.db is in use');
   await place.configure({ grpc: { listen: grpc }, store: { url: 'memory:' } });

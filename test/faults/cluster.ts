@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Client } from '@connectrpc/connect';
 import { clientOf, refusalOf, tokenClient } from '../../src/commands/client.ts';
-import type { IssuerKind } from '../../src/core/ports.ts';
+import type { IssuerKind } from '../../src/core/tokens/ports.ts';
 import { AdminService } from '../../src/gen/lingpai/v1/admin_pb.js';
 import { ForceRefreshOutcome } from '../../src/gen/lingpai/v1/token_pb.js';
 import { systemClock } from '../../src/ops/clock.ts';

@@ -1,6 +1,6 @@
 /** `npm run faults -- [NAME...]`: see CONTRIBUTING.md. A NAME is a part of a scenario's name; none: all. */
 import { setTimeout } from 'node:timers/promises';
-import type { IssuerKind } from '../../src/core/ports.ts';
+import type { IssuerKind } from '../../src/core/tokens/ports.ts';
 import { ensureRedis } from '../support/redis.ts';
 import { APP, Cluster, TIMES } from './cluster.ts';
 import { type Figures, judge } from './judge.ts';

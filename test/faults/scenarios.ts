@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
-import type { IssuerKind } from '../../src/core/ports.ts';
+import type { IssuerKind } from '../../src/core/tokens/ports.ts';
 import { until } from '../support/until.ts';
 import { type Cluster, REPLICAS, type Replica, TIMES } from './cluster.ts';
 import type { Link, TcpProxy, Verdict } from './proxy.ts';

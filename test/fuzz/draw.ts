@@ -1,4 +1,4 @@
-import type { Random } from '../../src/core/clock.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
 
 /** Draws what inputs are made of. All of it follows from the seed. */
 export class Draw {

@@ -142,7 +142,7 @@ export function open(
   session: ClientHttp2Session,
   path: string,
   headers: Readonly<Record<string, string>> = {},
-  { unread = false, patienceMs = PATIENCE_MS } = {},
+  { unread = false, standbyDelayMs = PATIENCE_MS } = {},
 ): OpenCall {
   const stream = session.request({
     ':method': 'POST',
@@ -171,7 +171,7 @@ export function open(
         resetCode: stream.rstCode ?? 0,
       });
     stream.once('close', end);
-    const timer = setTimeout(() => stream.destroy(), patienceMs);
+    const timer = setTimeout(() => stream.destroy(), standbyDelayMs);
     stream.once('close', () => clearTimeout(timer));
   });
   return { stream, ended };
@@ -183,9 +183,9 @@ export function call(
   path: string,
   bytes: Uint8Array,
   headers: Readonly<Record<string, string>> = {},
-  patienceMs = PATIENCE_MS,
+  standbyDelayMs = PATIENCE_MS,
 ): Promise<GrpcEnd> {
-  const { stream, ended } = open(session, path, headers, { patienceMs });
+  const { stream, ended } = open(session, path, headers, { standbyDelayMs });
   stream.end(bytes);
   return ended;
 }

@@ -28,7 +28,7 @@ const silence = ['--silence-seconds', '0.8'];
 const goodLife = 12;
 
 /** The longest that `until` waits. */
-const patienceMs = 30_000;
+const standbyDelayMs = 30_000;
 
 /** As large as no signed number of 64 bits is, and no double exactly. */
 const generation = 2n ** 63n + 7n;
@@ -90,8 +90,8 @@ class Stage implements AsyncDisposable {
 
   /** Waits for something that is true of the broker after a while. */
   async until(what: string, holds: () => boolean): Promise<void> {
-    for (const end = performance.now() + patienceMs; !holds(); await setTimeout(20)) {
-      assert.ok(performance.now() < end, `${this.service.name}: not seen within ${patienceMs / 1000} s: ${what}`);
+    for (const end = performance.now() + standbyDelayMs; !holds(); await setTimeout(20)) {
+      assert.ok(performance.now() < end, `${this.service.name}: not seen within ${standbyDelayMs / 1000} s: ${what}`);
     }
   }
 

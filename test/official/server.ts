@@ -6,10 +6,10 @@ import { once } from 'node:events';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { systemClock } from '../../src/ops/clock.ts';
 import { toConnectError } from '../../src/rpc/errors.ts';
-import { withStreamControl } from '../../src/rpc/stream-control.ts';
 import { startGrpc } from '../../src/server/grpc.ts';
 import { startHttp } from '../../src/server/http.ts';
-import { MAX_MESSAGE_BYTES, type Mount, type Service } from '../../src/server/mount.ts';
+import type { Mount } from '../../src/server/mount.ts';
+import { MAX_MESSAGE_BYTES, type Service } from '../../src/transport/service.ts';
 import {
   ServerCompatRequestSchema,
   ServerCompatResponseSchema,
@@ -30,7 +30,6 @@ const mount = (methods: typeof ConformanceService.methods): Mount => ({
     } as unknown as Service,
   ],
   clock: systemClock,
-  streamValues: withStreamControl,
   toError: (error) => toConnectError(error, report),
   report,
   rpc: () => {},

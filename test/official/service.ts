@@ -1,7 +1,7 @@
 import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf';
 import { type Any, anyPack } from '@bufbuild/protobuf/wkt';
 import { type Code, ConnectError, type HandlerContext, type ServiceImpl } from '@connectrpc/connect';
-import type { Clock } from '../../src/core/clock.ts';
+import type { Clock } from '../../src/core/kernel/clock.ts';
 import {
   type BidiStreamRequest,
   BidiStreamRequestSchema,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { LingpaiError, UpstreamError } from '../../src/core/errors.ts';
-import type { BrokerEvent } from '../../src/core/events.ts';
+import { LingpaiError, UpstreamError } from '../../src/core/kernel/errors.ts';
+import type { BrokerEvent } from '../../src/core/tokens/events.ts';
 import { createLogger, errorFields, type LogLevel, logEvent } from '../../src/ops/log.ts';
 
 /** A logger and the lines that it wrote. */
@@ -90,7 +90,7 @@ describe('logEvent', () => {
       },
     ],
     [
-      { type: 'probed', ...app, tokenId: 'abc', cause: 'canary', verdict: 'accepted' },
+      { type: 'probed', ...app, tokenId: 'abc', cause: 'probe', verdict: 'accepted' },
       { level: 'debug', msg: 'token probed', app_id: 'wx1', token_id: 'abc', cause: 'canary', verdict: 'accepted' },
     ],
     [

@@ -40,17 +40,17 @@ const EVENTS: readonly (readonly [MessageEvent, string | null, Record<string, un
     { level: 'info', msg: 'message tried again', step: 'refresh', reason: 'TOKEN_REFUSED' },
   ],
   [
-    { type: 'channel_closed', ...wx1, reason: 'MINUTE_QUOTA_EXHAUSTED', forMs: 30_000.4 },
+    { type: 'breaker_opened', ...wx1, reason: 'MINUTE_QUOTA_EXHAUSTED', forMs: 30_000.4 },
     'lingpai_channel_closed{app_id="wx1",channel="subscribe"} 1',
     { level: 'warn', msg: 'channel closed', reason: 'MINUTE_QUOTA_EXHAUSTED', for_ms: 30_000 },
   ],
   [
-    { type: 'channel_to_be_tried', ...wx1 },
+    { type: 'breaker_to_probe', ...wx1 },
     'lingpai_channel_closed{app_id="wx1",channel="subscribe"} 0',
     { level: 'info', msg: 'closed channel to be tried again', channel: 'subscribe' },
   ],
   [
-    { type: 'channel_opened', ...wx1 },
+    { type: 'breaker_closed', ...wx1 },
     'lingpai_channel_closed{app_id="wx1",channel="subscribe"} 0',
     { level: 'info', msg: 'channel opened', channel: 'subscribe' },
   ],
@@ -58,6 +58,11 @@ const EVENTS: readonly (readonly [MessageEvent, string | null, Record<string, un
     { type: 'ledger_failed', appId: 'wx1', operation: 'settle', error: new Error('disk full'), retryInMs: 999.6 },
     'lingpai_ledger_failures_total{app_id="wx1",operation="settle"} 1',
     { level: 'error', msg: 'ledger write failed', operation: 'settle', error: 'disk full', retry_in_ms: 1_000 },
+  ],
+  [
+    { type: 'ledger_failed', appId: 'wx1', operation: 'lookup', error: new Error('gone'), retryInMs: null },
+    'lingpai_ledger_failures_total{app_id="wx1",operation="lookup"} 1',
+    { level: 'error', msg: 'ledger read failed', operation: 'lookup', error: 'gone', retry_in_ms: null },
   ],
   [{ type: 'ledger_recovered', appId: 'wx1' }, null, { level: 'info', msg: 'ledger write succeeded again' }],
 ];
@@ -109,7 +114,7 @@ describe('metrics of messages', () => {
 
   test('a closed channel opens when its time is over', async () => {
     const { clock, metrics, samples } = setup();
-    metrics.messages.observe({ type: 'channel_closed', ...wx1, reason: 'ACCOUNT_CLOSED', forMs: 30_000 });
+    metrics.messages.observe({ type: 'breaker_opened', ...wx1, reason: 'ACCOUNT_CLOSED', forMs: 30_000 });
     await clock.advance(29_999);
     expect(await samples('channel_closed')).toEqual([expect.stringMatching(/ 1$/)]);
     await clock.advance(1);

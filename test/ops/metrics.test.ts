@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { ClusterStatus } from '../../src/core/cluster/status.ts';
-import { UpstreamError } from '../../src/core/errors.ts';
-import type { BrokerEvent } from '../../src/core/events.ts';
-import type { Status, TokenState } from '../../src/core/state.ts';
+import { UpstreamError } from '../../src/core/kernel/errors.ts';
+import type { BrokerEvent } from '../../src/core/tokens/events.ts';
+import type { Status, TokenState } from '../../src/core/tokens/state.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { FakeClock } from '../support/clock.ts';
 import { Turns } from '../support/turns.ts';
@@ -63,7 +63,7 @@ describe('events', () => {
       'lingpai_refreshes_total{app_id="wx1",result="unchanged",cause="scheduled"} 2',
     ],
     [
-      { type: 'refresh_failed', appId: 'wx1', cause: 'canary', durationMs: 1, error: failure, retryInMs: 1 },
+      { type: 'refresh_failed', appId: 'wx1', cause: 'probe', durationMs: 1, error: failure, retryInMs: 1 },
       'lingpai_refreshes_total{app_id="wx1",result="failed",cause="canary"} 2',
     ],
     [
@@ -71,7 +71,7 @@ describe('events', () => {
       'lingpai_force_refreshes_total{app_id="wx1",outcome="STILL_VALID"} 2',
     ],
     [
-      { type: 'probed', appId: 'wx1', tokenId: 'i', cause: 'canary', verdict: 'rejected' },
+      { type: 'probed', appId: 'wx1', tokenId: 'i', cause: 'probe', verdict: 'rejected' },
       'lingpai_probes_total{app_id="wx1",cause="canary",verdict="rejected"} 2',
     ],
     [{ type: 'outside_mint', appId: 'wx1', tokenId: 'i' }, 'lingpai_outside_mints_total{app_id="wx1"} 2'],
@@ -96,14 +96,14 @@ describe('events', () => {
     const events = (appId: string): BrokerEvent[] => [
       { type: 'rotated', appId, generation: 1, tokenId: 'i', cause: 'report', durationMs: 1, storedAfterMs: 1 },
       { type: 'force_refresh', appId, result: 'FAILED' },
-      { type: 'probed', appId, tokenId: 'i', cause: 'canary', verdict: 'rejected' },
+      { type: 'probed', appId, tokenId: 'i', cause: 'probe', verdict: 'rejected' },
       { type: 'outside_mint', appId, tokenId: 'i' },
       { type: 'store_failed', appId, error: failure, retryInMs: 1 },
     ];
     for (const event of [...events('wx1'), ...events('wx2')]) metrics.observe(event);
     const before = await samples(metrics, '"wx1"');
     // Those that begin at 0, those that begin otherwise, and the gauges.
-    expect(before.length).toBe(7 + 6 + 1 + 6);
+    expect(before.length).toBe(7 + 7 + 1 + 6);
     live.states = [stateOf('wx2')];
     for (const event of events('wx1')) metrics.observe(event);
     expect(await samples(metrics, '"wx1"')).toEqual([]);
@@ -139,7 +139,7 @@ describe('what is alerted on', () => {
     ...['mini_program', 'subscribe', 'official_account'].map(
       (channel) => `lingpai_messages_total{app_id="wx1",channel="${channel}",outcome="unknown",reason=""} 0`,
     ),
-    ...['begin', 'redraw', 'settle'].map(
+    ...['begin', 'lookup', 'redraw', 'settle'].map(
       (operation) => `lingpai_ledger_failures_total{app_id="wx1",operation="${operation}"} 0`,
     ),
   ];

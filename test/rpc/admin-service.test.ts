@@ -2,9 +2,9 @@ import { create, toJsonString } from '@bufbuild/protobuf';
 import { createHandlerContext } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
 import type { ClusterStatus } from '../../src/core/cluster/status.ts';
-import { appNotFoundError } from '../../src/core/errors.ts';
+import { appNotFoundError } from '../../src/core/kernel/errors.ts';
 import type { ShutChannel } from '../../src/core/messages/sender.ts';
-import type { TokenState } from '../../src/core/state.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import {
   AdminService,
   AppTokenStatus,
@@ -34,22 +34,28 @@ function stateOf(appId: string, more: Partial<TokenState> = {}): TokenState {
   };
 }
 
+/** What is asked for its status. */
+interface Asked {
+  readonly broker: AdminBroker;
+  readonly cluster?: { status(): ClusterStatus } | undefined;
+}
+
 /** A broker of which everything is known. */
-function fixed(states: readonly TokenState[], cluster?: ClusterStatus): AdminBroker {
-  return {
+function fixed(states: readonly TokenState[], status?: ClusterStatus): Asked {
+  const broker: AdminBroker = {
     states: () => states,
-    cluster: () => cluster,
     requireApp: (appId) => {
       if (!states.some((state) => state.appId === appId)) throw appNotFoundError(appId);
     },
   };
+  return { broker, cluster: status && { status: () => status } };
 }
 
 const NONE = { count: 0, medianMs: 0, p99Ms: 0, maxMs: 0 };
 const UNMOVED: Propagation = { store: NONE, replica: NONE, stream: NONE };
 
 async function statusOf(
-  broker: AdminBroker,
+  { broker, cluster }: Asked,
   request: { appIds?: string[]; pageToken?: string } = {},
   clock = new FakeClock(NOW),
   propagation = UNMOVED,
@@ -64,7 +70,14 @@ async function statusOf(
     url: 'http://h/',
   });
   const pause = async () => {};
-  const service = adminService({ broker, clock, propagation: () => propagation, shutChannels, pause });
+  const service = adminService({
+    broker,
+    cluster: () => cluster?.status(),
+    clock,
+    propagation: () => propagation,
+    shutChannels,
+    pause,
+  });
   const answer = await service.getStatus(create(GetStatusRequestSchema, request), context);
   return create(GetStatusResponseSchema, answer);
 }
@@ -74,7 +87,7 @@ const json = (response: GetStatusResponse) => JSON.parse(toJsonString(GetStatusR
 describe('one process that owns its store', () => {
   it('tells of each app, and of no cluster', async () => {
     const world = await World.started({ apps: { wxs: 'stable', wxc: 'classic' } });
-    const status = await statusOf(world.broker, {}, world.clock);
+    const status = await statusOf(world, {}, world.clock);
     expect(status.cluster).toBeUndefined();
     expect(status.apps.map(({ appId }) => appId)).toEqual(['wxc', 'wxs']);
     const { current, generation } = world.state();
@@ -202,7 +215,7 @@ describe('a replica', () => {
 
   it('tells of a real circle: all name one owner, and a store that is away grows older', async () => {
     const replicas = await Replicas.started(2, { apps: { wxc: 'classic', wxs: 'stable' } });
-    const asked = (name: string) => statusOf(replicas.get(name).broker, {}, replicas.clock);
+    const asked = (name: string) => statusOf(replicas.get(name), {}, replicas.clock);
     const [one, two] = [await asked('r1'), await asked('r2')];
     expect([one.cluster?.replica, two.cluster?.replica]).toEqual(['r1', 'r2']);
     expect(one.cluster?.replicas.map(({ name, self, alive }) => [name, self, alive])).toEqual([
@@ -230,7 +243,7 @@ describe('a replica', () => {
     broker.forceRefresh('wxc', undefined).catch(() => undefined);
     await replicas.clock.advance(2 * SECOND);
     const intentOf = async (name: string) => {
-      const [app] = (await statusOf(replicas.get(name).broker, {}, replicas.clock)).apps;
+      const [app] = (await statusOf(replicas.get(name), {}, replicas.clock)).apps;
       const [intent] = app?.share?.intents ?? [];
       return [intent?.replica, intent?.kind, intent?.age?.seconds];
     };
@@ -289,7 +302,7 @@ it('lets others have their turn before each answer, and gives none to a caller w
   const turn = Promise.withResolvers<void>();
   let asked = 0;
   const broker: AdminBroker = {
-    ...fixed([stateOf('wxa')]),
+    ...fixed([stateOf('wxa')]).broker,
     states: () => {
       asked++;
       return [stateOf('wxa')];
@@ -297,6 +310,7 @@ it('lets others have their turn before each answer, and gives none to a caller w
   };
   const service = adminService({
     broker,
+    cluster: () => undefined,
     clock: new FakeClock(),
     propagation: () => UNMOVED,
     shutChannels: () => [],

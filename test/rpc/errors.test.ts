@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
-import { LingpaiError, type Reason } from '../../src/core/errors.ts';
+import { LingpaiError, type Reason } from '../../src/core/kernel/errors.ts';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../src/gen/google/rpc/error_details_pb.js';
 import { ErrorReasonSchema } from '../../src/gen/lingpai/v1/error_pb.js';
 import { CODES, toConnectError } from '../../src/rpc/errors.ts';
-import { codeName } from '../../src/server/code-name.ts';
+import { codeName } from '../../src/transport/code-name.ts';
 
 const PROTO = readFileSync(join(import.meta.dirname, '../../proto/lingpai/v1/error.proto'), 'utf8');
 

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { describe, expect, it } from 'vitest';
-import { LingpaiError } from '../../src/core/errors.ts';
+import { LingpaiError } from '../../src/core/kernel/errors.ts';
 import type { Channel } from '../../src/core/messages/message.ts';
 import type { NewPermit } from '../../src/core/messages/ports.ts';
 import { PermitKind, PermitSchema, SendTemplateRequestSchema } from '../../src/gen/lingpai/v1/message_pb.js';

@@ -6,9 +6,9 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { createHandlerContext, type ServiceImpl } from '@connectrpc/connect';
 import { Client, type ClientDuplexStream, credentials, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { appNotFoundError, drainingError, LingpaiError } from '../../src/core/errors.ts';
-import { refusedError, unknownError } from '../../src/core/messages/failures.ts';
+import { appNotFoundError, drainingError, LingpaiError } from '../../src/core/kernel/errors.ts';
 import type { Message } from '../../src/core/messages/message.ts';
+import { refusedError, unknownError } from '../../src/core/messages/message-errors.ts';
 import type { SendResult } from '../../src/core/messages/sender.ts';
 import { extendWords } from '../../src/core/review/words.ts';
 import {

@@ -1,7 +1,7 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { describe, expect, it } from 'vitest';
-import { LingpaiError, type Violation } from '../../src/core/errors.ts';
+import { LingpaiError, type Violation } from '../../src/core/kernel/errors.ts';
 import {
   CountPermitsRequestSchema,
   DepositPermitsRequestSchema,

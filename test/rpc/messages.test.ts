@@ -1,6 +1,6 @@
 import { toJson } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
-import type { TokenState } from '../../src/core/state.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import { TokenStateSchema } from '../../src/gen/lingpai/v1/token_pb.js';
 import { Messages, toTokenState } from '../../src/rpc/messages.ts';
 import { FakeClock } from '../support/clock.ts';

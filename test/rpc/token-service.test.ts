@@ -1,7 +1,8 @@
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError, createHandlerContext, type HandlerContext } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
-import { LingpaiError } from '../../src/core/errors.ts';
+import { LOCAL } from '../../src/core/access/principal.ts';
+import { LingpaiError } from '../../src/core/kernel/errors.ts';
 import {
   ForceRefreshOutcome,
   ForceRefreshRequestSchema,
@@ -11,8 +12,8 @@ import {
   WatchTokenRequestSchema,
   type WatchTokenResponse,
 } from '../../src/gen/lingpai/v1/token_pb.js';
-import { withStreamControl } from '../../src/rpc/stream-control.ts';
 import { tokenService } from '../../src/rpc/token-service.ts';
+import { callValues } from '../../src/transport/call.ts';
 import { settle } from '../support/clock.ts';
 import { STALL_TIMEOUT_MS } from '../support/rpc.ts';
 import { MINUTE, SECOND, World } from '../support/world.ts';
@@ -32,6 +33,7 @@ class Called {
       broker: world.broker,
       clock: world.clock,
       stallTimeoutMs: STALL_TIMEOUT_MS,
+      maxWaiting: 2,
       propagation: (ms) => this.propagations.push(ms),
     });
   }
@@ -49,7 +51,7 @@ class Called {
         this.ended = error;
       },
     };
-    const watching = context(TokenService.method.watchToken, undefined, withStreamControl(control));
+    const watching = context(TokenService.method.watchToken, undefined, callValues(control, LOCAL));
     const events = this.service.watchToken(create(WatchTokenRequestSchema, request), watching);
     return events[Symbol.asyncIterator]() as AsyncIterator<WatchTokenResponse>;
   }
@@ -89,6 +91,20 @@ describe('Get', () => {
     });
     const answer = service.get(create(GetRequestSchema, { appId: 'wxc' }), untouched) as GetResponse;
     expect(answer.state?.current?.value).toBe(world.token());
+  });
+
+  it('lets only so many wait at once, and each that ends makes room for another', async () => {
+    const called_ = new Called(await World.started());
+    const minGeneration = BigInt(Number.MAX_SAFE_INTEGER);
+    const leaver = new AbortController();
+    const first = Promise.resolve(called_.get({ appId: 'wxc', minGeneration }, leaver.signal)).catch(() => undefined);
+    Promise.resolve(called_.get({ appId: 'wxc', minGeneration })).catch(() => undefined);
+    const asks = () => void Promise.resolve(called_.get({ appId: 'wxc', minGeneration })).catch(() => undefined);
+    expect(asks).toThrow(expect.objectContaining({ reason: 'TOO_MANY_WAITING', retryAfterMs: 1_000 }));
+    expect(called_.get({ appId: 'wxc' })).toBeDefined(); // what is in memory needs no room
+    leaver.abort();
+    await first;
+    expect(asks).not.toThrow();
   });
 
   it('waits at most 60 seconds for a generation when the caller names no deadline', async () => {

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
-import { LingpaiError } from '../../src/core/errors.ts';
+import { LingpaiError } from '../../src/core/kernel/errors.ts';
 import {
   ForceRefreshRequestSchema,
   GetRequestSchema,

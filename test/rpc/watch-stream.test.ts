@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Delays } from '../../src/core/delays.ts';
+import { CoalescedTimers } from '../../src/core/kernel/coalesced-timers.ts';
 import { Messages } from '../../src/rpc/messages.ts';
 import { WatchStream } from '../../src/rpc/watch-stream.ts';
 import { FakeClock } from '../support/clock.ts';
@@ -19,7 +19,7 @@ it('sets no timer for an event that comes as the call ends', async () => {
     },
     end() {},
   };
-  const stalls = new Delays<WatchStream>(clock, 30_000, (stream) => stream.stalled(30_000));
+  const stalls = new CoalescedTimers<WatchStream>(clock, 30_000, (stream) => stream.stalled(30_000));
   const deps = { clock, messages: new Messages(clock), stalls, propagation() {} };
   const next = new WatchStream(watch, control, deps).next();
   release();

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Channel } from '../../src/core/messages/message.ts';
 import type { Delivery } from '../../src/core/messages/ports.ts';
 import type { FaultEffect } from '../../src/sandbox/faults.ts';
-import { SandboxMessageApi } from '../../src/sandbox/message-port.ts';
 import { settle } from '../support/clock.ts';
+import { SandboxMessageApi } from '../support/sandbox-message-port.ts';
 import { appId, failure, LETTER, rig, toError } from './support.ts';
 
 const channels: Record<Channel['kind'], Channel> = {

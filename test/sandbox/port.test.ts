@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { TokenCall } from '../../src/core/ports.ts';
+import type { TokenCall } from '../../src/core/tokens/ports.ts';
 import type { FaultEffect } from '../../src/sandbox/faults.ts';
-import { SandboxWeChat } from '../../src/sandbox/port.ts';
 import { settle } from '../support/clock.ts';
+import { SandboxWeChat } from '../support/sandbox-port.ts';
 import { appId, failure, rig, secret, toError } from './support.ts';
 
 function portRig() {

@@ -1,6 +1,6 @@
-import type { Random } from '../../src/core/clock.ts';
-import { UpstreamError } from '../../src/core/errors.ts';
-import type { TokenCall } from '../../src/core/ports.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
+import { UpstreamError } from '../../src/core/kernel/errors.ts';
+import type { TokenCall } from '../../src/core/tokens/ports.ts';
 import type { SandboxApp } from '../../src/sandbox/app.ts';
 import type { Call, CallKind } from '../../src/sandbox/calls.ts';
 import { BLANK, type Letter, type MessageKind } from '../../src/sandbox/message-call.ts';

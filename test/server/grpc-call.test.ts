@@ -4,9 +4,10 @@ import { Code, ConnectError, createClient, type HandlerContext } from '@connectr
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { Client, credentials } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
-import { streamControlOf } from '../../src/rpc/stream-control.ts';
 import { startGrpc } from '../../src/server/grpc.ts';
-import type { Listener, Service } from '../../src/server/mount.ts';
+import type { Listener } from '../../src/server/mount.ts';
+import { streamControlOf } from '../../src/transport/call.ts';
+import type { Service } from '../../src/transport/service.ts';
 import { FakeClock } from '../support/clock.ts';
 import { echo } from '../support/echo.ts';
 import { grpcOf, Mounted, until } from '../support/rpc.ts';

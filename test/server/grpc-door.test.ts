@@ -3,11 +3,12 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { type StringValue, StringValueSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { principalOf } from '../../src/rpc/principal.ts';
 import type { Refusal } from '../../src/server/connections.ts';
 import type { Head } from '../../src/server/door.ts';
 import { type GrpcOptions, startGrpc } from '../../src/server/grpc.ts';
-import type { Listener, Service } from '../../src/server/mount.ts';
+import type { Listener } from '../../src/server/mount.ts';
+import { principalOf } from '../../src/transport/call.ts';
+import type { Service } from '../../src/transport/service.ts';
 import { FakeClock, settle } from '../support/clock.ts';
 import { echo } from '../support/echo.ts';
 import {
@@ -613,8 +614,12 @@ describe('a flood', () => {
 
   it('of bidirectional calls is held at 512, and each that ends makes room for another', async () => {
     await serve();
+    using one = new RawConnection(listener.address);
+    using two = new RawConnection(listener.address);
+    using three = new RawConnection(listener.address);
+    using four = new RawConnection(listener.address);
     using raw = new RawConnection(listener.address);
-    const first = Array.from({ length: 512 }, () => raw.open(CHAT));
+    const first = [one, two, three, four].flatMap((each) => Array.from({ length: 128 }, () => each.open(CHAT)));
     const ends = first.map(outcome);
     first[0]?.write(hello);
     await until(() => handled.length === 1);
@@ -626,6 +631,17 @@ describe('a flood', () => {
     await Promise.all(ends);
     await until(() => mounted.calls.filter((call) => call.startsWith('test.Echo/Chat')).length === 512);
     for (let i = 0; i < 513; i++) expect((await raw.call(CHAT, hello)).fields).toMatchObject({ 'grpc-status': '0' });
+  });
+
+  it('of bidirectional calls is held at 128 for each connection, and others go on', async () => {
+    await serve();
+    using greedy = new RawConnection(listener.address);
+    using raw = new RawConnection(listener.address);
+    const open = Array.from({ length: 128 }, () => greedy.open(CHAT));
+    open[0]?.write(hello);
+    await until(() => handled.length === 1);
+    expect((await greedy.call(CHAT, hello)).fields).toMatchObject({ 'grpc-status': '8' });
+    expect((await raw.call(CHAT, hello)).fields).toMatchObject({ 'grpc-status': '0' });
   });
 
   it('of calls is held at 1,000 for each connection', async () => {

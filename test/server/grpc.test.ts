@@ -6,7 +6,8 @@ import { credentials, Client as GrpcClient, type ServiceError, status } from '@g
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TokenService, WatchTokenRequestSchema } from '../../src/gen/lingpai/v1/token_pb.js';
 import { startGrpc } from '../../src/server/grpc.ts';
-import type { Listener, Service } from '../../src/server/mount.ts';
+import type { Listener } from '../../src/server/mount.ts';
+import type { Service } from '../../src/transport/service.ts';
 import { framed, RawConnection } from '../support/raw-http2.ts';
 import { detailsOf, ForeignClient, failure, grpcOf, Mounted, StuckReader, until } from '../support/rpc.ts';
 import { SECOND, World } from '../support/world.ts';

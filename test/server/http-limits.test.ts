@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TokenService } from '../../src/gen/lingpai/v1/token_pb.js';
 import type { Refusal } from '../../src/server/connections.ts';
 import { type HttpOptions, startHttp } from '../../src/server/http.ts';
-import type { Listener, Service } from '../../src/server/mount.ts';
+import type { Listener } from '../../src/server/mount.ts';
+import type { Service } from '../../src/transport/service.ts';
 import { HTTP, Mounted, STALL_TIMEOUT_MS, until } from '../support/rpc.ts';
 import { World } from '../support/world.ts';
 

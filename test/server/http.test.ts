@@ -4,12 +4,13 @@ import { connect } from 'node:net';
 import { createClient, type HandlerContext } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { LingpaiError } from '../../src/core/errors.ts';
+import { LingpaiError } from '../../src/core/kernel/errors.ts';
 import { ErrorInfoSchema } from '../../src/gen/google/rpc/error_details_pb.js';
 import { TokenService } from '../../src/gen/lingpai/v1/token_pb.js';
-import { type StreamControl, streamControlOf } from '../../src/rpc/stream-control.ts';
 import { type HttpOptions, startHttp } from '../../src/server/http.ts';
-import type { Listener, Service } from '../../src/server/mount.ts';
+import type { Listener } from '../../src/server/mount.ts';
+import { type StreamControl, streamControlOf } from '../../src/transport/call.ts';
+import type { Service } from '../../src/transport/service.ts';
 import { HTTP, Mounted, until } from '../support/rpc.ts';
 import { SECOND, World } from '../support/world.ts';
 

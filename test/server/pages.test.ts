@@ -1,25 +1,33 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { expect, it } from 'vitest';
+import { LOCAL } from '../../src/core/access/principal.ts';
 import { Answers } from '../../src/server/http-answers.ts';
 import { pages } from '../../src/server/pages.ts';
 import { FakeClock } from '../support/clock.ts';
 
 it('those who wait for the same page are answered one in a turn of the loop, so that others come in between', async () => {
   const { promise, resolve } = Promise.withResolvers<string>();
-  const answer = pages({
-    services: [],
-    readiness: () => ({ ready: true, serving: true }),
-    metrics: { contentType: 'text/plain', metrics: () => promise },
-    report(error) {
-      throw error;
-    },
-    answers: new Answers(new FakeClock(), 1_000),
-  });
+  const found = new Map(
+    pages({
+      serving: () => true,
+      states: () => [],
+      metrics: { contentType: 'text/plain', metrics: () => promise },
+      report(error) {
+        throw error;
+      },
+      answers: new Answers(new FakeClock(), 1_000),
+    }),
+  );
+  const metrics = found.get('/metrics');
   let turn = 0;
   const answeredIn: number[] = [];
   for (let i = 0; i < 10; i++) {
     const response = { closed: true, writeHead: () => response, end: () => answeredIn.push(turn) };
-    answer({ url: '/metrics', method: 'GET' } as IncomingMessage, response as unknown as ServerResponse);
+    metrics?.answer(
+      { url: '/metrics', method: 'GET' } as IncomingMessage,
+      response as unknown as ServerResponse,
+      LOCAL,
+    );
   }
   resolve('figures');
   while (answeredIn.length < 10) {

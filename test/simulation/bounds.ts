@@ -1,5 +1,5 @@
-import { settledMs } from '../../src/core/cluster/convergence.ts';
-import type { Settings } from '../../src/core/ports.ts';
+import { mintWindowMs } from '../../src/core/cluster/mint-window.ts';
+import type { Settings } from '../../src/core/tokens/ports.ts';
 
 /** How long what must happen may take. Durations are in milliseconds. */
 export interface Bounds {
@@ -61,7 +61,7 @@ export function boundsOf(settings: Settings, cluster: { leaseMs: number; pollMs:
     takeoverMs: judgedMs + 2 * leaseMs + timeoutMs + BACKOFF_MS,
     detectionMs: probeIntervalMs + timeoutMs + 2 * cooldownMs,
     farDetectionMs: PROBES_OF_OTHERS * probeIntervalMs + timeoutMs + 2 * cooldownMs,
-    settledMs: settledMs(overlapMs),
+    settledMs: mintWindowMs(overlapMs),
     overlapMs,
     behindMs,
     reconnectionMs: RECONNECTION_MS + COMMAND_MS,

@@ -1,4 +1,4 @@
-import type { IssuerKind } from '../../src/core/ports.ts';
+import type { IssuerKind } from '../../src/core/tokens/ports.ts';
 import type { Bounds } from './bounds.ts';
 import type { Condition, Dated, Outcome } from './history.ts';
 

@@ -1,4 +1,4 @@
-import type { Random } from '../../src/core/clock.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
 import type { Happening } from './history.ts';
 import type { Host } from './host.ts';
 import type { Life } from './life.ts';

@@ -1,9 +1,10 @@
-import { Broker } from '../../src/core/broker.ts';
-import type { Random } from '../../src/core/clock.ts';
-import { LingpaiError } from '../../src/core/errors.ts';
-import type { BrokerEvent } from '../../src/core/events.ts';
-import type { App, Settings, Store } from '../../src/core/ports.ts';
-import type { TokenState } from '../../src/core/state.ts';
+import { createBroker } from '../../src/app/broker.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
+import { LingpaiError } from '../../src/core/kernel/errors.ts';
+import type { BrokerEvent } from '../../src/core/tokens/events.ts';
+import type { App, Settings } from '../../src/core/tokens/ports.ts';
+import type { Registry } from '../../src/core/tokens/registry.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import type { Condition, Happening, Told } from './history.ts';
 import { Life } from './life.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -32,19 +33,13 @@ export interface HostWorld {
 /** A process of a replica: it may be starting, serving or draining. */
 export interface Serving {
   readonly life: Life;
-  readonly broker: Broker;
+  readonly broker: Registry;
   readonly link: StoreLink;
 }
 
 const SWEEP_MS = 30_000;
 /** How long a supervisor waits before it starts a process that has ended. */
 const RESTART_MS = 1_000;
-
-const NO_STORE: Store = {
-  load: () => Promise.reject(new Error('a replica was asked for a store of its own')),
-  save: () => Promise.reject(new Error('a replica was asked for a store of its own')),
-  close: async () => undefined,
-};
 
 /** A machine: its wall clock, its wires, and the replica's processes that run on it one after another. */
 export class Host {
@@ -73,7 +68,7 @@ export class Host {
   }
 
   /** Its broker, once it serves. */
-  get broker(): Broker | undefined {
+  get broker(): Registry | undefined {
     return this.#ready ? this.#serving?.broker : undefined;
   }
 
@@ -102,14 +97,13 @@ export class Host {
     const wallNow = () => epochTime + scheduler.now + this.#wallOffset;
     const life = new Life({ name: replica, scheduler, random, wallNow });
     const link = new StoreLink({ life, server, wire: this.storeWire, scheduler, random, onStep });
-    const broker = new Broker(
+    const { registry: broker } = createBroker(
       {
         clock: life.clock,
         random,
         wechat: new WeChatLink({ life, host: this.index, wire: this.wechatWire, world: wechat }),
-        store: NO_STORE,
         observe: (event) => this.#observe(life, event),
-        cluster: { store: link, replica, address: `host${this.index}:7600`, ...cluster },
+        store: { shared: { store: link, replica, address: `host${this.index}:7600`, ...cluster } },
       },
       settings,
     );
@@ -175,7 +169,7 @@ export class Host {
     this.#world.scheduler.after(RESTART_MS, () => this.start());
   }
 
-  #started(life: Life, broker: Broker): void {
+  #started(life: Life, broker: Registry): void {
     if (this.#serving?.life !== life) return;
     this.#ready = true;
     this.#world.note({ type: 'condition', host: this.index, what: 'down', bad: false });

@@ -1,4 +1,4 @@
-import type { Clock, Random, Timer } from '../../src/core/clock.ts';
+import type { Clock, Random, Timer } from '../../src/core/kernel/clock.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** What reaches a process from outside: a timer that is due, or data on a socket. */

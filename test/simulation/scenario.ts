@@ -1,5 +1,5 @@
-import type { Random } from '../../src/core/clock.ts';
-import type { IssuerKind } from '../../src/core/ports.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
+import type { IssuerKind } from '../../src/core/tokens/ports.ts';
 import { seeded } from '../support/random.ts';
 import { STEPS, type Step } from './steps.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { IssuerKind } from '../../src/core/ports.ts';
+import type { IssuerKind } from '../../src/core/tokens/ports.ts';
 import type { Blow, Fault, Scenario } from './scenario.ts';
 import { Simulation } from './simulation.ts';
 import { STEPS, type Step } from './steps.ts';

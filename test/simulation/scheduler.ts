@@ -1,4 +1,4 @@
-import type { Random, Timer } from '../../src/core/clock.ts';
+import type { Random, Timer } from '../../src/core/kernel/clock.ts';
 
 interface Entry {
   readonly at: number;

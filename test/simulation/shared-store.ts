@@ -1,17 +1,7 @@
-import type { Member, Poll, Reading, Replaced, SharedRecord } from '../../src/core/cluster/ports.ts';
-import type { StoredApp } from '../../src/core/ports.ts';
+import type { Member, Poll, Reading, Replaced } from '../../src/core/cluster/ports.ts';
+import type { StoredApp } from '../../src/core/tokens/ports.ts';
+import { type Content, MemoryStore } from '../support/memory-store.ts';
 import type { Scheduler } from './scheduler.ts';
-
-interface Kept extends SharedRecord {
-  readonly position: number;
-}
-
-/** All that the store held at one time. */
-interface Content {
-  readonly position: number;
-  readonly records: ReadonlyMap<string, Kept>;
-  readonly members: ReadonlyMap<string, Member>;
-}
 
 /** How far back a rollback can reach. */
 const REMEMBERED_MS = 3_600_000;
@@ -30,9 +20,7 @@ export class StoreServer {
   readonly #epochTime: number;
   readonly #onChange: (change: Change) => void;
   #clockOffset = 0;
-  #position = 0;
-  #records: ReadonlyMap<string, Kept> = new Map();
-  #members = new Map<string, Member>();
+  readonly #store = new MemoryStore(() => this.time);
   /** What it held until each change of a record, newest last. */
   #past: { readonly until: number; readonly content: Content }[] = [];
   /** Connections made before it last went down are lost. */
@@ -61,7 +49,7 @@ export class StoreServer {
   }
 
   record(appId: string): StoredApp | undefined {
-    return this.#records.get(appId)?.app;
+    return this.#store.records.get(appId)?.app;
   }
 
   /** Every connection breaks, and none comes about until it is started again. */
@@ -72,71 +60,47 @@ export class StoreServer {
 
   /** Starts again with what it held `backMs` ago (Infinity: with nothing). */
   start(backMs: number): void {
-    const before = this.#records;
-    if (backMs === Infinity) {
-      this.#position = 0;
-      this.#records = new Map();
-      this.#members = new Map();
-    } else if (backMs > 0) {
+    const before = this.#store.records;
+    if (backMs === Infinity) this.#store.restore();
+    else if (backMs > 0) {
       const content = this.#past.find(({ until }) => until > this.#scheduler.now - backMs)?.content;
-      if (content) {
-        this.#position = content.position;
-        this.#records = content.records;
-        this.#members = new Map(content.members);
-      }
+      if (content) this.#store.restore(content);
     }
     this.#past = [];
     this.up = true;
-    for (const appId of new Set([...before.keys(), ...this.#records.keys()])) {
-      const [was, is] = [before.get(appId), this.#records.get(appId)];
+    const after = this.#store.records;
+    for (const appId of new Set([...before.keys(), ...after.keys()])) {
+      const [was, is] = [before.get(appId), after.get(appId)];
       if (was !== is) this.#onChange({ appId, before: was?.app ?? null, app: is?.app ?? null, by: null });
     }
   }
 
   poll(self: Member, position: number): Poll {
-    this.#members.set(self.replica, self);
-    const all = position <= 0 || position > this.#position;
-    const changed: SharedRecord[] = [];
-    for (const kept of this.#records.values()) if (all || kept.position > position) changed.push(recordOf(kept));
-    return { position: this.#position, changed, members: [...this.#members.values()], time: this.time };
+    return this.#store.poll(self, position);
   }
 
   read(appIds: readonly string[]): Reading {
-    const kept = appIds.flatMap((appId) => this.#records.get(appId) ?? []);
-    return { records: kept.map(recordOf), time: this.time };
+    return this.#store.read(appIds);
   }
 
   replace(app: StoredApp, expected: string | null, etag: string, by: string): Replaced {
-    const { appId } = app;
-    const found = this.#records.get(appId);
-    if ((found?.etag ?? null) !== expected) {
-      return { stored: false, found: found ? recordOf(found) : null, time: this.time };
-    }
-    this.#remember();
-    this.#position++;
-    this.#records = new Map(this.#records).set(appId, {
-      app: structuredClone(app),
-      etag,
-      position: this.#position,
-    });
-    this.#onChange({ appId, before: found?.app ?? null, app, by });
-    return { stored: true, time: this.time };
+    const content = this.#store.snapshot();
+    const replaced = this.#store.replace(app, expected, etag);
+    if (!replaced.stored) return replaced;
+    this.#remember(content);
+    this.#onChange({ appId: app.appId, before: content.records.get(app.appId)?.app ?? null, app, by });
+    return replaced;
   }
 
   remove(replica: string): void {
-    this.#members.delete(replica);
+    this.#store.remove(replica);
   }
 
-  #remember(): void {
+  #remember(content: Content): void {
     const { now } = this.#scheduler;
-    const content = { position: this.#position, records: this.#records, members: new Map(this.#members) };
     this.#past.push({ until: now, content });
     if ((this.#past[0]?.until ?? now) < now - 2 * REMEMBERED_MS) {
       this.#past = this.#past.filter(({ until }) => until >= now - REMEMBERED_MS);
     }
   }
-}
-
-function recordOf({ app, etag }: Kept): SharedRecord {
-  return { app, etag };
 }

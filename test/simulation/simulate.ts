@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { clockTime } from './history.ts';
 import { scenarioOf } from './scenario.ts';
 import { type Report, Simulation } from './simulation.ts';
+import { RULES } from './validator.ts';
 
 /*
  * Plays simulated days of replicas that share a store, one for each seed, while everything around them fails, and checks what
@@ -82,7 +83,7 @@ function tell({ seed, violations, lines }: Report, inFull: boolean): void {
     for (const line of lines) console.log(line);
   }
   console.log(`\nseed ${seed} breaks ${violations.length} rules; again: npm run simulate -- --seed ${seed}`);
-  for (const { rule, at, what } of violations) console.log(`  ${clockTime(at)}  ${rule}: ${what}`);
+  for (const { rule, at, what } of violations) console.log(`  ${clockTime(at)}  ${rule} (${RULES[rule]}): ${what}`);
 }
 
 function summarize(all: readonly Report[]): void {

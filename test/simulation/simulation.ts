@@ -1,5 +1,5 @@
-import type { BrokerEvent } from '../../src/core/events.ts';
-import type { App, IssuerKind, Settings } from '../../src/core/ports.ts';
+import type { BrokerEvent } from '../../src/core/tokens/events.ts';
+import type { App, IssuerKind, Settings } from '../../src/core/tokens/ports.ts';
 import { seeded } from '../support/random.ts';
 import { SETTINGS } from '../support/world.ts';
 import { boundsOf } from './bounds.ts';
@@ -176,7 +176,7 @@ export class Simulation {
 
   #changed({ appId, app, by }: Change): void {
     const host = by === null ? null : this.#hosts.findIndex(({ process }) => process?.life.name === by);
-    const debt = app?.shared?.debt ?? null;
+    const pendingConfirmation = app?.shared?.pendingConfirmation ?? null;
     this.#note({
       type: 'record',
       app: appId,
@@ -184,7 +184,7 @@ export class Simulation {
       generation: app?.generation ?? 0,
       current: app?.current?.id ?? null,
       intents: app?.shared?.intents.length ?? 0,
-      debtDueAt: debt && this.#server.momentOf(debt.time),
+      debtDueAt: pendingConfirmation && this.#server.momentOf(pendingConfirmation.time),
     });
     if (by !== null) for (const { process } of this.#hosts) process?.link.hint(appId);
   }

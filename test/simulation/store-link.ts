@@ -1,6 +1,6 @@
-import type { Random } from '../../src/core/clock.ts';
 import type { Member, Poll, Reading, Replaced, SharedStore, StoreListener } from '../../src/core/cluster/ports.ts';
-import type { StoredApp } from '../../src/core/ports.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
+import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import type { Life } from './life.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { StoreServer } from './shared-store.ts';

@@ -1,7 +1,7 @@
-import type { Random } from '../../src/core/clock.ts';
-import { LingpaiError } from '../../src/core/errors.ts';
-import type { Rejected } from '../../src/core/rejected.ts';
-import type { TokenState } from '../../src/core/state.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
+import { LingpaiError } from '../../src/core/kernel/errors.ts';
+import type { Rejected } from '../../src/core/tokens/rejected.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import type { Happening } from './history.ts';
 import type { Host } from './host.ts';
 import type { Scheduler } from './scheduler.ts';

@@ -1,6 +1,6 @@
-import type { Random } from '../../src/core/clock.ts';
-import { LingpaiError } from '../../src/core/errors.ts';
-import type { Watch } from '../../src/core/watch.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
+import { LingpaiError } from '../../src/core/kernel/errors.ts';
+import type { Watch } from '../../src/core/tokens/watch.ts';
 import type { Happening, Told } from './history.ts';
 import { type Host, type Serving, toldOf } from './host.ts';
 import type { Scheduler } from './scheduler.ts';

@@ -1,3 +1,5 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { SETTINGS } from '../support/world.ts';
 import { boundsOf } from './bounds.ts';
@@ -411,7 +413,18 @@ describe('crack', () => {
 });
 
 it('every rule has its own test here', async () => {
-  const { readFileSync } = await import('node:fs');
-  const text = readFileSync(import.meta.filename, 'utf8');
-  expect(RULES.filter((rule) => !text.includes(`describe('${rule}'`))).toEqual([]);
+  const text = await readFile(import.meta.filename, 'utf8');
+  expect(Object.keys(RULES).filter((rule) => !text.includes(`describe('${rule}'`))).toEqual([]);
+});
+
+it('each rule proves a promise that names it, and each excuse limits one', async () => {
+  const architecture = await readFile(join(import.meta.dirname, '../../docs/architecture.md'), 'utf8');
+  const rows = new Map([...architecture.matchAll(/^\| (P\d+) \|.*$/gm)].map(([row, promise]) => [promise, row]));
+  for (const promise of Object.values(RULES)) expect(rows.get(promise)).toContain('../test/simulation/validator.ts');
+  const folder = join(import.meta.dirname, 'rules');
+  const files = await readdir(folder);
+  const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')));
+  const limits = texts.flatMap((text) => [...text.matchAll(/Limits (P\d+)|^ \* - (P\d+)/gm)]);
+  expect(limits.length).toBeGreaterThan(20);
+  for (const [, one, other] of limits) expect(rows.has(one ?? other)).toBe(true);
 });

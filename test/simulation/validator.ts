@@ -1,4 +1,4 @@
-import type { IssuerKind } from '../../src/core/ports.ts';
+import type { IssuerKind } from '../../src/core/tokens/ports.ts';
 import type { Bounds } from './bounds.ts';
 import { Facts } from './facts.ts';
 import type { Dated } from './history.ts';
@@ -14,25 +14,25 @@ import type { Evidence, Rule } from './rules/rule.ts';
 import { StaleReplica } from './rules/stale-replica.ts';
 import { TokenWithheld } from './rules/token-withheld.ts';
 
-/** What can be wrong with a history. */
-export const RULES = [
-  'dead-token',
-  'previous-dead',
-  'expired-served',
-  'token-withheld',
-  'never-converged',
-  'generation-fell',
-  'generation-two-values',
-  'stale-replica',
-  'too-many-mints',
-  'two-mints-at-once',
-  'debt-unpaid',
-  'debt-paid-by-overlapped-mint',
-  'crack',
-] as const;
+/** What can be wrong with a history, and the promise of docs/architecture.md that is broken then. */
+export const RULES = {
+  'dead-token': 'P11',
+  'previous-dead': 'P5',
+  'expired-served': 'P5',
+  'token-withheld': 'P5',
+  'never-converged': 'P11',
+  'generation-fell': 'P2',
+  'generation-two-values': 'P2',
+  'stale-replica': 'P4',
+  'too-many-mints': 'P11',
+  'two-mints-at-once': 'P6',
+  'debt-unpaid': 'P11',
+  'debt-paid-by-overlapped-mint': 'P11',
+  crack: 'P3',
+} as const;
 
 /** The name of a violation. */
-export type RuleName = (typeof RULES)[number];
+export type RuleName = keyof typeof RULES;
 
 /** A rule that was broken. */
 export interface Violation {

@@ -1,6 +1,6 @@
-import type { Random } from '../../src/core/clock.ts';
-import { type CallEffect, UpstreamError, type UpstreamReason } from '../../src/core/errors.ts';
-import type { App, Grant, TokenCall, Verdict, WeChat } from '../../src/core/ports.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
+import { type CallEffect, UpstreamError, type UpstreamReason } from '../../src/core/kernel/errors.ts';
+import type { App, Grant, TokenCall, Verdict, WeChat } from '../../src/core/tokens/ports.ts';
 import type { Happening, Outcome } from './history.ts';
 import type { Life } from './life.ts';
 import type { Scheduler } from './scheduler.ts';

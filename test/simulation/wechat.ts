@@ -1,9 +1,9 @@
-import type { Random } from '../../src/core/clock.ts';
-import type { App, IssuerKind, WeChat } from '../../src/core/ports.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
+import type { App, IssuerKind, WeChat } from '../../src/core/tokens/ports.ts';
 import { defaultSettings } from '../../src/sandbox/app.ts';
-import { SandboxWeChat } from '../../src/sandbox/port.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
 import { tokenError } from '../../src/wechat/errcodes.ts';
+import { SandboxWeChat } from '../support/sandbox-port.ts';
 import type { Death, Happening } from './history.ts';
 import type { Scheduler } from './scheduler.ts';
 

@@ -1,4 +1,4 @@
-import type { Random } from '../../src/core/clock.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
 
 /** What befalls the messages between a host and one server. All is well at the start. */
 export class Wire {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Store, StoredApp } from '../../src/core/ports.ts';
+import type { Store, StoredApp } from '../../src/core/tokens/ports.ts';
 import { record, token } from './support.ts';
 
 /** What every store must do. `create` opens a new, empty one; each test closes its own. */

@@ -1,12 +1,12 @@
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
-import { NOTHING_SHARED } from '../../src/core/cluster/convergence.ts';
+import { NOTHING_SHARED } from '../../src/core/cluster/shared-part.ts';
 import type { Ledger } from '../../src/core/messages/ports.ts';
-import type { StoredApp } from '../../src/core/ports.ts';
+import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import { systemClock } from '../../src/ops/clock.ts';
 import { copyStore, join, ownable, type Side, shareable } from '../../src/store/copy.ts';
 import { openDatabase, openMemory } from '../../src/store/database.ts';
-import { openStore, parseStoreUrl, storeIn } from '../../src/store/open.ts';
-import type { User } from '../../src/store/rows.ts';
+import { openStore, parseStoreUrl, recordsOf, storeIn } from '../../src/store/open.ts';
+import type { PermitRow, User } from '../../src/store/rows.ts';
 import { FakeClock } from '../support/clock.ts';
 import { RedisServer } from '../support/redis.ts';
 import {
@@ -50,7 +50,7 @@ type Kind = keyof typeof OPEN;
 
 async function side(kind: Kind): Promise<Side> {
   const opened = await OPEN[kind]();
-  onTestFinished(() => opened.store.close());
+  onTestFinished(() => opened.close());
   return { name: `the ${kind} store`, opened };
 }
 
@@ -60,8 +60,9 @@ const APPS = [record(), record({ appId: 'wx0002', issuer: 'classic', previous: t
 const KEYS = ['sent', 'refused', 'unknown', 'begun', 'spent'];
 
 /** A store in which something of each kind has happened; its process has died. */
-async function fill({ opened: { store, ledger } }: Side): Promise<void> {
-  for (const app of APPS) await store.save(app);
+async function fill({ opened }: Side): Promise<void> {
+  for (const app of APPS) await recordsOf(opened).save(app);
+  const { ledger } = opened;
   const later = (i: number) => ({ collectTime: NOW - 1_000_000 + i, expireTime: NOW + 5 * DAY + i });
   await ledger.deposit('wx1', [
     ...Array.from({ length: 700 }, (_, i) => form(`f${i}`, { ...later(i), toUser: i < 12 ? OPENID : `other-${i}` })),
@@ -118,7 +119,7 @@ describe.each<[Kind, Kind]>([
     expect(copied.keys.copied).toBe(8);
     expect(copied.counts).toEqual({ found: 2, copied: 2 });
     const byId = (apps: readonly StoredApp[]) => apps.toSorted((x, y) => (x.appId < y.appId ? -1 : 1));
-    expect(byId(await to.opened.store.load())).toEqual(byId(APPS));
+    expect(byId(await recordsOf(to.opened).load())).toEqual(byId(APPS));
     await from.opened.ledger.recover(NOW, '');
     expect(await answers(to.opened.ledger)).toEqual(await answers(from.opened.ledger));
   });
@@ -164,15 +165,15 @@ describe.each<[Kind, Kind]>([
   test('refuses a store that has apps, unless told to, and never lowers a generation', async () => {
     const [from, to] = [await side(a), await side(b)];
     const { generation } = record();
-    await from.opened.store.save(record({ budget: { day: 20_468, mints: 9, forced: 0 } }));
-    await from.opened.store.save(record({ appId: 'wx0002', generation: generation + 1, current: token('newer') }));
-    await to.opened.store.save(record({ generation: generation + 7, current: token('newest') }));
-    await to.opened.store.save(record({ appId: 'wx0002' }));
+    await recordsOf(from.opened).save(record({ budget: { day: 20_468, mints: 9, forced: 0 } }));
+    await recordsOf(from.opened).save(record({ appId: 'wx0002', generation: generation + 1, current: token('newer') }));
+    await recordsOf(to.opened).save(record({ generation: generation + 7, current: token('newest') }));
+    await recordsOf(to.opened).save(record({ appId: 'wx0002' }));
     await expect(copy(from, to)).rejects.toThrow(/has 2 apps already.*--force/);
-    const before = new Map((await to.opened.store.load()).map((app) => [app.appId, app]));
+    const before = new Map((await recordsOf(to.opened).load()).map((app) => [app.appId, app]));
     expect(before.get('wx0002')?.generation).toBe(generation);
     await copy(from, to, true);
-    const after = new Map((await to.opened.store.load()).map((app) => [app.appId, app]));
+    const after = new Map((await recordsOf(to.opened).load()).map((app) => [app.appId, app]));
     expect(after.get('wx0001')).toMatchObject({
       generation: generation + 7,
       current: { value: 'newest' },
@@ -195,10 +196,40 @@ describe.each<[Kind, Kind]>([
       },
     };
     await expect(copy(from, { ...to, opened: { ...to.opened, rows: failing } })).rejects.toThrow('broken off');
-    expect(await to.opened.store.load()).toEqual([]);
+    expect(await recordsOf(to.opened).load()).toEqual([]);
     await copy(from, to);
     await from.opened.ledger.recover(NOW, '');
     expect(await answers(to.opened.ledger)).toEqual(await answers(from.opened.ledger));
+  });
+});
+
+describe.each<Kind>(['sqlite', 'redis'])('permits in %s', (kind) => {
+  const payer = (uses: number, change: Partial<PermitRow> = {}): PermitRow => ({
+    row: 'permit',
+    appId: 'wx1',
+    kind: 'prepay_id',
+    value: 'p1',
+    toUser: OPENID,
+    templateId: '',
+    collectTime: NOW,
+    expireTime: NOW + DAY,
+    uses,
+    doubtful: false,
+    ...change,
+  });
+
+  test.each<[string, PermitRow[]]>([
+    ['the more used one first', [payer(1), payer(3), payer(2)]],
+    ['and last', [payer(3), payer(2), payer(1)]],
+    ['one that nobody deposited', [payer(0, { toUser: '', doubtful: true }), payer(1), payer(3)]],
+    ['a doubtful one', [payer(1), payer(3, { doubtful: true })]],
+  ])('that are restored at once are joined: %s', async (_, permits) => {
+    const { opened } = await side(kind);
+    await Promise.all(permits.map((permit) => opened.rows.restore([permit])));
+    expect(await opened.ledger.count('wx1', OPENID, NOW)).toMatchObject([{ messages: 1 }]);
+    const begun = await opened.ledger.begin(send({ permit: FORM }));
+    const isDoubtful = permits.some(({ doubtful }) => doubtful);
+    expect(begun).toMatchObject({ permit: { value: 'p1', ...(isDoubtful && { doubtful: true }) } });
   });
 });
 
@@ -218,7 +249,7 @@ describe('a store that is in use', () => {
     [{ r1: user(1), r2: user(1, 10_000) }, { r1: user(1), r2: user(2, 10_000) }, 21_000, 'is in use by r2'],
   ])('%j, then %j %d ms later: %s', async (before, after, lookMs, words) => {
     const [from, to] = [await side('memory'), await side('memory')];
-    await from.opened.store.save(record());
+    await recordsOf(from.opened).save(record());
     const clock = new FakeClock();
     let seen: Record<string, User> = before;
     const { rows } = to.opened;
@@ -234,9 +265,10 @@ describe('a store that is in use', () => {
 
   test('Redis tells who was there last, and how often each shows itself', async () => {
     const { opened } = await side('redis');
-    const poll = (beat: number) => opened.shared?.poll({ replica: 'r1', beat, address: 'h:1', pollMs: 250 }, 0);
+    const store = 'shared' in opened ? opened.shared : expect.fail('not shared');
+    const poll = (beat: number) => store.poll({ replica: 'r1', beat, address: 'h:1', pollMs: 250 }, 0);
     await poll(1);
-    await opened.shared?.poll({ replica: 'silent', beat: 1, address: 'h:2' }, 0);
+    await store.poll({ replica: 'silent', beat: 1, address: 'h:2' }, 0);
     const before = await opened.rows.users();
     await poll(2);
     const pauses = [...before].map(([name, { pauseMs }]) => [name, pauseMs]);
@@ -249,7 +281,7 @@ describe('records', () => {
   test('mints of unknown fate become intents among replicas, and the other way round', () => {
     expect(shareable(record())).toEqual(record());
     const shared = shareable(record({ openMints: 2, lastMintTime: 5 }));
-    const intent = { replica: '', time: 5, lost: true };
+    const intent = { replica: '', time: 5, orphaned: true };
     expect(shared).toEqual(
       record({
         openMints: 2,
@@ -269,7 +301,7 @@ describe('records', () => {
 
   test.each([
     [{}, 0],
-    [{ debt: { epoch: 1, time: 5 } }, 1],
+    [{ pendingConfirmation: { epoch: 1, time: 5 } }, 1],
     [{ dead: true }, 1],
     [{ warning: 'why', commitTime: 7 }, 0],
   ])('%j makes %i open mints where one process owns the store', (part, openMints) => {

@@ -1,6 +1,6 @@
 import { chmodSync, copyFileSync, linkSync, renameSync, rmSync } from 'node:fs';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { openStore } from '../../src/store/open.ts';
+import { openStore, recordsOf } from '../../src/store/open.ts';
 import { FakeClock } from '../support/clock.ts';
 import { newPath, record } from './support.ts';
 
@@ -11,9 +11,9 @@ beforeEach(() => {
 
 async function opened() {
   const deps = { clock: new FakeClock(), random: Math.random, onDamage: () => undefined };
-  const { store, file } = await openStore({ kind: 'sqlite', path }, deps);
-  onTestFinished(() => store.close());
-  return { store, trouble: async () => await file?.trouble() };
+  const { file, ...rest } = await openStore({ kind: 'sqlite', path }, deps);
+  onTestFinished(() => rest.close());
+  return { store: recordsOf(rest), trouble: async () => await file?.trouble() };
 }
 
 test('nothing is wrong with a file that is written', async () => {
@@ -58,7 +58,7 @@ test('that others may open it shows', async () => {
 
 test('a store without a file has none to look at', async () => {
   const deps = { clock: new FakeClock(), random: Math.random, onDamage: () => undefined };
-  const { store, file } = await openStore({ kind: 'memory' }, deps);
-  onTestFinished(() => store.close());
+  const { file, close } = await openStore({ kind: 'memory' }, deps);
+  onTestFinished(close);
   expect(file).toBeUndefined();
 });

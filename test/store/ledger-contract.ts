@@ -150,6 +150,44 @@ export function ledgerContract(name: string, create: () => Promise<TestLedger>):
       }),
     );
 
+    test.each([
+      ['begun', undefined],
+      ['unknown', UNKNOWN],
+      ['sent', SENT],
+      ['refused', REFUSED],
+    ] as const)('a lookup says of one that is %s what a new send would be told', (_, outcome) =>
+      withLedger(async (ledger) => {
+        await ledger.deposit('wx1', [f('f1')]);
+        const first = send({ key: KEY, permit: FORM, now: NOW + 5.25 });
+        await ledger.begin(first);
+        if (outcome) await ledger.settle(first.sendId, settlement(outcome, 'held'));
+        for (const digest of ['digest', 'another']) {
+          const told = await ledger.begin(send({ key: KEY, digest, permit: FORM }));
+          expect(await ledger.lookup({ appId: 'wx1', key: KEY, digest, now: NOW })).toEqual(told);
+        }
+      })(),
+    );
+
+    test(
+      'a lookup finds nothing before, after and elsewhere, and changes nothing',
+      withLedger(async (ledger) => {
+        const query = { appId: 'wx1', key: KEY, digest: 'digest', now: NOW };
+        expect(await ledger.lookup(query)).toBeUndefined();
+        await ledger.deposit('wx1', [f('f1')]);
+        const quota = { day: 5, limit: 1 };
+        const first = send({ key: KEY, permit: FORM, quota });
+        expect(await ledger.begin(first)).toMatchObject({ kind: 'begun' });
+        await ledger.settle(first.sendId, settlement(UNKNOWN, 'held'));
+        expect(await ledger.lookup({ ...query, appId: 'wx2' })).toBeUndefined();
+        expect(await ledger.lookup({ ...query, now: NOW + DAY })).toBeUndefined();
+        expect(await ledger.lookup({ ...query, now: NOW + DAY - 1 })).toMatchObject({ kind: 'unsettled' });
+        expect(await usable(ledger)).toBe(0);
+        expect(await ledger.begin(send({ quota }))).toEqual({ kind: 'over_quota' });
+        await ledger.settle(first.sendId, settlement({ kind: 'freed' }));
+        expect(await ledger.lookup(query)).toBeUndefined();
+      }),
+    );
+
     test(
       'without one, messages are independent',
       withLedger(async (ledger) => {

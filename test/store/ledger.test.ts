@@ -30,12 +30,12 @@ import {
 import { expectStoreError, newPath, record } from './support.ts';
 
 ledgerContract('memory', async () => {
-  const { ledger, store } = storeIn(openMemory(), 'memory:');
+  const { ledger, local: store } = storeIn(openMemory(), 'memory:');
   return { ledger, close: () => store.close() };
 });
 ledgerContract('sqlite', async () => {
   const path = newPath();
-  const { ledger, store } = storeIn(openDatabase(path), path);
+  const { ledger, local: store } = storeIn(openDatabase(path), path);
   return { ledger, close: () => store.close() };
 });
 
@@ -51,7 +51,7 @@ describe('a file of schema version 1', () => {
     released.close();
     for (const begun of ['begun', 'unsettled']) {
       const db = openDatabase(path);
-      const { ledger, store } = storeIn(db, path);
+      const { ledger, local: store } = storeIn(db, path);
       expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: 3 });
       expect(await store.load()).toEqual([record()]);
       expect(await ledger.begin(send({ key: KEY }))).toMatchObject({ kind: begun });
@@ -74,7 +74,7 @@ test('a file of schema version 2 with permits counts them as version 3 does', as
   insert.run('wx1', 'prepay_id', 'p', OPENID, '', NOW, NOW + DAY, 3, 1);
   insert.run('wx1', 'consent', 'c', OPENID, 't1', NOW, null, 1, 0);
   before.close();
-  const { ledger, store } = storeIn(openDatabase(path), path);
+  const { ledger, local: store } = storeIn(openDatabase(path), path);
   const counts = await ledger.count('wx1', undefined, NOW);
   expect(counts).toEqual(await ledger.count('wx1', OPENID, NOW));
   expect(counts).toMatchObject([
@@ -86,7 +86,7 @@ test('a file of schema version 2 with permits counts them as version 3 does', as
 });
 
 test('deposits that come together are committed one after another, and others have their turn in between', async () => {
-  const { ledger, store } = storeIn(openMemory(), 'memory:');
+  const { ledger, local: store } = storeIn(openMemory(), 'memory:');
   using turns = new Turns();
   const deposits = Array.from({ length: 6 }, (_, i) =>
     ledger.deposit(
@@ -141,11 +141,11 @@ describe('a process that is killed', () => {
     const path = newPath();
     const before = storeIn(openDatabase(path), path);
     await before.ledger.deposit('wx1', [form('f1', { collectTime: NOW - 2 }), form('f2', { collectTime: NOW - 1 })]);
-    await before.store.close();
+    await before.close();
 
     expect(await runSender(path, point)).toEqual(acknowledged);
     for (const isRecovered of [false, true]) {
-      const { ledger, store } = storeIn(openDatabase(path), path);
+      const { ledger, local: store } = storeIn(openDatabase(path), path);
       if (isRecovered && found !== nothing) await ledger.recover(NOW, '');
       expect(await ledger.begin(send({ key: 'first', permit: FORM }))).toEqual(
         isRecovered && found === nothing ? { ...begun, sendId: expect.any(String) } : found,
@@ -163,14 +163,14 @@ describe('a process that is killed', () => {
       const deposited = 3000;
       const permits = Array.from({ length: deposited / 3 }, (_, i) => payment(`p${i}`));
       await before.ledger.deposit('wx1', permits);
-      await before.store.close();
+      await before.close();
 
       let count = 0;
       const lines = await runSender(path, '', (_, kill) => {
         if (++count === after) kill();
       });
       const db = openDatabase(path);
-      const { ledger, store } = storeIn(db, path);
+      const { ledger, local: store } = storeIn(db, path);
       const [sums] = db
         .prepare(
           `SELECT (SELECT sum(uses) FROM permits) AS uses, (SELECT sum(reserved) FROM permits) AS reserved,
@@ -202,7 +202,7 @@ describe('a ledger that cannot be written', () => {
   test('rejects what it was asked, keeps what it had, and goes on once there is room', async () => {
     const path = newPath();
     const db = openDatabase(path);
-    const { ledger, store } = storeIn(db, path);
+    const { ledger, local: store } = storeIn(db, path);
     await ledger.deposit('wx1', [form('f1')]);
     const first = send({ key: 'first', permit: FORM });
     expect(permitOf(await ledger.begin(first))?.value).toBe('f1');
@@ -232,7 +232,7 @@ describe('a ledger that cannot be written', () => {
     async (text) => {
       const path = newPath();
       const db = openDatabase(path);
-      const { ledger, store } = storeIn(db, path);
+      const { ledger, local: store } = storeIn(db, path);
       const [bad, good] = [send({ key: KEY }), send({ key: 'good' })] as const;
       for (const one of [bad, good]) {
         await ledger.begin(one);
@@ -259,7 +259,7 @@ function heapUsed(): number {
 test('100,000 messages without key leave nothing behind, in the file or in memory', async () => {
   const path = newPath();
   const db = openDatabase(path);
-  const { ledger, store } = storeIn(db, path);
+  const { ledger, local: store } = storeIn(db, path);
   const exchange = async (count: number) => {
     for (let i = 0; i < count; i += 250) {
       const ids = Array.from({ length: 250 }, () => randomUUID());
@@ -282,7 +282,7 @@ test('100,000 messages without key leave nothing behind, in the file or in memor
 
 test.runIf(process.platform === 'linux')('nothing is ever written to a temporary folder', async () => {
   const path = newPath();
-  const { ledger, store } = storeIn(openDatabase(path), path);
+  const { ledger, local: store } = storeIn(openDatabase(path), path);
   // Each lies between the ones before: more changed pages than a savepoint's journal keeps in memory by default.
   for (const name of ['a', 'b', 'c', 'd', 'e'])
     await ledger.deposit(

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/ops/clock.ts';
-import { openStore, parseStoreUrl } from '../../src/store/open.ts';
+import { openStore, parseStoreUrl, recordsOf } from '../../src/store/open.ts';
 import { expectStoreError, newPath, record } from './support.ts';
 
 const DEPS = { clock: systemClock, random: Math.random, onDamage: () => undefined };
@@ -62,10 +62,10 @@ describe('parseStoreUrl', () => {
 
 test.each(['memory', 'sqlite'] as const)('openStore opens what the address says: %s', async (kind) => {
   const path = newPath();
-  const { store, ledger } = await openStore(kind === 'memory' ? { kind } : { kind, path }, DEPS);
-  await store.save(record());
-  await ledger.deposit('wx0001', []);
-  await store.close();
+  const opened = await openStore(kind === 'memory' ? { kind } : { kind, path }, DEPS);
+  await recordsOf(opened).save(record());
+  await opened.ledger.deposit('wx0001', []);
+  await opened.close();
   expect(existsSync(path)).toBe(kind === 'sqlite');
 });
 

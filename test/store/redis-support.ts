@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Clock } from '../../src/core/clock.ts';
 import type { StoreListener } from '../../src/core/cluster/ports.ts';
+import type { Clock } from '../../src/core/kernel/clock.ts';
 import { systemClock } from '../../src/ops/clock.ts';
 import { openStore, parseStoreUrl } from '../../src/store/open.ts';
 
@@ -21,8 +21,8 @@ export async function openRedis(
   if ('error' in parsed) throw new Error(parsed.error);
   const onDamage = (error: Error) => void damages.push(error);
   const opened = await openStore(parsed, { clock, random: Math.random, onDamage });
-  if (!opened.shared) throw new Error('not shared');
-  return { ...opened, shared: opened.shared };
+  if (!('shared' in opened)) throw new Error('not shared');
+  return { ...opened, store: opened.shared };
 }
 
 /** Resolves when the listener has been told of a reconnection. */

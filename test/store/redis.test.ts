@@ -44,6 +44,9 @@ describe('owners of sends', () => {
     await ledger.begin(send({ key: 'theirs', owner: 'r2', permit: FORM }));
     expect(await ledger.begin(send({ key: 'mine' }))).toMatchObject({ kind: 'unsettled', owner: 'r1' });
 
+    const query = { appId: 'wx1', key: 'theirs', digest: 'digest', now: NOW };
+    expect(await ledger.lookup(query)).toMatchObject({ kind: 'unsettled', owner: 'r2' });
+
     expect(await ledger.recover(NOW, 'r1')).toBe(1);
     expect(await ledger.begin(send({ key: 'mine' }))).toMatchObject({ kind: 'unsettled', owner: '' });
     expect(await ledger.begin(send({ key: 'theirs' }))).toMatchObject({ kind: 'unsettled', owner: 'r2' });

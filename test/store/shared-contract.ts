@@ -68,8 +68,8 @@ export function sharedStoreContract(name: string, create: () => Promise<() => Pr
         const shared = {
           commitTime: 1_768_449_600_000.25,
           epoch: 7,
-          intents: [{ epoch: 7, replica: 'r1', time: 1_768_449_600_000, lost: true }],
-          debt: { epoch: 7, time: 1_768_449_800_000 },
+          intents: [{ epoch: 7, replica: 'r1', time: 1_768_449_600_000, orphaned: true }],
+          pendingConfirmation: { epoch: 7, time: 1_768_449_800_000 },
           dead: true,
           warning: 'beware',
           trouble,

@@ -5,13 +5,13 @@ import { dirname, join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
-import type { StoredApp } from '../../src/core/ports.ts';
+import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import { openDatabase, openMemory } from '../../src/store/database.ts';
 import { storeIn } from '../../src/store/open.ts';
 import { storeContract } from './contract.ts';
 import { expectStoreError, newPath, openAt, record, TOKEN, token } from './support.ts';
 
-storeContract('memory', async () => storeIn(openMemory(), 'memory:').store);
+storeContract('memory', async () => storeIn(openMemory(), 'memory:').local);
 storeContract('sqlite', async () => openAt(newPath()));
 
 const modeOf = (path: string): number => statSync(path).mode & 0o777;
@@ -276,7 +276,7 @@ describe('a commit that fails', () => {
   test('fails all that share it, and leaves nothing of them', async () => {
     const path = newPath();
     const db = openDatabase(path);
-    const { store } = storeIn(db, path);
+    const { local: store } = storeIn(db, path);
     // A reference that is checked at the commit and not before.
     db.exec('CREATE TABLE child (id REFERENCES app (app_id) DEFERRABLE INITIALLY DEFERRED)');
     db.exec("CREATE TEMP TRIGGER orphan AFTER INSERT ON app BEGIN INSERT INTO child VALUES ('nobody'); END");
@@ -292,7 +292,7 @@ describe('a commit that fails', () => {
 
 test('what comes after the store was closed is rejected', async () => {
   const path = newPath();
-  const { store, ledger } = storeIn(openDatabase(path), path);
+  const { local: store, ledger } = storeIn(openDatabase(path), path);
   await store.close();
   await expectStoreError(() => store.save(record()), path, /cannot be used/);
   await expectStoreError(() => ledger.count('wx1', undefined, 0), path, /cannot be used/);
@@ -302,7 +302,7 @@ describe('a disk that is full while the broker runs', () => {
   test('the save rejects, the old records are intact, and later saves succeed once there is room', async () => {
     const path = newPath();
     const db = openDatabase(path);
-    const store = storeIn(db, path).store;
+    const store = storeIn(db, path).local;
     await store.save(record());
     // SQLite reports a file that may not grow just as it reports a disk that is full.
     db.exec('PRAGMA max_page_count = 1');
@@ -322,7 +322,7 @@ describe('a disk that is full while the broker runs', () => {
 test('a save that fails leaves nothing of it, and does not harm those that share its commit', async () => {
   const path = newPath();
   const db = openDatabase(path);
-  const store = storeIn(db, path).store;
+  const store = storeIn(db, path).local;
   db.exec(
     "CREATE TEMP TRIGGER refuse BEFORE INSERT ON app WHEN new.app_id = 'wx2' BEGIN SELECT RAISE(FAIL, 'no'); END",
   );

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
-import type { Store, StoredApp, StoredToken } from '../../src/core/ports.ts';
+import type { Store, StoredApp, StoredToken } from '../../src/core/tokens/ports.ts';
 import { openDatabase } from '../../src/store/database.ts';
 import { StoreError } from '../../src/store/errors.ts';
 import { storeIn } from '../../src/store/open.ts';
@@ -40,7 +40,7 @@ export function newPath(name = 'lingpai.db'): string {
 
 /** The store in this file, which is made where there is none. */
 export function openAt(path: string): Store {
-  return storeIn(openDatabase(path), resolve(path)).store;
+  return storeIn(openDatabase(path), resolve(path)).local;
 }
 
 /** The StoreError with which this fails: it names `file`, says `words` and shows no token. */

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../src/core/clock.ts';
+import type { Clock, Timer } from '../../src/core/kernel/clock.ts';
 
 interface Pending extends Timer {
   readonly at: number;

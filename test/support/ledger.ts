@@ -2,6 +2,8 @@ import type {
   Begun,
   Deposit,
   DrawnPermit,
+  KeyQuery,
+  KnownKey,
   Ledger,
   NewPermit,
   NewSend,
@@ -11,7 +13,7 @@ import type {
 } from '../../src/core/messages/ports.ts';
 
 /** What a test may let fail. */
-export type LedgerCall = 'begin' | 'redraw' | 'settle';
+export type LedgerCall = 'begin' | 'lookup' | 'redraw' | 'settle';
 
 /** A permit in the ledger. `uses` counts the reserved ones too. */
 export interface HeldPermit extends NewPermit {
@@ -59,6 +61,13 @@ export class FakeLedger implements Ledger {
       this.journal.push(send);
       this.sends.set(send.sendId, { send, permit, outcome: { kind: 'begun' } });
       return { kind: 'begun', permit: drawn(permit) };
+    });
+  }
+
+  lookup({ appId, key, digest, now }: KeyQuery): Promise<KnownKey | undefined> {
+    return this.#call('lookup', () => {
+      const known = this.#byKey(appId, key);
+      return known && known.send.keyExpireTime > now ? this.#repeated(known, digest) : undefined;
     });
   }
 
@@ -161,10 +170,11 @@ export class FakeLedger implements Ledger {
     return undefined;
   }
 
-  #repeated({ send, outcome, permit }: HeldSend, digest: string): Begun {
+  #repeated({ send, outcome, permit }: HeldSend, digest: string): KnownKey {
     if (send.digest !== digest) return { kind: 'key_reused' };
     if (outcome.kind === 'sent' || outcome.kind === 'refused') return { kind: 'settled', outcome };
-    return { kind: 'unsettled', sendId: send.sendId, owner: '', startTime: send.now, permit: drawn(permit) };
+    const owner = outcome.kind === 'begun' ? send.owner : '';
+    return { kind: 'unsettled', sendId: send.sendId, owner, startTime: send.now, permit: drawn(permit) };
   }
 
   #unfinished(sendId: string): HeldSend | undefined {

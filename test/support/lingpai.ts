@@ -1,9 +1,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { run } from '../../src/main.ts';
 import { systemClock } from '../../src/ops/clock.ts';
 import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts';
 import { Child } from './child.ts';
+import { CapturedIo } from './command.ts';
 import { seeded } from './random.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -62,8 +64,14 @@ export class Place implements AsyncDisposable {
     return this.#spawn(args, env);
   }
 
-  /** Runs it to its end. */
+  /** Runs the command line to its end in this process, as if it had been started in the folder. */
   async run(...args: string[]): Promise<{ code: number; output: string }> {
+    const io = new CapturedIo(this.folder);
+    return { code: await run(args, io), output: io.output };
+  }
+
+  /** Runs it to its end as a process of its own: for what only a process has, such as its exit code. */
+  async runProcess(...args: string[]): Promise<{ code: number; output: string }> {
     const child = this.lingpai(...args);
     const code = await child.ended();
     return { code, output: child.output };

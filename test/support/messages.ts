@@ -1,11 +1,11 @@
-import type { Clock } from '../../src/core/clock.ts';
-import { LingpaiError, type Recovery, UpstreamError, type UpstreamReason } from '../../src/core/errors.ts';
+import type { Clock } from '../../src/core/kernel/clock.ts';
+import { LingpaiError, type Recovery, UpstreamError, type UpstreamReason } from '../../src/core/kernel/errors.ts';
 import type { MessageEvent } from '../../src/core/messages/events.ts';
 import type { Channel, Message, Sent } from '../../src/core/messages/message.ts';
 import { newPermit } from '../../src/core/messages/permits.ts';
 import type { Delivery, MessageApi, MessageSettings, PermitKind } from '../../src/core/messages/ports.ts';
 import { Sender, type SendResult, type Tokens } from '../../src/core/messages/sender.ts';
-import type { TokenState } from '../../src/core/state.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import { FakeClock, settle } from './clock.ts';
 import { FakeLedger } from './ledger.ts';
 import { seeded } from './random.ts';
@@ -201,6 +201,14 @@ export function message(
 /** What a test learns of a call. */
 export type Told = SendResult | LingpaiError;
 
+/** What a test puts in place of the fakes. */
+interface Overrides {
+  readonly tokens?: Tokens;
+  readonly api?: MessageApi;
+  /** Which owners are other replicas that live; by default none. */
+  readonly isOther?: (owner: string) => boolean;
+}
+
 /** A sender before a reference WeChat, on one driven clock, with a ledger that outlives it. */
 export class MessageWorld {
   readonly clock = new FakeClock();
@@ -211,12 +219,12 @@ export class MessageWorld {
   readonly api: FaultyApi;
   readonly settings: MessageSettings;
   readonly #random;
-  readonly #overrides: { tokens?: Tokens; api?: MessageApi };
+  readonly #overrides: Overrides;
   #ids = 0;
   #life = new Life();
   sender: Sender;
 
-  constructor(options: { settings?: Partial<MessageSettings>; seed?: number; tokens?: Tokens; api?: MessageApi } = {}) {
+  constructor(options: { settings?: Partial<MessageSettings>; seed?: number } & Overrides = {}) {
     this.settings = { ...MESSAGE_SETTINGS, ...options.settings };
     this.#random = seeded(options.seed ?? 1);
     this.#overrides = options;
@@ -240,6 +248,7 @@ export class MessageWorld {
         api: { send: (delivery, token, signal) => life.through(() => api.send(delivery, token, signal)) },
         ledger: {
           begin: (send) => life.through(() => ledger.begin(send)),
+          lookup: (query) => life.through(() => ledger.lookup(query)),
           redraw: (sendId, wish, now) => life.through(() => ledger.redraw(sendId, wish, now)),
           settle: (sendId, settlement) => life.through(() => ledger.settle(sendId, settlement)),
           deposit: (appId, permits) => ledger.deposit(appId, permits),
@@ -250,7 +259,7 @@ export class MessageWorld {
         tokens,
         digest: (text) => text,
         owner: '',
-        isOther: () => false,
+        isOther: this.#overrides.isOther ?? (() => false),
         newId: () => `send-${++this.#ids}`,
         observe: (event) => life.alive && this.events.push(event),
       },

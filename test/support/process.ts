@@ -1,11 +1,16 @@
-import type { Deps } from '../../src/core/ports.ts';
+import type { Deps, Store } from '../../src/core/tokens/ports.ts';
+
+/** What a broker that owns its store is given. */
+export interface ProcessDeps extends Deps {
+  readonly store: Store;
+}
 
 /** One life of a broker: what it is given works until `kill`, and from then on never answers again. */
 export class Process {
   #alive = true;
-  readonly deps: Deps;
+  readonly deps: ProcessDeps;
 
-  constructor(deps: Deps) {
+  constructor(deps: ProcessDeps) {
     const { clock, random, store, wechat, observe } = deps;
     this.deps = {
       random,

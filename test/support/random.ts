@@ -1,4 +1,4 @@
-import type { Random } from '../../src/core/clock.ts';
+import type { Random } from '../../src/core/kernel/clock.ts';
 
 /** The same numbers for the same seed (mulberry32). */
 export function seeded(seed: number): Random {

@@ -1,6 +1,6 @@
-import type { Clock, Timer } from '../../src/core/clock.ts';
 import type { StoreListener } from '../../src/core/cluster/ports.ts';
-import type { WeChat } from '../../src/core/ports.ts';
+import type { Clock, Timer } from '../../src/core/kernel/clock.ts';
+import type { WeChat } from '../../src/core/tokens/ports.ts';
 import type { FakeConnection } from './shared-store.ts';
 
 /** One process: what it is given works until it is killed, and while it is stopped nothing reaches it. */

@@ -1,34 +1,30 @@
-import { Broker, type ClusterDeps } from '../../src/core/broker.ts';
-import { UpstreamError } from '../../src/core/errors.ts';
-import type { BrokerEvent } from '../../src/core/events.ts';
-import type { App, IssuerKind, Settings, Store, WeChat } from '../../src/core/ports.ts';
-import type { TokenState } from '../../src/core/state.ts';
+import { createBroker } from '../../src/app/broker.ts';
+import type { Cluster, ClusterDeps } from '../../src/core/cluster/cluster.ts';
+import { UpstreamError } from '../../src/core/kernel/errors.ts';
+import type { BrokerEvent } from '../../src/core/tokens/events.ts';
+import type { App, IssuerKind, Settings, WeChat } from '../../src/core/tokens/ports.ts';
+import type { Registry } from '../../src/core/tokens/registry.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import type { CallKind } from '../../src/sandbox/calls.ts';
-import { SandboxWeChat } from '../../src/sandbox/port.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
 import { probeError, tokenError } from '../../src/wechat/errcodes.ts';
 import { FakeClock, settle } from './clock.ts';
 import { seeded } from './random.ts';
 import { Life } from './replica.ts';
+import { SandboxWeChat } from './sandbox-port.ts';
 import { type FakeConnection, FakeSharedStore } from './shared-store.ts';
 import { SECOND, SETTINGS } from './world.ts';
 
 export const LEASE = 15 * SECOND;
 export const POLL = 2 * SECOND;
 
-/** Where replicas share a store, nothing else is asked. */
-const NO_STORE: Store = {
-  load: () => Promise.reject(new Error('not asked')),
-  save: () => Promise.reject(new Error('not asked')),
-  close: () => Promise.resolve(),
-};
-
 /** One replica. */
 export interface Replica {
   readonly name: string;
   readonly life: Life;
   readonly connection: FakeConnection;
-  readonly broker: Broker;
+  readonly broker: Registry;
+  readonly cluster: Cluster | undefined;
   readonly events: BrokerEvent[];
   /** Between it and WeChat; `held` calls wait until they are let go, whatever becomes of the replica. */
   readonly line: Line;
@@ -132,25 +128,26 @@ export class Replicas {
       call === 'probe' ? probeError(errcode, errmsg) : tokenError(errcode, errmsg);
     const line = new Line(new SandboxWeChat({ wechat: this.wechat, clock: this.clock, toError }));
     const events: BrokerEvent[] = [];
-    const broker = new Broker(
+    const { registry: broker, cluster } = createBroker(
       {
         clock: life.clock(this.clock),
         random: this.#random,
         wechat: life.wechat(line),
-        store: NO_STORE,
         observe: (event) => events.push(event),
-        cluster: {
-          store: life.store(connection),
-          replica: name,
-          address: '',
-          leaseMs: LEASE,
-          pollMs: POLL,
-          ...listeners,
+        store: {
+          shared: {
+            store: life.store(connection),
+            replica: name,
+            address: '',
+            leaseMs: LEASE,
+            pollMs: POLL,
+            ...listeners,
+          },
         },
       },
       this.settings,
     );
-    const replica = { name, life, connection, broker, events, line };
+    const replica = { name, life, connection, broker, cluster, events, line };
     this.all.push(replica);
     await broker.start(apps);
     await settle();
@@ -164,7 +161,7 @@ export class Replicas {
 
   /** The replica that refreshes the app on schedule. */
   owner(appId = 'wxc'): Replica {
-    const owner = this.running[0]?.broker.cluster()?.apps.find((app) => app.appId === appId)?.owner;
+    const owner = this.running[0]?.cluster?.status()?.apps.find((app) => app.appId === appId)?.owner;
     return this.get(owner ?? '');
   }
 

@@ -14,7 +14,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import type { Clock } from '../../src/core/clock.ts';
+import type { Clock } from '../../src/core/kernel/clock.ts';
 import {
   type BadRequest,
   BadRequestSchema,
@@ -26,10 +26,10 @@ import { StatusSchema } from '../../src/gen/google/rpc/status_pb.js';
 import { TokenService } from '../../src/gen/lingpai/v1/token_pb.js';
 import { toConnectError } from '../../src/rpc/errors.ts';
 import { standardServices } from '../../src/rpc/standard-services.ts';
-import { withStreamControl } from '../../src/rpc/stream-control.ts';
 import { type TokenBroker, tokenService } from '../../src/rpc/token-service.ts';
 import { TOKEN_LIMITS } from '../../src/rpc/validate.ts';
-import type { Mount, Service } from '../../src/server/mount.ts';
+import type { Mount } from '../../src/server/mount.ts';
+import type { Service } from '../../src/transport/service.ts';
 
 /** A free port of this machine. */
 export const LOOPBACK = { host: '127.0.0.1', port: 0 };
@@ -56,7 +56,6 @@ export class Mounted implements Mount {
   readonly faults: unknown[] = [];
   /** How long each rotation took to be written, in milliseconds. */
   readonly propagations: number[] = [];
-  readonly streamValues = withStreamControl;
 
   constructor(clock: Clock, served: TokenBroker | Service) {
     this.clock = clock;

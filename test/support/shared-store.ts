@@ -1,13 +1,6 @@
-import type {
-  Member,
-  Poll,
-  Reading,
-  Replaced,
-  SharedRecord,
-  SharedStore,
-  StoreListener,
-} from '../../src/core/cluster/ports.ts';
-import type { StoredApp } from '../../src/core/ports.ts';
+import type { Member, Poll, Reading, Replaced, SharedStore, StoreListener } from '../../src/core/cluster/ports.ts';
+import type { StoredApp } from '../../src/core/tokens/ports.ts';
+import { type Content, MemoryStore } from './memory-store.ts';
 
 /** The faults of one replica's way to the store. */
 export interface Way {
@@ -18,66 +11,29 @@ export interface Way {
 }
 
 /** A shared store in memory, which each replica reaches by a connection of its own. */
-export class FakeSharedStore {
-  readonly records = new Map<string, SharedRecord>();
-  readonly members = new Map<string, Member>();
-  readonly #now: () => number;
+export class FakeSharedStore extends MemoryStore {
   readonly #listeners = new Map<FakeConnection, StoreListener>();
-  #changes = new Map<string, number>();
-  #position = 0;
-
-  /** `now` is the store's clock. */
-  constructor(now: () => number) {
-    this.#now = now;
-  }
 
   connect(): FakeConnection {
     return new FakeConnection(this);
   }
 
-  poll(self: Member, position: number): Poll {
-    this.members.set(self.replica, self);
-    const isWhole = position === 0 || position > this.#position;
-    const changed = [...this.records.values()].filter(
-      ({ app }) => isWhole || (this.#changes.get(app.appId) ?? 0) > position,
-    );
-    return { position: this.#position, changed, members: [...this.members.values()], time: this.#now() };
-  }
-
-  read(appIds: readonly string[]): Reading {
-    return { records: appIds.flatMap((appId) => this.records.get(appId) ?? []), time: this.#now() };
-  }
-
-  replace(app: StoredApp, expected: string | null, etag: string): Replaced {
-    const found = this.records.get(app.appId) ?? null;
-    if ((found?.etag ?? null) !== expected) return { stored: false, found, time: this.#now() };
-    this.records.set(app.appId, { app: structuredClone(app), etag });
-    this.#changes.set(app.appId, ++this.#position);
+  override replace(app: StoredApp, expected: string | null, etag: string): Replaced {
+    const replaced = super.replace(app, expected, etag);
+    if (!replaced.stored) return replaced;
     for (const [connection, listener] of this.#listeners) {
       if (connection.way.hints && connection.way.state === 'open') queueMicrotask(() => listener.changed(app.appId));
     }
-    return { stored: true, time: this.#now() };
+    return replaced;
   }
 
   listen(connection: FakeConnection, listener: StoreListener): void {
     this.#listeners.set(connection, listener);
   }
 
-  /** What there is now, to go back to. */
-  snapshot(): ReadonlyMap<string, SharedRecord> {
-    return new Map(this.records);
-  }
-
-  /** The store comes back with these records, and everyone has to connect again. */
-  restart(records: ReadonlyMap<string, SharedRecord> = new Map()): void {
-    this.records.clear();
-    this.members.clear();
-    this.#changes = new Map();
-    this.#position = 0;
-    for (const [appId, record] of records) {
-      this.records.set(appId, record);
-      this.#changes.set(appId, ++this.#position);
-    }
+  /** The store comes back with what it held once, or with nothing, and everyone has to connect again. */
+  restart(content?: Content): void {
+    this.restore(content);
     for (const listener of this.#listeners.values()) listener.reconnected();
   }
 
@@ -108,7 +64,7 @@ export class FakeConnection implements SharedStore {
   }
 
   async remove(replica: string): Promise<void> {
-    this.#through(() => this.#store.members.delete(replica));
+    this.#through(() => this.#store.remove(replica));
   }
 
   listen(listener: StoreListener): void {

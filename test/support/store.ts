@@ -1,4 +1,4 @@
-import type { Store, StoredApp } from '../../src/core/ports.ts';
+import type { Store, StoredApp } from '../../src/core/tokens/ports.ts';
 
 /** A store that keeps records like a disk, outlives brokers, and fails when told to. */
 export class FakeStore implements Store {

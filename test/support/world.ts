@@ -1,16 +1,17 @@
-import { Broker } from '../../src/core/broker.ts';
-import type { BrokerEvent } from '../../src/core/events.ts';
-import type { App, Deps, IssuerKind, Settings } from '../../src/core/ports.ts';
-import type { TokenState } from '../../src/core/state.ts';
+import { createBroker } from '../../src/app/broker.ts';
+import type { BrokerEvent } from '../../src/core/tokens/events.ts';
+import type { App, IssuerKind, Settings } from '../../src/core/tokens/ports.ts';
+import type { Registry } from '../../src/core/tokens/registry.ts';
+import type { TokenState } from '../../src/core/tokens/state.ts';
 import type { SandboxApp } from '../../src/sandbox/app.ts';
 import type { CallKind } from '../../src/sandbox/calls.ts';
 import type { Fault, FaultEffect } from '../../src/sandbox/faults.ts';
-import { SandboxWeChat } from '../../src/sandbox/port.ts';
 import { SimulatedWeChat } from '../../src/sandbox/wechat.ts';
 import { probeError, tokenError } from '../../src/wechat/errcodes.ts';
 import { FakeClock, settle } from './clock.ts';
-import { Process } from './process.ts';
+import { Process, type ProcessDeps } from './process.ts';
 import { seeded } from './random.ts';
+import { SandboxWeChat } from './sandbox-port.ts';
 import { FakeStore } from './store.ts';
 
 export const SECOND = 1_000;
@@ -40,10 +41,10 @@ export class World {
   readonly wechat: SimulatedWeChat;
   readonly settings: Settings;
   readonly #random;
-  readonly #tap: (deps: Deps) => Deps;
+  readonly #tap: (deps: ProcessDeps) => ProcessDeps;
   #process: Process | undefined;
   apps: App[];
-  broker: Broker;
+  broker: Registry;
 
   constructor(
     options: {
@@ -52,7 +53,7 @@ export class World {
       wechat?: Partial<SandboxApp>;
       seed?: number;
       /** Puts something between each broker and its world. */
-      tap?: (deps: Deps) => Deps;
+      tap?: (deps: ProcessDeps) => ProcessDeps;
     } = {},
   ) {
     this.#random = seeded(options.seed ?? 1);
@@ -72,7 +73,7 @@ export class World {
     this.broker = this.#newBroker();
   }
 
-  #newBroker(): Broker {
+  #newBroker(): Registry {
     const toError = (errcode: number, errmsg: string, call: CallKind) =>
       call === 'probe' ? probeError(errcode, errmsg) : tokenError(errcode, errmsg);
     this.#process = new Process(
@@ -84,7 +85,8 @@ export class World {
         observe: (event) => this.events.push(event),
       }),
     );
-    return new Broker(this.#process.deps, this.settings);
+    const { store, ...deps } = this.#process.deps;
+    return createBroker({ ...deps, store: { local: store } }, this.settings).registry;
   }
 
   /** A world whose broker has started and has had time for its first calls. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { UpstreamError } from '../../src/core/errors.ts';
+import type { UpstreamError } from '../../src/core/kernel/errors.ts';
 import { readGrant, readVerdict } from '../../src/wechat/answers.ts';
 import { tokenId } from '../../src/wechat/token-id.ts';
 import { expectNoSecret, SECRET, TOKEN } from './support.ts';

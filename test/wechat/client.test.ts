@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import type { TokenCall } from '../../src/core/ports.ts';
+import type { TokenCall } from '../../src/core/tokens/ports.ts';
 import type { WeChatCall, WeChatClient } from '../../src/wechat/client.ts';
 import { messageCall } from '../../src/wechat/messages.ts';
 import { tokenId } from '../../src/wechat/token-id.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Recovery, UpstreamError, UpstreamReason } from '../../src/core/errors.ts';
+import type { Recovery, UpstreamError, UpstreamReason } from '../../src/core/kernel/errors.ts';
 import { messageError, probeError, TOKEN_REFUSED, tokenError } from '../../src/wechat/errcodes.ts';
 
 const BACKOFF: Recovery = { kind: 'backoff' };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { UpstreamError } from '../../src/core/errors.ts';
+import type { UpstreamError } from '../../src/core/kernel/errors.ts';
 import type { Channel } from '../../src/core/messages/message.ts';
 import { messageCall, readSent } from '../../src/wechat/messages.ts';
 import { CHANNELS, deliveryOf, expectNoSecret, FORM_ID, OPENID, TOKEN } from './support.ts';

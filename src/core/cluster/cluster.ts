@@ -1,16 +1,16 @@
-import type { Timer } from '../clock.ts';
-import type { BrokerEvent } from '../events.ts';
-import type { App, Settings } from '../ports.ts';
-import type { Holder } from '../tenure.ts';
-import type { Timeline } from '../timeline.ts';
-import { Burials } from './burials.ts';
-import { longestMintMs } from './convergence.ts';
+import type { Timer } from '../kernel/clock.ts';
+import type { Timeline } from '../kernel/timeline.ts';
+import type { Coordinators, Holder, Keepers } from '../tokens/coordinator.ts';
+import type { BrokerEvent } from '../tokens/events.ts';
+import type { App, Settings } from '../tokens/ports.ts';
+import { ClusterCoordinator } from './cluster-coordinator.ts';
+import { DeadReplicaReaper } from './dead-replica-reaper.ts';
+import { longestMintMs } from './intents.ts';
 import { LEASES_REMEMBERED, Members } from './members.ts';
 import type { Dated, Poll, SharedStore } from './ports.ts';
-import { Reads } from './reads.ts';
-import { Register } from './register.ts';
+import { ReadBatcher } from './read-batcher.ts';
 import { ownerOf } from './rendezvous.ts';
-import { SharedTenure } from './shared-tenure.ts';
+import { SharedRecord } from './shared-record.ts';
 import { type AppShare, type ClusterStatus, shareOf } from './status.ts';
 import type { StoreClock } from './store-clock.ts';
 import { StoreHealth } from './store-health.ts';
@@ -22,31 +22,30 @@ export interface ClusterDeps {
   readonly replica: string;
   /** Where it serves gRPC, as host:port, for people. */
   readonly address: string;
-  /** How long a replica that fell silent keeps what it was at. */
+  /** The failure detector's time-out: a replica that is silent for longer is dead. */
   readonly leaseMs: number;
   /** The pause between polls of the store. */
   readonly pollMs: number;
-  /** Sees to what a replica that died has left in the store. Called again, at a later poll, where it rejected. */
+  /** Cleans up what a dead replica has left in the store. Where it rejects, it is called again at a later poll. */
   readonly onDeath?: (replica: string) => Promise<void>;
-  /** Sees to what this replica has left there. Where it rejects, the replica stays a member, which the others find dead. */
+  /** Cleans up what this replica has left there. Where it rejects, the replica stays a member, which the others find dead. */
   readonly onLeave?: () => Promise<void>;
 }
 
-/** This replica among the others: polls the store, knows who lives, and brings what they store to its keepers. */
-export class Cluster {
+/** This replica among the others: polls the store, knows who lives, and gives its keepers what others have stored. */
+export class Cluster implements Coordinators {
+  readonly isShared = true;
   readonly #deps: ClusterDeps;
   readonly #settings: Settings;
   readonly #clock: StoreClock;
   readonly #timeline: Timeline;
   readonly #random: () => number;
   readonly #observe: (event: BrokerEvent) => void;
-  readonly #catchUp: () => void;
-  readonly #onMembers: () => void;
   readonly #members: Members;
-  readonly #burials: Burials;
-  readonly #registers = new Map<string, Register>();
-  readonly #tenures = new Map<string, SharedTenure>();
-  readonly #reads: Reads;
+  readonly #reaper: DeadReplicaReaper;
+  readonly #sharedRecords = new Map<string, SharedRecord>();
+  readonly #coordinators = new Map<string, ClusterCoordinator>();
+  readonly #readBatcher: ReadBatcher;
   #living: readonly string[];
   #position = 0;
   #polls = 0;
@@ -56,10 +55,8 @@ export class Cluster {
   #timer: Timer | undefined;
   #polling: Promise<void> | undefined;
   #closed = false;
+  #keepers: Keepers | undefined;
 
-  /**
-   * `catchUp` has every keeper take note of a clock that was set. `onMembers` is called when a replica came, died or went.
-   */
   constructor(options: {
     deps: ClusterDeps;
     settings: Settings;
@@ -67,8 +64,6 @@ export class Cluster {
     timeline: Timeline;
     random: () => number;
     observe: (event: BrokerEvent) => void;
-    catchUp: () => void;
-    onMembers: () => void;
   }) {
     this.#deps = options.deps;
     this.#settings = options.settings;
@@ -76,20 +71,19 @@ export class Cluster {
     this.#timeline = options.timeline;
     this.#random = options.random;
     this.#observe = options.observe;
-    this.#catchUp = options.catchUp;
-    this.#onMembers = options.onMembers;
     const { replica: self, leaseMs, pollMs } = options.deps;
     this.#members = new Members({ self, leaseMs, pollMs });
-    this.#reads = new Reads((appIds) => this.#read(appIds));
-    this.#burials = new Burials(async (replica) => options.deps.onDeath?.(replica));
+    this.#readBatcher = new ReadBatcher((appIds) => this.#read(appIds));
+    this.#reaper = new DeadReplicaReaper(async (replica) => options.deps.onDeath?.(replica));
     this.#living = [self];
     this.#health = new StoreHealth({ observe: options.observe, monotonic: () => this.#clock.monotonic() });
   }
 
-  /** Reads the whole store, then polls. Rejects when the store cannot be read. */
-  async start(): Promise<void> {
+  /** Reads the whole store, then polls. Rejects when the store cannot be read. The records come with the coordinators. */
+  async start(keepers: Keepers): Promise<readonly []> {
+    this.#keepers = keepers;
     this.#deps.store.listen({
-      changed: (appId) => void this.#reads.ask(appId),
+      changed: (appId) => void this.#readBatcher.ask(appId),
       reconnected: () => {
         this.#position = 0;
         void this.#pollAnew();
@@ -101,12 +95,12 @@ export class Cluster {
     this.#timeline.resync(); // nothing has an age yet
     await this.#take(poll, 0);
     this.#schedule();
+    return [];
   }
 
-  /** How an app is held. */
-  tenure(app: App, holder: Holder): SharedTenure {
+  create(app: App, holder: Holder): ClusterCoordinator {
     const { replica, leaseMs } = this.#deps;
-    const tenure: SharedTenure = new SharedTenure({
+    const coordinator: ClusterCoordinator = new ClusterCoordinator({
       deps: {
         replica,
         settings: this.#settings,
@@ -117,18 +111,18 @@ export class Cluster {
         isOther: (name) => this.#members.isOther(name),
         isStoreThere: () => this.#health.isAvailable,
         onRelease: () => {
-          if (this.#tenures.get(app.appId) === tenure) this.#tenures.delete(app.appId);
+          if (this.#coordinators.get(app.appId) === coordinator) this.#coordinators.delete(app.appId);
         },
-        sync: (appId) => this.#reads.ask(appId),
+        sync: (appId) => this.#readBatcher.ask(appId),
         // While the store is away nobody tells this replica what others do.
         isOwner: (appId, failures) => !this.#health.isAvailable || ownerOf(appId, failures, this.#living) === replica,
       },
       appId: app.appId,
-      register: this.#register(app.appId),
+      sharedRecord: this.#sharedRecord(app.appId),
     });
-    tenure.hold(holder);
-    this.#tenures.set(app.appId, tenure);
-    return tenure;
+    coordinator.hold(holder);
+    this.#coordinators.set(app.appId, coordinator);
+    return coordinator;
   }
 
   /** Whether this is the name of another replica, and it lives. */
@@ -145,7 +139,7 @@ export class Cluster {
     await this.#polling;
   }
 
-  /** One that is under way may have been asked of a connection that is lost. */
+  /** A poll that is under way may have been sent over a connection that is lost. */
   async #pollAnew(): Promise<void> {
     await this.#polling;
     if (!this.#closed) await this.poll();
@@ -156,11 +150,11 @@ export class Cluster {
     this.#closed = true;
     this.#timer?.cancel();
     await this.#polling;
-    await this.#reads.close();
-    await Promise.all([...this.#registers.values()].map((register) => register.flush()));
+    await this.#readBatcher.close();
+    await Promise.all([...this.#sharedRecords.values()].map((sharedRecord) => sharedRecord.flush()));
     const { store, replica, onLeave } = this.#deps;
     const left = Promise.resolve(onLeave?.()).then(() => store.remove(replica));
-    await left.catch(() => undefined); // the others bury it when a lease has passed
+    await left.catch(() => undefined); // the others find it dead when a lease has passed
   }
 
   /** How this replica sees the cluster. */
@@ -180,14 +174,14 @@ export class Cluster {
       storeTrouble: this.#health.trouble,
       storeAgeMs: this.#health.ageMs,
       replicas: [self, ...others].toSorted((a, b) => (a.replica < b.replica ? -1 : 1)),
-      apps: [...this.#tenures.keys()].map((appId) => this.#share(appId)),
+      apps: [...this.#coordinators.keys()].map((appId) => this.#share(appId)),
       lostSets: this.#lostSets,
     };
   }
 
   #share(appId: string): AppShare {
-    const { kept, failing } = this.#register(appId);
-    return shareOf(appId, kept, {
+    const { record, failing } = this.#sharedRecord(appId);
+    return shareOf(appId, record, {
       living: this.#living,
       isAlive: (name) => name === this.#deps.replica || this.#members.isOther(name),
       now: this.#clock.now(),
@@ -208,7 +202,7 @@ export class Cluster {
 
   /** Has those who wait for another replica look again. */
   #wake(): void {
-    for (const tenure of this.#tenures.values()) tenure.wake();
+    for (const coordinator of this.#coordinators.values()) coordinator.wake();
   }
 
   #ask(position: number): Promise<Poll> {
@@ -222,38 +216,38 @@ export class Cluster {
     if (this.#position === from) this.#position = position;
     const { died, changed: isNewCircle } = this.#members.look(members, this.#clock.monotonic());
     for (const replica of died) this.#observe({ type: 'replica_died', replica });
-    this.#burials.look(this.#members.others());
-    const seen = new Map(changed.map((record) => [record.app.appId, record]));
-    const done = [...seen.values()].map((record) => this.#register(record.app.appId).see(record));
+    this.#reaper.look(this.#members.others());
+    const seen = new Map(changed.map((versioned) => [versioned.app.appId, versioned]));
+    const done = [...seen.values()].map((versioned) => this.#sharedRecord(versioned.app.appId).see(versioned));
     if (from === 0 || position < from) {
-      // Whatever is known here and not there is to be there again.
-      for (const [appId, register] of this.#registers)
-        if (!seen.has(appId) && register.isKnown) done.push(register.see(undefined));
+      // What is known here and missing there is put back.
+      for (const [appId, sharedRecord] of this.#sharedRecords)
+        if (!seen.has(appId) && sharedRecord.isKnown) done.push(sharedRecord.see(undefined));
     }
-    for (const register of this.#registers.values()) if (register.isOpen) done.push(register.flush());
+    for (const sharedRecord of this.#sharedRecords.values()) if (sharedRecord.isOpen) done.push(sharedRecord.flush());
     await Promise.all(done);
     if (isNewCircle) {
       this.#living = this.#members.living();
-      this.#onMembers();
+      this.#keepers?.tick();
     }
     this.#wake(); // a lease ends by time, too
     for (const { member, silentMs } of this.#members.others()) {
-      if (silentMs < LEASES_REMEMBERED * this.#deps.leaseMs || !this.#burials.isDone(member.replica)) continue;
+      if (silentMs < LEASES_REMEMBERED * this.#deps.leaseMs || !this.#reaper.isDone(member.replica)) continue;
       await this.#deps.store.remove(member.replica);
     }
   }
 
   async #read(appIds: readonly string[]): Promise<void> {
     const { records } = await this.#dated(() => this.#deps.store.read(appIds));
-    await Promise.all(records.map((record) => this.#register(record.app.appId).see(record)));
+    await Promise.all(records.map((versioned) => this.#sharedRecord(versioned.app.appId).see(versioned)));
   }
 
-  /** Sets the clock by the store's answer before anything is made of it: a record is read by the clock it was written by. */
+  /** Sets the clock by the store's answer before the answer is used: a record is read by the clock by which it was written. */
   async #dated<T extends Dated>(ask: () => Promise<T>): Promise<T> {
     const askedAt = this.#clock.monotonic();
     const answer = await ask();
     this.#clock.set(answer.time, askedAt);
-    this.#catchUp();
+    this.#keepers?.catchUp();
     return answer;
   }
 
@@ -263,11 +257,11 @@ export class Cluster {
     this.#timer = this.#clock.schedule(this.#deps.pollMs, () => void this.poll());
   }
 
-  #register(appId: string): Register {
-    const known = this.#registers.get(appId);
+  #sharedRecord(appId: string): SharedRecord {
+    const known = this.#sharedRecords.get(appId);
     if (known) return known;
     const { store, replica } = this.#deps;
-    const register = new Register(
+    const sharedRecord = new SharedRecord(
       {
         read: (appIds) => this.#dated(() => store.read(appIds)),
         replace: (...change) => this.#dated(() => store.replace(...change)),
@@ -285,7 +279,7 @@ export class Cluster {
       },
       appId,
     );
-    this.#registers.set(appId, register);
-    return register;
+    this.#sharedRecords.set(appId, sharedRecord);
+    return sharedRecord;
   }
 }

@@ -14,7 +14,7 @@ export interface MemberView {
   readonly alive: boolean;
 }
 
-/** One that is dead is remembered for so many leases: in case it was only stopped, or something still names it. */
+/** A dead replica is remembered for so many leases: it may only have been stopped, or a record may still name it. */
 export const LEASES_REMEMBERED = 40;
 
 /**
@@ -27,13 +27,10 @@ export class Members {
   readonly #leaseMs: number;
   readonly #longestGapMs: number;
   readonly #seen = new Map<string, Seen>();
-  /**
-   * Those that a record names and no poll shows, and for how long this replica has looked on. One that has left is dead at
-   * once.
-   */
+  /** Replicas named in a record but missing from polls, and for how long. One that has left is dead at once. */
   readonly #absent = new Map<string, number>();
   #lookedAt: number | undefined;
-  /** Those that lived by the last look. */
+  /** The replicas that lived at the last look. */
   #living: string;
 
   constructor(options: { self: string; leaseMs: number; pollMs: number }) {
@@ -77,18 +74,18 @@ export class Members {
     return { died, changed: isSomeoneGone || before !== this.#living };
   }
 
-  /** Whether this is the name of another replica, and it lives. One that nothing is known of may have just begun. */
+  /** Whether this is the name of another replica that lives. An unknown one counts as alive: it may have just begun. */
   isOther(replica: string): boolean {
     if (replica === this.#self || replica === '') return false;
     const seen = this.#seen.get(replica);
     if (seen) return seen.silentMs < this.#leaseMs;
-    // A dead one that a record still names is not forgotten: it would be given another lease.
+    // A dead replica that a record still names is not forgotten: it would count as alive for another lease.
     const silentMs = Math.min(this.#absent.get(replica) ?? 0, this.#leaseMs);
     this.#absent.set(replica, silentMs);
     return silentMs < this.#leaseMs;
   }
 
-  /** Takes note of a sign of life from elsewhere: it lived a moment ago, and is given a whole lease from now on. */
+  /** Takes note of a sign of life from elsewhere: the replica counts as alive for a whole lease from now on. */
   heard(replica: string): void {
     const seen = this.#seen.get(replica);
     if (seen) seen.silentMs = 0;

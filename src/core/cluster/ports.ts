@@ -1,7 +1,7 @@
-import type { StoredApp } from '../ports.ts';
+import type { StoredApp } from '../tokens/ports.ts';
 
 /** A record in a store that several replicas share. */
-export interface SharedRecord {
+export interface VersionedRecord {
   readonly app: StoredApp;
   /** Names this content of the record: no other content of it, earlier or later, has the same. */
   readonly etag: string;
@@ -30,19 +30,19 @@ export interface Poll extends Dated {
   /** From where the next poll goes on. */
   readonly position: number;
   /** The records that changed since the position asked from; all of them where the store cannot tell. */
-  readonly changed: readonly SharedRecord[];
+  readonly changed: readonly VersionedRecord[];
   /** All replicas that were not removed, this one included. */
   readonly members: readonly Member[];
 }
 
 /** What a read brings. */
 export interface Reading extends Dated {
-  readonly records: readonly SharedRecord[];
+  readonly records: readonly VersionedRecord[];
 }
 
 /** The answer to a compare-and-set: `found` is what is there instead, null where there is none. */
 export type Replaced = Dated &
-  ({ readonly stored: true } | { readonly stored: false; readonly found: SharedRecord | null });
+  ({ readonly stored: true } | { readonly stored: false; readonly found: VersionedRecord | null });
 
 /** What a shared store tells of by itself. Hints only: any may be missing, late, or there twice. */
 export interface StoreListener {

@@ -1,6 +1,7 @@
-import type { Kept } from '../kept.ts';
-import { leaseOf, sharedOf } from './convergence.ts';
+import type { AppRecord } from '../tokens/app-record.ts';
+import { blockingIntent } from './intents.ts';
 import { ownerOf } from './rendezvous.ts';
+import { sharedOf } from './shared-part.ts';
 
 /** One replica as another sees it. */
 export interface ReplicaStatus {
@@ -16,10 +17,10 @@ export interface ReplicaStatus {
 /** A mint that was begun and of which no outcome is recorded. */
 export interface IntentStatus {
   readonly replica: string;
-  /** The app's how-manieth mint it is. */
+  /** Which of the app's mint attempts it is; they are counted from 1. */
   readonly epoch: number;
   readonly ageMs: number;
-  /** `lease`: its replica lives, and no other may mint meanwhile. `open`: nobody knows what became of it. */
+  /** As in the proto. `lease`: its replica lives, and no other may mint meanwhile. `open`: nobody knows what became of it. */
   readonly kind: 'lease' | 'open';
 }
 
@@ -30,7 +31,7 @@ export interface AppShare {
   readonly owner: string;
   readonly epoch: number;
   readonly intents: readonly IntentStatus[];
-  /** When the confirming mint is due that is owed, in wall-clock milliseconds; null: none is. */
+  /** When the confirming mint is due, in wall-clock milliseconds, as in the proto; null: none is. */
   readonly owedTime: number | null;
   /** Whether something is in this replica's memory that the store does not have yet. */
   readonly unsaved: boolean;
@@ -54,7 +55,7 @@ export interface ClusterStatus {
 /** What the record of an app says of how it is shared, as a replica sees it. */
 export function shareOf(
   appId: string,
-  kept: Kept,
+  record: AppRecord,
   seen: {
     readonly living: readonly string[];
     readonly isAlive: (replica: string) => boolean;
@@ -64,8 +65,8 @@ export function shareOf(
   },
 ): AppShare {
   const { living, isAlive, now, longestMintMs, unsaved } = seen;
-  const { epoch, intents, debt, trouble } = sharedOf(kept);
-  const lease = leaseOf(kept, isAlive, now, longestMintMs);
+  const { epoch, intents, pendingConfirmation, trouble } = sharedOf(record);
+  const blocking = blockingIntent(record, isAlive, now, longestMintMs);
   return {
     appId,
     owner: ownerOf(appId, trouble?.failures ?? 0, living),
@@ -74,9 +75,9 @@ export function shareOf(
       replica: intent.replica,
       epoch: intent.epoch,
       ageMs: Math.max(0, now - intent.time),
-      kind: intent === lease ? 'lease' : 'open',
+      kind: intent === blocking ? 'lease' : 'open',
     })),
-    owedTime: debt?.time ?? null,
+    owedTime: pendingConfirmation?.time ?? null,
     unsaved,
   };
 }

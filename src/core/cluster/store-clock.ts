@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../clock.ts';
+import type { Clock, Timer } from '../kernel/clock.ts';
 
 /** The answer to a question that took longer does not say what time it is. */
 const LONGEST_QUESTION_MS = 1_000;

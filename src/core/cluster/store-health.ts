@@ -1,4 +1,4 @@
-import type { BrokerEvent } from '../events.ts';
+import type { BrokerEvent } from '../tokens/events.ts';
 
 /** Whether the shared store answers this replica's polls, and whether it has lost what it had. */
 export class StoreHealth {

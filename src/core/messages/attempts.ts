@@ -1,23 +1,23 @@
-import { backoffMs } from '../backoff.ts';
-import type { Clock, Random } from '../clock.ts';
-import { LingpaiError, type UpstreamAnswer, UpstreamError } from '../errors.ts';
-import { withDeadline } from '../flight.ts';
-import type { TokenState } from '../state.ts';
+import { withDeadline } from '../kernel/abortable.ts';
+import { backoffMs } from '../kernel/backoff.ts';
+import type { Clock, Random } from '../kernel/clock.ts';
+import { LingpaiError, type UpstreamAnswer, UpstreamError } from '../kernel/errors.ts';
+import type { TokenState } from '../tokens/state.ts';
 import type { MessageEvent } from './events.ts';
-import { freedError, ledgerError, permitMissingError, tokenRefusedError } from './failures.ts';
 import type { Turn } from './limits.ts';
 import type { Message, Sent } from './message.ts';
-import {
-  type Happening,
-  happeningOf,
-  isRepeatable,
-  nextStep,
-  type Standing,
-  type Step,
-  type Tried,
-} from './outcome.ts';
+import { freedError, ledgerError, permitMissingError, tokenRefusedError } from './message-errors.ts';
 import { formIdOf, wishOf } from './permits.ts';
 import type { DrawnPermit, Ledger, MessageApi, MessageSettings, Outcome, Settlement } from './ports.ts';
+import {
+  type AttemptContext,
+  type AttemptResult,
+  isRepeatable,
+  nextStep,
+  resultOf,
+  type Step,
+  type Tried,
+} from './retry-policy.ts';
 
 /** Where tokens come from: a Broker. */
 export interface Tokens {
@@ -62,7 +62,7 @@ export interface Ending {
 
 /** What one attempt brought. */
 interface Attempted {
-  readonly happening: Happening;
+  readonly attempt: AttemptResult;
   readonly sent?: Sent;
   readonly error?: unknown;
 }
@@ -70,7 +70,7 @@ interface Attempted {
 /** No caller ends an attempt: what is begun is seen through. */
 const NEVER = new AbortController().signal;
 
-/** The attempts to send one message: carries out what the outcome table says, until it says how to settle. */
+/** The attempts to send one message: carries out what the retry policy says, until it says how to settle. */
 export class Attempts {
   readonly #deps: AttemptDeps;
   readonly #settings: MessageSettings;
@@ -80,7 +80,7 @@ export class Attempts {
   #maybeSent: boolean;
   #tried: Tried = { retry: 0, refresh: 0, redraw: 0, repeat: 0 };
   /** For how long WeChat refuses whatever is sent by this channel. */
-  #shutMs: number | undefined;
+  #refusedForMs: number | undefined;
 
   constructor(deps: AttemptDeps, settings: MessageSettings, begin: Begin) {
     this.#deps = deps;
@@ -95,15 +95,15 @@ export class Attempts {
   async run(): Promise<Ending> {
     for (;;) {
       const attempted = await this.#attempt();
-      const step = nextStep(attempted.happening, this.#standing());
+      const step = nextStep(attempted.attempt, this.#context());
       if (step.do === 'settle') return this.#ending(step, attempted);
-      if (attempted.happening.kind === 'unknown') this.#maybeSent = true;
+      if (attempted.attempt.kind === 'unknown') this.#maybeSent = true;
       const ending = await this.#again(step.do, attempted);
       if (ending) return ending;
     }
   }
 
-  #standing(): Standing {
+  #context(): AttemptContext {
     const { message, ageMs } = this.#begin;
     return {
       channel: message.channel.kind,
@@ -122,12 +122,12 @@ export class Attempts {
     try {
       this.#state ??= await tokens.get(message.appId);
     } catch (error) {
-      return { happening: { kind: 'unsent' }, error };
+      return { attempt: { kind: 'unsent' }, error };
     }
     // Waiting may have taken longer than a repeat is safe.
-    if (this.#maybeSent && !isRepeatable(this.#standing())) return { happening: { kind: 'unknown' } };
-    const shut = turn.refusal();
-    if (shut) return { happening: { kind: 'unsent' }, error: shut };
+    if (this.#maybeSent && !isRepeatable(this.#context())) return { attempt: { kind: 'unknown' } };
+    const refusal = turn.refusal();
+    if (refusal) return { attempt: { kind: 'unsent' }, error: refusal };
     const token = this.#state.current?.value ?? '';
     const delivery = { message, formId: formIdOf(message, this.#permit), clientMsgId: sendId };
     const startedAt = clock.now();
@@ -135,10 +135,10 @@ export class Attempts {
       const call = (signal: AbortSignal) => api.send(delivery, token, signal);
       const sent = await withDeadline(clock, this.#settings.timeoutMs, NEVER, call);
       turn.learn(undefined, startedAt);
-      return { happening: { kind: 'sent' }, sent };
+      return { attempt: { kind: 'sent' }, sent };
     } catch (error) {
-      this.#shutMs = error instanceof UpstreamError ? turn.learn(error, startedAt) : undefined;
-      return { happening: happeningOf(error), error };
+      this.#refusedForMs = error instanceof UpstreamError ? turn.learn(error, startedAt) : undefined;
+      return { attempt: resultOf(error), error };
     }
   }
 
@@ -171,7 +171,7 @@ export class Attempts {
     } catch (error) {
       cause = error;
     }
-    const step = nextStep(attempted.happening, this.#standing());
+    const step = nextStep(attempted.attempt, this.#context());
     return step.do === 'settle' ? this.#ending(step, attempted, cause) : undefined;
   }
 
@@ -211,7 +211,7 @@ export class Attempts {
     if (error instanceof LingpaiError) return error;
     if (!(error instanceof UpstreamError)) throw error;
     if (error.reason === 'TOKEN_REFUSED') return tokenRefusedError(appId, error, cause);
-    return freedError(appId, error, this.#shutMs);
+    return freedError(appId, error, this.#refusedForMs);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Reason, UpstreamReason } from '../errors.ts';
+import type { Reason, UpstreamReason } from '../kernel/errors.ts';
 import type { Channel } from './message.ts';
 
 /** What happens to messages, for logs and metrics. It never holds an openid, a form_id, a key, a token or content. */
@@ -27,17 +27,17 @@ export type MessageEvent =
       step: 'retry' | 'refresh' | 'redraw' | 'repeat';
       reason: Reason;
     }
-  /** Messages of this app and channel are refused at once for so long. */
-  | { type: 'channel_closed'; appId: string; channel: Channel['kind']; reason: UpstreamReason; forMs: number }
-  /** Somebody asked that the next message of a closed channel find out whether it is open. */
-  | { type: 'channel_to_be_tried'; appId: string; channel: Channel['kind'] }
-  /** WeChat took a message again. */
-  | { type: 'channel_opened'; appId: string; channel: Channel['kind'] }
+  /** The circuit breaker of this app and channel has opened: messages are refused for so long. */
+  | { type: 'breaker_opened'; appId: string; channel: Channel['kind']; reason: UpstreamReason; forMs: number }
+  /** Somebody asked that the next message of a channel whose circuit breaker is open probe. */
+  | { type: 'breaker_to_probe'; appId: string; channel: Channel['kind'] }
+  /** WeChat took a message again: the circuit breaker has closed. */
+  | { type: 'breaker_closed'; appId: string; channel: Channel['kind'] }
   /** `retryInMs` null: not by itself. */
   | {
       type: 'ledger_failed';
       appId: string;
-      operation: 'begin' | 'redraw' | 'settle';
+      operation: 'begin' | 'lookup' | 'redraw' | 'settle';
       error: unknown;
       retryInMs: number | null;
     }

@@ -1,26 +1,27 @@
-import type { Clock, Timer } from '../clock.ts';
-import type { LingpaiError, UpstreamError, UpstreamReason } from '../errors.ts';
+import { abortable } from '../kernel/abortable.ts';
+import type { Clock, Timer } from '../kernel/clock.ts';
+import type { LingpaiError, UpstreamError, UpstreamReason } from '../kernel/errors.ts';
+import { RateLimiter } from '../kernel/rate-limiter.ts';
+import { afterFailure, afterMending, afterProbe, type CircuitBreaker, CLOSED, passage } from './circuit-breaker.ts';
 import type { MessageEvent } from './events.ts';
-import { freedError, noRoomError } from './failures.ts';
-import { afterFailure, afterMending, afterProbe, type Gate, OPEN, passage } from './gate.ts';
 import type { Channel } from './message.ts';
-import { afterMessage, givenBack, type Pace, RESTED, waitMs } from './pace.ts';
+import { freedError, noRoomError } from './message-errors.ts';
 import type { MessageSettings } from './ports.ts';
 
 /** The right to send one message now. It must be disposed of when the message has ended. */
 export interface Turn extends Disposable {
   /**
    * Tells what came of an attempt. `failure` undefined: WeChat took it. `startedAt` is its wall-clock time. Returns for how
-   * many milliseconds the channel is shut now; undefined: it is not.
+   * many milliseconds its messages are refused from now on; undefined: they are not.
    */
   learn(failure: UpstreamError | undefined, startedAt: number): number | undefined;
-  /** Why no attempt may be made now: the channel was shut meanwhile. */
+  /** Why no attempt may be made now: the circuit breaker has opened meanwhile. */
   refusal(): LingpaiError | undefined;
   /** No attempt was made: the rate is not used up. */
   giveBack(): void;
 }
 
-/** A channel whose messages are refused at once. Times are wall-clock milliseconds. */
+/** A channel whose circuit breaker refuses messages; `shut_channels` in the proto. Times are wall-clock milliseconds. */
 export interface ShutChannel {
   readonly channel: Channel['kind'];
   /** When WeChat is asked again; null: it is being asked now. */
@@ -30,23 +31,26 @@ export interface ShutChannel {
   readonly errcode: number | null;
 }
 
+/** What may go at once: what the rate allows in this time, and at least one message. */
+const BURST_MS = 100;
+
 interface Waiter {
   readonly channel: Channel['kind'];
   readonly grant: (turn: Turn) => void;
   readonly refuse: (error: LingpaiError) => void;
 }
 
-/** One app's limits: how many messages are under way, how fast they follow, how many wait, and which channels are shut. */
+/** One app's limits: of messages under way, of their rate and of those that wait, and a circuit breaker for each channel. */
 export class Limits {
   readonly #clock: Clock;
   readonly #appId: string;
   readonly #settings: MessageSettings;
   readonly #observe: (event: MessageEvent) => void;
-  readonly #gates = new Map<Channel['kind'], Gate>();
+  readonly #limiter: RateLimiter;
+  readonly #breakers = new Map<Channel['kind'], CircuitBreaker>();
   /** In the order of their coming. */
   readonly #waiting = new Set<Waiter>();
   #underWay = 0;
-  #pace: Pace = RESTED;
   #timer: Timer | undefined;
 
   constructor(options: {
@@ -59,62 +63,52 @@ export class Limits {
     this.#appId = options.appId;
     this.#settings = options.settings;
     this.#observe = options.observe;
+    const { ratePerSecond } = options.settings;
+    const everyMs = ratePerSecond > 0 ? 1_000 / ratePerSecond : 0;
+    this.#limiter = new RateLimiter({ everyMs, earlyMs: BURST_MS - everyMs });
   }
 
   /**
-   * Resolves when it is the message's turn. Rejects with LingpaiError when its channel is shut, or is while it waits, and
-   * when as many wait as may; with the signal's reason when the caller leaves.
+   * Resolves when it is the message's turn. Rejects with LingpaiError when the channel's circuit breaker is open, or opens while
+   * the message waits, and when as many wait as may; with the signal's reason when the caller leaves.
    */
   enter(channel: Channel['kind'], signal: AbortSignal): Promise<Turn> {
     const refusal = this.#refusal(channel);
     if (refusal) return Promise.reject(refusal);
     if (this.#waiting.size === 0 && this.#roomInMs() === 0) return Promise.resolve(this.#grant(channel));
     if (this.#waiting.size >= this.#settings.maxWaiting) return Promise.reject(this.#noRoom());
-    return new Promise((resolve, reject) => {
-      const leave = () => {
-        this.#waiting.delete(waiter);
-        this.#pump();
-        reject(signal.reason);
-      };
-      const end = () => {
-        this.#waiting.delete(waiter);
-        signal.removeEventListener('abort', leave);
-      };
-      const waiter: Waiter = {
-        channel,
-        grant: (turn) => {
-          end();
-          resolve(turn);
-        },
-        refuse: (error) => {
-          end();
-          reject(error);
-        },
-      };
-      signal.addEventListener('abort', leave, { once: true });
-      this.#waiting.add(waiter);
-      this.#pump();
+    const { promise, resolve, reject } = Promise.withResolvers<Turn>();
+    const waiter: Waiter = { channel, grant: resolve, refuse: reject };
+    this.#waiting.add(waiter);
+    this.#pump();
+    return abortable(promise, signal, () => {
+      // One that has just been let in has a turn to give back.
+      const isWaiting = this.#waiting.delete(waiter);
+      if (isWaiting) this.#pump();
+      return isWaiting;
     });
   }
 
-  /** Has the next message of each shut channel find out whether it is open. */
+  /** Has the next message of each channel whose circuit breaker is open probe. */
   tryAgain(): void {
-    for (const [channel, before] of this.#gates) {
-      const gate = afterMending(before, this.#clock.now());
-      if (gate === before || this.#refusal(channel) === undefined) continue;
-      this.#gates.set(channel, gate);
-      this.#observe({ type: 'channel_to_be_tried', appId: this.#appId, channel });
+    for (const [channel, before] of this.#breakers) {
+      const breaker = afterMending(before, this.#clock.now());
+      if (breaker === before || this.#refusal(channel) === undefined) continue;
+      this.#breakers.set(channel, breaker);
+      this.#observe({ type: 'breaker_to_probe', appId: this.#appId, channel });
     }
   }
 
-  /** The channels that are shut now. */
+  /** The channels whose messages are refused now. */
   shutChannels(): ShutChannel[] {
     const now = this.#clock.now();
-    return [...this.#gates].flatMap(([channel, gate]) => {
-      const answer = passage(gate, now);
+    return [...this.#breakers].flatMap(([channel, breaker]) => {
+      const answer = passage(breaker, now);
       if (answer.kind !== 'refused') return [];
       const { reason, answer: said } = answer.failure;
-      return [{ channel, until: gate.kind === 'shut' ? gate.until : null, reason, errcode: said?.errcode ?? null }];
+      return [
+        { channel, until: breaker.kind === 'open' ? breaker.until : null, reason, errcode: said?.errcode ?? null },
+      ];
     });
   }
 
@@ -124,6 +118,7 @@ export class Limits {
     for (const waiter of this.#waiting) {
       const refusal = this.#refusal(waiter.channel);
       if (refusal) {
+        this.#waiting.delete(waiter);
         waiter.refuse(refusal);
         continue;
       }
@@ -132,6 +127,7 @@ export class Limits {
         if (delayMs < Infinity) this.#timer = this.#clock.schedule(delayMs, () => this.#pump());
         return;
       }
+      this.#waiting.delete(waiter);
       waiter.grant(this.#grant(waiter.channel));
     }
   }
@@ -139,16 +135,15 @@ export class Limits {
   /** In how many milliseconds one more may go; Infinity: when one ends. */
   #roomInMs(): number {
     if (this.#underWay >= this.#settings.concurrency) return Infinity;
-    return waitMs(this.#pace, this.#clock.monotonic(), this.#settings.ratePerSecond);
+    return this.#limiter.waitMs(this.#clock.monotonic());
   }
 
   #grant(channel: Channel['kind']): Turn {
-    const { ratePerSecond } = this.#settings;
-    const before = this.#gate(channel);
+    const before = this.#breaker(channel);
     const probes = passage(before, this.#clock.now()).kind === 'probe';
-    if (probes && before.kind === 'shut') this.#gates.set(channel, { kind: 'probing', failure: before.failure });
+    if (probes && before.kind === 'open') this.#breakers.set(channel, { kind: 'half_open', failure: before.failure });
     this.#underWay++;
-    this.#pace = afterMessage(this.#pace, this.#clock.monotonic(), ratePerSecond);
+    this.#limiter.take(this.#clock.monotonic());
     let judged = false;
     let over = false;
     return {
@@ -157,10 +152,8 @@ export class Limits {
         if (failure) this.#failed(channel, failure, startedAt);
         return this.#refusal(channel)?.retryAfterMs;
       },
-      refusal: () => (probes && this.#gate(channel).kind === 'probing' ? undefined : this.#refusal(channel)),
-      giveBack: () => {
-        this.#pace = givenBack(this.#pace, ratePerSecond);
-      },
+      refusal: () => (probes && this.#breaker(channel).kind === 'half_open' ? undefined : this.#refusal(channel)),
+      giveBack: () => this.#limiter.giveBack(),
       [Symbol.dispose]: () => {
         if (over) return;
         over = true;
@@ -173,34 +166,36 @@ export class Limits {
 
   #failed(channel: Channel['kind'], failure: UpstreamError, startedAt: number): void {
     const { quotaResetHour } = this.#settings;
-    const before = this.#gate(channel);
+    const before = this.#breaker(channel);
     const wallNow = this.#clock.now();
-    const gate = afterFailure(before, failure, { startedAt, wallNow, quotaResetHour });
-    if (gate === before || gate.kind !== 'shut') return;
-    this.#gates.set(channel, gate);
-    const forMs = gate.until - wallNow;
-    this.#observe({ type: 'channel_closed', appId: this.#appId, channel, reason: failure.reason, forMs });
+    const breaker = afterFailure(before, failure, { startedAt, wallNow, quotaResetHour });
+    if (breaker === before || breaker.kind !== 'open') return;
+    this.#breakers.set(channel, breaker);
+    const forMs = breaker.until - wallNow;
+    this.#observe({ type: 'breaker_opened', appId: this.#appId, channel, reason: failure.reason, forMs });
     for (const waiter of this.#waiting) {
       const refusal = waiter.channel === channel && this.#refusal(channel);
-      if (refusal) waiter.refuse(refusal);
+      if (!refusal) continue;
+      this.#waiting.delete(waiter);
+      waiter.refuse(refusal);
     }
   }
 
   #probed(channel: Channel['kind'], judged: boolean): void {
-    const before = this.#gate(channel);
-    const gate = afterProbe(before, judged, this.#clock.now());
-    this.#gates.set(channel, gate);
-    if (gate !== before && gate.kind === 'open') {
-      this.#observe({ type: 'channel_opened', appId: this.#appId, channel });
+    const before = this.#breaker(channel);
+    const breaker = afterProbe(before, judged, this.#clock.now());
+    this.#breakers.set(channel, breaker);
+    if (breaker !== before && breaker.kind === 'closed') {
+      this.#observe({ type: 'breaker_closed', appId: this.#appId, channel });
     }
   }
 
-  #gate(channel: Channel['kind']): Gate {
-    return this.#gates.get(channel) ?? OPEN;
+  #breaker(channel: Channel['kind']): CircuitBreaker {
+    return this.#breakers.get(channel) ?? CLOSED;
   }
 
   #refusal(channel: Channel['kind']): LingpaiError | undefined {
-    const answer = passage(this.#gate(channel), this.#clock.now());
+    const answer = passage(this.#breaker(channel), this.#clock.now());
     return answer.kind === 'refused' ? freedError(this.#appId, answer.failure, answer.retryAfterMs) : undefined;
   }
 

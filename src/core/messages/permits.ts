@@ -6,6 +6,9 @@ const DAY_MS = 86_400_000;
 /** How long forms and payments are good for after they were collected. */
 export const FORM_LIFE_MS = 7 * DAY_MS;
 
+/** How long a used permit without expiry is remembered, so that a second deposit of it is known as one. */
+export const MEMORY_MS = FORM_LIFE_MS;
+
 /** How many messages a permit of each kind is good for, and for how long after it was collected (null: for ever). */
 export const PERMITS: Readonly<Record<PermitKind, { readonly uses: number; readonly lifeMs: number | null }>> = {
   form_id: { uses: 1, lifeMs: FORM_LIFE_MS },

@@ -1,4 +1,4 @@
-import type { Reason, UpstreamAnswer } from '../errors.ts';
+import type { Reason, UpstreamAnswer } from '../kernel/errors.ts';
 import type { Channel, Message, Sent } from './message.ts';
 
 /** A message on its way: with the permit and the id that it is sent with. */
@@ -93,10 +93,11 @@ export interface NewSend {
   readonly permit: PermitWish;
 }
 
-/** What the ledger says to a new send. Only `begun` and `unsettled` may lead to a call. */
-export type Begun =
-  /** It is recorded, its permit reserved, its quota spent. */
-  | { readonly kind: 'begun'; readonly permit: DrawnPermit | null }
+/** A message whose idempotency key is looked up. */
+export type KeyQuery = Pick<NewSend, 'appId' | 'key' | 'digest' | 'now'>;
+
+/** What the ledger knows of an idempotency key that is kept. Of these only `unsettled` may lead to a call. */
+export type KnownKey =
   /** The key was used for the same message, and this is what became of it. */
   | { readonly kind: 'settled'; readonly outcome: Outcome }
   /**
@@ -112,7 +113,13 @@ export type Begun =
       readonly permit: DrawnPermit | null;
     }
   /** The key was used for another message. */
-  | { readonly kind: 'key_reused' }
+  | { readonly kind: 'key_reused' };
+
+/** What the ledger says to a new send. Only `begun` and `unsettled` may lead to a call. */
+export type Begun =
+  | KnownKey
+  /** It is recorded, its permit reserved, its quota spent. */
+  | { readonly kind: 'begun'; readonly permit: DrawnPermit | null }
   | { readonly kind: 'over_quota' }
   | { readonly kind: 'no_permit' };
 
@@ -142,6 +149,9 @@ export interface PermitTally {
 /** What became of permits. `full`: the app would have more than it may, and none was added. */
 export type Deposit = { readonly deposited: number; readonly duplicates: number } | 'full';
 
+/** An app's permits are counted by the ten minutes of the clock in which they expire. */
+export const TALLY_SLOT_MS = 600_000;
+
 /** So many permits of one user are counted, and voided at once. */
 export const MOST_OF_USER = { counted: 10_000, voided: 500 } as const;
 
@@ -152,9 +162,11 @@ export const MOST_OF_USER = { counted: 10_000, voided: 500 } as const;
 export interface Ledger {
   /**
    * Records that a message is about to be sent, or says why it may not be. The key is looked at first, then the quota, then
-   * the permit: what is known of a key is answered also when there is no quota left, or with a limit of 0 none at all.
+   * the permit: what is known of a key is answered also when there is no quota left.
    */
   begin(send: NewSend): Promise<Begun>;
+  /** What is known of a key, as `begin` would say; undefined: nothing. Changes nothing. The key is not empty. */
+  lookup(query: KeyQuery): Promise<KnownKey | undefined>;
   /** Has a message that an earlier permit did not carry (41028, 41029) use another: voids its permit and reserves the next. */
   redraw(sendId: string, wish: PermitWish, now: number): Promise<DrawnPermit | null>;
   /**

@@ -1,20 +1,20 @@
-import { drainingError, LingpaiError } from '../errors.ts';
-import { join } from '../flight.ts';
+import { abortable } from '../kernel/abortable.ts';
+import { drainingError, LingpaiError } from '../kernel/errors.ts';
 import type { AttemptDeps } from './attempts.ts';
 import { canonicalText } from './digest.ts';
-import { keyReusedError, noRoomError } from './failures.ts';
 import { Limits, type ShutChannel } from './limits.ts';
 import { type Message, sizeOf } from './message.ts';
+import { keyReusedError, noRoomError } from './message-errors.ts';
 import type { MessageSettings } from './ports.ts';
-import { KEY_MS, Sending, type SendingDeps, type SendResult } from './sending.ts';
-import { Settlements } from './settlements.ts';
+import { KEY_MS, SendOperation, type SendOperationDeps, type SendResult } from './send-operation.ts';
+import { SettlementWriter } from './settlement-writer.ts';
 
 export type { Tokens } from './attempts.ts';
 export type { ShutChannel } from './limits.ts';
-export type { SendResult } from './sending.ts';
+export type { SendResult } from './send-operation.ts';
 
 /** What a Sender needs of the world. */
-export interface SenderDeps extends AttemptDeps, Pick<SendingDeps, 'owner' | 'isOther'> {
+export interface SenderDeps extends AttemptDeps, Pick<SendOperationDeps, 'owner' | 'isOther'> {
   /** A short text that differs where texts differ. */
   readonly digest: (text: string) => string;
   /** A name that no other message has or had: it becomes a client_msg_id. */
@@ -28,7 +28,7 @@ export const MAX_HELD = 32 * 1024 * 1024;
 interface Call {
   readonly digest: string;
   readonly startedAt: number;
-  readonly sending: Sending;
+  readonly operation: SendOperation;
   /** Ends it for all, as long as it is not begun. */
   readonly leave: AbortController;
   readonly result: Promise<SendResult | LingpaiError>;
@@ -38,13 +38,13 @@ interface Call {
 /** Sends messages: each recorded before it leaves, within its app's limits, and never by accident twice. */
 export class Sender {
   readonly #deps: SenderDeps;
-  readonly #sending: SendingDeps;
-  readonly #settlements: Settlements;
+  readonly #operationDeps: SendOperationDeps;
+  readonly #settlementWriter: SettlementWriter;
   readonly #limits = new Map<string, Limits>();
   /** By app and key, until what became of them is durable. */
   readonly #keyed = new Map<string, Call>();
   readonly #calls = new Set<Call>();
-  /** The most by which the wall clock has been ahead of monotonic time. */
+  /** The farthest that the wall clock has been ahead of monotonic time. */
   #ahead = Number.NEGATIVE_INFINITY;
   /** The size of all messages that are held, in characters. */
   #held = 0;
@@ -54,11 +54,11 @@ export class Sender {
   constructor(deps: SenderDeps, settings: MessageSettings) {
     const { clock, observe } = deps;
     this.#deps = deps;
-    this.#settlements = new Settlements(deps);
-    this.#sending = {
+    this.#settlementWriter = new SettlementWriter(deps);
+    this.#operationDeps = {
       ...deps,
       settings,
-      settlements: this.#settlements,
+      settlementWriter: this.#settlementWriter,
       limits: (appId) => {
         const limits = this.#limits.get(appId) ?? new Limits({ clock, appId, settings, observe });
         this.#limits.set(appId, limits);
@@ -100,13 +100,13 @@ export class Sender {
   async drain(): Promise<void> {
     this.#draining = true;
     const calls = [...this.#calls];
-    for (const { sending, leave } of calls) if (!sending.begun) leave.abort(drainingError());
+    for (const { operation, leave } of calls) if (!operation.begun) leave.abort(drainingError());
     await Promise.allSettled(calls.map((call) => call.result));
-    await this.#settlements.stop();
+    await this.#settlementWriter.stop();
   }
 
   /**
-   * Has the next message of each shut channel find out whether it is open: a quota may have been cleared. `appId` undefined: of
+   * Has the next message of each channel whose circuit breaker is open probe: a quota may have been cleared. `appId` undefined: of
    * every app.
    */
   tryAgain(appId?: string): void {
@@ -114,7 +114,7 @@ export class Sender {
     for (const limits of chosen) limits?.tryAgain();
   }
 
-  /** The channels of an app whose messages are refused at once. */
+  /** The channels of an app whose circuit breaker refuses messages. */
   shutChannels(appId: string): readonly ShutChannel[] {
     return this.#limits.get(appId)?.shutChannels() ?? [];
   }
@@ -127,12 +127,12 @@ export class Sender {
   async #wait(call: Call, signal: AbortSignal): Promise<SendResult> {
     call.callers++;
     try {
-      const result = await join(call.result, signal);
+      const result = await abortable(call.result, signal);
       if (result instanceof LingpaiError) throw result;
       return result;
     } finally {
       call.callers--;
-      if (call.callers === 0 && !call.sending.begun) call.leave.abort(signal.reason);
+      if (call.callers === 0 && !call.operation.begun) call.leave.abort(signal.reason);
     }
   }
 
@@ -148,10 +148,10 @@ export class Sender {
 
   #start(message: Message, digest: string, name: string | undefined): Call {
     const leave = new AbortController();
-    const sending = new Sending(this.#sending, message, digest, leave.signal);
-    const done = sending.run();
+    const operation = new SendOperation(this.#operationDeps, message, digest, leave.signal);
+    const done = operation.run();
     const startedAt = this.#deps.clock.monotonic();
-    const call: Call = { digest, startedAt, sending, leave, callers: 0, result: done.then(({ result }) => result) };
+    const call: Call = { digest, startedAt, operation, leave, callers: 0, result: done.then(({ result }) => result) };
     this.#calls.add(call);
     this.#whileHeld(message, call.result)
       .catch(() => undefined)

@@ -1,4 +1,4 @@
-import type { Violation } from '../errors.ts';
+import type { Violation } from '../kernel/errors.ts';
 import type { Effort } from './effort.ts';
 import { type Folded, fold, isTooSimilar } from './similarity.ts';
 import type { ReviewWords } from './words.ts';

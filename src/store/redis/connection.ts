@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { ClientOfflineError, createClient } from 'redis';
-import type { Clock, Random, Timer } from '../../core/clock.ts';
+import type { Clock, Random, Timer } from '../../core/kernel/clock.ts';
 import { StoreError } from '../errors.ts';
 import { explainRedis, isReadOnly } from './errors.ts';
 

@@ -1,4 +1,4 @@
-import { tlsFault } from '../../core/tls-faults.ts';
+import { tlsFault } from '../../core/kernel/tls-faults.ts';
 import { StoreError } from '../errors.ts';
 
 /** What a user of Redis' access control must be allowed besides the keys and channels. docs/cluster.md has the same. */

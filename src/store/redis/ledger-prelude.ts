@@ -1,5 +1,5 @@
-import { FORM_LIFE_MS } from '../../core/messages/permits.ts';
-import { MOST_OF_USER } from '../../core/messages/ports.ts';
+import { FORM_LIFE_MS, MEMORY_MS } from '../../core/messages/permits.ts';
+import { MOST_OF_USER, TALLY_SLOT_MS } from '../../core/messages/ports.ts';
 import { UNKNOWN } from '../outcome.ts';
 import { type Script, script } from './connection.ts';
 
@@ -23,9 +23,9 @@ import { type Script, script } from './connection.ts';
 
 const PRELUDE = `
 local P = KEYS[1]
-local MEMORY = 604800000
+local MEMORY = ${MEMORY_MS}
 local FORM_LIFE = ${FORM_LIFE_MS}
-local SLOT = 600000
+local SLOT = ${TALLY_SLOT_MS}
 local UNKNOWN = '${UNKNOWN}'
 
 local function part(text) return #text .. ':' .. text end
@@ -162,6 +162,24 @@ local function forget(send, now)
     redis.call('DEL', send.key)
     redis.call('ZREM', P .. 'keys', send.name)
   end
+end
+
+local function keyOf(app, key) return P .. 'key:' .. app .. ':' .. key end
+
+-- The send that has a key, though its time may be over.
+local function keyed(keyName)
+  local name = redis.call('GET', keyName)
+  return name and hash(name)
+end
+
+local function kept(send, now) return tonumber(send.key_expire) > now end
+
+-- The answer to a message whose key is known.
+local function repeated(send, digest)
+  if send.digest ~= digest then return { 'key_reused' } end
+  if send.outcome ~= '' and send.outcome ~= UNKNOWN then return { 'settled', send.outcome } end
+  local open = send.outcome == '' and send.owner or ''
+  return { 'unsettled', send.id, open, send.start, drawn(send.permit ~= '' and hash(send.permit) or nil) }
 end
 
 -- A send that may still be settled.

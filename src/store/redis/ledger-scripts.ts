@@ -5,18 +5,10 @@ local id, owner, app, key, digest, nowText, keyExpire, day, limit, wish, value, 
   ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local now = tonumber(nowText)
 if redis.call('EXISTS', P .. 'send:' .. id) == 1 then return { 'id_reused' } end
-local keyName = key == '' and '' or P .. 'key:' .. app .. ':' .. key
-if key ~= '' then
-  local name = redis.call('GET', keyName)
-  local known = name and hash(name)
-  if known and tonumber(known.key_expire) > now then
-    if known.digest ~= digest then return { 'key_reused' } end
-    if known.outcome ~= '' and known.outcome ~= UNKNOWN then return { 'settled', known.outcome } end
-    local open = known.outcome == '' and known.owner or ''
-    return { 'unsettled', known.id, open, known.start, drawn(known.permit ~= '' and hash(known.permit) or nil) }
-  end
-  if known then forget(known, now) end
-end
+local keyName = key == '' and '' or keyOf(app, key)
+local known = key ~= '' and keyed(keyName)
+if known and kept(known, now) then return repeated(known, digest) end
+if known then forget(known, now) end
 local quota = day .. ':' .. app
 if tonumber(redis.call('HGET', P .. 'quota', quota) or '0') >= tonumber(limit) then return { 'over_quota' } end
 local permit = find(app, wish, value, template, now)
@@ -45,6 +37,14 @@ end
 return { 'begun', drawn(permit) }
 `);
 
+/** ARGV: the app, the key, the message's digest, and now. Returns what is known, as BEGIN does; nothing: none is. */
+export const LOOKUP = written(`
+local app, key, digest, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local known = keyed(keyOf(app, key))
+if known and kept(known, now) then return repeated(known, digest) end
+return {}
+`);
+
 export const REDRAW = written(`
 local id, wish, value, template, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local send = unfinished(id)
@@ -57,15 +57,13 @@ redis.call('HSET', send.name, 'permit', permit and permit.name or '')
 return { drawn(permit) }
 `);
 
-/** ARGV: the send, its outcome (empty: freed), what becomes of the permit, and now. */
+/** ARGV: the send, its outcome (empty: freed), 1 where its permit is held while the key is kept, how it is released otherwise, and now. */
 export const SETTLE = written(`
-local id, outcome, permit, now = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local id, outcome, hold, how, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local send = unfinished(id)
 if not send then return 0 end
 local kept = send.key ~= '' and outcome ~= ''
-local held = kept and permit == 'held'
-local how = 'returned'
-if permit == 'spent' or permit == 'void' then how = permit elseif outcome == UNKNOWN then how = 'doubted' end
+local held = kept and hold == '1'
 if not held then release(send, how, now) end
 redis.call('SREM', P .. 'open:' .. send.owner, send.name)
 if kept then

@@ -1,7 +1,10 @@
+import { oldestQuotaDay, shanghaiDay } from '../../core/kernel/quota-day.ts';
 import {
   type Begun,
   type Deposit,
   type DrawnPermit,
+  type KeyQuery,
+  type KnownKey,
   type Ledger,
   MOST_OF_USER,
   type NewPermit,
@@ -10,21 +13,17 @@ import {
   type PermitTally,
   type PermitWish,
   type Settlement,
+  TALLY_SLOT_MS,
 } from '../../core/messages/ports.ts';
 import { StoreError } from '../errors.ts';
-import { decodeOutcome, encodeOutcome } from '../outcome.ts';
+import { decodeOutcome, encodeOutcome, releaseOf } from '../outcome.ts';
 import type { Connection } from './connection.ts';
-import { BEGIN, COUNT, DEPOSIT, PURGE_KEYS, PURGE_PERMITS, RECOVER, REDRAW, SETTLE } from './ledger-scripts.ts';
+import { BEGIN, COUNT, DEPOSIT, LOOKUP, PURGE_KEYS, PURGE_PERMITS, RECOVER, REDRAW, SETTLE } from './ledger-scripts.ts';
 
-const DAY_MS = 86_400_000;
-/** Asia/Shanghai is UTC+8 all year. */
-const SHANGHAI_MS = 8 * 3_600_000;
 /** A script keeps everyone else waiting: this much is done in one. */
 const STEP = 500;
 /** Permits that are added or not as one. */
 const DEPOSIT_STEP = 1_000;
-/** As in the scripts. */
-const SLOT_MS = 600_000;
 
 /** The ledger in Redis: each call is one script, but for long ones, which are several. */
 export class RedisLedger implements Ledger {
@@ -42,20 +41,36 @@ export class RedisLedger implements Ledger {
   async begin(send: NewSend): Promise<Begun> {
     const { sendId, owner, appId, key, digest, now, keyExpireTime, quota, permit } = send;
     const about = [sendId, owner, appId, key, digest, now, keyExpireTime, quota.day, quota.limit];
-    const [kind, ...rest] = (await this.#run(BEGIN, [...about, ...wishOf(permit)])) as string[];
+    const answer = (await this.#run(BEGIN, [...about, ...wishOf(permit)])) as string[];
+    const [kind, ...rest] = answer;
     switch (kind) {
       case 'begun':
         return { kind, permit: drawn(rest) };
+      case 'over_quota':
+      case 'no_permit':
+        return { kind };
+      case 'id_reused':
+        throw new StoreError(`${this.#name}: the id of a message is taken.`);
+      default:
+        return this.#known(answer);
+    }
+  }
+
+  async lookup({ appId, key, digest, now }: KeyQuery): Promise<KnownKey | undefined> {
+    const answer = (await this.#run(LOOKUP, [appId, key, digest, now])) as string[];
+    return answer.length === 0 ? undefined : this.#known(answer);
+  }
+
+  #known([kind, ...rest]: readonly string[]): KnownKey {
+    switch (kind) {
       case 'settled':
         return { kind, outcome: decodeOutcome(rest[0] ?? '', this.#name) };
       case 'unsettled': {
         const [id = '', open = '', start, ...drawnFields] = rest;
         return { kind, sendId: id, owner: open, startTime: Number(start), permit: drawn(drawnFields) };
       }
-      case 'id_reused':
-        throw new StoreError(`${this.#name}: the id of a message is taken.`);
       default:
-        return { kind: kind as 'key_reused' | 'over_quota' | 'no_permit' };
+        return { kind: 'key_reused' };
     }
   }
 
@@ -64,7 +79,8 @@ export class RedisLedger implements Ledger {
   }
 
   async settle(sendId: string, { outcome, permit, now }: Settlement): Promise<void> {
-    await this.#run(SETTLE, [sendId, outcome.kind === 'freed' ? '' : encodeOutcome(outcome), permit, now]);
+    const text = outcome.kind === 'freed' ? '' : encodeOutcome(outcome);
+    await this.#run(SETTLE, [sendId, text, permit === 'held' ? 1 : 0, releaseOf(outcome, permit), now]);
   }
 
   async deposit(appId: string, permits: readonly NewPermit[], limit = Number.MAX_SAFE_INTEGER): Promise<Deposit> {
@@ -93,7 +109,7 @@ export class RedisLedger implements Ledger {
     for (let i = 0; i < flat.length; i += 2) {
       const [kind = '', slot] = (flat[i] as string).split(':');
       const [, permits, messages] = (flat[i + 1] as string).split(',').map(Number);
-      const from = Number(slot) * SLOT_MS;
+      const from = Number(slot) * TALLY_SLOT_MS;
       if (Number(slot) >= 0 && from <= now) continue;
       tallies.add(kind as PermitKind, Number(slot) < 0 ? null : from, permits ?? 0, messages ?? 0);
     }
@@ -123,7 +139,7 @@ export class RedisLedger implements Ledger {
       kept += looked - forgotten;
       if (looked < STEP) break;
     }
-    await this.#purgeQuota(Math.floor(now / DAY_MS) - 2);
+    await this.#purgeQuota(oldestQuotaDay(now));
     return { keys, permits };
   }
 
@@ -154,7 +170,7 @@ class Tallies {
 
   add(kind: PermitKind, expireTime: number | null, permits: number, messages: number): void {
     if (permits === 0) return;
-    const expireDay = expireTime === null ? null : Math.floor((expireTime + SHANGHAI_MS) / DAY_MS);
+    const expireDay = expireTime === null ? null : shanghaiDay(expireTime);
     const name = `${kind} ${expireDay}`;
     const sum = this.#sums.get(name) ?? { kind, expireDay, permits: 0, messages: 0 };
     this.#sums.set(name, sum);

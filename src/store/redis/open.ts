@@ -1,4 +1,4 @@
-import type { Clock, Random, Timer } from '../../core/clock.ts';
+import type { Clock, Random, Timer } from '../../core/kernel/clock.ts';
 import { StoreError } from '../errors.ts';
 import { Connection, OPEN_TIMEOUT_MS } from './connection.ts';
 import { RedisLedger } from './ledger.ts';

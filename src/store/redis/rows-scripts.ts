@@ -1,35 +1,25 @@
 import { written } from './ledger-prelude.ts';
 
-/** ARGV: nine fields of each permit. What is there already and more used stays. Returns how many were new or changed. */
-export const RESTORE_PERMITS = written(`
-local changed = 0
-for i = 1, #ARGV, 9 do
-  local app, kind, value, user, template, collect, expire, uses, doubtful = unpack(ARGV, i, i + 8)
-  local name = permitKey(app, kind, value)
-  local permit = hash(name)
-  local isNew = not permit
-  if isNew then permit = { name = name, uses = '', user = '', reserved = '0', doubtful = '0' } end
-  local isMoreUsed = isNew or (user ~= '' and (permit.user == '' or tonumber(uses) < tonumber(permit.uses)))
-  if not isNew then tally(permit, -1) end
-  local isDoubted = doubtful == '1' and permit.doubtful ~= '1'
-  if isMoreUsed then
-    permit.app, permit.kind, permit.value, permit.user, permit.template = app, kind, value, user, template
-    permit.collect, permit.expire, permit.uses = collect, expire, uses
-  end
-  if isDoubted then permit.doubtful = '1' end
-  tally(permit, 1)
-  if isMoreUsed or isDoubted then
-    changed = changed + 1
-    redis.call('HSET', name, 'app', permit.app, 'kind', permit.kind, 'value', permit.value, 'user', permit.user,
-      'template', permit.template, 'collect', permit.collect, 'expire', permit.expire, 'uses', permit.uses,
-      'reserved', permit.reserved, 'doubtful', permit.doubtful)
-    index(permit)
-  end
-end
-return changed
+/**
+ * ARGV: nine fields of a permit, and its uses, doubt and user as they were read (empty: it was not there). Returns 1; 0: it is
+ * not what was read any more, and nothing was done.
+ */
+export const PUT_PERMIT = written(`
+local app, kind, value, user, template, collect, expire, uses, doubtful, seen = unpack(ARGV)
+local name = permitKey(app, kind, value)
+local there = hash(name)
+if (there and there.uses .. ':' .. there.doubtful .. ':' .. there.user or '') ~= seen then return 0 end
+local permit = { name = name, app = app, kind = kind, value = value, user = user, template = template, collect = collect,
+  expire = expire, uses = uses, reserved = there and there.reserved or '0', doubtful = doubtful }
+if there then tally(there, -1) end
+tally(permit, 1)
+redis.call('HSET', name, 'app', app, 'kind', kind, 'value', value, 'user', user, 'template', template, 'collect', collect,
+  'expire', expire, 'uses', uses, 'reserved', permit.reserved, 'doubtful', doubtful)
+index(permit)
+return 1
 `);
 
-/** ARGV: ten fields of each send. One of known fate takes the place of itself when it was not. Returns as above. */
+/** ARGV: ten fields of each send. One of known fate takes the place of itself when it was not. Returns how many were new or changed. */
 export const RESTORE_SENDS = written(`
 local changed = 0
 local function hold(permit, by)

@@ -1,8 +1,8 @@
 import type { PermitKind } from '../../core/messages/ports.ts';
 import { decodeOutcome, UNKNOWN } from '../outcome.ts';
-import type { PermitRow, Row, Rows, SendRow, User } from '../rows.ts';
+import { joinPermits, type PermitRow, type Row, type Rows, type SendRow, type User } from '../rows.ts';
 import type { Connection, Script } from './connection.ts';
-import { RESTORE_PERMITS, RESTORE_QUOTAS, RESTORE_SENDS } from './rows-scripts.ts';
+import { PUT_PERMIT, RESTORE_QUOTAS, RESTORE_SENDS } from './rows-scripts.ts';
 
 /** How much one script writes, which keeps everyone else waiting, and how many keys are looked at in one go. */
 const STEP = 200;
@@ -42,14 +42,32 @@ export class RedisRows implements Rows {
   }
 
   async restore(rows: readonly Row[]): Promise<number> {
-    const permits = rows.filter((row) => row.row === 'permit').map(permitFields);
     const sends = rows.filter((row) => row.row === 'send').map(sendFields);
     const quotas = rows.filter((row) => row.row === 'quota').map(({ appId, day, sends }) => [`${day}:${appId}`, sends]);
-    return (
-      (await this.#run(RESTORE_PERMITS, permits)) +
-      (await this.#run(RESTORE_SENDS, sends)) +
-      (await this.#run(RESTORE_QUOTAS, quotas))
-    );
+    const permits = await this.#restorePermits(rows.filter((row) => row.row === 'permit'));
+    return permits + (await this.#run(RESTORE_SENDS, sends)) + (await this.#run(RESTORE_QUOTAS, quotas));
+  }
+
+  async #restorePermits(rows: readonly PermitRow[]): Promise<number> {
+    let changed = 0;
+    for (let from = 0; from < rows.length; from += STEP) {
+      const done = await Promise.all(rows.slice(from, from + STEP).map((row) => this.#restorePermit(row)));
+      changed += done.filter(Boolean).length;
+    }
+    return changed;
+  }
+
+  /** Joins a permit to what is there, and again when that was changed meanwhile. Resolves with whether it changed anything. */
+  async #restorePermit(row: PermitRow): Promise<boolean> {
+    const name = `${this.#prefix}permit:${row.appId}:${row.kind}:${row.value}`;
+    for (;;) {
+      const found: Hash = Object.fromEntries(pairs((await this.#connection.command(['HGETALL', name])) as string[]));
+      const { uses, doubtful, user } = found;
+      const joined = joinPermits(uses === undefined ? undefined : toPermit(found, false), row);
+      if (!joined) return false;
+      const seen = uses === undefined ? '' : `${uses}:${doubtful}:${user}`;
+      if ((await this.#run(PUT_PERMIT, [[...permitFields(joined), seen]])) === 1) return true;
+    }
   }
 
   async users(): Promise<ReadonlyMap<string, User>> {

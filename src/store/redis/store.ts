@@ -4,11 +4,11 @@ import type {
   Poll,
   Reading,
   Replaced,
-  SharedRecord,
   SharedStore,
   StoreListener,
+  VersionedRecord,
 } from '../../core/cluster/ports.ts';
-import type { Store, StoredApp } from '../../core/ports.ts';
+import type { Store, StoredApp } from '../../core/tokens/ports.ts';
 import type { StoreError } from '../errors.ts';
 import { decodeRecord, encodeRecord } from '../record.ts';
 import { type Connection, script } from './connection.ts';
@@ -162,11 +162,11 @@ export class RedisStore implements Store, SharedStore {
     return { found: stored === '1' ? undefined : found, time: millisOf(time) };
   }
 
-  #decode(appId: string, text: string): SharedRecord {
+  #decode(appId: string, text: string): VersionedRecord {
     return { app: decodeRecord(appId, text.slice(text.indexOf('\n') + 1), this.#name), etag: etagOf(text) };
   }
 
-  #sound(appId: string, text: string): SharedRecord[] {
+  #sound(appId: string, text: string): VersionedRecord[] {
     try {
       return [this.#decode(appId, text)];
     } catch (error) {

@@ -4,7 +4,7 @@ import { type Replica, Replicas } from '../../support/replicas.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 
 describe('an app that is taken out and put back at a replica', () => {
-  test('before its last flight has ended is refreshed as before', async () => {
+  test('before its last refresh has ended is refreshed as before', async () => {
     const replicas = await Replicas.started(2);
     const owner = replicas.owner();
     owner.line.hold = 'before';
@@ -26,7 +26,7 @@ describe('an app that is taken out and put back at a replica', () => {
   test('is not in its status meanwhile', async () => {
     const replicas = await Replicas.started(2);
     const [first] = replicas.all as [Replica];
-    const names = () => first.broker.cluster()?.apps.map(({ appId }) => appId);
+    const names = () => first.cluster?.status()?.apps.map(({ appId }) => appId);
     first.broker.configure([]);
     await replicas.clock.advance(SECOND);
     expect(names()).toEqual([]);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { TokenState } from '../../../src/core/state.ts';
+import type { TokenState } from '../../../src/core/tokens/state.ts';
 import { settle } from '../../support/clock.ts';
 import { LEASE, POLL, type Replica, Replicas } from '../../support/replicas.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
@@ -39,7 +39,7 @@ describe.each(['classic', 'stable'] as const)('three replicas, %s', (issuer) => 
 
   test('a token that died is reported everywhere, and replaced once', async () => {
     const replicas = await Replicas.started(3, { apps });
-    await replicas.clock.advance(5 * SECOND); // what a canary said has gone stale
+    await replicas.clock.advance(5 * SECOND); // what a probe said has gone stale
     const [token = ''] = replicas.tokens();
     replicas.wechat.kill('wxc', { issuer, which: 'all', stuck: true });
     const reports = replicas.all.flatMap(({ broker }) =>
@@ -461,7 +461,7 @@ test('what a failure told by a clock that was set back since says of its next at
   for (const replica of [...replicas.running]) await replicas.kill(replica);
   replicas.storeAheadMs = -30 * MINUTE;
   replicas.store.restart(stored);
-  const { generation } = stored.get('wxc')?.app ?? { generation: 0 };
+  const { generation } = stored.records.get('wxc')?.app ?? { generation: 0 };
   const fresh = await replicas.add();
   await replicas.until(() => replicas.state(fresh).generation > generation, 2 * MINUTE);
   expect(replicas.agreed()).toBe(true);

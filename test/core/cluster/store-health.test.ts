@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { StoreHealth } from '../../../src/core/cluster/store-health.ts';
-import type { BrokerEvent } from '../../../src/core/events.ts';
+import type { BrokerEvent } from '../../../src/core/tokens/events.ts';
 
 function watched() {
   const events: BrokerEvent[] = [];

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import type { Reason } from '../../../src/core/errors.ts';
-import { refusedError } from '../../../src/core/messages/failures.ts';
+import type { Reason } from '../../../src/core/kernel/errors.ts';
 import type { Channel } from '../../../src/core/messages/message.ts';
+import { refusedError } from '../../../src/core/messages/message-errors.ts';
 
 const SUBSCRIBE: Channel = { kind: 'subscribe', miniProgramState: '', lang: '' };
 const official = (miniProgramAppId: string): Channel => ({

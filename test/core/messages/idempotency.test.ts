@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { LingpaiError } from '../../../src/core/errors.ts';
+import { LingpaiError } from '../../../src/core/kernel/errors.ts';
 import { settle } from '../../support/clock.ts';
 import { type AttemptFault, MessageWorld, message } from '../../support/messages.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
@@ -175,7 +175,7 @@ describe('a key whose message is of unknown fate', () => {
 describe('what is known of a key is told', () => {
   it.each([
     [
-      'the tap is closed',
+      'the circuit breaker is open',
       async (world: MessageWorld) => {
         world.api.faults.push(errcode(45009));
         await world.send(message('official_account'));

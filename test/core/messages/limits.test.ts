@@ -140,8 +140,8 @@ describe('the daily quota', () => {
   });
 });
 
-describe('the tap', () => {
-  it('closes at 45009 for a quarter of an hour, for all who wait too, and then one message tries', async () => {
+describe('the circuit breaker of a quota', () => {
+  it('opens at 45009 for a quarter of an hour, for all who wait too, and then one message probes', async () => {
     const world = new MessageWorld({ settings: { concurrency: 1 } });
     world.api.faults.push(slow, errcode(45009));
     const { told } = burst(world, 10);
@@ -149,13 +149,13 @@ describe('the tap', () => {
     expect(told[0]).toMatchObject({ replayed: false });
     expect(told.slice(1)).toMatchObject(Array(9).fill({ reason: 'DAILY_QUOTA_EXHAUSTED', answer: { errcode: 45009 } }));
     expect(world.api.attempts).toHaveLength(2);
-    expect(world.seen('channel_closed')).toMatchObject([{ reason: 'DAILY_QUOTA_EXHAUSTED' }]);
+    expect(world.seen('breaker_opened')).toMatchObject([{ reason: 'DAILY_QUOTA_EXHAUSTED' }]);
     await world.clock.advance(15 * MINUTE - 1);
     const refused = await world.tell(base);
     expect(refused).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED', retryAfterMs: 1 });
     expect((refused as Error).message).toMatch(/within 15 minutes.*clear_quota.*"lingpai refresh wxa"/);
     expect(world.api.attempts).toHaveLength(2);
-    // Still spent: it is shut for as long again.
+    // Still spent: it is open for as long again.
     world.api.faults.push(errcode(45009));
     await world.clock.advance(1);
     expect(await world.tell(base)).toMatchObject({ retryAfterMs: 15 * MINUTE });
@@ -164,11 +164,11 @@ describe('the tap', () => {
     // Cleared: the message that tries opens it for all.
     await world.clock.advance(15 * MINUTE);
     expect(await world.tell(base)).toMatchObject({ replayed: false });
-    expect(world.seen('channel_opened')).toHaveLength(1);
+    expect(world.seen('breaker_closed')).toHaveLength(1);
     expect(world.sender.shutChannels('wxa')).toEqual([]);
   });
 
-  it('opens when the quota resets, if that is sooner', async () => {
+  it('closes when the quota resets, if that is sooner', async () => {
     const world = new MessageWorld();
     await world.clock.advance(12 * HOUR - 5 * MINUTE);
     world.api.faults.push(errcode(45009));
@@ -193,7 +193,7 @@ describe('the tap', () => {
 
     world.sender.tryAgain('wxa');
     expect(world.sender.shutChannels('wxa')).toEqual([]);
-    expect(world.seen('channel_to_be_tried')).toHaveLength(2);
+    expect(world.seen('breaker_to_probe')).toHaveLength(2);
     world.api.faults.push(slow);
     const { told } = burst(world, 2);
     await settle();
@@ -208,7 +208,7 @@ describe('the tap', () => {
     expect(await world.tell(other)).toMatchObject({ replayed: false });
     // What is open is no news.
     world.sender.tryAgain();
-    expect(world.seen('channel_to_be_tried')).toHaveLength(3);
+    expect(world.seen('breaker_to_probe')).toHaveLength(3);
   });
 
   it('does not let those wait in vain who wait behind others', async () => {
@@ -223,7 +223,7 @@ describe('the tap', () => {
     expect([...first.told, ...last.told]).toMatchObject(Array(2).fill({ reason: 'DAILY_QUOTA_EXHAUSTED' }));
   });
 
-  it('closes at 45011 until the next minute', async () => {
+  it('opens at 45011 until the next minute', async () => {
     const world = new MessageWorld();
     await world.clock.advance(20 * SECOND);
     world.api.faults.push(errcode(45011));
@@ -274,7 +274,7 @@ describe.each([
     expect(told).toMatchObject(Array(9).fill({ reason, retryAfterMs: SECOND }));
     await world.clock.advance(SECOND);
     expect(told[9]).toMatchObject({ replayed: false });
-    expect(world.seen('channel_opened')).toHaveLength(1);
+    expect(world.seen('breaker_closed')).toHaveLength(1);
     const after = burst(world, 10);
     await settle();
     expect(after.told).toMatchObject(Array(10).fill({ replayed: false }));
@@ -294,7 +294,7 @@ describe.each([
     }
   });
 
-  it('is not kept probing by a message that never left', async () => {
+  it('does not stay half open after a message that never left', async () => {
     const world = await broken();
     await world.clock.advance(5 * MINUTE);
     world.ledger.failure = () => new Error('disk full');

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { budgetNow, quotaDay } from '../../../src/core/budget.ts';
+import { quotaDay } from '../../../src/core/kernel/quota-day.ts';
 import { canonicalText } from '../../../src/core/messages/digest.ts';
 import type { Message } from '../../../src/core/messages/message.ts';
 import { formIdOf, newPermit, wishOf } from '../../../src/core/messages/permits.ts';
+import { budgetNow } from '../../../src/core/tokens/budget.ts';
 import { message } from '../../support/messages.ts';
 import { HOUR, MINUTE, SETTINGS } from '../../support/world.ts';
 

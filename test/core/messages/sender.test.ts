@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { LingpaiError } from '../../../src/core/errors.ts';
-import type { TokenState } from '../../../src/core/state.ts';
+import { LingpaiError } from '../../../src/core/kernel/errors.ts';
+import type { TokenState } from '../../../src/core/tokens/state.ts';
 import { settle } from '../../support/clock.ts';
 import { type AttemptFault, FakeTokens, MessageWorld, message, upstreamError } from '../../support/messages.ts';
 import { MINUTE, SECOND, World } from '../../support/world.ts';
@@ -385,7 +385,7 @@ it('what an error says of waiting', async () => {
   }
 });
 
-it('a message whose turn has come is not sent, and one that failed not sent again, once the channel is shut', async () => {
+it('a message whose turn has come is not sent, and one that failed not sent again, once the circuit breaker is open', async () => {
   const world = new MessageWorld();
   world.api.faults.push(errcode(-1), errcode(45009));
   const [busy, refused] = [world.tell(message('official_account')), world.tell(message('official_account'))];
@@ -395,7 +395,7 @@ it('a message whose turn has come is not sent, and one that failed not sent agai
   expect(world.api.attempts).toHaveLength(2);
 });
 
-it('a message is not sent when the channel was shut between its turn and its first attempt', async () => {
+it('a message is not sent when the circuit breaker opened between its turn and its first attempt', async () => {
   const { promise, resolve } = Promise.withResolvers<void>();
   let gets = 0;
   class SlowTokens extends FakeTokens {
@@ -415,7 +415,7 @@ it('a message is not sent when the channel was shut between its turn and its fir
   expect(world.api.attempts).toHaveLength(1);
 });
 
-it('a message that may have been sent is not repeated through a channel that was shut meanwhile', async () => {
+it('a message that may have been sent is not repeated while the circuit breaker is open', async () => {
   const world = new MessageWorld();
   world.api.faults.push(lost, errcode(45009));
   const [doubtful, refused] = [world.tell(message('official_account')), world.tell(message('official_account'))];

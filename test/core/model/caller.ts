@@ -1,5 +1,5 @@
-import { LingpaiError } from '../../../src/core/errors.ts';
-import type { ForceOutcome, TokenState } from '../../../src/core/state.ts';
+import { LingpaiError } from '../../../src/core/kernel/errors.ts';
+import type { ForceOutcome, TokenState } from '../../../src/core/tokens/state.ts';
 import { type Findings, leaks } from './findings.ts';
 
 /** What a call came to. */

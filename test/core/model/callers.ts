@@ -1,6 +1,6 @@
-import type { Timer } from '../../../src/core/clock.ts';
-import type { Rejected } from '../../../src/core/rejected.ts';
-import type { TokenState } from '../../../src/core/state.ts';
+import type { Timer } from '../../../src/core/kernel/clock.ts';
+import type { Rejected } from '../../../src/core/tokens/rejected.ts';
+import type { TokenState } from '../../../src/core/tokens/state.ts';
 import type { CallKind } from '../../../src/sandbox/calls.ts';
 import { settle } from '../../support/clock.ts';
 import { MINUTE } from '../../support/world.ts';
@@ -8,7 +8,7 @@ import { Caller, type Result } from './caller.ts';
 import type { Command, Callers as Crowd } from './scenario.ts';
 import type { Stage } from './stage.ts';
 
-/** A flight makes at most four calls, and a slow store some saves, before whoever joined it has an answer. */
+/** A refresh makes at most four calls, and a slow store some saves, before whoever joined it has an answer. */
 const PATIENCE_MS = MINUTE;
 
 /** Those who call the broker, and the laws of what it answers. */
@@ -79,7 +79,7 @@ export class Callers {
       },
       onAll: () => {
         const shared = min === 'next' || calls() <= 2;
-        findings.law('those who wait share one flight', shared, () => `${calls()} calls of ${appId}`);
+        findings.law('those who wait share one refresh', shared, () => `${calls()} calls of ${appId}`);
       },
     });
   }
@@ -138,7 +138,7 @@ export class Callers {
   }
 
   #call(
-    { times, patienceMs }: Crowd,
+    { times, standbyDelayMs }: Crowd,
     one: {
       name: string;
       appId: string;
@@ -160,7 +160,7 @@ export class Callers {
       };
       const at = world.clock.monotonic();
       const caller = new Caller({ ...one, at, patient: one.patient ?? false, findings, onSettled });
-      if (patienceMs > 0 && !caller.settled) giveUp = world.clock.schedule(patienceMs, () => caller.giveUp());
+      if (standbyDelayMs > 0 && !caller.settled) giveUp = world.clock.schedule(standbyDelayMs, () => caller.giveUp());
       this.#waiting.push(caller);
     }
   }

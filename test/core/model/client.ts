@@ -1,7 +1,7 @@
-import type { Broker } from '../../../src/core/broker.ts';
-import { LingpaiError } from '../../../src/core/errors.ts';
-import type { TokenState } from '../../../src/core/state.ts';
-import type { Watch, WatchEvent } from '../../../src/core/watch.ts';
+import { LingpaiError } from '../../../src/core/kernel/errors.ts';
+import type { Registry } from '../../../src/core/tokens/registry.ts';
+import type { TokenState } from '../../../src/core/tokens/state.ts';
+import type { Watch, WatchEvent } from '../../../src/core/tokens/watch.ts';
 import { type Findings, leaks } from './findings.ts';
 
 /** A service that watches, and comes back with what it knows when its stream or the broker breaks. */
@@ -37,7 +37,7 @@ export class Client {
     return this.#watch !== undefined;
   }
 
-  connect(broker: Broker): void {
+  connect(broker: Registry): void {
     this.#states.clear();
     this.#least.clear();
     this.#reading = undefined;

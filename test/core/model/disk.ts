@@ -1,4 +1,4 @@
-import type { StoredApp } from '../../../src/core/ports.ts';
+import type { StoredApp } from '../../../src/core/tokens/ports.ts';
 import type { World } from '../../support/world.ts';
 import type { Findings } from './findings.ts';
 import type { StoreMode } from './scenario.ts';

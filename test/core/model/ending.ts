@@ -1,12 +1,12 @@
-import { LingpaiError } from '../../../src/core/errors.ts';
+import { LingpaiError } from '../../../src/core/kernel/errors.ts';
 import { settle } from '../../support/clock.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 import type { Callers } from './callers.ts';
 import type { Stage } from './stage.ts';
 
-/** A retry may be 20 s away, and its flight may take some time. */
+/** A retry may be 20 s away, and may take some time. */
 const RECOVERY_MS = 25 * SECOND;
-/** A token that died unseen is found by the canary or by a caller, and may have to wait for the cooldown. */
+/** A token that died unseen is found by a probe or by a caller, and may have to wait for the cooldown. */
 const DISCOVERY_MS = 3 * MINUTE;
 /** Where probes alone failed for a while, a token that is reported is asked about once a minute. */
 const VERDICT_MS = MINUTE;
@@ -33,7 +33,7 @@ export async function heal(stage: Stage): Promise<void> {
       const value = stage.state(appId)?.current?.value;
       if (value === undefined || truth.honoured(appId, value)) continue;
       if (!found.has(value)) found.set(value, now + DISCOVERY_MS);
-      // Where there is no canary, a service must say that it was refused.
+      // Where there are no probes, a service must say that it was refused.
       if (world.settings.probeIntervalMs > 0) continue;
       world.broker.forceRefresh(appId, { kind: 'token', token: value }).catch(() => undefined);
     }

@@ -1,9 +1,9 @@
-import { type LingpaiError, UpstreamError } from '../../../src/core/errors.ts';
-import type { BrokerEvent } from '../../../src/core/events.ts';
+import { type LingpaiError, UpstreamError } from '../../../src/core/kernel/errors.ts';
+import type { BrokerEvent } from '../../../src/core/tokens/events.ts';
 import { HOUR, MINUTE, SECOND, type World } from '../../support/world.ts';
 import type { Findings } from './findings.ts';
 
-/** A pause counts from the beginning of the flight that failed. */
+/** A pause counts from the beginning of the refresh that failed. */
 const FLIGHT_MS = MINUTE;
 
 interface Pause {

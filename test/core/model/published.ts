@@ -1,4 +1,4 @@
-import type { TokenState } from '../../../src/core/state.ts';
+import type { TokenState } from '../../../src/core/tokens/state.ts';
 import type { World } from '../../support/world.ts';
 import type { Disk } from './disk.ts';
 import { type Findings, leaks } from './findings.ts';

@@ -111,7 +111,7 @@ export class Run {
   }
 
   async #crash({ app, during, steps, store, downMs }: Command & { do: 'crash' }): Promise<void> {
-    const callers = { times: 1, patienceMs: 0 };
+    const callers = { times: 1, standbyDelayMs: 0 };
     if (during === 'operator') this.#callers.operator(this.#stage.appId(app), callers);
     if (during === 'report') await this.#callers.report({ app, what: 'current', by: 'token', callers });
     for (let i = 0; i < steps; i++) await Promise.resolve();

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { IssuerKind } from '../../../src/core/ports.ts';
+import type { IssuerKind } from '../../../src/core/tokens/ports.ts';
 import { type CallKind, callKinds } from '../../../src/sandbox/calls.ts';
 import type { FaultEffect } from '../../../src/sandbox/faults.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
@@ -62,7 +62,7 @@ export type Command =
 /** How many callers, and when they give up; `patienceMs` 0: never. */
 export interface Callers {
   readonly times: number;
-  readonly patienceMs: number;
+  readonly standbyDelayMs: number;
 }
 
 /** `slow`: each save takes 1.5 s. */
@@ -84,7 +84,7 @@ export interface Scenario {
 const app = fc.nat({ max: 2 });
 const callers: fc.Arbitrary<Callers> = fc.record({
   times: fc.constantFrom(1, 1, 2, 8),
-  patienceMs: fc.constantFrom(0, 0, 700, 20 * SECOND),
+  standbyDelayMs: fc.constantFrom(0, 0, 700, 20 * SECOND),
 });
 const takesEffect = fc.boolean();
 const kind = <K extends FaultEffect['kind']>(name: K) => fc.constant(name);

@@ -1,6 +1,6 @@
-import type { RefreshCause } from '../../../src/core/events.ts';
-import type { MintCall } from '../../../src/core/minting.ts';
-import type { TokenCall } from '../../../src/core/ports.ts';
+import type { RefreshCause } from '../../../src/core/tokens/events.ts';
+import type { MintCall } from '../../../src/core/tokens/minting.ts';
+import type { TokenCall } from '../../../src/core/tokens/ports.ts';
 import { HOUR, SECOND, type World } from '../../support/world.ts';
 import type { Findings } from './findings.ts';
 import type { Truth } from './truth.ts';
@@ -21,7 +21,7 @@ interface FlightCall {
 interface Account {
   day: number;
   readonly spent: Record<MintCall, number>;
-  /** Calls of the flight in progress. */
+  /** Calls of the refresh in progress. */
   flight: FlightCall[];
   lastForced: { readonly at: number; readonly stamp: string } | undefined;
   /** How often a crash took the newest record away: each time the broker may spend its budget anew. */
@@ -81,7 +81,7 @@ export class Spending {
     spent[call] = Math.max(0, spent[call] - 1);
   }
 
-  /** A flight of the app ended, or was aborted (`cause` undefined: why it flew is not known). */
+  /** A refresh of the app ended, or was aborted (`cause` undefined: why it began is not known). */
   landed(appId: string, cause: RefreshCause | undefined): void {
     const account = this.#of(appId);
     const calls = account.flight;

@@ -1,8 +1,9 @@
-import type { Timer } from '../../../src/core/clock.ts';
-import type { BrokerEvent } from '../../../src/core/events.ts';
-import type { App, Deps } from '../../../src/core/ports.ts';
-import type { TokenState } from '../../../src/core/state.ts';
+import type { Timer } from '../../../src/core/kernel/clock.ts';
+import type { BrokerEvent } from '../../../src/core/tokens/events.ts';
+import type { App } from '../../../src/core/tokens/ports.ts';
+import type { TokenState } from '../../../src/core/tokens/state.ts';
 import { settle } from '../../support/clock.ts';
+import type { ProcessDeps } from '../../support/process.ts';
 import { SECOND, World } from '../../support/world.ts';
 import { Client } from './client.ts';
 import { Disk } from './disk.ts';
@@ -209,7 +210,7 @@ export class Stage {
   }
 
   /** Each new broker gets its world through here; the first does before the observers exist, hence the late look at them. */
-  #tap(deps: Deps): Deps {
+  #tap(deps: ProcessDeps): ProcessDeps {
     return {
       ...deps,
       wechat: {

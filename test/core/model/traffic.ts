@@ -10,7 +10,7 @@ export interface Active {
 }
 
 /**
- * What an outage may cost an hour, and the canary beside it: 240 where a whole endpoint is down, half as many again where
+ * What an outage may cost an hour, and the probes beside it: 240 where a whole endpoint is down, half as many again where
  * WeChat reads a dead stable token but will not force a new one.
  */
 const CALLS_AN_HOUR = 360 + 62;
@@ -61,7 +61,7 @@ export class Traffic {
     const call = { kind, at, signal };
     const others = this.#active.filter((each) => !each.signal.aborted);
     const where = () => `${kind} beside ${others[0]?.kind} of ${this.#appId}`;
-    this.#findings.law('at most one flight an app', others.length === 0, where);
+    this.#findings.law('at most one refresh an app', others.length === 0, where);
     this.#active = [...others, call];
     this.#counts[kind]++;
     this.#calls.push(at);

@@ -1,4 +1,4 @@
-import type { Grant, IssuerKind } from '../../../src/core/ports.ts';
+import type { Grant, IssuerKind } from '../../../src/core/tokens/ports.ts';
 import type { World } from '../../support/world.ts';
 
 /** What is really so of a token, whatever the broker believes. Times are WeChat's. */
@@ -23,7 +23,7 @@ export interface Fact {
 
 /** A life is counted in whole seconds, and answers of less than 2 s difference are one. */
 const ROUNDING_MS = 3_000;
-/** How long a flight may take that asks WeChat about a token. */
+/** How long a refresh may take that asks WeChat about a token. */
 const DOUBT_MS = 30_000;
 
 /** What an observer knows who sees both clocks and WeChat. */

@@ -1,5 +1,5 @@
-import { UpstreamError } from '../../../src/core/errors.ts';
-import type { App, Grant, TokenCall, Verdict, WeChat } from '../../../src/core/ports.ts';
+import { UpstreamError } from '../../../src/core/kernel/errors.ts';
+import type { App, Grant, TokenCall, Verdict, WeChat } from '../../../src/core/tokens/ports.ts';
 import type { World } from '../../support/world.ts';
 import type { Findings } from './findings.ts';
 import type { Pauses } from './pauses.ts';

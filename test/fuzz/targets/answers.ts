@@ -1,4 +1,4 @@
-import { UpstreamError } from '../../../src/core/errors.ts';
+import { UpstreamError } from '../../../src/core/kernel/errors.ts';
 import type { Message } from '../../../src/core/messages/message.ts';
 import type { Delivery } from '../../../src/core/messages/ports.ts';
 import { readGrant, readVerdict } from '../../../src/wechat/answers.ts';

@@ -1,10 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { StoredApp } from '../../../src/core/ports.ts';
+import type { StoredApp } from '../../../src/core/tokens/ports.ts';
 import { systemClock } from '../../../src/ops/clock.ts';
 import { StoreError } from '../../../src/store/errors.ts';
-import { openStore } from '../../../src/store/open.ts';
+import { openStore, recordsOf } from '../../../src/store/open.ts';
 import { decodeOutcome, encodeOutcome } from '../../../src/store/outcome.ts';
 import { decodeRecord, encodeRecord } from '../../../src/store/record.ts';
 import { FORM, form, REFUSED, SENT, send, settlement } from '../../store/ledger-support.ts';
@@ -73,15 +73,16 @@ export const records: Target = {
 /** Makes the file of a store with some of everything in it. */
 async function original(folder: string): Promise<Buffer> {
   const path = join(folder, 'original.db');
-  const { store, ledger } = await openStore({ kind: 'sqlite', path }, DEPS);
-  await store.save(record);
+  const opened = await openStore({ kind: 'sqlite', path }, DEPS);
+  const { ledger } = opened;
+  await recordsOf(opened).save(record);
   await ledger.deposit(APP, [form('f1', { expireTime: null }), form('f2', { expireTime: null })]);
   for (const [i, outcome] of [SENT, REFUSED].entries()) {
     const sending = send({ key: `k${i}`, permit: FORM });
     await ledger.begin(sending);
     await ledger.settle(sending.sendId, settlement(outcome));
   }
-  await store.close();
+  await opened.close();
   return readFileSync(path);
 }
 
@@ -120,7 +121,8 @@ async function all(pages: AsyncIterable<unknown>): Promise<void> {
 async function use(path: string): Promise<void> {
   const opened = await openStore({ kind: 'sqlite', path }, DEPS).catch((error: unknown) => expected(error));
   if (!opened) return;
-  const { store, ledger, rows } = opened;
+  const { ledger, rows } = opened;
+  const store = recordsOf(opened);
   const uses: (() => Promise<unknown>)[] = [
     () => store.load(),
     () => ledger.recover(NOW, ''),
@@ -134,6 +136,6 @@ async function use(path: string): Promise<void> {
   try {
     for (const each of uses) await each().catch(expected);
   } finally {
-    await store.close().catch(expected);
+    await opened.close().catch(expected);
   }
 }

@@ -16,7 +16,7 @@ const COUNTS = 20;
 
 async function fill(path: string): Promise<void> {
   const deps = { clock: systemClock, random: Math.random, onDamage: () => undefined };
-  const { store, ledger } = await openStore({ kind: 'sqlite', path }, deps);
+  const { ledger, close } = await openStore({ kind: 'sqlite', path }, deps);
   const now = systemClock.now();
   for (let first = 0; first < PERMITS; first += AT_ONCE) {
     const permits = Array.from({ length: AT_ONCE }, (_, i) => ({
@@ -30,7 +30,7 @@ async function fill(path: string): Promise<void> {
     }));
     await ledger.deposit(APP, permits);
   }
-  await store.close();
+  await close();
 }
 
 /** The ledger of permits. */

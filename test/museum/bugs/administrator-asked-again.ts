@@ -7,10 +7,10 @@ export const bug: Bug = {
     'for a day.',
   edits: [
     {
-      file: 'src/core/backoff.ts',
-      find: 'return recovery.ms;',
-      replace: 'return backoffMs(failures, random);',
+      file: 'src/core/tokens/backoff.ts',
+      find: 'return startedAt + recovery.ms;',
+      replace: 'return startedAt + backoffMs(failures, random);',
     },
   ],
-  caughtBy: { file: 'test/core/refresh.test.ts', test: 'after 89503 waits 600000 ms before it asks again' },
+  caughtBy: { file: 'test/core/tokens/refresh.test.ts', test: 'after 89503 waits 600000 ms before it asks again' },
 };

@@ -6,7 +6,7 @@ export const bug: Bug = {
     'for another hour, and is repeated after WeChat has forgotten its client_msg_id: it arrives twice.',
   edits: [
     {
-      file: 'src/core/messages/sending.ts',
+      file: 'src/core/messages/send-operation.ts',
       find: 'const ageMs = () => latestNow() - startedAt;',
       replace: 'const ageMs = () => clock.now() - send.now;',
     },

@@ -6,17 +6,17 @@ export const bug: Bug = {
     'other one from ever getting a token, and the mint that WeChat made for it is lost.',
   edits: [
     {
-      file: 'src/core/keeper.ts',
-      find: 'else await join(this.#inFlight().landing, signal);',
+      file: 'src/core/tokens/keeper.ts',
+      find: 'else await abortable(this.#inFlight().completion, signal);',
       replace: `else {
-        const flight = this.#inFlight();
-        signal?.addEventListener('abort', () => flight.abort(signal.reason));
-        await join(flight.landing, signal);
+        const refresh = this.#inFlight();
+        signal?.addEventListener('abort', () => refresh.abort(signal.reason));
+        await abortable(refresh.completion, signal);
       }`,
     },
   ],
   caughtBy: {
-    file: 'test/core/refresh.test.ts',
-    test: 'lets one caller leave without ending the flight for the others',
+    file: 'test/core/tokens/refresh.test.ts',
+    test: 'lets one caller leave without ending the refresh for the others',
   },
 };

@@ -6,13 +6,13 @@ export const bug: Bug = {
     `so every caller's wish goes through to WeChat: the limit is missing exactly when it is needed.`,
   edits: [
     {
-      file: 'src/core/minting.ts',
-      find: 'budget: spend(kept.budget, call, -1),',
-      replace: 'lastForcedAt: Number.NEGATIVE_INFINITY, budget: spend(kept.budget, call, -1),',
+      file: 'src/core/tokens/minting.ts',
+      find: 'budget: spend(record.budget, call, -1),',
+      replace: 'lastForcedAt: Number.NEGATIVE_INFINITY, budget: spend(record.budget, call, -1),',
     },
   ],
   caughtBy: {
-    file: 'test/core/force.test.ts',
+    file: 'test/core/tokens/force.test.ts',
     test: 'counts the cooldown from the attempt, also from one that WeChat refused',
   },
 };

@@ -6,9 +6,10 @@ export const bug: Bug = {
     'that the order of two tokens is still unknown.',
   edits: [
     {
-      file: 'src/core/cluster/convergence.ts',
-      find: 'return { kept: withShared(kept, { epoch, intents: [...open, intent] }), intent };',
-      replace: 'return { kept: withShared(kept, { epoch, intents: [intent], debt: null }), intent };',
+      file: 'src/core/cluster/intents.ts',
+      find: 'return { record: withShared(record, { epoch, intents: [...open, intent] }), intent };',
+      replace:
+        'return { record: withShared(record, { epoch, intents: [intent], pendingConfirmation: null }), intent };',
     },
   ],
   caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still before its mint' },

@@ -6,10 +6,10 @@ export const bug: Bug = {
     'successor starts with a token that dies within 5 minutes: at every deployment.',
   edits: [
     {
-      file: 'src/core/keeper.ts',
-      find: `if (inProgress === 'abort') this.#flights.current?.abort(reason);`,
-      replace: 'this.#flights.current?.abort(reason);',
+      file: 'src/core/tokens/keeper.ts',
+      find: `if (inProgress === 'abort') this.#refresher.current?.abort(reason);`,
+      replace: 'this.#refresher.current?.abort(reason);',
     },
   ],
-  caughtBy: { file: 'test/core/restart.test.ts', test: 'draining waits for the mint in progress and stores it' },
+  caughtBy: { file: 'test/core/tokens/restart.test.ts', test: 'draining waits for the mint in progress and stores it' },
 };

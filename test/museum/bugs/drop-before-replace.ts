@@ -7,12 +7,15 @@ export const bug: Bug = {
     'every caller fails though the token it had is good.',
   edits: [
     {
-      file: 'src/core/keeper.ts',
-      find: 'this.#flights.replace(usable ? this.#kept.current?.value : undefined);',
-      replace: `this.#flights.replace(usable ? this.#kept.current?.value : undefined);
-    this.#kept = { ...this.#kept, current: null };
-    this.#publish();`,
+      file: 'src/core/tokens/force.ts',
+      find: 'this.#refresher.replace(isUsable ? owner.read().current?.value : undefined);',
+      replace: `this.#refresher.replace(isUsable ? owner.read().current?.value : undefined);
+    Object.assign(owner.read(), { current: null });
+    owner.publish();`,
     },
   ],
-  caughtBy: { file: 'test/core/refresh.test.ts', test: 'serves the old token whole while the refresh is on its way' },
+  caughtBy: {
+    file: 'test/core/tokens/refresh.test.ts',
+    test: 'serves the old token whole while the refresh is on its way',
+  },
 };

@@ -6,10 +6,13 @@ export const bug: Bug = {
     'expired token with every sign of health.',
   edits: [
     {
-      file: 'src/core/keeper.ts',
+      file: 'src/core/tokens/keeper.ts',
       find: 'const usable = current !== null && current.expiresAt > this.#now() &&',
       replace: 'const usable = current !== null &&',
     },
   ],
-  caughtBy: { file: 'test/core/restart.test.ts', test: 'Get hands out no expired token, though every timer was lost' },
+  caughtBy: {
+    file: 'test/core/tokens/restart.test.ts',
+    test: 'Get hands out no expired token, though every timer was lost',
+  },
 };

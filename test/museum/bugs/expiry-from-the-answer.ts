@@ -6,10 +6,13 @@ export const bug: Bug = {
     'slow network the token is handed out as good for seconds in which WeChat refuses it.',
   edits: [
     {
-      file: 'src/core/commit.ts',
+      file: 'src/core/tokens/commit.ts',
       find: 'expiresAt: issued.sentAt + issued.lifetimeMs',
       replace: 'expiresAt: issued.answeredAt + issued.lifetimeMs',
     },
   ],
-  caughtBy: { file: 'test/core/refresh.test.ts', test: 'counts the life of a token from before the request left' },
+  caughtBy: {
+    file: 'test/core/tokens/refresh.test.ts',
+    test: 'counts the life of a token from before the request left',
+  },
 };

@@ -7,11 +7,11 @@ export const bug: Bug = {
     'mint at every try.',
   edits: [
     {
-      file: 'src/core/tenure.ts',
-      find: 'await this.#save(record);',
-      replace: `await this.#save(record);
+      file: 'src/core/tokens/local-coordinator.ts',
+      find: 'await this.#save(stored);',
+      replace: `await this.#save(stored);
       if (this.failing) throw new Error('the store cannot be written');`,
     },
   ],
-  caughtBy: { file: 'test/core/refresh.test.ts', test: 'does not lose a token that the store refuses' },
+  caughtBy: { file: 'test/core/tokens/refresh.test.ts', test: 'does not lose a token that the store refuses' },
 };

@@ -7,14 +7,14 @@ export const bug: Bug = {
     'token.',
   edits: [
     {
-      file: 'src/core/mailbox.ts',
+      file: 'src/core/kernel/mailbox.ts',
       find: 'if (this.#first === undefined || this.#key === key) {',
       replace: `if (this.#first !== undefined && this.#key === key) return;
     if (this.#first === undefined) {`,
     },
   ],
   caughtBy: {
-    file: 'test/core/watch.test.ts',
+    file: 'test/core/tokens/watch.test.ts',
     test: 'P3, P9: a slow reader finds one state per app, and it is the last',
   },
 };

@@ -6,13 +6,13 @@ export const bug: Bug = {
     'refresh, callers wait for minutes, and the app stays without a token long after WeChat works again.',
   edits: [
     {
-      file: 'src/core/flight.ts',
+      file: 'src/core/kernel/abortable.ts',
       find: 'clock.schedule(timeoutMs,',
       replace: 'clock.schedule(timeoutMs * 1e9,',
     },
   ],
   caughtBy: {
-    file: 'test/core/refresh.test.ts',
+    file: 'test/core/tokens/refresh.test.ts',
     test: 'gives up on a refresh that is never answered, and tries again',
   },
 };

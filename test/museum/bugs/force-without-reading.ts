@@ -6,10 +6,10 @@ export const bug: Bug = {
     'already; the force kills that one for everybody else who reads it, and only 20 of them are allowed a day.',
   edits: [
     {
-      file: 'src/core/issuing.ts',
+      file: 'src/core/tokens/issuing.ts',
       find: 'return read.value === dead ? force(dead, call) : read;',
       replace: 'return force(dead, call);',
     },
   ],
-  caughtBy: { file: 'test/core/force.test.ts', test: 'takes what a read returns when that is another token' },
+  caughtBy: { file: 'test/core/tokens/force.test.ts', test: 'takes what a read returns when that is another token' },
 };

@@ -7,7 +7,7 @@ export const bug: Bug = {
     'never came.',
   edits: [
     {
-      file: 'src/core/messages/outcome.ts',
+      file: 'src/core/messages/retry-policy.ts',
       find: `permit?.kind === 'form_id' && !permit.doubtful`,
       replace: `permit?.kind === 'form_id'`,
     },

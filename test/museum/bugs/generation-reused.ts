@@ -6,10 +6,10 @@ export const bug: Bug = {
     'that clients have already seen with other tokens: they take the new token for an old one and never adopt it.',
   edits: [
     {
-      file: 'src/core/commit.ts',
-      find: 'Math.max(kept.generation + context.generationStep, Math.floor(context.wallNow))',
-      replace: 'kept.generation + 1',
+      file: 'src/core/tokens/commit.ts',
+      find: 'Math.max(record.generation + context.generationStep, Math.floor(context.wallNow))',
+      replace: 'record.generation + 1',
     },
   ],
-  caughtBy: { file: 'test/core/restart.test.ts', test: 'P2: the generation never falls' },
+  caughtBy: { file: 'test/core/tokens/restart.test.ts', test: 'P2: the generation never falls' },
 };

@@ -6,10 +6,10 @@ export const bug: Bug = {
     'a token which it refuses, and use it.',
   edits: [
     {
-      file: 'src/core/keeper.ts',
+      file: 'src/core/tokens/keeper.ts',
       find: 'const ends = [current, previous].map(',
       replace: 'const ends = [current].map(',
     },
   ],
-  caughtBy: { file: 'test/core/refresh.test.ts', test: 'its predecessor is shown for exactly the overlap (P5)' },
+  caughtBy: { file: 'test/core/tokens/refresh.test.ts', test: 'its predecessor is shown for exactly the overlap (P5)' },
 };

@@ -7,9 +7,9 @@ export const bug: Bug = {
     'other brings: hundreds of mints in the seconds until they agree.',
   edits: [
     {
-      file: 'src/core/plan.ts',
-      find: "trust === 'dead' || (isSwitched && kept.issuer !== issuer)",
-      replace: "trust === 'dead' || kept.issuer !== issuer",
+      file: 'src/core/tokens/plan.ts',
+      find: "trust === 'dead' || (isSwitched && record.issuer !== issuer)",
+      replace: "trust === 'dead' || record.issuer !== issuer",
     },
   ],
   caughtBy: { file: 'test/core/cluster/replicas.test.ts', test: 'each app is moved once' },

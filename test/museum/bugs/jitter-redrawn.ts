@@ -7,13 +7,13 @@ export const bug: Bug = {
     'prevent.',
   edits: [
     {
-      file: 'src/core/keeper.ts',
-      find: 'const facts = { kept: this.#kept, health,',
-      replace: `const { current } = this.#kept;
-    const drawn = current && dueAt(current, this.#kept.issuer, this.#settings, this.#deps.random());
-    const kept = { ...this.#kept, current: current && { ...current, dueAt: drawn ?? 0 } };
-    const facts = { kept, health,`,
+      file: 'src/core/tokens/keeper.ts',
+      find: 'const facts = { record: this.#record, health,',
+      replace: `const { current } = this.#record;
+    const drawn = current && dueAt(current, this.#record.issuer, this.#settings, this.#deps.random());
+    const record = { ...this.#record, current: current && { ...current, dueAt: drawn ?? 0 } };
+    const facts = { record, health,`,
     },
   ],
-  caughtBy: { file: 'test/core/refresh.test.ts', test: 'is drawn once per generation' },
+  caughtBy: { file: 'test/core/tokens/refresh.test.ts', test: 'is drawn once per generation' },
 };

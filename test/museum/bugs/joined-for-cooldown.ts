@@ -6,8 +6,8 @@ export const bug: Bug = {
     'Callers of one replica wait for the new token, those of the others get an error for the same request.',
   edits: [
     {
-      file: 'src/core/calls.ts',
-      find: 'if (this.#tenure.isBusy(kept)) return;',
+      file: 'src/core/tokens/calls.ts',
+      find: 'if (this.#coordinator.isBusy(record)) return;',
       replace: '',
     },
   ],

@@ -7,13 +7,13 @@ export const bug: Bug = {
     `callers fail, until the day's quota is gone.`,
   edits: [
     {
-      file: 'src/core/keeper.ts',
-      find: `if (isOld(rejected, this.state, isSure)) return { state: this.state, outcome: 'ALREADY_NEWER' };`,
-      replace: 'if (isOld(rejected, this.state, isSure)) this.#startOperator(true);',
+      file: 'src/core/tokens/force.ts',
+      find: `if (isOld(rejected, state, isSure)) return { state, outcome: 'ALREADY_NEWER' };`,
+      replace: 'if (isOld(rejected, state, isSure)) this.#mint(true);',
     },
   ],
   caughtBy: {
-    file: 'test/core/force.test.ts',
+    file: 'test/core/tokens/force.test.ts',
     test: 'a late report of an older token costs nothing, also when the cooldown is over',
   },
 };

@@ -6,8 +6,8 @@ export const bug: Bug = {
     'two of their tokens are dead before anybody has used them.',
   edits: [
     {
-      file: 'src/core/cluster/shared-tenure.ts',
-      find: 'if (this.#leaseOf(kept)) throw new Leased();',
+      file: 'src/core/cluster/cluster-coordinator.ts',
+      find: 'if (record.generation === base && this.#blockingIntent(record)) throw new Blocked();',
       replace: '',
     },
   ],

@@ -6,7 +6,7 @@ export const bug: Bug = {
     'and whose writes do not never says what became of its mint, and a dead token is kept for minutes by all.',
   edits: [
     {
-      file: 'src/core/cluster/convergence.ts',
+      file: 'src/core/cluster/intents.ts',
       find: 'isOther(intent.replica) && Math.abs(time - intent.time) < longestMs,',
       replace: 'isOther(intent.replica) && Math.abs(time - intent.time) < 8 * longestMs,',
     },

@@ -6,15 +6,15 @@ export const bug: Bug = {
     'it makes every token live an hour longer than WeChat lets it.',
   edits: [
     {
-      file: 'src/core/broker.ts',
-      find: 'const clock = cluster ? new StoreClock(options.clock) : options.clock;',
+      file: 'src/app/broker.ts',
+      find: '  const { clock } = deps;',
       replace: `const wall: Clock = {
-      now: () => options.clock.now(),
-      monotonic: () => options.clock.now(),
-      schedule: (delayMs, fn) => options.clock.schedule(delayMs, fn),
+      now: () => deps.clock.now(),
+      monotonic: () => deps.clock.now(),
+      schedule: (delayMs, fn) => deps.clock.schedule(delayMs, fn),
     };
-    const clock = cluster ? new StoreClock(options.clock) : wall;`,
+    const clock = wall;`,
     },
   ],
-  caughtBy: { file: 'test/core/restart.test.ts', test: 'a wall clock that is set back lengthens no life' },
+  caughtBy: { file: 'test/core/tokens/restart.test.ts', test: 'a wall clock that is set back lengthens no life' },
 };

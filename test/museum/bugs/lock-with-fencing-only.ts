@@ -7,14 +7,14 @@ export const bug: Bug = {
     'token, whatever the store says; all subscribers end on one that dies five minutes later.',
   edits: [
     {
-      file: 'src/core/cluster/convergence.ts',
+      file: 'src/core/cluster/landing.ts',
       find: '  const isClean = isThere && intents.length === 0 && shared.epoch === intent?.epoch;',
       replace: '  const isClean = intent !== undefined;',
     },
     {
-      file: 'src/core/cluster/convergence.ts',
-      find: 'const debt = flown.intent && !isRecorded && !isOlder ?',
-      replace: 'const debt = flown.intent && !isRecorded && isOlder && false ?',
+      file: 'src/core/cluster/landing.ts',
+      find: 'landing.intent && !isRecorded && !isOlder ?',
+      replace: 'landing.intent && !isRecorded && isOlder && false ?',
     },
   ],
   caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still before its mint' },

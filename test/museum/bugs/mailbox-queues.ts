@@ -6,18 +6,18 @@ export const bug: Bug = {
     `before the one that counts, and the broker's memory grows with every slow client until it dies for all.`,
   edits: [
     {
-      file: 'src/core/mailbox.ts',
+      file: 'src/core/kernel/mailbox.ts',
       find: 'if (this.#first === undefined || this.#key === key) {',
       replace: 'if (this.#first === undefined) {',
     },
     {
-      file: 'src/core/mailbox.ts',
+      file: 'src/core/kernel/mailbox.ts',
       find: 'this.#others.set(key, message)',
       replace: 'this.#others.set({ key } as K, message)',
     },
   ],
   caughtBy: {
-    file: 'test/core/watch.test.ts',
+    file: 'test/core/tokens/watch.test.ts',
     test: 'P3, P9: a slow reader finds one state per app, and it is the last',
   },
 };

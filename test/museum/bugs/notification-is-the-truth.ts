@@ -7,9 +7,9 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/cluster/cluster.ts',
-      find: 'const done = [...seen.values()].map((record) => this.#register(record.app.appId).see(record));',
+      find: 'const done = [...seen.values()].map((versioned) => this.#sharedRecord(versioned.app.appId).see(versioned));',
       replace:
-        'const done = from === 0 ? [...seen.values()].map((record) => this.#register(record.app.appId).see(record)) : [];',
+        'const done = from === 0 ? [...seen.values()].map((versioned) => this.#sharedRecord(versioned.app.appId).see(versioned)) : [];',
     },
   ],
   caughtBy: { file: 'test/core/cluster/replicas.test.ts', test: 'without hints a replica is one poll behind' },

@@ -7,10 +7,10 @@ export const bug: Bug = {
     'and tells all watchers to do the same.',
   edits: [
     {
-      file: 'src/core/commit.ts',
+      file: 'src/core/tokens/commit.ts',
       find: 'issued.value === previous.value',
       replace: `previous.value === ''`,
     },
   ],
-  caughtBy: { file: 'test/core/refresh.test.ts', test: 'is not taken back by an older answer' },
+  caughtBy: { file: 'test/core/tokens/refresh.test.ts', test: 'is not taken back by an older answer' },
 };

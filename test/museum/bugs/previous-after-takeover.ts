@@ -7,9 +7,9 @@ export const bug: Bug = {
     'refused.',
   edits: [
     {
-      file: 'src/core/cluster/convergence.ts',
-      find: 'const isAlone = isDirect && others.length === 0 && after.debt === null && shared.debt === null;',
-      replace: 'const isAlone = isDirect;',
+      file: 'src/core/cluster/landing.ts',
+      find: 'isDirect && others.length === 0 && after.pendingConfirmation === null && shared.pendingConfirmation === null;',
+      replace: 'isDirect;',
     },
   ],
   caughtBy: { file: 'test/simulation/scenes.test.ts', test: 'when the leader stands still before its mint' },

@@ -6,13 +6,13 @@ export const bug: Bug = {
     'token directly before the newest: the one that is shown has been dead all the time of its grace.',
   edits: [
     {
-      file: 'src/core/commit.ts',
-      find: '|| lostBetween) return null;',
+      file: 'src/core/tokens/commit.ts',
+      find: '|| !context.previousIsHonoured) return null;',
       replace: ') return null;',
     },
   ],
   caughtBy: {
-    file: 'test/core/force.test.ts',
+    file: 'test/core/tokens/force.test.ts',
     test: 'does not show a token as previous that a lost mint has displaced',
   },
 };

@@ -6,10 +6,10 @@ export const bug: Bug = {
     'which the broker knows nothing: it serves them the one before, and everyone goes back in time.',
   edits: [
     {
-      file: 'src/core/tenure.ts',
-      find: 'await this.#save(record);',
-      replace: 'void this.#save(record);',
+      file: 'src/core/tokens/local-coordinator.ts',
+      find: 'await this.#save(stored);',
+      replace: 'void this.#save(stored);',
     },
   ],
-  caughtBy: { file: 'test/core/restart.test.ts', test: 'P10: a token is durable before anyone sees it' },
+  caughtBy: { file: 'test/core/tokens/restart.test.ts', test: 'P10: a token is durable before anyone sees it' },
 };

@@ -6,13 +6,13 @@ export const bug: Bug = {
     'takes messages at once: the server goes on refusing them until midnight.',
   edits: [
     {
-      file: 'src/core/messages/gate.ts',
-      find: 'const again = wallNow + ASK_AGAIN_MS;',
+      file: 'src/core/messages/circuit-breaker.ts',
+      find: 'const again = wallNow + QUOTA_ASK_AGAIN_MS;',
       replace: 'const again = Number.POSITIVE_INFINITY;',
     },
   ],
   caughtBy: {
     file: 'test/core/messages/limits.test.ts',
-    test: 'closes at 45009 for a quarter of an hour, for all who wait too, and then one message tries',
+    test: 'opens at 45009 for a quarter of an hour, for all who wait too, and then one message probes',
   },
 };

@@ -5,15 +5,13 @@ export const bug: Bug = {
     'A daily quota that is spent is waited out until it resets. Operators clear quotas, at once, and then look at a broker that does nothing for the rest of the day.',
   edits: [
     {
-      file: 'src/core/backoff.ts',
-      find: `QUOTA_FLOOR_MS = 12 * 60_000`,
-      replace: `QUOTA_FLOOR_MS = 24 * 3_600_000`,
-    },
-    {
-      file: 'src/core/backoff.ts',
-      find: `QUOTA_CEILING_MS = 15 * 60_000`,
-      replace: `QUOTA_CEILING_MS = 24 * 3_600_000`,
+      file: 'src/core/kernel/quota-day.ts',
+      find: `QUOTA_ASK_AGAIN_MS = 15 * MINUTE_MS`,
+      replace: `QUOTA_ASK_AGAIN_MS = 24 * HOUR_MS`,
     },
   ],
-  caughtBy: { file: 'test/core/refresh.test.ts', test: 'asks again within 15 minutes when a daily quota is spent' },
+  caughtBy: {
+    file: 'test/core/tokens/refresh.test.ts',
+    test: 'asks again within 15 minutes when a daily quota is spent',
+  },
 };

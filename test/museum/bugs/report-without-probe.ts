@@ -7,10 +7,10 @@ export const bug: Bug = {
     'minutes.',
   edits: [
     {
-      file: 'src/core/keeper.ts',
-      find: `this.#flights.ask('report')`,
-      replace: 'this.#startOperator(usable)',
+      file: 'src/core/tokens/force.ts',
+      find: `this.#refresher.ask('report')`,
+      replace: 'this.#mint(isUsable)',
     },
   ],
-  caughtBy: { file: 'test/core/force.test.ts', test: 'asks WeChat first: a token that works stays' },
+  caughtBy: { file: 'test/core/tokens/force.test.ts', test: 'asks WeChat first: a token that works stays' },
 };

@@ -5,7 +5,7 @@ export const bug: Bug = {
     'A message that a killed process left is sent again under an id of its own. WeChat cannot know that it has it already.',
   edits: [
     {
-      file: 'src/core/messages/sending.ts',
+      file: 'src/core/messages/send-operation.ts',
       find: 'resumed: true, sendId, permit });',
       replace: 'resumed: true, sendId: send.sendId, permit });',
     },

@@ -7,13 +7,13 @@ export const bug: Bug = {
     'that gets blocked.',
   edits: [
     {
-      file: 'src/core/backoff.ts',
-      find: 'return Math.max(now + FIRST_MS, (isQuota',
-      replace: 'return Math.min(now, (isQuota',
+      file: 'src/core/tokens/backoff.ts',
+      find: 'return Math.max(earliest, recoversAt(error, attempt));',
+      replace: 'return Math.min(now, recoversAt(error, attempt));',
     },
   ],
   caughtBy: {
-    file: 'test/core/refresh.test.ts',
-    test: 'fails all who wait together, and none of them starts another flight',
+    file: 'test/core/tokens/refresh.test.ts',
+    test: 'fails all who wait together, and none of them starts another refresh',
   },
 };

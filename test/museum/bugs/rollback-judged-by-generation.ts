@@ -6,13 +6,13 @@ export const bug: Bug = {
     'the intent of a mint without losing a token; the mint is forgotten by all, and no confirming one is owed.',
   edits: [
     {
-      file: 'src/core/cluster/convergence.ts',
+      file: 'src/core/cluster/restore.ts',
       find: 'return sharedOf(there).epoch < sharedOf(known).epoch;',
       replace: 'return false;',
     },
   ],
   caughtBy: {
-    file: 'test/core/cluster/convergence.test.ts',
+    file: 'test/core/cluster/restore.test.ts',
     test: 'is behind by its generation, and with the same generation by its epoch',
   },
 };

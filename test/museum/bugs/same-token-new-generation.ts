@@ -6,10 +6,10 @@ export const bug: Bug = {
     'poll near the end of its life then wakes all watchers, and shows the current token as its own predecessor.',
   edits: [
     {
-      file: 'src/core/commit.ts',
+      file: 'src/core/tokens/commit.ts',
       find: 'issued.value === current.value',
       replace: `current.value === ''`,
     },
   ],
-  caughtBy: { file: 'test/core/refresh.test.ts', test: 'does not take the same token for a new generation' },
+  caughtBy: { file: 'test/core/tokens/refresh.test.ts', test: 'does not take the same token for a new generation' },
 };

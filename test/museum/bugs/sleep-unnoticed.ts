@@ -6,13 +6,13 @@ export const bug: Bug = {
     'virtual machine: on waking, Get hands out a token that died hours ago, until the next sweep comes by.',
   edits: [
     {
-      file: 'src/core/timeline.ts',
+      file: 'src/core/kernel/timeline.ts',
       find: 'return Math.abs(this.#drift()) >= JUMP_MS;',
       replace: 'return false;',
     },
   ],
   caughtBy: {
-    file: 'test/core/restart.test.ts',
+    file: 'test/core/tokens/restart.test.ts',
     test: 'after three hours of sleep no expired token is handed out, not even before the sweep',
   },
 };

@@ -7,24 +7,24 @@ export const bug: Bug = {
     'quota in a minute.',
   edits: [
     {
-      file: 'src/core/calls.ts',
-      find: 'const intent = mint && (await this.#begin(mint, base, flight));',
+      file: 'src/core/tokens/calls.ts',
+      find: 'const intent = mint && (await this.#begin(mint, base, refresh));',
       replace: '',
     },
     {
-      file: 'src/core/calls.ts',
-      find: 'const grant = await withDeadline(clock, this.#settings.timeoutMs, flight, fetch);',
-      replace: `const grant = await withDeadline(clock, this.#settings.timeoutMs, flight, fetch);
-      const intent = mint && (await this.#begin(mint, base, flight));`,
+      file: 'src/core/tokens/calls.ts',
+      find: 'const grant = await withDeadline(clock, this.#settings.timeoutMs, refresh, fetch);',
+      replace: `const grant = await withDeadline(clock, this.#settings.timeoutMs, refresh, fetch);
+      const intent = mint && (await this.#begin(mint, base, refresh));`,
     },
     {
-      file: 'src/core/calls.ts',
+      file: 'src/core/tokens/calls.ts',
       find: 'if (mint) await this.#end(intent,',
       replace: 'if (mint) await this.#end(undefined,',
     },
   ],
   caughtBy: {
-    file: 'test/core/restart.test.ts',
+    file: 'test/core/tokens/restart.test.ts',
     test: 'P10: a crash loop in the middle of mints keeps within the budget',
   },
 };

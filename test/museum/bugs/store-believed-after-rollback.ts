@@ -6,14 +6,14 @@ export const bug: Bug = {
     'replica goes back to a token that died long ago, and generations fall.',
   edits: [
     {
-      file: 'src/core/cluster/register.ts',
-      find: 'if (isBehind(this.#stored, known)) {',
-      replace: 'if (isBehind(this.#stored, known) && known.generation < 0) {',
+      file: 'src/core/cluster/shared-record.ts',
+      find: 'if (isBehind(this.#seen, known)) {',
+      replace: 'if (isBehind(this.#seen, known) && known.generation < 0) {',
     },
     {
-      file: 'src/core/cluster/register.ts',
-      find: 'if (kept.generation < generation) {',
-      replace: 'if (kept.generation < generation && generation < 0) {',
+      file: 'src/core/cluster/shared-record.ts',
+      find: 'if (record.generation < generation) {',
+      replace: 'if (record.generation < generation && generation < 0) {',
     },
   ],
   caughtBy: { file: 'test/core/cluster/replicas.test.ts', test: 'the store goes back in time' },

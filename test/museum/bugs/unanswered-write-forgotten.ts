@@ -6,7 +6,7 @@ export const bug: Bug = {
     'lease of a replica that lives and does nothing, and nobody refreshes the app any more.',
   edits: [
     {
-      file: 'src/core/cluster/register.ts',
+      file: 'src/core/cluster/shared-record.ts',
       find: `        this.#isUnsure = true; // it may be stored all the same
 `,
       replace: '',

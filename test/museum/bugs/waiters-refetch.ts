@@ -6,21 +6,24 @@ export const bug: Bug = {
     `68 token calls: an outage is answered with a storm that eats the day's quota and lengthens the outage.`,
   edits: [
     {
-      file: 'src/core/keeper.ts',
-      find: 'else await join(this.#inFlight().landing, signal);',
+      file: 'src/core/tokens/keeper.ts',
+      find: 'else await abortable(this.#inFlight().completion, signal);',
       replace: `else {
-        await join(this.#inFlight().landing, signal).catch((error: unknown) => {
+        await abortable(this.#inFlight().completion, signal).catch((error: unknown) => {
           if (++attempts >= 3) throw error;
-          this.#standing.health = { kind: 'well' };
+          this.#tokenHealth.health = { kind: 'well' };
         });
       }`,
     },
     {
-      file: 'src/core/keeper.ts',
+      file: 'src/core/tokens/keeper.ts',
       find: 'async obtain(minGeneration: number, signal: AbortSignal | undefined): Promise<TokenState> {',
       replace: `async obtain(minGeneration: number, signal: AbortSignal | undefined): Promise<TokenState> {
     let attempts = 0;`,
     },
   ],
-  caughtBy: { file: 'test/core/refresh.test.ts', test: 'asks once for all who wait, though WeChat refuses at once' },
+  caughtBy: {
+    file: 'test/core/tokens/refresh.test.ts',
+    test: 'asks once for all who wait, though WeChat refuses at once',
+  },
 };

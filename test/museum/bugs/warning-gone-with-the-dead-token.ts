@@ -5,7 +5,7 @@ export const bug: Bug = {
     'The warning that another program mints goes with the token that it killed: the mint that replaces that clears it, on every replica, within milliseconds, and nobody reads it.',
   edits: [
     {
-      file: 'src/core/cluster/convergence.ts',
+      file: 'src/core/cluster/landing.ts',
       find: `context.isQuiet ? '' : shared.warning`,
       replace: `context.isQuiet ? shared.warning.slice(0, 0) : ''`,
     },

@@ -1,4 +1,4 @@
-import type { IssuerKind } from '../../../src/core/ports.ts';
+import type { IssuerKind } from '../../../src/core/tokens/ports.ts';
 import type { Cause, Mint } from '../facts.ts';
 import type { Evidence } from './rule.ts';
 
@@ -7,15 +7,17 @@ type Known = Pick<Evidence, 'facts' | 'bounds'>;
 /**
  * Until when someone may be shown a token that WeChat refuses; Infinity while a fault makes it unavoidable.
  *
- * - While the replica that shows it is down, paused or cut off from the store, it cannot know better; on stable it can ask
- *   WeChat itself, unless only a forced call helps, which takes the store. While no replica has both WeChat and the store, none can make a better one. Time counts from the
- *   end of all that.
- * - Nor can any when the day's budget is spent; time counts from the next day then.
- * - What our own mints do to a token is mended before it is felt: what is left is propagation. A fault of any replica a
- *   while before, or meanwhile, adds a takeover.
- * - Only what nobody here can know has to be detected: on classic what `Facts.isSilent` says, on stable a mint from outside
- *   and a token that was revoked, and without the store what other replicas did. That takes longer where some replica cannot
- *   reach WeChat: it may be the one that probes.
+ * Each of these limits a promise:
+ *
+ * - P11, P4: while the replica that shows it is down, paused or cut off from the store, it cannot know better; on stable it
+ *   can ask WeChat itself, unless only a forced call helps, which takes the store. While no replica has both WeChat and the
+ *   store, none can make a better one. Time counts from the end of all that.
+ * - P17: nor can any when the day's budget is spent, which P8 keeps; time counts from the next day then.
+ * - P4: what our own mints do to a token is mended before it is felt: what is left is propagation. P11: a fault of any
+ *   replica a while before, or meanwhile, adds a takeover.
+ * - P11: only what nobody here can know has to be detected: on classic what `Facts.isSilent` says, on stable a mint from
+ *   outside and a token that was revoked, and without the store what other replicas did. That takes longer where some
+ *   replica cannot reach WeChat: it may be the one that probes.
  */
 export function allowedUntil(
   { facts, bounds }: Known,
@@ -43,10 +45,10 @@ export function allowedUntil(
 
 /** Whether nobody here can know what made a token die. */
 function isUnknowable(evidence: Known, issuer: IssuerKind, { killer, successor, at }: Mint): boolean {
-  // Its own time is over, and by a clock that was set since nobody can tell.
+  // Limits P13: its own time is over, and by a clock that was set since nobody can tell.
   if (killer === undefined) return evidence.facts.clockSetAt >= at;
   if (isHidden(evidence, issuer, killer)) return true;
-  // One that nobody knows of took its overlap, and one whose answer was lost its life; or two of the latter did.
+  // Limits P11: one that nobody knows of took its overlap, and one whose answer was lost its life; or two of the latter did.
   const isLost = (mint: Cause) => typeof mint !== 'string' && mint.call?.outcome === 'lost';
   if (successor === undefined || successor === killer || !isLost(killer)) return false;
   return isLost(successor) || isHidden(evidence, issuer, successor);

@@ -35,10 +35,12 @@ export class DebtUnpaid implements Rule {
 
   tick(now: number): void {
     const { facts, bounds } = this.#evidence;
+    // Limits P11: while no replica can mint, and from a clock that was set (P13), a debt waits; a fault adds a takeover. Where
+    // the day's budget is spent it waits for the next day (P8).
     const excusedAt = Math.max(facts.noneAbleAt, facts.clockSetAt);
     const graceMs = bounds.debtMs + (facts.lastFault >= now - 2 * bounds.takeoverMs ? bounds.takeoverMs : 0);
     for (const [app, { dueAt, since, current }] of this.#debts) {
-      // A stable token that is dead is replaced by a forced call, as soon as WeChat allows one: what a read says is known.
+      // Limits P11: a stable token that is dead is replaced by a forced call, as soon as WeChat allows one: what a read says is known.
       if (facts.issuers.get(app) === 'stable' && current !== null && facts.isDead(current, now)) continue;
       if (now <= Math.max(dueAt, since, excusedAt) + graceMs || facts.isSpent(app, now, bounds)) continue;
       this.#break(`${app} ${dueAt}`, `the debt of ${app} is overdue for ${Math.round((now - dueAt) / 1000)} s`);

@@ -6,7 +6,8 @@ const ROUNDING_MS = 2_000;
 
 /**
  * A replica that runs shows a current token whose own life is over. A replica that has known the token from its beginning
- * needs nobody to see that; where the store's clock was set since, its age must be found out.
+ * needs nobody to see that. Limits P5: one that was down or paused sees it when it is back. Limits P13: where the store's clock
+ * was set since, its age must be found out.
  */
 export class ExpiredServed implements Rule {
   readonly #evidence: Evidence;

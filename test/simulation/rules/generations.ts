@@ -11,7 +11,7 @@ export class GenerationFell implements Rule {
   }
 
   take(event: Dated): void {
-    // Another process begins with what it finds.
+    // Limits P2: another process begins with what it finds. What a subscriber has seen holds across processes.
     if (event.type === 'condition' && event.what === 'down') {
       for (const app of this.#evidence.facts.issuers.keys()) this.#newest.delete(`host ${event.host} ${app}`);
     }

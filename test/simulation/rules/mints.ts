@@ -13,8 +13,9 @@ export class TwoMintsAtOnce implements Rule {
     if (event.type !== 'call') return;
     const { facts, bounds, broken } = this.#evidence;
     const { app, host, at } = event;
-    // By a store's clock that was just set the other's mint may look settled.
+    // Limits P6, as P13 does: by a store's clock that was just set the other's mint may look settled.
     if (facts.clockSetAt + bounds.acquaintanceMs > at) return;
+    // Limits P6: replicas that do not see each other through the store cannot wait for each other.
     const sees = (index: number) => facts.lastBad(index, 'down', 'paused', 'store') + bounds.acquaintanceMs < at;
     if (!sees(host)) return;
     for (const other of facts.callsOf(app)) {
@@ -29,7 +30,7 @@ export class TwoMintsAtOnce implements Rule {
 const DAY_MS = 86_400_000;
 /** A mint of a trial comes within this time of its beginning: the faults of a trial are shorter, and so is a debt. */
 const TRIAL_MS = 8 * 60_000;
-/** One mint that goes wrong, one that makes up for it, and one that confirms. */
+/** P11: one mint that goes wrong, one that makes up for it, and one that confirms. */
 const TRIAL_MINTS = { classic: 3, stable: 1 } as const;
 
 /**
@@ -56,7 +57,7 @@ export class TooManyMints implements Rule {
     switch (event.type) {
       case 'allowance': {
         this.#since(event.app).allowed += event.mints;
-        // The fault struck a mint of the schedule, and the operator's comes on top of it.
+        // Limits P11: the fault struck a mint of the schedule, and the operator's comes on top of it.
         const trial = this.#trials.get(event.app);
         if (trial?.begunAt !== undefined) trial.late++;
         return;
@@ -70,7 +71,7 @@ export class TooManyMints implements Rule {
         return;
       }
       case 'outcome': {
-        // One more whose fate nobody knows has to be made up for and confirmed once more, and so has one that is given up
+        // Limits P11: one more whose fate nobody knows has to be made up for and confirmed once more, and so has one that is given up
         // only when that is over, since its process stood still.
         if (event.outcome !== 'lost') return;
         const { facts } = this.#evidence;
@@ -99,7 +100,7 @@ export class TooManyMints implements Rule {
     const issuer = facts.issuers.get(app) ?? 'classic';
     if (trial?.begunAt !== undefined && at < trial.begunAt + TRIAL_MS) {
       trial.mints++;
-      // One that comes after those that made up for it has to be made up for once more.
+      // Limits P11: one that comes after those that made up for it has to be made up for once more.
       if (mint?.call && facts.madeUpFor(mint.call, at) >= 2) trial.late++;
       if (trial.mints === TRIAL_MINTS[issuer] + trial.late + 1) {
         broken(`${trial.mints} mints for ${app} around one fault`);
@@ -110,7 +111,7 @@ export class TooManyMints implements Rule {
     const spent = (this.#days.get(key) ?? 0) + 1;
     this.#days.set(key, spent);
     const budget = issuer === 'classic' ? bounds.dailyBudget : bounds.forceDailyBudget;
-    // By a store's clock that was set a day may end sooner or later than WeChat's.
+    // Limits P8: a store that went back has lost what was spent; by a store's clock that was set a day may end sooner or later than WeChat's.
     const isDayKnown = !this.#forgotten.has(day) && facts.clockSetAt < at - DAY_MS;
     if (spent === budget + 1 && isDayKnown) broken(`${spent} mints for ${app} in a day, above its budget`);
   }

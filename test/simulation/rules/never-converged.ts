@@ -1,7 +1,7 @@
 import type { Dated, Told } from '../history.ts';
 import { type Evidence, LastTold, type Rule } from './rule.ts';
 
-/** A rotation may be in progress at the very moment. */
+/** Limits P11: a rotation may be in progress at the very moment. */
 const PATIENCE_MS = 60_000;
 
 interface Recorded {
@@ -44,9 +44,10 @@ export class NeverConverged implements Rule {
     for (const app of facts.issuers.keys()) {
       const record = this.#records.get(app);
       if (!record) return `the store has no record of ${app}`;
+      // Limits P11, for P8: the budget of the day is spent.
       if (facts.isSpent(app, now, bounds)) continue;
       const { generation, intents, debtDueAt } = record;
-      // A stable token is only read again, for as long as a forced refresh whose fate is unknown may still arrive.
+      // Limits P11: a stable token is only read again, for as long as a forced refresh whose fate is unknown may still arrive.
       const isClassic = facts.issuers.get(app) === 'classic';
       if (isClassic && debtDueAt !== null) return `${app} owes a confirming mint`;
       if (isClassic && intents > 0) return `${app} has ${intents} mints without an outcome`;
@@ -61,7 +62,7 @@ export class NeverConverged implements Rule {
         const who = `subscriber ${event.subscriber}`;
         if (event.current === null) return `${who} has no token of ${app}`;
         if (facts.isDead(event.current, now)) return `${who} has ${event.current} of ${app}, which is dead`;
-        // A generation that was lost with the store is no harm while it names the same token.
+        // Limits P2: a generation that was lost with the store is no harm while it names the same token.
         if (event.generation === generation || event.current === record.current) continue;
         return `${who} has ${event.generation} of ${app}, the store ${generation}`;
       }

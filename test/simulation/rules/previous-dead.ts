@@ -29,14 +29,14 @@ export class PreviousDead implements Rule {
       if (previous === null || !facts.isDead(previous, now) || facts.host(host).bad.has('down')) continue;
       const token = facts.mint(previous);
       const issuer = facts.issuers.get(app);
-      // Nobody asks WeChat about a previous token, and its grace ends by itself.
+      // Limits P5: nobody asks WeChat about a previous token, and its grace ends by itself.
       const causes = [token?.killer, token?.successor].filter((cause) => cause !== undefined);
       if (!token || !issuer) continue;
       if (causes.some((cause) => this.#isUnheard(cause, host) || isHidden(this.#evidence, issuer, cause))) continue;
       const since = Math.max(token.diesAt, at);
-      // Other replicas tell of what replaced it, never WeChat: as with classic, a replica needs the store.
+      // Limits P5: other replicas tell of what replaced it, never WeChat: as with classic, a replica needs the store.
       const until = allowedUntil(this.#evidence, { host, issuer: 'classic', token, since }, now);
-      // How old it is a clock that was set has blurred, or a store that went back has lost: then it ends with its grace.
+      // Limits P13 and P5: how old it is a clock that was set has blurred, or a store that went back has lost: then it ends with its grace.
       const isAgeLost = Math.max(facts.clockSetAt, facts.rolledBackAt(app)) >= token.at;
       if (now <= until + (isAgeLost ? bounds.overlapMs : 0)) continue;
       const key = `${host} ${previous}`;

@@ -1,7 +1,10 @@
 import type { Dated, Told } from '../history.ts';
 import { type Evidence, LastTold, type Rule } from './rule.ts';
 
-/** A replica that runs and reaches the store is behind it for longer than a poll and its way. */
+/**
+ * A replica that runs and reaches the store is behind it for longer than a poll and its way. Limits P4: without hints it is up to
+ * a poll behind, and while it is down, paused or cut off from the store it learns nothing.
+ */
 export class StaleReplica implements Rule {
   readonly #evidence: Evidence;
   readonly #published = new LastTold<Told & { readonly host: number }>();

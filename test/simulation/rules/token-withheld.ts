@@ -5,8 +5,8 @@ import type { Evidence, Rule } from './rule.ts';
 const ROUNDING_MS = 2_000;
 
 /**
- * A replica that runs shows no current token of an app, though WeChat accepts the one that it showed before. Where the store's
- * clock was set since that was made, its age must be found out, which takes WeChat.
+ * A replica that runs shows no current token of an app, though WeChat accepts the one that it showed before. Limits P13: where the
+ * store's clock was set since that was made, its age must be found out, which takes WeChat.
  */
 export class TokenWithheld implements Rule {
   readonly #evidence: Evidence;

@@ -355,6 +355,13 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_PERMIT_LIMIT_EXCEEDED = 46;
    */
   PERMIT_LIMIT_EXCEEDED = 46,
+
+  /**
+   * RESOURCE_EXHAUSTED. As many calls of Get wait for a token as may (20,000). RetryInfo says when to ask again.
+   *
+   * @generated from enum value: ERROR_REASON_TOO_MANY_WAITING = 47;
+   */
+  TOO_MANY_WAITING = 47,
 }
 
 /**

@@ -1,4 +1,4 @@
-import { LingpaiError } from '../../../../src/core/errors.ts';
+import { LingpaiError } from '../../../../src/core/kernel/errors.ts';
 import type { Message } from '../../../../src/core/messages/message.ts';
 import { newPermit } from '../../../../src/core/messages/permits.ts';
 import type { NewSend } from '../../../../src/core/messages/ports.ts';
@@ -86,7 +86,8 @@ export class Run {
       case 'send':
         return this.#send(command);
       case 'send keyed':
-        for (let i = 0; i < command.calls; i++) this.#call(this.#keyed(command.key, command.other), command.patienceMs);
+        for (let i = 0; i < command.calls; i++)
+          this.#call(this.#keyed(command.key, command.other), command.standbyDelayMs);
         return;
       case 'fault':
         world.api.faults.push(...Array.from({ length: command.count }, () => command.fault));
@@ -151,11 +152,11 @@ export class Run {
     }
   }
 
-  #send({ to, names, patienceMs }: Command & { do: 'send' }): void {
+  #send({ to, names, standbyDelayMs }: Command & { do: 'send' }): void {
     const forms = this.#forms.filter(({ user }) => user === to.user);
     const named =
       names === null || to.channel !== 'mini_program' ? undefined : forms[names % Math.max(1, forms.length)];
-    this.#call(messageTo(to, { text: `text-${++this.#names}`, formId: named?.value ?? '' }), patienceMs);
+    this.#call(messageTo(to, { text: `text-${++this.#names}`, formId: named?.value ?? '' }), standbyDelayMs);
   }
 
   /** The message of a key: always the same, so that it may be repeated. */
@@ -165,7 +166,7 @@ export class Run {
     return messageTo(to, { idempotencyKey: `key-${key}`, text: other ? `text-other-${key}` : `text-${key}` });
   }
 
-  #call(one: Message, patienceMs: number): void {
+  #call(one: Message, standbyDelayMs: number): void {
     const { clock, sender } = this.#world;
     const call: Call = { message: one, startTime: clock.now(), life: this.#life, caller: new AbortController() };
     this.#calls.add(call);
@@ -179,7 +180,7 @@ export class Run {
       else if (call.caller.signal.aborted) told('left');
       else this.#law('nothing is thrown but LingpaiError', false, () => String(error));
     });
-    if (patienceMs > 0) clock.schedule(patienceMs, () => call.caller.abort());
+    if (standbyDelayMs > 0) clock.schedule(standbyDelayMs, () => call.caller.abort());
     clock.schedule(PATIENCE_MS, () => {
       this.#law('every call is answered', call.life !== this.#life || !this.#calls.has(call), () => describe(one));
     });

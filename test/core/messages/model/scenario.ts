@@ -17,14 +17,14 @@ export type Command =
       readonly deposits: 0 | 1 | 2;
     }
   /** A message without a key. `names`: which of the forms that users gave the caller names; null: none. */
-  | { readonly do: 'send'; readonly to: Target; readonly names: number | null; readonly patienceMs: number }
+  | { readonly do: 'send'; readonly to: Target; readonly names: number | null; readonly standbyDelayMs: number }
   /** A message with the key of this number, which says whose message it is; `calls` at once. `other`: with other content. */
   | {
       readonly do: 'send keyed';
       readonly key: number;
       readonly other: boolean;
       readonly calls: 1 | 2;
-      readonly patienceMs: number;
+      readonly standbyDelayMs: number;
     }
   /** The next `count` attempts meet this. */
   | { readonly do: 'fault'; readonly fault: AttemptFault; readonly count: number }
@@ -63,7 +63,7 @@ export const KEYS = 6;
 
 const index = fc.nat({ max: 1 });
 const key = fc.nat({ max: KEYS - 1 });
-const patienceMs = fc.constantFrom(0, 0, 0, 500, 7 * SECOND);
+const standbyDelayMs = fc.constantFrom(0, 0, 0, 500, 7 * SECOND);
 const target: fc.Arbitrary<Target> = fc.record({
   channel: fc.constantFrom('mini_program', 'mini_program', 'subscribe', 'official_account'),
   user: index,
@@ -115,7 +115,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
       do: fc.constant('send' as const),
       to: target,
       names: fc.oneof({ weight: 4, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: fc.nat({ max: 3 }) }),
-      patienceMs,
+      standbyDelayMs,
     }),
   },
   {
@@ -125,7 +125,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
       key,
       other: fc.constantFrom(false, false, false, false, false, true),
       calls: fc.constantFrom<1 | 2>(1, 1, 2),
-      patienceMs,
+      standbyDelayMs,
     }),
   },
   {

@@ -1,0 +1,91 @@
+import type { Config } from '../config/config.ts';
+import type { Clock } from '../core/kernel/clock.ts';
+import type { TokenState } from '../core/tokens/state.ts';
+import type { Logger } from '../ops/log.ts';
+import type { Metrics } from '../ops/metrics.ts';
+import { openFilesLimit } from '../ops/open-files.ts';
+import { toConnectError } from '../rpc/errors.ts';
+import { standardServices } from '../rpc/standard-services.ts';
+import { connectionLimits, type Refusal } from '../server/connections.ts';
+import type { Authenticate } from '../server/door.ts';
+import { startGrpc } from '../server/grpc.ts';
+import { startHttp } from '../server/http.ts';
+import type { Listener, Mount } from '../server/mount.ts';
+import type { Service } from '../transport/service.ts';
+import { starting } from './start-error.ts';
+
+/** What the listeners serve, and what they need for it. */
+export interface ListenerParts {
+  readonly config: Pick<Config, 'grpc' | 'http' | 'watch'>;
+  readonly logger: Logger;
+  readonly metrics: Pick<Metrics, 'rpc' | 'contentType' | 'text'>;
+  readonly clock: Clock;
+  readonly services: readonly Service[];
+  /** The state of every app. */
+  readonly states: () => Iterable<TokenState>;
+  /** Resolves when all else that is due has had its turn. */
+  readonly pause: () => Promise<void>;
+  /** Told of a fault that no caller can be told of. */
+  readonly report: (error: unknown) => void;
+  /** Finds out who makes a call. Default: everyone is `local`. */
+  readonly authenticate?: Authenticate;
+}
+
+/** The listeners of a broker. */
+export interface Listeners {
+  readonly grpc: Listener;
+  readonly http: Listener;
+  /** Ends both at once. */
+  stop(): Promise<void>;
+}
+
+/** The caps of connections as the log names them: of the listener, and of one address. */
+const CAPS = { inAll: 'listener', perPeer: 'peer' } as const;
+
+/** Starts to listen: gRPC, with its standard services, and HTTP, with its pages. Rejects with a StartError. */
+export async function startListeners(parts: ListenerParts): Promise<Listeners> {
+  const { config, logger, metrics, clock, services, states, pause, report, authenticate } = parts;
+  const { stallTimeoutMs } = config.watch;
+  const mount = {
+    services,
+    toError: (error) => toConnectError(error, report),
+    ...(authenticate && { authenticate }),
+    rpc: (method, code, durationMs) => metrics.rpc(method, code, durationMs),
+    report,
+    clock,
+    pause,
+    stallTimeoutMs,
+  } satisfies Mount;
+  const limits = connectionLimits(openFilesLimit());
+  const onRefused = (listener: string) => (refusal: Refusal) => {
+    const { cap, connections, peer, refused } = refusal;
+    logger.warn({ listener, cap: CAPS[cap], connections, peer, refused }, 'connections refused');
+  };
+  const standard = standardServices(services);
+  await using undo = new AsyncDisposableStack();
+  const grpc = await starting(
+    startGrpc({
+      ...mount,
+      services: [...services, ...standard.services],
+      health: standard.health,
+      listen: config.grpc,
+      connections: limits.grpc,
+      onRefused: onRefused('grpc'),
+    }),
+  );
+  undo.defer(() => grpc.stop());
+  const http = await starting(
+    startHttp({
+      ...mount,
+      listen: config.http,
+      hosts: config.http.hosts,
+      limits: limits.http,
+      onRefused: onRefused('http'),
+      states,
+      metrics: { contentType: metrics.contentType, metrics: () => metrics.text() },
+    }),
+  );
+  undo.defer(() => http.stop());
+  const started = undo.move();
+  return { grpc, http, stop: () => started.disposeAsync() };
+}

@@ -1,0 +1,74 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Config } from '../config/config.ts';
+import { modeForOthers } from '../config/files.ts';
+import { ConfigError } from '../config/problem.ts';
+import { watchFiles } from '../config/watch.ts';
+import { systemClock } from '../ops/clock.ts';
+import type { Logger } from '../ops/log.ts';
+import { load } from './load.ts';
+import type { Running } from './run.ts';
+
+/** How often the config and secret files are looked at. */
+const FILES_INTERVAL_MS = 2_000;
+
+/** Reloads on SIGHUP and when a file changes; a file that cannot be used changes nothing. */
+export function reloadOnChange(
+  path: string,
+  first: Config,
+  running: Pick<Running, 'reload'>,
+  logger: Logger,
+): Disposable {
+  let current = first;
+  let disposed = false;
+  const warnings = warningsOf(first, logger);
+  void warnings(first);
+  const reload = async () => {
+    try {
+      const next = await load(path);
+      if (disposed) return;
+      running.reload(next);
+      files.setPaths([next.path, ...next.secretFiles]);
+      await warnings(next);
+      current = next;
+      logger.info({ apps: next.apps.length }, 'configuration reloaded');
+    } catch (error) {
+      const problems = error instanceof ConfigError ? error.problems : [{ message: String(error) }];
+      logger.error({ problems, apps: current.apps.length }, 'configuration not reloaded; the old one stays in use');
+    }
+  };
+  let last = Promise.resolve();
+  const onChange = () => {
+    last = last.then(reload);
+  };
+  const paths = [first.path, ...first.secretFiles];
+  const files = watchFiles({ paths, intervalMs: FILES_INTERVAL_MS, clock: systemClock, onChange });
+  process.on('SIGHUP', onChange);
+  return {
+    [Symbol.dispose]() {
+      disposed = true;
+      files[Symbol.dispose]();
+      process.off('SIGHUP', onChange);
+    },
+  };
+}
+
+/**
+ * What is to be warned of in a configuration that is taken into use after `first`, or is `first`: settings that a running broker
+ * does not take up, and files that others may open. The same is told once.
+ */
+export function warningsOf(first: Config, logger: Logger): (config: Config) => Promise<void> {
+  let told = '';
+  const exposed = new Map<string, string>();
+  return async (config) => {
+    const settings = Object.keys(first.fixed).filter((key) => !isDeepStrictEqual(first.fixed[key], config.fixed[key]));
+    const isNews = settings.join() !== told;
+    told = settings.join();
+    if (settings.length > 0 && isNews) logger.warn({ settings }, 'changed settings need a restart');
+    for (const file of [config.path, ...config.secretFiles]) {
+      const mode = await modeForOthers(file);
+      if (mode !== undefined && exposed.get(file) !== mode)
+        logger.warn({ file, mode }, 'file is open to group or others');
+      exposed.set(file, mode ?? '');
+    }
+  };
+}

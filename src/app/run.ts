@@ -1,0 +1,91 @@
+import type { Config } from '../config/config.ts';
+import { drainingError } from '../core/kernel/errors.ts';
+import type { NewPermit } from '../core/messages/ports.ts';
+import { errorFields, type Logger } from '../ops/log.ts';
+import { createMetrics } from '../ops/metrics.ts';
+import { takingTurns } from '../ops/turns.ts';
+import { createCore } from './core.ts';
+import { drain } from './drain.ts';
+import { warnOfExposure } from './exposure.ts';
+import { startListeners } from './listeners.ts';
+import { openStore } from './open-store.ts';
+import { reachable } from './replica.ts';
+import { createServices } from './services.ts';
+import { starting } from './start-error.ts';
+import { startTasks } from './tasks.ts';
+import { createWeChatClient } from './upstream.ts';
+
+/** A broker that serves. */
+export interface Running {
+  /** The addresses as `host:port`, with the real ports. */
+  readonly grpc: string;
+  readonly http: string;
+  /** The name of this process among replicas; undefined: it shares nothing. */
+  readonly replica: string | undefined;
+  /** Takes the apps and secrets of another configuration into use. */
+  reload(config: Config): void;
+  /** Drains, and resolves when nothing is left; within 25 s. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Puts a broker together and starts it: store, core, services, listeners, tasks. Rejects with a StartError that says what
+ * stands in the way, and leaves nothing. `onDeposit`: told of each permit that was deposited and was not known.
+ */
+export async function runBroker(
+  config: Config,
+  logger: Logger,
+  onDeposit?: (appId: string, permit: NewPermit) => void,
+): Promise<Running> {
+  await using undo = new AsyncDisposableStack();
+  const report = (error: unknown) => logger.error(errorFields(error), 'unexpected error');
+  const pause = takingTurns();
+  const draining = new AbortController();
+  let grpcAddress = '';
+
+  const store = undo.adopt(await starting(openStore(config, logger)), (opened) => opened.close());
+  const { ledger } = store;
+  const metrics = createMetrics({
+    states: () => core.registry.states(),
+    watchers: () => core.registry.watchers,
+    cluster: () => core.cluster?.status(),
+    now: () => core.clock.now(),
+  });
+  const wechat = undo.adopt(
+    createWeChatClient(config, (call) => metrics.upstream(call)),
+    (client) => client.close(),
+  );
+
+  const address = () => grpcAddress;
+  const core = undo.adopt(createCore({ config, logger, metrics, wechat, store, address }), ({ stop }) => stop());
+  await core.start();
+  const { registry, clock, sender, replica } = core;
+
+  const signal = draining.signal;
+  const services = createServices({ config, metrics, core, ledger, onDeposit, draining: signal, pause, report });
+  const states = () => registry.states();
+  const listening = startListeners({ config, logger, metrics, clock, services, states, pause, report });
+  const { grpc, http } = undo.adopt(await listening, ({ stop }) => stop());
+  grpcAddress = reachable(grpc.address);
+  const listeners = [grpc, http];
+  for (const listener of listeners) listener.setServing(true);
+  warnOfExposure(config, logger);
+
+  const tasks = undo.adopt(startTasks({ core, store, logger, report }), ({ stop }) => stop());
+  const running = undo.move();
+  return {
+    grpc: grpc.address,
+    http: http.address,
+    replica,
+    reload({ apps }) {
+      registry.configure(apps);
+      sender.tryAgain();
+    },
+    async stop() {
+      tasks.stop();
+      draining.abort(drainingError());
+      await drain({ listeners, messages: sender, broker: registry, clock });
+      await running.disposeAsync();
+    },
+  };
+}

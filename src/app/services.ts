@@ -1,0 +1,93 @@
+import { randomUUID } from 'node:crypto';
+import type { Config } from '../config/config.ts';
+import type { Ledger, NewPermit } from '../core/messages/ports.ts';
+import { AdminService } from '../gen/lingpai/v1/admin_pb.js';
+import { MessageService } from '../gen/lingpai/v1/message_pb.js';
+import { TokenService } from '../gen/lingpai/v1/token_pb.js';
+import type { Metrics } from '../ops/metrics.ts';
+import { adminService } from '../rpc/admin-service.ts';
+import { toConnectError } from '../rpc/errors.ts';
+import { messageService } from '../rpc/message-service.ts';
+import { tokenService } from '../rpc/token-service.ts';
+import { TOKEN_LIMITS } from '../rpc/validate.ts';
+import { MESSAGE_LIMITS } from '../rpc/validate-message.ts';
+import type { Service } from '../transport/service.ts';
+import type { Core } from './core.ts';
+
+/** What the services are made of. */
+export interface ServiceParts {
+  readonly config: Config;
+  readonly metrics: Metrics;
+  readonly core: Core;
+  readonly ledger: Ledger;
+  /** Told of each permit that was deposited and was not known. */
+  readonly onDeposit: ((appId: string, permit: NewPermit) => void) | undefined;
+  /** Aborts when the broker drains. */
+  readonly draining: AbortSignal;
+  /** Resolves when all else that is due has had its turn. */
+  readonly pause: () => Promise<void>;
+  /** Told of a fault that the caller learns only the reason of. */
+  readonly report: (error: unknown) => void;
+}
+
+/** Lingpai's services, on its core. */
+export function createServices(parts: ServiceParts): readonly Service[] {
+  const { config, metrics, core, ledger, onDeposit, draining, pause, report } = parts;
+  const { registry, clock, cluster, sender } = core;
+  const tokens = tokenService({
+    broker: registry,
+    clock,
+    stallTimeoutMs: config.watch.stallTimeoutMs,
+    onOperator: (appId) => sender.tryAgain(appId),
+    propagation: (ms) => metrics.propagation(ms),
+  });
+  const messages = messageService({
+    sender: { send: (message, signal) => metrics.messages.track(sender.send(message, signal)) },
+    ledger: onDeposit ? telling(ledger, onDeposit) : ledger,
+    clock,
+    requireApp: (appId) => registry.requireApp(appId),
+    newId: randomUUID,
+    maxPermits: config.messages.maxPermits,
+    reviewWords: config.reviewWords,
+    pause,
+    streamLimit: config.messages.concurrency,
+    draining,
+    toError: (error) => toConnectError(error, report),
+    report,
+  });
+  const admin = adminService({
+    broker: registry,
+    cluster: () => cluster?.status(),
+    clock,
+    propagation: () => metrics.propagationSummary(),
+    shutChannels: (appId) => sender.shutChannels(appId),
+    pause,
+  });
+  return [
+    { desc: TokenService, impl: tokens, limits: TOKEN_LIMITS },
+    { desc: MessageService, impl: messages, limits: MESSAGE_LIMITS },
+    { desc: AdminService, impl: admin },
+  ];
+}
+
+/** A ledger that tells of each permit which is new to it. */
+function telling(
+  ledger: Ledger,
+  onDeposit: (appId: string, permit: NewPermit) => void,
+): Pick<Ledger, 'deposit' | 'count'> {
+  return {
+    count: (appId, toUser, now) => ledger.count(appId, toUser, now),
+    async deposit(appId, permits, limit) {
+      let deposited = 0;
+      // One at a time, since the ledger says how many were new and not which.
+      for (const permit of permits) {
+        const outcome = await ledger.deposit(appId, [permit], limit);
+        if (outcome === 'full') return 'full';
+        if (outcome.deposited === 0) continue;
+        deposited++;
+        onDeposit(appId, permit);
+      }
+      return { deposited, duplicates: permits.length - deposited };
+    },
+  };
+}

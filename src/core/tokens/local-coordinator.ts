@@ -1,0 +1,159 @@
+import type { Clock, Random } from '../kernel/clock.ts';
+import type { Timeline } from '../kernel/timeline.ts';
+import { type AppRecord, toStored } from './app-record.ts';
+import type { Coordinator, Coordinators, Holder, Landed } from './coordinator.ts';
+import type { BrokerEvent } from './events.ts';
+import type { MintCall, MintWish } from './minting.ts';
+import type { App, Settings, Store, StoredApp } from './ports.ts';
+import {
+  type Land,
+  localRules,
+  type MintEnd,
+  type MintRules,
+  type RecordChange,
+  type Reduced,
+  reduce,
+} from './record-change.ts';
+import { RecordWriter } from './record-writer.ts';
+
+/** What local coordinators need of the world. */
+export interface LocalCoordinatorDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly timeline: Timeline;
+  readonly store: Store;
+  readonly settings: Settings;
+  readonly observe: (event: BrokerEvent) => void;
+}
+
+/** The coordinators of a process that owns its store. */
+export class LocalCoordinators implements Coordinators {
+  readonly isShared = false;
+  readonly #deps: LocalCoordinatorDeps;
+  /** Each outlives its app's keeper, so that what is not durable yet becomes so, and no two write one record. */
+  readonly #writers = new Map<string, RecordWriter>();
+
+  constructor(deps: LocalCoordinatorDeps) {
+    this.#deps = deps;
+  }
+
+  start(): Promise<readonly StoredApp[]> {
+    return this.#deps.store.load();
+  }
+
+  create({ appId }: App, holder: Holder): LocalCoordinator {
+    const { settings, timeline } = this.#deps;
+    const recordWriter = this.#writers.get(appId) ?? new RecordWriter(this.#deps, appId);
+    this.#writers.set(appId, recordWriter);
+    return new LocalCoordinator({ appId, settings, timeline, recordWriter, holder });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#writers.values()].map((writer) => writer.stop()));
+  }
+}
+
+/** Coordinates with nobody: the process owns its store. */
+export class LocalCoordinator implements Coordinator {
+  readonly #appId: string;
+  readonly #rules: MintRules;
+  readonly #timeline: Timeline;
+  readonly #recordWriter: RecordWriter;
+  readonly #holder: Holder;
+  readonly #save: ReturnType<RecordWriter['adopt']>;
+  #ownGeneration = 0;
+  /** What was last given to the writer. */
+  #saved = '';
+
+  constructor(options: {
+    appId: string;
+    settings: Settings;
+    timeline: Timeline;
+    recordWriter: RecordWriter;
+    holder: Holder;
+  }) {
+    const { recordWriter, holder } = options;
+    this.#appId = options.appId;
+    this.#rules = localRules(options.settings);
+    this.#timeline = options.timeline;
+    this.#recordWriter = recordWriter;
+    this.#holder = holder;
+    this.#save = recordWriter.adopt(() => holder.onChange());
+  }
+
+  get failing(): boolean {
+    return this.#recordWriter.failing;
+  }
+
+  get ownGeneration(): number {
+    return this.#ownGeneration;
+  }
+
+  known(): undefined {}
+
+  async sync(): Promise<boolean> {
+    return true;
+  }
+
+  async change(change: RecordChange): Promise<void> {
+    await this.#change(change);
+  }
+
+  store(change: RecordChange): Promise<void> {
+    return this.change(change);
+  }
+
+  async begin(wish: MintWish, base: number): Promise<undefined> {
+    await this.#change({ type: 'begin_mint', wish, base });
+    this.#holder.onChange();
+  }
+
+  async end(intent: undefined, call: MintCall, how: MintEnd): Promise<void> {
+    await this.#change({ type: 'end_mint', intent, call, how });
+    this.#holder.onChange();
+  }
+
+  async land(landing: Omit<Land, 'type' | 'generationStep'>): Promise<Landed> {
+    const generationStep = this.generationStep();
+    const { result = 'unchanged' } = await this.#change({ type: 'land', ...landing, generationStep });
+    return { result, generation: this.#holder.read().generation };
+  }
+
+  async #change(change: RecordChange): Promise<Reduced> {
+    const before = this.#holder.read();
+    const reduced = reduce(before, change, this.#timeline.moment(), this.#rules);
+    const { record, result, refusal } = reduced;
+    if (refusal) throw refusal;
+    if (result === 'rotated') this.#ownGeneration = record.generation;
+    const stored = toStored(this.#appId, record, this.#timeline);
+    const text = JSON.stringify(stored);
+    if (text !== this.#saved) {
+      this.#saved = text;
+      await this.#save(stored);
+    }
+    if (record !== before) this.#holder.take(record);
+    return reduced;
+  }
+
+  isBusy(): boolean {
+    return false;
+  }
+
+  generationStep(): number {
+    return 1;
+  }
+
+  confirmationDueAt(record: AppRecord): number {
+    return record.openMints > 0 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+  }
+
+  standbyDelayMs(): number {
+    return 0;
+  }
+
+  tellDead(): void {}
+
+  tellTrouble(): void {}
+
+  release(): void {}
+}

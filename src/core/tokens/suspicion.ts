@@ -1,0 +1,52 @@
+import type { UpstreamError } from '../kernel/errors.ts';
+
+/** Who says that WeChat refused a token: a caller, or this broker, to which WeChat said so itself when it sent a message. */
+export type Witness = 'caller' | 'broker';
+
+/** So many reports of one token are believed without WeChat's word. */
+const ENOUGH_REPORTS = 2;
+
+/**
+ * What is reported of the current token while WeChat's own word on it is wanting. Each call that reports it counts as one
+ * caller's: nothing tells callers apart. Times are elapsed milliseconds.
+ */
+export class Suspicion {
+  readonly generation: number;
+  /** When the first report came. */
+  readonly since: number;
+  /** When WeChat is next asked without anybody asking for it; Infinity: its word is not known to be wanting. */
+  lookAt = Number.POSITIVE_INFINITY;
+  /** Why WeChat did not say whether it accepts the token; undefined: it has not been asked. */
+  error: UpstreamError | undefined;
+  /** The reports are believed. */
+  isBelieved = false;
+  #reports = 0;
+  #isSeen = false;
+
+  constructor(generation: number, now: number) {
+    this.generation = generation;
+    this.since = now;
+  }
+
+  /** One more report. */
+  add(witness: Witness): void {
+    this.#reports++;
+    this.#isSeen ||= witness === 'broker';
+  }
+
+  /** Whether WeChat refused the token at a call of this broker's own: nothing but the probe's word is wanting. */
+  get isSeen(): boolean {
+    return this.#isSeen;
+  }
+
+  /** Whether that is enough to mint without WeChat's word: several reports, or one that has stood for the cooldown. */
+  isEnough(now: number, cooldownMs: number): boolean {
+    return this.#isSeen || this.#reports >= ENOUGH_REPORTS || now >= this.since + cooldownMs;
+  }
+
+  /** For people; empty while WeChat may still say it itself. */
+  get words(): string {
+    if (!this.error) return '';
+    return `it is reported that WeChat refuses the current token, and WeChat did not say: ${this.error.message}`;
+  }
+}

@@ -51,6 +51,7 @@ export class Limits {
   /** In the order of their coming. */
   readonly #waiting = new Set<Waiter>();
   #underWay = 0;
+  #triedAgainAt = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
 
   constructor(options: {
@@ -89,8 +90,11 @@ export class Limits {
     });
   }
 
-  /** Has the next message of each channel whose circuit breaker is open probe. */
-  tryAgain(): void {
+  /** Has the next message of each channel whose circuit breaker is open probe, unless that was done less than `leastMs` ago. */
+  tryAgain(leastMs = 0): void {
+    const now = this.#clock.monotonic();
+    if (now - this.#triedAgainAt < leastMs) return;
+    this.#triedAgainAt = now;
     for (const [channel, before] of this.#breakers) {
       const breaker = afterMending(before, this.#clock.now());
       if (breaker === before || this.#refusal(channel) === undefined) continue;

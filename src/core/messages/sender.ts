@@ -35,6 +35,9 @@ interface Call {
   callers: number;
 }
 
+/** How often callers may have the closed channels of an app tried. */
+const TRY_AGAIN_EVERY_MS = 10_000;
+
 /** Sends messages: each recorded before it leaves, within its app's limits, and never by accident twice. */
 export class Sender {
   readonly #deps: SenderDeps;
@@ -107,11 +110,11 @@ export class Sender {
 
   /**
    * Has the next message of each channel whose circuit breaker is open probe: a quota may have been cleared. `appId` undefined: of
-   * every app.
+   * every app. For one app it does so at most every 10 s: a caller that asks again and again is not to open what WeChat has shut.
    */
   tryAgain(appId?: string): void {
-    const chosen = appId === undefined ? this.#limits.values() : [this.#limits.get(appId)];
-    for (const limits of chosen) limits?.tryAgain();
+    if (appId !== undefined) this.#limits.get(appId)?.tryAgain(TRY_AGAIN_EVERY_MS);
+    else for (const limits of this.#limits.values()) limits.tryAgain();
   }
 
   /** The channels of an app whose circuit breaker refuses messages. */

@@ -204,11 +204,20 @@ describe('the circuit breaker of a quota', () => {
     expect(world.sender.shutChannels('wxa')).toEqual([]);
     expect(world.sender.shutChannels('wxb')).toMatchObject([quota]);
 
+    // Whoever asks again and again opens nothing more often than every 10 s.
+    world.api.faults.push(errcode(45009));
+    expect(await world.tell(base)).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+    world.sender.tryAgain('wxa');
+    expect(world.seen('breaker_to_probe')).toHaveLength(2);
+    await world.clock.advance(10 * SECOND);
+    world.sender.tryAgain('wxa');
+    expect(world.seen('breaker_to_probe')).toHaveLength(3);
+
     world.sender.tryAgain();
     expect(await world.tell(other)).toMatchObject({ replayed: false });
     // What is open is no news.
     world.sender.tryAgain();
-    expect(world.seen('breaker_to_probe')).toHaveLength(3);
+    expect(world.seen('breaker_to_probe')).toHaveLength(4);
   });
 
   it('does not let those wait in vain who wait behind others', async () => {

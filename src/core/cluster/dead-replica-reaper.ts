@@ -1,6 +1,6 @@
 import type { MemberView } from './members.ts';
 
-/** Has what each dead replica left cleaned up, and repeats that until it has succeeded once. */
+/** Has the messages settled that each dead replica left in the ledger, and repeats that until it has succeeded once. */
 export class DeadReplicaReaper {
   readonly #reap: (replica: string) => Promise<void>;
   /** The dead that are being reaped, or have been. */

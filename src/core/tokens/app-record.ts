@@ -26,7 +26,10 @@ export interface AppRecord {
   readonly budget: Budget;
   readonly lastMintAt: number;
   readonly lastForcedAt: number;
-  /** Mints begun since `current` came whose outcome is not known: each may have replaced it by a token that nobody has. */
+  /**
+   * Mints begun since `current` came whose outcome is not recorded, one that is under way included: each may have replaced it by
+   * a token that nobody has. Where replicas share the app, the number of its intents.
+   */
   readonly openMints: number;
   /** As in StoredApp, and with its wall times. */
   readonly shared?: SharedPart | undefined;

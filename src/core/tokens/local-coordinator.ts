@@ -143,6 +143,7 @@ export class LocalCoordinator implements Coordinator {
     return 1;
   }
 
+  /** A mint whose answer was lost is made up for at once: nobody else can know of it. */
   confirmationDueAt(record: AppRecord): number {
     return record.openMints > 0 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
   }

@@ -63,7 +63,8 @@ export function planNext(situation: Situation, now: number): Plan {
 
   function whatNext(): Plan['step'] {
     if (doubt && doubt.expiresAt > now && issuer === 'classic') return 'confirm';
-    // A classic token that is due anyway is replaced on the schedule: reports cannot spend the schedule's share of the budget.
+    // A classic token that is due anyway, or that a lost mint of ours may have replaced, is replaced on the schedule: reports cannot
+    // spend the schedule's share of the budget.
     return alive && trust === 'dead' && !(isDue && issuer === 'classic') ? 'replace_dead' : 'renew';
   }
 }

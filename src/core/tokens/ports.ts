@@ -61,7 +61,7 @@ export interface StoredApp {
   readonly lastMintTime: number;
   /** When a mint outside the schedule (report, probe, operator) was last tried: `cooldown` counts from it; 0: never. */
   readonly lastForcedTime: number;
-  /** How many mints were begun since `current` came whose outcome is not known: each may have replaced it. */
+  /** How many mints were begun since `current` came whose outcome is not recorded: each may have replaced it. */
   readonly openMints: number;
   /** What replicas share beside it; absent where one process owns the store. */
   readonly shared?: SharedPart | undefined;

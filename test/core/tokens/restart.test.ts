@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { settle } from '../../support/clock.ts';
+import type { ProcessDeps } from '../../support/process.ts';
 import { HOUR, MINUTE, SECOND, World } from '../../support/world.ts';
 
 describe('a restart', () => {
@@ -42,12 +43,31 @@ describe('a restart', () => {
   });
 
   it('P10: a token is durable before anyone sees it', async () => {
-    const world = await World.started();
-    world.broker.forceRefresh('wxc', undefined).catch(() => undefined);
-    const before = world.token();
-    for (let i = 0; i < 60 && world.token() === before; i++) await Promise.resolve();
-    expect(world.token()).not.toBe(before);
+    const written = Promise.withResolvers<void>();
+    let newest = Number.POSITIVE_INFINITY;
+    const tap = ({ store, ...deps }: ProcessDeps): ProcessDeps => ({
+      ...deps,
+      store: {
+        load: () => store.load(),
+        close: () => store.close(),
+        save: async (app) => {
+          if (app.generation > newest) await written.promise;
+          await store.save(app);
+        },
+      },
+    });
+    const world = await World.started({ tap });
+    const before = world.state();
+    newest = before.generation;
+    const asked = world.broker.forceRefresh('wxc', undefined);
+    await settle();
+    expect(world.wechat.honours('wxc', before.current?.value ?? '')).toBe(true);
+    expect(world.counts('wxc').classic).toBe(2); // WeChat has minted
+    expect([world.state().generation, world.token()]).toEqual([before.generation, before.current?.value]);
+    written.resolve();
+    await asked;
     expect(world.store.records.get('wxc')?.current?.value).toBe(world.token());
+    expect(world.token()).not.toBe(before.current?.value);
   });
 
   it('persists budgets, spent before the call', async () => {

@@ -57,9 +57,11 @@ export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): Serv
       // A call that need not wait is not to pay for a signal.
       let wait: Deadline | undefined;
       const signal = () => {
-        if (!wait && waiting >= maxWaiting) throw tooManyWaiting(appId, maxWaiting);
-        if (!wait) waiting++;
-        wait ??= deadline(clock, GET_TIMEOUT_MS, context.signal, () => notReached(appId));
+        if (!wait) {
+          if (waiting >= maxWaiting) throw tooManyWaiting(appId, maxWaiting);
+          waiting++;
+          wait = deadline(clock, GET_TIMEOUT_MS, context.signal, () => notReached(appId));
+        }
         return wait.signal;
       };
       const state = broker.get(appId, { minGeneration: Number(request.minGeneration), signal });

@@ -1,3 +1,7 @@
+import { h2 } from '../support/raw-http2.ts';
+
+export { ACK, END_HEADERS } from '../support/raw-http2.ts';
+
 /** HTTP/2 as it is on the wire, for what no client library sends. */
 
 /** What a connection begins with; a SETTINGS frame follows. */
@@ -17,9 +21,7 @@ export const FrameType = {
   CONTINUATION: 9,
 } as const;
 
-export const ACK = 1;
 export const END_STREAM = 1;
-export const END_HEADERS = 4;
 
 /** A frame's head. */
 export interface FrameHead {
@@ -30,12 +32,7 @@ export interface FrameHead {
 
 /** A whole frame. */
 export function frame({ type, flags, stream }: FrameHead, payload: Uint8Array = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
+  return h2(type, flags, stream, payload);
 }
 
 /** SETTINGS, as pairs of identifier and value. */

@@ -73,7 +73,7 @@ export const END_HEADERS = 4;
 export const ACK = 1;
 
 /** A frame of HTTP/2. */
-export function h2(type: number, flags: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
+export function h2(type: number, flags: number, stream: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(9);
   head.writeUIntBE(payload.length, 0, 3);
   head.writeUInt8(type, 3);

@@ -7,10 +7,10 @@ import { openFilesLimit } from '../ops/open-files.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { standardServices } from '../rpc/standard-services.ts';
 import { connectionLimits, type Refusal } from '../server/connections.ts';
-import type { Authenticate } from '../server/door.ts';
 import { startGrpc } from '../server/grpc.ts';
 import { startHttp } from '../server/http.ts';
 import type { Listener, Mount } from '../server/mount.ts';
+import type { Authenticate } from '../transport/head.ts';
 import type { Service } from '../transport/service.ts';
 import { starting } from './start-error.ts';
 

@@ -1,3 +1,4 @@
+import type { AccessPolicy } from '../core/access/ports.ts';
 import type { MessageSettings } from '../core/messages/ports.ts';
 import type { ReviewWords } from '../core/review/words.ts';
 import type { App, Settings } from '../core/tokens/ports.ts';
@@ -11,7 +12,16 @@ export interface Config {
   /** `hosts`: names that it answers to. */
   readonly http: Listen & { readonly hosts: readonly string[] };
   /** `memory:`, `sqlite:` and an absolute path, or a redis URL, which may hold a password: never log it. */
-  readonly store: { readonly url: string };
+  readonly store: {
+    readonly url: string;
+    /** The keys that seal records, as their files have them, and `plain`; the first one seals, all open. None: as [`plain`]. */
+    readonly seal: readonly string[];
+  };
+  /** Null: nothing is said of TLS. */
+  readonly tls: TlsConfig | 'off' | null;
+  /** Null: nothing is said of access; `open`: everyone may do everything, which was said on purpose. */
+  readonly access: AccessConfig | 'open' | null;
+  readonly audit: AuditConfig;
   /** `baseUrl` has no trailing slash. */
   readonly upstream: { readonly baseUrl: string; readonly proxy: string | null };
   readonly settings: Settings;
@@ -28,3 +38,36 @@ export interface Config {
   /** All settings but the apps by their paths in the file, such as `store.url`: never log what they are. */
   readonly fixed: Readonly<Record<string, unknown>>;
 }
+
+/** What TLS is served with: PEM as the files had it, when the configuration was read. */
+export interface TlsConfig {
+  readonly cert: string;
+  readonly key: string;
+  /** Certificates signed by these are identities; null: there are none. */
+  readonly clientCa: string | null;
+}
+
+/** Who may do what, and how callers are known. */
+export interface AccessConfig extends AccessPolicy {
+  /** The text of the key file, which `lingpai keys` writes; null: no keys. */
+  readonly keys: string | null;
+  readonly tokens: readonly JwtIssuerConfig[];
+}
+
+/** Whose JWTs are identities. */
+export interface JwtIssuerConfig {
+  /** The name that principals have it by: `k8s:NAME/...` or `jwt:NAME/...`. */
+  readonly name: string;
+  readonly kubernetes: boolean;
+  readonly issuer: string;
+  readonly audience: string;
+  /** As JOSE names them: `RS256`. */
+  readonly algorithms: readonly string[];
+  /** The public keys: the text of a file, or where they are fetched. */
+  readonly jwks:
+    | { readonly text: string }
+    | { readonly url: string; readonly ca: string | null; readonly tokenFile: string | null };
+}
+
+/** Where the audit log goes: `path` is absolute. */
+export type AuditConfig = { readonly to: 'stdout' | 'off' } | { readonly to: 'file'; readonly path: string };

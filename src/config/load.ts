@@ -216,7 +216,7 @@ function toConfig(
   const apps = file.apps.map(
     (app, i): App => ({ appId: app.app_id, secret: secrets[i]?.text ?? '', issuer: app.issuer }),
   );
-  const store = { url: absoluteStore(addresses.store.text ?? String(file.store.url), dirname(path)) };
+  const store = { url: absoluteStore(addresses.store.text ?? String(file.store.url), dirname(path)), seal: [] };
   const proxy = addresses.proxy.text ?? null;
   const { apps: _, ...sections } = file;
   return deepFreeze({
@@ -224,6 +224,9 @@ function toConfig(
     grpc: file.grpc.listen,
     http: { ...file.http.listen, hosts: file.http.hosts },
     store,
+    tls: null,
+    access: null,
+    audit: { to: 'stdout' },
     upstream: { baseUrl: upstream.base_url, proxy },
     settings: {
       timeoutMs: upstream.timeout,

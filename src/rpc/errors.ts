@@ -56,6 +56,11 @@ export const CODES: Readonly<Record<Reason, Code>> = {
   USER_OPTED_OUT: Code.FailedPrecondition,
   PERMIT_LIMIT_EXCEEDED: Code.ResourceExhausted,
   TOO_MANY_WAITING: Code.ResourceExhausted,
+  CREDENTIALS_MISSING: Code.Unauthenticated,
+  CREDENTIALS_INVALID: Code.Unauthenticated,
+  CREDENTIALS_EXPIRED: Code.Unauthenticated,
+  ACCESS_DENIED: Code.PermissionDenied,
+  CALLER_LIMITED: Code.ResourceExhausted,
 };
 
 /**

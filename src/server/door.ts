@@ -1,18 +1,5 @@
-import type { IncomingHttpHeaders } from 'node:http';
-import type { Socket } from 'node:net';
 import { LOCAL, type Principal } from '../core/access/principal.ts';
-
-/** What is known of a call before its body is read. */
-export interface Head {
-  /** As it was asked for: `/lingpai.v1.TokenService/Get`. */
-  readonly path: string;
-  readonly headers: Readonly<IncomingHttpHeaders>;
-  /** The connection, for the peer's address and certificate. */
-  readonly socket: Socket | undefined;
-}
-
-/** Finds out who makes a call. What it throws is the call's error, and nothing of the call's body is read. */
-export type Authenticate = (head: Head) => Principal;
+import type { Authenticate, Head } from '../transport/head.ts';
 
 /** Everyone is `local`. */
 export const asLocal: Authenticate = () => LOCAL;

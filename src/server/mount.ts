@@ -1,7 +1,7 @@
 import type { ConnectError } from '@connectrpc/connect';
 import type { Clock } from '../core/kernel/clock.ts';
+import type { Authenticate } from '../transport/head.ts';
 import type { Service } from '../transport/service.ts';
-import type { Authenticate } from './door.ts';
 
 /** What both listeners serve, and what they need for it. */
 export interface Mount {

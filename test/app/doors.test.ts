@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Listeners, startListeners } from '../../src/app/listeners.ts';
 import { createServices } from '../../src/app/services.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { LOCAL } from '../../src/core/access/principal.ts';
 import { createLogger } from '../../src/ops/log.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { openMemory } from '../../src/store/database.ts';
@@ -94,7 +95,7 @@ beforeEach(async () => {
     logger: createLogger({ level: 'silent' }),
     authenticate({ path, headers }) {
       asked.push(path);
-      if (headers.authorization === KEY.authorization) return { name: 'key:orders' };
+      if (headers.authorization === KEY.authorization) return { ...LOCAL, name: 'key:orders' };
       throw new ConnectError(REFUSED, Code.Unauthenticated);
     },
   });

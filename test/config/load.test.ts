@@ -16,7 +16,10 @@ describe('a config that is right', () => {
       path: `${FOLDER}/lingpai.yaml`,
       grpc: { host: '127.0.0.1', port: 7600 },
       http: { host: '127.0.0.1', port: 7680, hosts: [] },
-      store: { url: `sqlite:${FOLDER}/lingpai.db` },
+      store: { url: `sqlite:${FOLDER}/lingpai.db`, seal: [] },
+      tls: null,
+      access: null,
+      audit: { to: 'stdout' },
       upstream: { baseUrl: 'https://api.weixin.qq.com', proxy: null },
       settings: {
         timeoutMs: 5_000,
@@ -73,7 +76,10 @@ apps:
       path: `${FOLDER}/lingpai.yaml`,
       grpc: { host: '::1', port: 1 },
       http: { host: 'localhost', port: 0, hosts: ['lingpai.internal', '::1'] },
-      store: { url: 'memory:' },
+      store: { url: 'memory:', seal: [] },
+      tls: null,
+      access: null,
+      audit: { to: 'stdout' },
       upstream: { baseUrl: 'http://127.0.0.1:9/wx', proxy: 'http://u:p@127.0.0.1:3128' },
       settings: {
         timeoutMs: 10,

@@ -1,16 +1,19 @@
 import { expect, it } from 'vitest';
-import { Door, type Head } from '../../src/server/door.ts';
+import { LOCAL } from '../../src/core/access/principal.ts';
+import { Door } from '../../src/server/door.ts';
+import type { Head } from '../../src/transport/head.ts';
 
+const SOMEBODY = { ...LOCAL, name: 'key:x' };
 const head = (path: string): Head => ({ path, headers: {}, socket: undefined });
 
 it('lets in by paths that are listed, and asks who comes', () => {
   const asked: string[] = [];
   const door = new Door([['/a', 1]], ({ path }) => {
     asked.push(path);
-    return { name: 'x' };
+    return SOMEBODY;
   });
   expect(door.paths).toEqual(['/a']);
-  expect(door.enter(head('/a'))).toEqual({ answer: 1, principal: { name: 'x' } });
+  expect(door.enter(head('/a'))).toEqual({ answer: 1, principal: SOMEBODY });
   expect(door.enter(head('/b'))).toBeUndefined();
   expect(asked).toEqual(['/a']);
 });
@@ -24,7 +27,7 @@ it('says who is refused, and what would have answered', () => {
 });
 
 it('takes everyone for local where nobody asks', () => {
-  expect(new Door([['/a', 1]]).enter(head('/a'))).toEqual({ answer: 1, principal: { name: 'local' } });
+  expect(new Door([['/a', 1]]).enter(head('/a'))).toEqual({ answer: 1, principal: LOCAL });
 });
 
 it('has each path once', () => {

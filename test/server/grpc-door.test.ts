@@ -3,11 +3,12 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { type StringValue, StringValueSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { LOCAL } from '../../src/core/access/principal.ts';
 import type { Refusal } from '../../src/server/connections.ts';
-import type { Head } from '../../src/server/door.ts';
 import { type GrpcOptions, startGrpc } from '../../src/server/grpc.ts';
 import type { Listener } from '../../src/server/mount.ts';
 import { principalOf } from '../../src/transport/call.ts';
+import type { Head } from '../../src/transport/head.ts';
 import type { Service } from '../../src/transport/service.ts';
 import { FakeClock, settle } from '../support/clock.ts';
 import { echo } from '../support/echo.ts';
@@ -140,7 +141,7 @@ describe('a call begins only when its head is right', () => {
         authenticate: (head) => {
           heads.push(head);
           if (!head.headers['authorization']) throw new ConnectError('who are you?', Code.Unauthenticated);
-          return { name: 'key:orders' };
+          return { ...LOCAL, name: 'key:orders' };
         },
       },
     );

@@ -18,7 +18,16 @@ export type Reason =
   | 'LEDGER_UNAVAILABLE'
   | 'PERMIT_LIMIT_EXCEEDED'
   | 'STORE_UNAVAILABLE'
+  | AccessReason
   | UpstreamReason;
+
+/** The reasons that lie with who calls: see docs/security.md. */
+export type AccessReason =
+  | 'CREDENTIALS_MISSING'
+  | 'CREDENTIALS_INVALID'
+  | 'CREDENTIALS_EXPIRED'
+  | 'ACCESS_DENIED'
+  | 'CALLER_LIMITED';
 
 /** The reasons that lie with WeChat or with the way to it. */
 export type UpstreamReason =

@@ -362,6 +362,46 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_TOO_MANY_WAITING = 47;
    */
   TOO_MANY_WAITING = 47,
+
+  /**
+   * UNAUTHENTICATED. The call has no credential, and the broker asks for one: "authorization: Bearer KEY", or a client
+   * certificate. Nothing of the call was read.
+   *
+   * @generated from enum value: ERROR_REASON_CREDENTIALS_MISSING = 48;
+   */
+  CREDENTIALS_MISSING = 48,
+
+  /**
+   * UNAUTHENTICATED. The credential is not known, was revoked, or is not trusted. The broker's audit log has the cause; read the
+   * credential again before the next call.
+   *
+   * @generated from enum value: ERROR_REASON_CREDENTIALS_INVALID = 49;
+   */
+  CREDENTIALS_INVALID = 49,
+
+  /**
+   * UNAUTHENTICATED. The credential was good and has expired. Present a new one.
+   *
+   * @generated from enum value: ERROR_REASON_CREDENTIALS_EXPIRED = 50;
+   */
+  CREDENTIALS_EXPIRED = 50,
+
+  /**
+   * PERMISSION_DENIED. No rule of the broker lets the caller do this to this app. An app that does not exist is answered in the
+   * same way to whoever has no right to it. The message names the caller, the verb that is missing, and the app as it was asked
+   * for.
+   *
+   * @generated from enum value: ERROR_REASON_ACCESS_DENIED = 51;
+   */
+  ACCESS_DENIED = 51,
+
+  /**
+   * RESOURCE_EXHAUSTED. The caller makes more calls, or has more streams open, than one caller may (`access.limits`). RetryInfo
+   * says when to try again.
+   *
+   * @generated from enum value: ERROR_REASON_CALLER_LIMITED = 52;
+   */
+  CALLER_LIMITED = 52,
 }
 
 /**

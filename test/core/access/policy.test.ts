@@ -108,6 +108,18 @@ describe('a policy', () => {
     expect(Policy.OPEN.paths(LOCAL, 'wx1')).toBeUndefined();
   });
 
+  it('keeps callers apart whose rules are numbered alike', () => {
+    const who: Record<number, string> = { 1: 'key:a', 12: 'key:a', 11: 'key:b', 2: 'key:b' };
+    const rules = Array.from(
+      { length: 13 },
+      (_, i): Rule => ({ who: [who[i] ?? 'key:c'], may: ['read'], apps: [`wx${i}`] }),
+    );
+    const numbered = new Policy({ rules, blocked: [] });
+    expect(numbered.may(known('key:a'), 'read', 'wx12')).toBe(true);
+    expect(numbered.may(known('key:b'), 'read', 'wx12')).toBe(false);
+    expect(numbered.may(known('key:b'), 'read', 'wx2')).toBe(true);
+  });
+
   it('remembers no more than its bounds, and answers the same when it has forgotten', () => {
     const many = new Policy({ rules: [{ who: ['k8s:*'], may: ['read'], apps: ['wx1'] }], blocked: [] });
     const caller = (i: number) => known(`k8s:prod/default/${i}`);

@@ -109,7 +109,7 @@ describe('a policy', () => {
   });
 
   it('keeps callers apart whose rules are numbered alike', () => {
-    const who: Record<number, string> = { 1: 'key:a', 12: 'key:a', 11: 'key:b', 2: 'key:b' };
+    const who: Record<number, string> = { 12: 'key:a', 1: 'key:b', 2: 'key:b' };
     const rules = Array.from(
       { length: 13 },
       (_, i): Rule => ({ who: [who[i] ?? 'key:c'], may: ['read'], apps: [`wx${i}`] }),

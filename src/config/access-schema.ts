@@ -203,7 +203,7 @@ export const accessSchema = z
   )
   .optional()
   .describe(
-    'Who may do what, or "open": everyone who reaches a listener may do everything, which is right only where something else keeps strangers away. On loopback it may be left out: then every caller is `local` and may do everything. Changes are taken up while running.',
+    'Who may do what, or "open": everyone who reaches a listener may do everything, which is right only where something else keeps strangers away. On loopback it may be left out: then every caller is `local` and may do everything. Changed rules, keys and limits are taken up while running; between rules, "open" and nothing takes a restart.',
   );
 
 const auditError = says('stdout, off or the path of a file', 'for example to: stdout');

@@ -6,6 +6,7 @@ import { type AccessFiles, type AccessJudges, readAccessFiles } from './access-f
 import { type Addresses, resolveAddresses } from './addresses.ts';
 import type { Config } from './config.ts';
 import { type ConfigDocument, parseConfig } from './document.ts';
+import { accessMode } from './exposure.ts';
 import { FileError, readText, whyUnreadable } from './files.ts';
 import {
   ConfigError,
@@ -241,10 +242,11 @@ function toConfig(
     ],
     publicFiles: [...new Set(files.publicFiles)],
     warnings,
-    // A listener that is open serves with TLS or without; its certificates may change.
+    // How callers are treated, and whether they are served with TLS, stays; rules and certificates change while running.
     fixed: {
       ...flatten({ ...sections, store, upstream: { ...upstream, proxy } }),
       tls: typeof tls === 'object' && tls !== null,
+      access: accessMode({ access }),
     },
   });
 }

@@ -100,7 +100,12 @@ ${APPS}
     ]);
     expect(config.warnings).toEqual([]);
     expect(Object.isFrozen(config.access)).toBe(true);
-    expect(config.fixed).toMatchObject({ tls: true, 'audit.to': 'audit.log', 'store.seal': ['plain', 'two', 'one'] });
+    expect(config.fixed).toMatchObject({
+      tls: true,
+      access: 'rules',
+      'audit.to': 'audit.log',
+      'store.seal': ['plain', 'two', 'one'],
+    });
     expect(JSON.stringify(config.fixed)).not.toContain('key:orders');
   });
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ConfigError } from '../../src/config/problem.ts';
 import { FOLDER, load, places, refusal } from './fixture.ts';
-import { ENCRYPTED_KEY, ONE, TWO } from './pem.ts';
+import { ENCRYPTED_KEY, ONE, SHORT, TWO } from './pem.ts';
 
 const APPS = 'apps: [{ app_id: wx1, secret: s1 }]';
 const RULE = '{ who: [key:orders], may: [read], apps: [wx1] }';
@@ -238,9 +238,13 @@ describe('files', () => {
     expect(warnings).toEqual(expected === undefined ? [] : [expect.stringContaining(expected)]);
   });
 
-  test('roots that have all expired are warned of', async () => {
-    const warnings = await warned(`${TLS}\n${APPS}`, { files: good, now: Date.parse('2127-01-01T00:00:00Z') });
-    expect(warnings[1]).toContain('tls.client_ca: every certificate there has expired');
+  test('roots are warned of once all have expired, since a rotation leaves old ones', async () => {
+    const at2027 = async (roots: string) =>
+      warned(`${TLS}\n${APPS}`, { files: { ...good, [at('a')]: roots }, now: Date.parse('2027-01-01T00:00:00Z') });
+    expect(await at2027(`${SHORT}\n${TWO.cert}`)).toEqual([]);
+    expect(await at2027(SHORT)).toEqual([
+      expect.stringContaining('tls.client_ca: every certificate there has expired'),
+    ]);
   });
 
   test('a megabyte of beginnings takes no time', async () => {

@@ -72,7 +72,10 @@ function answerTo(config: Config, { who, may, app }: AccessQuestion): AccessAnsw
   }
   const unknown = whyUnknown(config, who);
   if (unknown !== undefined) return denied(`access.rules[${rule}] lets ${who} ${what}${note}, but ${unknown}`);
-  return { ok: true, rule, message: `${who} may ${what}${note}: access.rules[${rule}] allows it` };
+  const key = who.startsWith('key:') ? who.slice('key:'.length) : undefined;
+  const isLacking = key !== undefined && access.keyNames?.includes(key) === false;
+  const lacks = isLacking ? `; it has no key yet: lingpai keys create ${key}` : '';
+  return { ok: true, rule, message: `${who} may ${what}${note}: access.rules[${rule}] allows it${lacks}` };
 }
 
 /** Why nobody can be known by a name; undefined: somebody can. */

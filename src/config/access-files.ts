@@ -104,7 +104,7 @@ function namedFiles(
   const seal = Array.from({ length: MAX_SEAL_KEYS }, (_, i): Named[] => {
     const at = ['store', 'seal', i];
     // A key of this text would be taken for the word.
-    const judge = (text: string) => (text === 'plain' ? NO_SEAL_KEY : judges.adviseOnSeal?.(text));
+    const judge = (text: string) => (text.trim() === 'plain' ? NO_SEAL_KEY : judges.adviseOnSeal?.(text));
     return valueAt(value, at) === 'plain' ? [] : [{ at, thing: 'a key of the store', kind: 'secret', judge }];
   });
   return [

@@ -32,7 +32,7 @@ export function judgeAccess(
 /** The parts of a Config that say who may do what, and what is told of it. */
 export function toAccess(
   { tls, access, audit, store }: Pick<ConfigFile, 'tls' | 'access' | 'audit' | 'store'>,
-  { text }: AccessFiles,
+  { text, keyNames }: AccessFiles,
   folder: string,
 ): Pick<Config, 'tls' | 'access' | 'audit'> & { readonly seal: readonly string[] } {
   const textAt = (...at: (string | number)[]) => text(at) ?? '';
@@ -51,6 +51,7 @@ export function toAccess(
         : {
             keysFile: access.keys === undefined ? null : resolve(folder, access.keys),
             keys: text(['access', 'keys']) ?? null,
+            keyNames: text(['access', 'keys']) === undefined ? [] : keyNames ? [...keyNames] : null,
             tokens: access.tokens.map(({ jwks, ...issuer }, i): JwtIssuerConfig => {
               const at = ['access', 'tokens', i, 'jwks'];
               if (jwks.url === undefined) return { ...issuer, jwks: { text: textAt(...at, 'file') } };

@@ -58,6 +58,8 @@ export interface AccessConfig extends AccessPolicy {
   readonly keysFile: string | null;
   /** Its text; null: no keys, since none is named or it does not exist yet. */
   readonly keys: string | null;
+  /** The names that keys have in it; null: whoever loaded this does not know. */
+  readonly keyNames: readonly string[] | null;
   readonly tokens: readonly JwtIssuerConfig[];
 }
 

@@ -68,6 +68,12 @@ it.each<[string, number, string]>([
   expect(answer.code).toBe(code);
 });
 
+it('a name that has no key yet is told of', async () => {
+  const { code, output } = await asked({ ...RULES, keys: 'none' }, 'key:oncall read wx1');
+  expect(output).toContain('access.rules[0] allows it; it has no key yet: lingpai keys create oncall\n');
+  expect(code).toBe(0);
+});
+
 it('what it says to write is taken, and then allows it', async () => {
   const { output } = await asked(RULES, 'key:orders send wx1');
   const [, written = ''] = /write - (\{.*\})/.exec(output) ?? [];

@@ -55,6 +55,7 @@ ${APPS}
     expect(config.access).toEqual({
       keysFile: at('lingpai.keys'),
       keys: 'orders',
+      keyNames: ['orders'],
       tokens: [
         {
           name: 'prod',
@@ -207,7 +208,7 @@ describe('files', () => {
 
   test('a key file that is not there yet is looked for, and warned of', async () => {
     const config = await load(`access: { keys: k, rules: [${RULE}] }\n${APPS}`);
-    expect(config.access).toMatchObject({ keys: null, keysFile: at('k') });
+    expect(config.access).toMatchObject({ keys: null, keysFile: at('k'), keyNames: [] });
     expect(config.publicFiles).toEqual([at('k')]);
     expect(config.warnings).toEqual([
       {
@@ -220,7 +221,7 @@ describe('files', () => {
 
   test('are judged by those who know them', async () => {
     const text = `access:\n  keys: k\n  tokens: [{ name: a, issuer: i, audience: u, jwks: { file: j } }]\n  rules: [${RULE}]\nstore: { seal: [s, plain, t] }\n${APPS}`;
-    const files = { [at('k')]: 'bad', [at('j')]: 'bad', [at('s')]: 'plain', [at('t')]: 'bad' };
+    const files = { [at('k')]: 'bad', [at('j')]: 'bad', [at('s')]: ' plain\n', [at('t')]: 'bad' };
     expect(told(await refusal(text, { files }))).toEqual([
       'access.keys: the keys are bad; mend them',
       'access.tokens[0].jwks.file: the set is bad; mend it',

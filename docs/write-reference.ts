@@ -13,6 +13,7 @@ interface Part {
   readonly items?: Part;
   readonly required?: readonly string[];
   readonly enum?: readonly unknown[];
+  readonly anyOf?: readonly Part[];
 }
 
 const REPAIRS: readonly [codes: string, advice: string][] = [
@@ -41,6 +42,11 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 /** Every setting below a part: its path, its default, and what it means. */
 function settings(part: Part, path = ''): string[][] {
+  const maps = part.anyOf?.filter(({ properties }) => properties) ?? [];
+  const [map] = maps;
+  // What is a word or a map of settings: both. A map that says where a text stands is told of by its description.
+  if (map && maps.length === 1)
+    return [...settings({ description: part.description ?? '' }, path), ...settings(map, path)];
   const under = part.items?.properties ?? part.properties;
   if (!under)
     return [

@@ -138,10 +138,13 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
     new Command('check')
       .summary('check a configuration')
       .description(
-        'Checks a configuration file and names every problem in it. With --online it also asks WeChat about each app, by a read of the stable endpoint that disturbs no token (it may make a stable one where there is none), and says in words what is wrong: the IP to add to the allow-list, a wrong secret, a confirmation that an administrator owes.',
+        'Checks a configuration file and names every problem in it. With --online it also asks WeChat about each app, by a read of the stable endpoint that disturbs no token (it may make a stable one where there is none), and says in words what is wrong: the IP to add to the allow-list, a wrong secret, a confirmation that an administrator owes. With --who, --may and --app it says which rule allows a caller something, or what to write; exit code 1: nothing does.',
       )
       .addOption(configOption())
       .option('--online', 'ask WeChat for each app')
+      .option('--who <WHO>', 'a caller, as rules name it: key:orders')
+      .option('--may <VERB>', 'read, call, send, refresh, status or admin')
+      .option('--app <APP>', 'an app id, or "*" for every app')
       .option('--json', 'print JSON')
       .action(async (options) => (await import('./commands/check.ts')).check(options, io)),
   );

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { formatListen } from '../config/listen.ts';
 import { loadConfig } from '../config/load.ts';
+import { isLoopback } from '../core/kernel/web.ts';
 import type { NewPermit } from '../core/messages/ports.ts';
 import { systemClock } from '../ops/clock.ts';
 import type { Logger } from '../ops/log.ts';
@@ -11,7 +12,7 @@ import { type Running, runBroker } from './run.ts';
 import { starting } from './start-error.ts';
 
 /** A broker that serves, and the simulated WeChat that it asks. */
-export interface RunningDemo extends Pick<Running, 'grpc' | 'http' | 'stop'> {
+export interface RunningDemo extends Pick<Running, 'grpc' | 'http' | 'access' | 'stop'> {
   /** Where the simulated WeChat is: `http://127.0.0.1:7690`. */
   readonly sandbox: string;
 }
@@ -45,11 +46,12 @@ export async function runDemo(
   const sandbox = undo.adopt(await starting(starts), (started) => started.close());
   // As in life: who agrees to messages tells WeChat and the service at once, and what the service deposits is what WeChat knows.
   const onDeposit = (appId: string, permit: NewPermit) => sandbox.wechat.messages(appId).permits.add(permit);
-  const { grpc, http, stop } = await runBroker(await configOf(listen, sandbox.url), logger, onDeposit);
+  const { grpc, http, access, stop } = await runBroker(await configOf(listen, sandbox.url), logger, onDeposit);
   const rest = undo.move();
   return {
     grpc,
     http,
+    access,
     sandbox: sandbox.url,
     async stop() {
       try {
@@ -62,7 +64,10 @@ export async function runDemo(
 }
 
 function configOf({ grpc, http }: Record<'grpc' | 'http', Listen>, baseUrl: string): Promise<Config> {
+  // The tokens are of a simulated WeChat, and who names another address means it.
+  const isExposed = [grpc, http].some(({ host }) => !isLoopback(host));
   const config = {
+    ...(isExposed && { access: 'open' }),
     grpc: { listen: formatListen(grpc) },
     http: { listen: formatListen(http) },
     store: { url: 'memory:' },

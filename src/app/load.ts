@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
+import { systemClock } from '../ops/clock.ts';
 import { parseStoreUrl } from '../store/open.ts';
 
 /** Reads a config file, with all that can be known of it without using it. Rejects with a ConfigError. */
@@ -9,5 +10,6 @@ export function load(path: string): Promise<Config> {
       const parsed = parseStoreUrl(url);
       return 'error' in parsed ? parsed.error : undefined;
     },
+    now: () => systemClock.now(),
   });
 }

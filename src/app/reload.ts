@@ -26,8 +26,9 @@ export function reloadOnChange(
     try {
       const next = await load(path);
       if (disposed) return;
+      refuseLostKeys(current, next);
       running.reload(next);
-      files.setPaths([next.path, ...next.secretFiles]);
+      files.setPaths(pathsOf(next));
       await warnings(next);
       current = next;
       logger.info({ apps: next.apps.length }, 'configuration reloaded');
@@ -40,8 +41,7 @@ export function reloadOnChange(
   const onChange = () => {
     last = last.then(reload);
   };
-  const paths = [first.path, ...first.secretFiles];
-  const files = watchFiles({ paths, intervalMs: FILES_INTERVAL_MS, clock: systemClock, onChange });
+  const files = watchFiles({ paths: pathsOf(first), intervalMs: FILES_INTERVAL_MS, clock: systemClock, onChange });
   process.on('SIGHUP', onChange);
   return {
     [Symbol.dispose]() {
@@ -52,18 +52,35 @@ export function reloadOnChange(
   };
 }
 
+function pathsOf({ path, secretFiles, publicFiles }: Config): string[] {
+  return [path, ...secretFiles, ...publicFiles];
+}
+
+/** A key file that was there and is gone may be on its way back: all of its keys are not revoked by that. Throws a ConfigError. */
+function refuseLostKeys({ access: before }: Config, { access: next, path }: Config): void {
+  if (typeof before !== 'object' || typeof next !== 'object') return;
+  if (!before?.keys || !next || next.keys !== null || before.keysFile !== next.keysFile) return;
+  const message =
+    'the file is gone, and its keys stay in use; put it back, or revoke them: lingpai keys revoke NAME, or access.blocked';
+  throw new ConfigError(path, [{ path: 'access.keys', message }]);
+}
+
 /**
  * What is to be warned of in a configuration that is taken into use after `first`, or is `first`: settings that a running broker
- * does not take up, and files that others may open. The same is told once.
+ * does not take up, what may not be meant, and files that others may open. The same is told once.
  */
 export function warningsOf(first: Config, logger: Logger): (config: Config) => Promise<void> {
   let told = '';
   const exposed = new Map<string, string>();
+  let toldOf: Config['warnings'] = [];
   return async (config) => {
     const settings = Object.keys(first.fixed).filter((key) => !isDeepStrictEqual(first.fixed[key], config.fixed[key]));
     const isNews = settings.join() !== told;
     told = settings.join();
     if (settings.length > 0 && isNews) logger.warn({ settings }, 'changed settings need a restart');
+    if (config.warnings.length > 0 && !isDeepStrictEqual(config.warnings, toldOf))
+      logger.warn({ warnings: config.warnings }, 'the configuration may not mean what it says');
+    toldOf = config.warnings;
     for (const file of [config.path, ...config.secretFiles]) {
       const mode = await modeForOthers(file);
       if (mode !== undefined && exposed.get(file) !== mode)

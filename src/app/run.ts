@@ -1,12 +1,14 @@
 import type { Config } from '../config/config.ts';
+import type { AccessMode } from '../config/exposure.ts';
 import { drainingError } from '../core/kernel/errors.ts';
 import type { NewPermit } from '../core/messages/ports.ts';
 import { errorFields, type Logger } from '../ops/log.ts';
 import { createMetrics } from '../ops/metrics.ts';
 import { takingTurns } from '../ops/turns.ts';
+import { createAccess } from './access.ts';
 import { createCore } from './core.ts';
 import { drain } from './drain.ts';
-import { warnOfExposure } from './exposure.ts';
+import { refuseExposure, warnOfExposure } from './exposure.ts';
 import { startListeners } from './listeners.ts';
 import { openStore } from './open-store.ts';
 import { reachable } from './replica.ts';
@@ -22,7 +24,9 @@ export interface Running {
   readonly http: string;
   /** The name of this process among replicas; undefined: it shares nothing. */
   readonly replica: string | undefined;
-  /** Takes the apps and secrets of another configuration into use. */
+  /** How callers are treated. */
+  readonly access: AccessMode;
+  /** Takes another configuration into use: apps, secrets, who may do what. What needs a restart stays as it is. */
   reload(config: Config): void;
   /** Drains, and resolves when nothing is left; within 25 s. */
   stop(): Promise<void>;
@@ -30,7 +34,7 @@ export interface Running {
 
 /**
  * Puts a broker together and starts it: store, core, services, listeners, tasks. Rejects with a StartError that says what
- * stands in the way, and leaves nothing. `onDeposit`: told of each permit that was deposited and was not known.
+ * stands in the way, or a ConfigError where it would be exposed, and leaves nothing. `onDeposit`: told of each permit that was deposited and was not known.
  */
 export async function runBroker(
   config: Config,
@@ -43,6 +47,7 @@ export async function runBroker(
   const draining = new AbortController();
   let grpcAddress = '';
 
+  await refuseExposure(config);
   const store = undo.adopt(await starting(openStore(config, logger)), (opened) => opened.close());
   const { ledger } = store;
   const metrics = createMetrics({
@@ -60,6 +65,7 @@ export async function runBroker(
   const core = undo.adopt(createCore({ config, logger, metrics, wechat, store, address }), ({ stop }) => stop());
   await core.start();
   const { registry, clock, sender, replica } = core;
+  const access = createAccess(config, clock);
 
   const signal = draining.signal;
   const services = createServices({ config, metrics, core, ledger, onDeposit, draining: signal, pause, report });
@@ -77,8 +83,10 @@ export async function runBroker(
     grpc: grpc.address,
     http: http.address,
     replica,
-    reload({ apps }) {
-      registry.configure(apps);
+    access: access.mode,
+    reload(next) {
+      access.take(next);
+      registry.configure(next.apps);
       sender.tryAgain();
     },
     async stop() {

@@ -1,15 +1,16 @@
 import { load } from '../app/load.ts';
 import { createWeChatClient } from '../app/upstream.ts';
 import type { Config } from '../config/config.ts';
-import { ConfigError, type ConfigProblem } from '../config/problem.ts';
+import { ConfigError, type ConfigProblem, formatProblem } from '../config/problem.ts';
 import { UpstreamError } from '../core/kernel/errors.ts';
 import type { App } from '../core/tokens/ports.ts';
 import { PROBE_MUST_PASS } from '../core/tokens/token-health.ts';
 import type { WeChatClient } from '../wechat/client.ts';
+import { type AccessFlags, checkAccess, questionOf } from './check-access.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
 import type { Io } from './io.ts';
-import { asLines, jsonLine, print } from './output.ts';
+import { asLines, complain, jsonLine, print } from './output.ts';
 
 /** What WeChat says of one app. */
 interface Finding {
@@ -25,8 +26,17 @@ interface Finding {
 /** Asked at once; the rest wait. */
 const AT_ONCE = 8;
 
-/** `lingpai check`: the file, and with `online` each app. Exit code 2: the file is wrong; 1: an app is. */
-export async function check(options: { config: string; online?: boolean; json?: boolean }, io: Io): Promise<void> {
+/**
+ * `lingpai check`: the file, and with `online` each app, or what a caller may do. Exit code 2: the file is wrong; 1: an app is, or
+ * the caller may not.
+ */
+export async function check(
+  options: { config: string; online?: boolean; json?: boolean } & AccessFlags,
+  io: Io,
+): Promise<void> {
+  const question = questionOf(options);
+  if (question && options.online)
+    throw new Failure('--online asks WeChat, and --who the rules; leave out one of the two', 2);
   let config: Config;
   try {
     config = await load(options.config);
@@ -35,9 +45,12 @@ export async function check(options: { config: string; online?: boolean; json?: 
     if (options.json) print(jsonLine({ ok: false, problems: error.problems satisfies readonly ConfigProblem[] }), io);
     throw new Failure(`${counted(error.total, 'problem')}:\n${error.message}`, 2);
   }
+  if (!options.json)
+    complain(asLines(config.warnings.map((warning) => `warning: ${formatProblem(options.config, warning)}`)), io);
+  if (question) return checkAccess(config, question, options, io);
   const findings = options.online ? await ask(config) : [];
   const bad = findings.filter((finding) => !finding.ok).length;
-  if (options.json) print(jsonLine({ ok: bad === 0, problems: [], apps: findings }), io);
+  if (options.json) print(jsonLine({ ok: bad === 0, problems: [], warnings: config.warnings, apps: findings }), io);
   else {
     const told = findings.map(({ app_id, ok, message }) => `${ok ? 'ok  ' : 'FAIL'} ${app_id}: ${message}`);
     print(asLines([`${options.config} is well-formed: ${counted(config.apps.length, 'app')}`, ...told]), io);

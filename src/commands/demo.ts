@@ -20,13 +20,13 @@ export async function demo(options: { grpc?: string; http?: string; sandbox?: st
     // The demo has no configuration: what is a setting of `serve` is a flag of the demo.
     throw new Failure(`${error.message.replace(/\b(grpc|http)\.listen\b/, '--$1')}. ${OTHER_PORTS}`);
   });
-  const { grpc, http, sandbox } = running;
+  const { grpc, http, sandbox, access } = running;
   const stopped = untilSignal(async () => {
     logger.info('draining');
     await running.stop();
     logger.info('stopped');
   });
-  logger.info({ grpc, http, sandbox }, 'ready');
+  logger.info({ grpc, http, sandbox, access }, 'ready');
   complain(welcome(grpc, http, sandbox), process);
   await stopped;
 }

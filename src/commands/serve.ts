@@ -12,6 +12,7 @@ export async function serve(options: { config: string; logLevel?: string }): Pro
   const logger = createLogger({ level: levelOf(options.logLevel ?? 'info') });
   const config = await readConfig(options.config);
   const running = await runBroker(config, logger).catch((error: unknown) => {
+    if (error instanceof ConfigError) throw unusable(error);
     throw error instanceof StartError ? new Failure(error.message) : error;
   });
   const reloading = reloadOnChange(options.config, config, running, logger);
@@ -21,8 +22,8 @@ export async function serve(options: { config: string; logLevel?: string }): Pro
     await running.stop();
     logger.info('stopped');
   });
-  const { grpc, http, replica } = running;
-  logger.info({ grpc, http, ...(replica && { replica }), apps: config.apps.length }, 'ready');
+  const { grpc, http, replica, access } = running;
+  logger.info({ grpc, http, ...(replica && { replica }), access, apps: config.apps.length }, 'ready');
   await stopped;
 }
 
@@ -31,9 +32,12 @@ export async function readConfig(path: string): Promise<Config> {
   try {
     return await load(path);
   } catch (error) {
-    if (error instanceof ConfigError) throw new Failure(`the configuration cannot be used:\n${error.message}`, 2);
-    throw error;
+    throw error instanceof ConfigError ? unusable(error) : error;
   }
+}
+
+function unusable({ message }: ConfigError): Failure {
+  return new Failure(`the configuration cannot be used:\n${message}`, 2);
 }
 
 function levelOf(text: string): LogLevel {

@@ -3,6 +3,7 @@ import type { MessageSettings } from '../core/messages/ports.ts';
 import type { ReviewWords } from '../core/review/words.ts';
 import type { App, Settings } from '../core/tokens/ports.ts';
 import type { Listen } from './listen.ts';
+import type { ConfigProblem } from './problem.ts';
 
 /** All that was configured: checked, with defaults filled in, deeply frozen. It holds AppSecrets: never log it whole. */
 export interface Config {
@@ -33,8 +34,12 @@ export interface Config {
   readonly cluster: { readonly leaseMs: number; readonly pollMs: number };
   /** In the order of the file; at least one, each app id once. */
   readonly apps: readonly App[];
-  /** The absolute paths of the files that secrets, store.url and upstream.proxy were read from. */
+  /** The absolute paths of the files that nobody else may read: of secrets, keys, store.url and upstream.proxy. */
   readonly secretFiles: readonly string[];
+  /** The absolute paths of the other files that were read, or will be when they are there: certificates, key file, JWK sets. */
+  readonly publicFiles: readonly string[];
+  /** What is right and may not be meant: for the log, and for `check`. */
+  readonly warnings: readonly ConfigProblem[];
   /** All settings but the apps by their paths in the file, such as `store.url`: never log what they are. */
   readonly fixed: Readonly<Record<string, unknown>>;
 }
@@ -49,8 +54,12 @@ export interface TlsConfig {
 
 /** Who may do what, and how callers are known. */
 export interface AccessConfig extends AccessPolicy {
-  /** The text of the key file, which `lingpai keys` writes; null: no keys. */
+  /** The absolute path of the key file, which `lingpai keys` writes; null: there are to be no keys. */
+  readonly keysFile: string | null;
+  /** Its text; null: no keys, since none is named or it does not exist yet. */
   readonly keys: string | null;
+  /** The names that keys have in it; null: whoever loaded this does not know. */
+  readonly keyNames: readonly string[] | null;
   readonly tokens: readonly JwtIssuerConfig[];
 }
 

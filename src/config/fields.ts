@@ -142,3 +142,16 @@ export function hosts(about: string) {
     .prefault([])
     .describe(`${about} A list of host names or IP addresses, without scheme and port.`);
 }
+
+/** A section of the file, which may be left out. */
+export function section<T extends z.core.$ZodLooseShape>(about: string, shape: T) {
+  return settings(shape)
+    .prefault({} as never)
+    .describe(about);
+}
+
+/** A map of settings, and of no others. */
+export function settings<T extends z.core.$ZodLooseShape>(shape: T) {
+  const error = says('a map of settings', 'its keys below it, or leave it out for the defaults');
+  return z.strictObject(shape, { error });
+}

@@ -1,23 +1,28 @@
 import { dirname, resolve } from 'node:path';
 import { extendWords } from '../core/review/words.ts';
 import type { App } from '../core/tokens/ports.ts';
+import { judgeAccess, toAccess } from './access.ts';
+import { type AccessFiles, type AccessJudges, readAccessFiles } from './access-files.ts';
+import { type Addresses, resolveAddresses } from './addresses.ts';
 import type { Config } from './config.ts';
 import { type ConfigDocument, parseConfig } from './document.ts';
+import { accessMode } from './exposure.ts';
 import { FileError, readText, whyUnreadable } from './files.ts';
-import { ConfigError, type ConfigProblem, formatPath, isNameable, type Segments, SHOWN_PROBLEMS } from './problem.ts';
 import {
-  type ConfigFile,
-  configSchema,
-  pointerSchema,
-  proxyUrlSchema,
-  secretSchema,
-  storeUrlSchema,
-} from './schema.ts';
-import { type ResolvedSecret, resolvePointer, resolveSecret, type SecretSources, variableOf } from './secret.ts';
+  ConfigError,
+  type ConfigProblem,
+  formatPath,
+  isNameable,
+  type Segments,
+  SHOWN_PROBLEMS,
+  shownProblems,
+} from './problem.ts';
+import { type ConfigFile, configSchema, secretSchema } from './schema.ts';
+import { type ResolvedSecret, resolveSecret, type SecretSources } from './secret.ts';
 import { adviseOnKey } from './unknown-keys.ts';
 
 /** What loading needs of others. */
-export interface LoadOptions {
+export interface LoadOptions extends AccessJudges {
   /** The text of a file; by default from disk. */
   readonly read?: (path: string) => Promise<string>;
   /** What is wrong with the address of a store, and what to write; undefined: nothing. */
@@ -31,7 +36,7 @@ export interface LoadOptions {
 export async function loadConfig(
   path: string,
   env: NodeJS.ProcessEnv,
-  { read = readText, adviseOnStore = () => undefined }: LoadOptions = {},
+  { read = readText, adviseOnStore = () => undefined, ...judges }: LoadOptions = {},
 ): Promise<Config> {
   const absolute = resolve(path);
   const folder = dirname(absolute);
@@ -49,20 +54,29 @@ export async function loadConfig(
   const sources = { env, folder, read: readOnce };
   const secrets = await resolveSecrets(written, sources);
   const addresses = await resolveAddresses(document.value, sources, adviseOnStore);
-  const found = [...addresses.store.problems, ...addresses.proxy.problems].map(({ at, message }) =>
-    problemAt(at, message, document),
-  );
+  const files = await readAccessFiles(document.value, sources, judges);
+  const rules = judgeAccess(document.value, { files, apps: new Set(written.map(({ app_id: id }) => id)) });
+  const judged = [...addresses.store.problems, ...addresses.proxy.problems, ...files.problems, ...rules.problems];
+  const found = judged.map(({ at, message }) => problemAt(at, message, document));
+  const places = new Set(found.map(({ path }) => path));
   const issues = parsed.success ? [] : issueProblems(parsed.error.issues, document);
   const problems = [
     ...document.problems,
     // Of an address the schema knows only how it begins.
-    ...issues.filter(({ path }) => !found.some((problem) => problem.path === path)),
+    ...issues.filter(({ path }) => !places.has(path)),
     ...found,
     ...duplicateApps(written, document),
     ...secretProblems(secrets, document),
   ];
   if (!parsed.success || problems.length > 0) throw new ConfigError(path, problems);
-  return toConfig(parsed.data, { secrets, addresses, path: absolute });
+  const warnings = [...files.warnings, ...rules.warnings].map(({ at, message }) => problemAt(at, message, document));
+  return toConfig(parsed.data, {
+    secrets,
+    addresses,
+    files,
+    warnings: shownProblems(warnings, 'warnings'),
+    path: absolute,
+  });
 }
 
 async function readConfig(path: string, absolute: string, read: (path: string) => Promise<string>): Promise<string> {
@@ -80,12 +94,27 @@ interface Issue {
   readonly path: PropertyKey[];
   readonly message: string;
   readonly keys?: string[];
+  /** Of a union: what is wrong for each of its members; their paths go on from its own. */
+  readonly errors?: Issue[][];
+}
+
+/**
+ * What is wrong within the only member of a union that what is written is meant as: a map where the others are words. Where
+ * several could be meant, or none, the union speaks for itself.
+ */
+function meant(issue: Issue): readonly Issue[] {
+  const entered = (issue.errors ?? []).filter((issues) =>
+    issues.every(({ code, path }) => path.length > 0 || code === 'unrecognized_keys'),
+  );
+  const [only] = entered;
+  if (issue.code !== 'invalid_union' || !only || entered.length > 1) return [issue];
+  return only.flatMap((inner) => meant({ ...inner, path: [...issue.path, ...inner.path] }));
 }
 
 /** What the schema's issues mean for the writer of the file. */
 function issueProblems(issues: readonly Issue[], document: ConfigDocument): ConfigProblem[] {
   let advised = 0;
-  return issues.flatMap((issue) => {
+  return issues.flatMap(meant).flatMap((issue) => {
     const path = issue.path.map((segment) => (typeof segment === 'number' ? segment : String(segment)));
     if (issue.code !== 'unrecognized_keys') return [problemAt(path, issue.message, document)];
     return (issue.keys ?? []).map((key) => {
@@ -102,67 +131,6 @@ function issueProblems(issues: readonly Issue[], document: ConfigDocument): Conf
 
 function problemAt(path: Segments, message: string, document: ConfigDocument): ConfigProblem {
   return { path: formatPath(path), line: document.lineOf(path), message };
-}
-
-/** The text of a setting that may stand elsewhere, as far as it is there, and what is wrong with it. */
-interface Address {
-  readonly text: string | undefined;
-  readonly file: string | undefined;
-  readonly problems: readonly { readonly at: Segments; readonly message: string }[];
-}
-
-interface Addresses {
-  readonly store: Address;
-  readonly proxy: Address;
-}
-
-async function resolveAddresses(
-  value: unknown,
-  sources: SecretSources,
-  adviseOnStore: (url: string) => string | undefined,
-): Promise<Addresses> {
-  const { store, upstream } = (value ?? {}) as { store?: { url?: unknown }; upstream?: { proxy?: unknown } };
-  const proxyAdvice = (text: string) => proxyUrlSchema.safeParse(text).error?.issues[0]?.message;
-  const storeAdvice = (text: string) => adviseOnStore(text) ?? storeUrlSchema.safeParse(text).error?.issues[0]?.message;
-  return {
-    store: await resolveAddress(
-      store?.url,
-      { at: ['store', 'url'], thing: 'the address', advise: storeAdvice },
-      sources,
-    ),
-    proxy: await resolveAddress(
-      upstream?.proxy,
-      { at: ['upstream', 'proxy'], thing: 'the URL', advise: proxyAdvice },
-      sources,
-    ),
-  };
-}
-
-async function resolveAddress(
-  written: unknown,
-  setting: { readonly at: Segments; readonly thing: string; readonly advise: (text: string) => string | undefined },
-  sources: SecretSources,
-): Promise<Address> {
-  const { at, thing, advise } = setting;
-  const wrong = (message: string, below: Segments = []): Address => {
-    return { text: undefined, file: undefined, problems: [{ at: [...at, ...below], message }] };
-  };
-  let found: ResolvedSecret;
-  if (typeof written === 'string') {
-    const name = variableOf(written, true);
-    if (name)
-      return wrong(`has a variable in it, and is not filled in; write { env: ${name} } with ${thing} as a whole in it`);
-    found = { ok: true, text: written, at: [], file: undefined };
-  } else {
-    const pointer = pointerSchema.safeParse(written);
-    // What is neither is the schema's to complain of.
-    if (!pointer.success) return { text: undefined, file: undefined, problems: [] };
-    found = await resolvePointer(pointer.data, thing, sources);
-  }
-  if (!found.ok) return wrong(found.message, found.at);
-  const message = advise(found.text);
-  if (message === undefined) return { text: found.text, file: found.file, problems: [] };
-  return wrong(found.at.length > 0 ? `what stands there is wrong: ${message}` : message, found.at);
 }
 
 /** The items of `apps` as far as they are maps, whatever else is wrong with the file. */
@@ -208,25 +176,32 @@ function secretProblems(secrets: readonly (ResolvedSecret | undefined)[], docume
 
 function toConfig(
   file: ConfigFile,
-  found: { secrets: readonly (ResolvedSecret | undefined)[]; addresses: Addresses; path: string },
+  found: {
+    secrets: readonly (ResolvedSecret | undefined)[];
+    addresses: Addresses;
+    files: AccessFiles;
+    warnings: Config['warnings'];
+    path: string;
+  },
 ): Config {
   const { upstream, refresh, watch, messages, review, cluster } = file;
-  const { path, addresses } = found;
+  const { path, addresses, files, warnings } = found;
   const secrets = found.secrets.filter((secret) => secret?.ok === true);
   const apps = file.apps.map(
     (app, i): App => ({ appId: app.app_id, secret: secrets[i]?.text ?? '', issuer: app.issuer }),
   );
-  const store = { url: absoluteStore(addresses.store.text ?? String(file.store.url), dirname(path)), seal: [] };
+  const { seal, audit, tls, access } = toAccess(file, files, dirname(path));
+  const store = { url: absoluteStore(addresses.store.text ?? String(file.store.url), dirname(path)), seal };
   const proxy = addresses.proxy.text ?? null;
-  const { apps: _, ...sections } = file;
+  const { apps: _, tls: __, access: ___, ...sections } = file;
   return deepFreeze({
     path,
     grpc: file.grpc.listen,
     http: { ...file.http.listen, hosts: file.http.hosts },
     store,
-    tls: null,
-    access: null,
-    audit: { to: 'stdout' },
+    tls,
+    access,
+    audit,
     upstream: { baseUrl: upstream.base_url, proxy },
     settings: {
       timeoutMs: upstream.timeout,
@@ -259,8 +234,20 @@ function toConfig(
     }),
     cluster: { leaseMs: cluster.lease, pollMs: cluster.poll },
     apps,
-    secretFiles: [...new Set([...secrets, addresses.store, addresses.proxy].flatMap(({ file }) => file ?? []))],
-    fixed: flatten({ ...sections, store, upstream: { ...upstream, proxy } }),
+    secretFiles: [
+      ...new Set([
+        ...[...secrets, addresses.store, addresses.proxy].flatMap(({ file }) => file ?? []),
+        ...files.secretFiles,
+      ]),
+    ],
+    publicFiles: [...new Set(files.publicFiles)],
+    warnings,
+    // How callers are treated, and whether they are served with TLS, stays; rules and certificates change while running.
+    fixed: {
+      ...flatten({ ...sections, store, upstream: { ...upstream, proxy } }),
+      tls: typeof tls === 'object' && tls !== null,
+      access: accessMode({ access }),
+    },
   });
 }
 

@@ -27,6 +27,15 @@ export function isNameable(key: string): boolean {
 /** More problems than anyone reads are counted, not told. */
 export const SHOWN_PROBLEMS = 100;
 
+/** Problems in the order of their lines; after SHOWN_PROBLEMS of them one says how many more there are. */
+export function shownProblems(problems: readonly ConfigProblem[], things: string): readonly ConfigProblem[] {
+  const sorted = problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0));
+  const shown = sorted.slice(0, SHOWN_PROBLEMS);
+  const more = sorted.length - shown.length;
+  if (more > 0) shown.push({ path: '', message: `has ${more} more ${things}; mend these first` });
+  return shown;
+}
+
 /** A config file that cannot be used. Its message is for people: one line a problem, `FILE:LINE PATH: MESSAGE`. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
@@ -36,16 +45,14 @@ export class ConfigError extends Error {
   readonly total: number;
 
   constructor(file: string, problems: readonly ConfigProblem[]) {
-    const sorted = problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0));
-    const shown = sorted.slice(0, SHOWN_PROBLEMS);
-    const more = sorted.length - shown.length;
-    if (more > 0) shown.push({ path: '', message: `has ${more} more problems; mend these first` });
-    super(shown.map((problem) => formatProblem(file, problem)).join('\n'));
-    this.problems = shown;
-    this.total = sorted.length;
+    const listed = shownProblems(problems, 'problems');
+    super(listed.map((problem) => formatProblem(file, problem)).join('\n'));
+    this.problems = listed;
+    this.total = problems.length;
   }
 }
 
-function formatProblem(file: string, { path, line, message }: ConfigProblem): string {
+/** A problem as people read it: `FILE:LINE PATH: MESSAGE`. */
+export function formatProblem(file: string, { path, line, message }: ConfigProblem): string {
   return `${file}${line === undefined ? '' : `:${line}`}${path === '' ? '' : ` ${path}`}: ${message}`;
 }

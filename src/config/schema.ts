@@ -1,5 +1,18 @@
 import * as z from 'zod';
-import { baseUrl, duration, hosts, integer, listen, proxyUrl, says, share, words } from './fields.ts';
+import { accessSchema, auditSection, sealSchema, tlsSchema } from './access-schema.ts';
+import {
+  baseUrl,
+  duration,
+  hosts,
+  integer,
+  listen,
+  proxyUrl,
+  says,
+  section,
+  settings,
+  share,
+  words,
+} from './fields.ts';
 
 const envError = says('the name of an environment variable (A-Z, a-z, 0-9, _)', 'for example { env: WX_SECRET }');
 const fileError = says('the path of a file', 'for example { file: secrets/wx1 }');
@@ -94,17 +107,6 @@ const apps = z
   .min(1, { error: 'is empty; write "- { app_id: ..., secret: { env: NAME } }" for each app' })
   .describe('The WeChat apps whose tokens are kept; at least one.');
 
-function section<T extends z.core.$ZodLooseShape>(about: string, shape: T) {
-  return settings(shape)
-    .prefault({} as never)
-    .describe(about);
-}
-
-function settings<T extends z.core.$ZodLooseShape>(shape: T) {
-  const error = says('a map of settings', 'its keys below it, or leave it out for the defaults');
-  return z.strictObject(shape, { error });
-}
-
 /** A replica that is looked at less often than this in a lease would be taken for dead now and then. */
 const POLLS_A_LEASE = 3;
 
@@ -134,15 +136,18 @@ const cluster = settings({
 export const configSchema = z.strictObject(
   {
     grpc: section('The gRPC listener.', {
-      listen: listen('127.0.0.1:7600', 'Where gRPC is served. There is no access control yet: keep it on loopback.'),
+      listen: listen('127.0.0.1:7600', 'Where gRPC is served. Beyond loopback only with `access`.'),
     }),
     http: section('The HTTP listener: Connect/JSON, gRPC-Web, /livez, /readyz, /metrics.', {
-      listen: listen('127.0.0.1:7680', 'Where HTTP is served. There is no access control yet: keep it on loopback.'),
+      listen: listen('127.0.0.1:7680', 'Where HTTP is served. Beyond loopback only with `access`.'),
       hosts: hosts(
         'The hosts that it answers to (Host header), besides localhost. On loopback it answers to no other, so that no web page can make a name of its own lead here; elsewhere to any unless some are named. /livez and /readyz answer to all.',
       ),
     }),
-    store: section('Where tokens and budgets are kept.', { url: storeUrl }),
+    tls: tlsSchema,
+    access: accessSchema,
+    audit: auditSection,
+    store: section('Where tokens and budgets are kept.', { url: storeUrl, seal: sealSchema }),
     upstream: section('WeChat, and the way to it.', {
       base_url: baseUrl(
         'https://api.weixin.qq.com',

@@ -13,6 +13,7 @@ export function adviseOnKey(path: Segments, key: string): string {
 interface SchemaNode {
   readonly properties?: Readonly<Record<string, SchemaNode>>;
   readonly items?: SchemaNode;
+  readonly anyOf?: readonly SchemaNode[];
 }
 
 /** The keys that the schema has at a path. */
@@ -20,11 +21,16 @@ function knownKeys(path: Segments): string[] {
   // Made at the first mistake, and once: it takes a millisecond.
   schema ??= z.toJSONSchema(configSchema, { io: 'input' }) as SchemaNode;
   let node: SchemaNode | undefined = schema;
-  for (const segment of path) node = typeof segment === 'number' ? node?.items : node?.properties?.[segment];
+  for (const segment of path) node = asMap(typeof segment === 'number' ? node?.items : node?.properties?.[segment]);
   return Object.keys(node?.properties ?? {});
 }
 
 let schema: SchemaNode | undefined;
+
+/** Of a word or a map: the map. */
+function asMap(node: SchemaNode | undefined): SchemaNode | undefined {
+  return node?.anyOf?.find(({ properties }) => properties) ?? node;
+}
 
 /** The candidate that a hasty writer may have meant: a third of its letters may differ, and case, - and _ never count. */
 function nearestOf(key: string, candidates: readonly string[]): string | undefined {

@@ -53,6 +53,39 @@ it('settings that need a restart are named by their paths, once', async () => {
   expect(warned()).toMatchObject([{ settings }]);
 });
 
+it('what may not be meant is told at the start and when it changes, and certificates are no secret', async () => {
+  for (const [name, mode] of [['key', 0o600] as const, ['store', 0o600] as const, ['keys', 0o644] as const]) {
+    await writeFile(join(folder, name), name === 'store' ? 'memory:' : 's');
+    await chmod(join(folder, name), mode);
+  }
+  const rules = (app: string) => ({ access: { keys: 'keys', rules: [{ who: ['*'], may: ['read'], apps: [app] }] } });
+  const first = await configured(rules('wx2'));
+  const warnings = warningsOf(first, logger);
+  await warnings(first);
+  const msg = 'the configuration may not mean what it says';
+  const message = 'is no app of this configuration; correct it, or add the app';
+  expect(warned()).toEqual([{ warnings: [{ path: 'access.rules[0].apps[0]', line: 1, message }], msg }]);
+  await warnings(await configured(rules('wx2')));
+  await warnings(await configured(rules('wx1')));
+  expect(warned()).toEqual([]);
+  await warnings(await configured(rules('wx2')));
+  expect(warned()).toMatchObject([{ msg }]);
+});
+
+it('rules are taken up while running, and how callers are treated is not', async () => {
+  await writeFile(join(folder, 'key'), 's', { mode: 0o600 });
+  await writeFile(join(folder, 'store'), 'memory:', { mode: 0o600 });
+  const rules = (verb: string) => ({ access: { rules: [{ who: ['*'], may: [verb], apps: ['*'] }] } });
+  const first = await configured(rules('read'));
+  const warnings = warningsOf(first, logger);
+  await warnings(await configured(rules('send')));
+  expect(warned()).toEqual([]);
+  await warnings(await configured({ access: 'open' }));
+  expect(warned()).toEqual([{ settings: ['access'], msg: 'changed settings need a restart' }]);
+  await warnings(await configured({}));
+  expect(warned()).toEqual([]);
+});
+
 it('files that others may open are named, each once while it stays so', async () => {
   for (const [name, mode] of [['key', 0o640] as const, ['store', 0o602] as const]) {
     await writeFile(join(folder, name), name === 'key' ? 's' : 'memory:');

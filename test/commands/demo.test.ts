@@ -14,11 +14,21 @@ it('the demo needs nothing, serves two apps, and ends on Ctrl-C', async () => {
     const { output } = await place.run('get', app, '--addr', String(ready['grpc']), '--json');
     expect(JSON.parse(output)).toMatchObject({ state: { status: 'TOKEN_STATUS_FRESH' } });
   }
+  expect(ready['access']).toBe('local');
   demo.signal('SIGINT');
   expect(await demo.ended()).toBe(0);
   for (const what of ['lingpai -- watch', 'lingpai -- send', `${ready['sandbox']}/sandbox/inbox`]) {
     expect(demo.output).toContain(what);
   }
+});
+
+it('the demo serves beyond loopback where that is asked for, and says that access is open', async () => {
+  await using place = await Place.make();
+  const demo = place.lingpai('demo', '--grpc', '0.0.0.0:0', ...['--http', '--sandbox'].flatMap(anyPort));
+  const ready = await demo.next('"ready"', (line) => line.msg === 'ready');
+  expect(ready['access']).toBe('open');
+  expect(String(ready['grpc'])).toMatch(/^0\.0\.0\.0:/);
+  expect(demo.lines.map(({ msg }) => msg)).toContain('listening beyond loopback without access control');
 });
 
 it('a consent that is deposited with the broker of the demo is one that its WeChat knows', async () => {

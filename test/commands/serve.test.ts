@@ -1,7 +1,8 @@
-import { stat, writeFile } from 'node:fs/promises';
+import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { APPS, Place, SECRET } from '../support/lingpai.ts';
+import { until } from '../support/until.ts';
 
 it('serves, answers on both ports, drains on SIGTERM and exits with 0', async () => {
   await using place = await Place.make();
@@ -118,11 +119,71 @@ it('a file that cannot be used changes nothing; what needs a restart is named', 
   expect(warning['settings']).toEqual(['watch.heartbeat']);
 });
 
-it('warns at each start that listens beyond loopback', async () => {
+it('keeps what it has where the key file is lost, or the new configuration would not be served', async () => {
   await using place = await Place.make();
-  await place.configure({ http: { listen: '0.0.0.0:0' } });
+  const keys = join(place.folder, 'lingpai.keys');
+  const access = { keys: 'lingpai.keys', rules: [{ who: ['*'], may: ['read'], apps: ['*'] }] };
+  await place.configure({ access });
   const { broker } = await place.serve();
-  expect(broker.lines.map(({ msg }) => msg)).toContain('listening beyond loopback without access control');
+  const lines = (text: string) => (line: { msg?: unknown }) => String(line.msg).startsWith(text);
+  expect(JSON.stringify(broker.lines)).toContain('the file does not exist yet; make the first key');
+  // It is looked for, though it was not there. A change that comes before the first look is none.
+  let written = 0;
+  await until(20_000, async () => {
+    await writeFile(`${keys}.new`, `# no key, ${++written}\n`);
+    await rename(`${keys}.new`, keys);
+    return broker.lines.some(lines('configuration reloaded')) ? undefined : 'it is not looked for';
+  });
+  await rm(keys);
+  broker.signal('SIGHUP');
+  const lost = await broker.next('the refusal', lines('configuration not reloaded'));
+  expect(lost['problems']).toEqual([
+    { path: 'access.keys', message: expect.stringMatching(/^the file is gone, and its keys stay/) },
+  ]);
+
+  await writeFile(keys, '# no key\n');
+  await place.configure({ access: undefined, http: { listen: '0.0.0.0:0' } });
+  broker.signal('SIGHUP');
+  await broker.next('the refusal', ({ problems }) =>
+    JSON.stringify(problems ?? []).includes('"access","message":"is missing'),
+  );
+});
+
+it('serves beyond loopback only when it is said who may call, and says how callers are treated', async () => {
+  await using place = await Place.make();
+  const http = { listen: '0.0.0.0:0' };
+  const refused = async (settings: object, ...told: string[]) => {
+    await place.configure({ http, ...settings });
+    const { code, output } = await place.run('serve');
+    expect(code).toBe(2);
+    for (const text of told) expect(output).toContain(text);
+    expect(output).not.toContain('"ready"');
+  };
+  const rules = { rules: [{ who: ['*'], may: ['read'], apps: ['*'] }] };
+  await refused({}, ' access: is missing, and http.listen is beyond loopback; write who', '"access: open"');
+  await refused({ access: rules }, ' tls: is missing, and http.listen is beyond loopback', '"tls: off"');
+
+  await place.configure({ http });
+  const { code, output } = await place.runProcess('serve');
+  expect(code).toBe(2);
+  expect(output).toContain('lingpai: the configuration cannot be used');
+
+  await place.configure({ http, access: 'open' });
+  const { broker } = await place.serve();
+  const said = broker.lines.map(({ msg, access, listen }) => ({ msg, access, listen }));
+  const warning = 'listening beyond loopback without access control';
+  expect(said).toContainEqual({ msg: warning, listen: '0.0.0.0:0' });
+  expect(said).toContainEqual({ msg: 'ready', access: 'open' });
+});
+
+it('is local on loopback, where nothing is said', async () => {
+  await using place = await Place.make();
+  await place.configure();
+  const { broker } = await place.serve();
+  expect(broker.lines.find(({ msg }) => msg === 'ready')?.['access']).toBe('local');
+  expect(broker.lines.filter(({ level }) => level === 'warn').map(({ msg }) => msg)).not.toContain(
+    'listening beyond loopback without access control',
+  );
 });
 
 it('warns at each start that calls WeChat without TLS beyond loopback', async () => {

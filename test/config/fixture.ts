@@ -8,7 +8,7 @@ export const FOLDER = '/etc/lingpai';
 /** Loads a config from text, with other files and an environment that exist only here. */
 export function load(
   yaml: string,
-  { files = {}, env = {} }: { files?: Record<string, string>; env?: NodeJS.ProcessEnv } = {},
+  { files = {}, env = {}, now }: { files?: Record<string, string>; env?: NodeJS.ProcessEnv; now?: number } = {},
 ): Promise<Config> {
   const all: Record<string, string> = { ...files, [`${FOLDER}/lingpai.yaml`]: yaml };
   return loadConfig(`${FOLDER}/lingpai.yaml`, env, {
@@ -18,6 +18,10 @@ export function load(
       return text;
     },
     adviseOnStore: (url) => (url === 'redis://' ? 'the host is missing' : undefined),
+    readKeys: (text) => (text === 'bad' ? { error: 'the keys are bad; mend them' } : { names: text.split(' ') }),
+    adviseOnJwks: (text) => (text === 'bad' ? 'the set is bad; mend it' : undefined),
+    adviseOnSeal: (text) => (text === 'bad' ? 'the seal is bad; mend it' : undefined),
+    ...(now !== undefined && { now: () => now }),
   });
 }
 

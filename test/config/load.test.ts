@@ -48,6 +48,8 @@ describe('a config that is right', () => {
       cluster: { leaseMs: 15_000, pollMs: 2_000 },
       apps: [{ appId: 'wx1', secret: 's1', issuer: 'stable' }],
       secretFiles: [],
+      publicFiles: [],
+      warnings: [],
       fixed: expect.any(Object),
     });
   });
@@ -118,6 +120,8 @@ apps:
         { appId: 'wx4', secret: 'two', issuer: 'stable' },
       ],
       secretFiles: [`${FOLDER}/keys/wx2`, '/run/wx3'],
+      publicFiles: [],
+      warnings: [],
       fixed: expect.any(Object),
     });
   });

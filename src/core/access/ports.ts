@@ -18,7 +18,7 @@ export interface CallerLimits {
   readonly streams: number;
 }
 
-/** Rules and limits as they were configured. Without rules everyone may do everything, and is limited all the same. */
+/** Rules and limits as they were configured: what no rule allows is denied. */
 export interface AccessPolicy {
   readonly rules: readonly Rule[];
   /** Names of principals, or ids of credentials, that no rule helps. */

@@ -26,6 +26,11 @@ export class RateLimiter {
     return waitMs;
   }
 
+  /** Whether nothing is left of the turns that were taken: a new one would do the same. */
+  isIdle(now: number): boolean {
+    return this.#dueAt <= now;
+  }
+
   /** A turn that was taken was not used: the next may have it. */
   giveBack(): void {
     this.#dueAt -= this.#everyMs;

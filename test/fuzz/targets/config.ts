@@ -9,6 +9,8 @@ import type { Target } from '../target.ts';
 const SECRET = '0123456789abcdef0123456789abcdef';
 const EXAMPLE = readFileSync(join(import.meta.dirname, '../../../examples/lingpai.yaml'), 'utf8');
 const SMALL = `grpc: { listen: "127.0.0.1:0" }\nstore: { url: "memory:" }\napps:\n  - { app_id: wxa, secret: ${SECRET} }\n`;
+/** With all that is said of access, which the example has as comments. */
+const ACCESS = EXAMPLE.replaceAll(/^# (tls: .*|access:| {2}.*)$/gm, '$1');
 /** What YAML is known for. */
 const TRAPS = [
   'a: &a [x, x]\nb: &b [*a, *a, *a, *a]\nc: &c [*b, *b, *b, *b]\nd: &d [*c, *c, *c, *c]\ne: [*d, *d, *d, *d]\n',
@@ -47,8 +49,11 @@ function structured(draw: Draw): string {
     'cluster',
     'apps',
     'access',
+    'tls',
+    'audit',
   ];
   const keys = ['listen', 'url', 'timeout', 'base_url', 'proxy', 'rate', 'heartbeat', 'own_words', 'lease', 'hosts'];
+  keys.push('rules', 'tokens', 'blocked', 'keys', 'cert', 'client_ca', 'seal', 'to');
   for (let i = draw.below(4); i > 0; i--) {
     const key = draw.oneIn(3) ? draw.text(6) : draw.pick(sections);
     document[key] = draw.oneIn(2) ? draw.json(3) : { [draw.oneIn(3) ? draw.text(4) : draw.pick(keys)]: draw.json(2) };
@@ -59,7 +64,7 @@ function structured(draw: Draw): string {
 function text(draw: Draw): string {
   switch (draw.below(6)) {
     case 0:
-      return draw.mutated(Buffer.from(EXAMPLE)).toString();
+      return draw.mutated(Buffer.from(draw.oneIn(2) ? EXAMPLE : ACCESS)).toString();
     case 1:
       return draw.mutated(Buffer.from(SMALL)).toString();
     case 2:

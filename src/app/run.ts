@@ -22,7 +22,7 @@ export interface Running {
   readonly http: string;
   /** The name of this process among replicas; undefined: it shares nothing. */
   readonly replica: string | undefined;
-  /** Takes the apps and secrets of another configuration into use. */
+  /** Takes the apps, secrets and certificates of another configuration into use. */
   reload(config: Config): void;
   /** Drains, and resolves when nothing is left; within 25 s. */
   stop(): Promise<void>;
@@ -65,7 +65,7 @@ export async function runBroker(
   const services = createServices({ config, metrics, core, ledger, onDeposit, draining: signal, pause, report });
   const states = () => registry.states();
   const listening = startListeners({ config, logger, metrics, clock, services, states, pause, report });
-  const { grpc, http } = undo.adopt(await listening, ({ stop }) => stop());
+  const { grpc, http, setTls } = undo.adopt(await listening, ({ stop }) => stop());
   grpcAddress = reachable(grpc.address);
   const listeners = [grpc, http];
   for (const listener of listeners) listener.setServing(true);
@@ -77,8 +77,9 @@ export async function runBroker(
     grpc: grpc.address,
     http: http.address,
     replica,
-    reload({ apps }) {
+    reload({ apps, tls }) {
       registry.configure(apps);
+      setTls(tls);
       sender.tryAgain();
     },
     async stop() {

@@ -173,12 +173,10 @@ function answering(mount: Mount, door: Door<Answer>, objectionTo: Guard) {
     }
     try {
       if (bytesOf(raw) > MAX_HEADER_BYTES) throw tooManyHeaders();
+      const objection = objectionTo('POST', headers[':authority'] ?? headers.host, headers, path);
+      if (objection) throw new ConnectError(objection.text, OBJECTIONS[objection.status]);
       if (headers['te'] !== 'trailers') throw withoutTrailers();
       if ((headers['grpc-encoding'] ?? 'identity') !== 'identity') throw compressed();
-      const host = headers[':authority'] ?? headers.host;
-      // gRPC may leave it out, and no browser does.
-      const objection = objectionTo('POST', host, headers, host === undefined ? undefined : path);
-      if (objection) throw new ConnectError(objection.text, OBJECTIONS[objection.status]);
       const timeoutMs = timeoutOf(headers['grpc-timeout']);
       const entered = door.enter({ path, headers, socket });
       if (!entered) throw unknownMethod();

@@ -18,16 +18,16 @@ export interface GuardOptions {
   readonly refuseForwarded?: boolean;
 }
 
-/** Says what is wrong with a request by its head. `host` is what it is for; with `path` undefined it need not say. */
+/** Says what is wrong with a request by its head. `host` is what it is for. */
 export type Guard = (
   method: string | undefined,
   host: string | undefined,
   headers: Readonly<IncomingHttpHeaders>,
-  path: string | undefined,
+  path: string,
 ) => Objection | undefined;
 
 /** What the probes of machines that know no name ask for. */
-const ANY_HOST = new Set<string | undefined>(['/livez', '/readyz', undefined]);
+const ANY_HOST = new Set(['/livez', '/readyz']);
 const SHOWN = 100;
 
 /**

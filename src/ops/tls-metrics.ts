@@ -18,17 +18,15 @@ export function registerTlsMetrics(registry: Registry): TlsMetrics {
     registers,
   });
   for (const result of ['ok', 'failed']) reloads.inc({ result }, 0);
-  let gauge: Gauge | undefined;
+  const expires = new Gauge({
+    name: 'lingpai_tls_certificate_expires_seconds',
+    help: 'When the certificate that is served expires, in seconds since 1970. There is none without TLS.',
+    registers,
+  });
+  // Its 0 would be a certificate that expired in 1970.
+  expires.remove();
   return {
-    expires(time) {
-      // Without TLS there is no series: 0 would be a certificate that expired in 1970.
-      gauge ??= new Gauge({
-        name: 'lingpai_tls_certificate_expires_seconds',
-        help: 'When the certificate that is served expires, in seconds since 1970.',
-        registers,
-      });
-      gauge.set(time / 1000);
-    },
+    expires: (time) => expires.set(time / 1000),
     reloaded: (result) => reloads.inc({ result }),
   };
 }

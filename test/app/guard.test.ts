@@ -15,6 +15,13 @@ import { type Outcome, RawConnection } from '../support/raw-http2.ts';
 import { World } from '../support/world.ts';
 
 const CERTIFICATE = { ...issue({ name: 'server', names: ['dns:localhost', 'ip:127.0.0.1'] }), clientCa: null };
+const RULES = {
+  rules: [],
+  blocked: [],
+  keys: null,
+  tokens: [],
+  limits: { calls: 1, streams: 1 },
+} as unknown as NonNullable<Config['access']>;
 const PROBES = ['/livez', '/readyz'];
 
 let world: World;
@@ -148,11 +155,7 @@ describe.each([false, true])('on every path of both listeners, by TLS: %s', (tls
 
   it.each([
     ['a proxy may pass on calls where access is open', { access: 'open' as const }, { 'x-forwarded-for': '192.0.2.1' }],
-    [
-      'and where there are rules',
-      { access: { keys: null, tokens: [], rules: [], blocked: [], limits: { calls: 1, streams: 1 } } },
-      { forwarded: 'for=192.0.2.1' },
-    ],
+    ['and where there are rules', { access: RULES }, { forwarded: 'for=192.0.2.1' }],
     ['who says nothing of it is let in', {}, {}],
   ])('%s', async (_, access, headers) => {
     await serve({ ...settings, ...access });

@@ -7,7 +7,7 @@ import { apps } from './apps.ts';
 import { cluster } from './cluster.ts';
 import { coldStart } from './cold-start.ts';
 import { type Result, table, toResult } from './figure.ts';
-import { get } from './get.ts';
+import { get, tls } from './get.ts';
 import { hostile } from './hostile.ts';
 import { send } from './send.ts';
 import { sendFile } from './send-file.ts';
@@ -16,6 +16,7 @@ import { watchers } from './watchers.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   get,
+  tls,
   watchers,
   apps,
   'cold-start': coldStart,

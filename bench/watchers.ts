@@ -63,7 +63,7 @@ export const watchers: Benchmark = async ({ quick, progress }) => {
   const message = Buffer.from(bytes).toString('base64');
 
   const grpc = stack.use(Child.start('bare-grpc.ts'));
-  const bare = await grpc.ask<string>('start', message);
+  const bare = await grpc.ask<string>('start', { message });
   const path = '/lingpai.v1.TokenService/WatchToken';
   const servers: Record<Name, Server> = {
     broker: { child: broker.child, address: broker.grpc, path, rotate: refresh, rest },

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { explained, Failure } from './commands/exit.ts';
-import { client, givenBeside, repeated, timeout, tokenless, wholeNumber } from './commands/flags.ts';
+import { CALLER_FLAGS, client, givenBeside, repeated, timeout, tokenless, wholeNumber } from './commands/flags.ts';
 import { givenPath } from './commands/given-path.ts';
 import type { Io } from './commands/io.ts';
 
@@ -173,7 +173,7 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
       .addOption(timeout(60))
       .action(async ({ file, ...options }, command: Command) => {
         if (file === undefined) return await (await import('./commands/send.ts')).send(options, io);
-        const others = givenBeside(command, ['file', 'addr', 'json']);
+        const others = givenBeside(command, ['file', ...CALLER_FLAGS]);
         if (others.length > 0) {
           throw new Failure(
             `${others.join(', ')}: for one message, and --file sends those of a file; leave out one of the two`,

@@ -24,8 +24,10 @@ const definition = {
 const streams = new Set<ServerWritableStream<Buffer, Buffer>>();
 
 answer({
-  async start(message: string): Promise<string> {
+  /** `tls`: a certificate and its key in PEM. */
+  async start({ message, tls }: { message: string; tls?: { cert: string; key: string } }): Promise<string> {
     const bytes = Buffer.from(message, 'base64');
+    const secured = tls && [{ cert_chain: Buffer.from(tls.cert), private_key: Buffer.from(tls.key) }];
     const get: handleUnaryCall<Buffer, Buffer> = (_, callback) => callback(null, bytes);
     const watch: handleServerStreamingCall<Buffer, Buffer> = (call) => {
       streams.add(call);
@@ -34,8 +36,10 @@ answer({
     const server = new Server();
     server.addService(definition, { get, watch });
     const port = await new Promise<number>((resolve, reject) => {
-      server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
-        error ? reject(error) : resolve(port),
+      server.bindAsync(
+        '127.0.0.1:0',
+        secured ? ServerCredentials.createSsl(null, secured) : ServerCredentials.createInsecure(),
+        (error, port) => (error ? reject(error) : resolve(port)),
       );
     });
     return `127.0.0.1:${port}`;

@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 /** Where calls go, and what each of them sends. */
 export interface Target {
@@ -8,6 +9,8 @@ export interface Target {
   readonly path: string;
   /** The request message. */
   readonly message: Buffer;
+  /** By TLS, with a certificate that this one signs, in PEM. */
+  readonly ca?: string | undefined;
 }
 
 /** Told of what comes. Streams are numbered from 0 in the order in which they were opened. */
@@ -70,9 +73,12 @@ export class Connection {
   static open(target: Target, receiver: Receiver): Promise<Connection> {
     const [host = '', port = ''] = target.address.split(':');
     return new Promise((resolve, reject) => {
-      const socket = connect({ host, port: Number(port), noDelay: true });
+      const to = { host, port: Number(port), noDelay: true };
+      const { ca } = target;
+      const socket: Socket = ca === undefined ? connect(to) : connectTls({ ...to, ca, ALPNProtocols: ['h2'] });
       socket.once('error', reject);
-      socket.once('connect', () => resolve(new Connection(socket, target, receiver)));
+      const event = ca === undefined ? 'connect' : 'secureConnect';
+      socket.once(event, () => resolve(new Connection(socket, target, receiver)));
     });
   }
 

@@ -1,4 +1,5 @@
-import type { Config } from '../config/config.ts';
+import { isDeepStrictEqual } from 'node:util';
+import type { Config, TlsConfig } from '../config/config.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import type { TokenState } from '../core/tokens/state.ts';
 import type { Logger } from '../ops/log.ts';
@@ -10,15 +11,16 @@ import { connectionLimits, type Refusal } from '../server/connections.ts';
 import { startGrpc } from '../server/grpc.ts';
 import { startHttp } from '../server/http.ts';
 import type { Listener, Mount } from '../server/mount.ts';
+import { expiryOf } from '../server/tls.ts';
 import type { Authenticate } from '../transport/head.ts';
 import type { Service } from '../transport/service.ts';
 import { starting } from './start-error.ts';
 
 /** What the listeners serve, and what they need for it. */
 export interface ListenerParts {
-  readonly config: Pick<Config, 'grpc' | 'http' | 'watch'>;
+  readonly config: Pick<Config, 'grpc' | 'http' | 'watch' | 'tls' | 'access'>;
   readonly logger: Logger;
-  readonly metrics: Pick<Metrics, 'rpc' | 'contentType' | 'text'>;
+  readonly metrics: Pick<Metrics, 'rpc' | 'tls' | 'contentType' | 'text'>;
   readonly clock: Clock;
   readonly services: readonly Service[];
   /** The state of every app. */
@@ -35,6 +37,8 @@ export interface ListenerParts {
 export interface Listeners {
   readonly grpc: Listener;
   readonly http: Listener;
+  /** Takes certificates that have changed into use; what cannot be used is told, and changes nothing. */
+  setTls(tls: Config['tls']): void;
   /** Ends both at once. */
   stop(): Promise<void>;
 }
@@ -55,6 +59,9 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
     clock,
     pause,
     stallTimeoutMs,
+    tls: pairOf(config.tls),
+    hosts: config.http.hosts,
+    refuseForwarded: config.access === null,
   } satisfies Mount;
   const limits = connectionLimits(openFilesLimit());
   const onRefused = (listener: string) => (refusal: Refusal) => {
@@ -78,7 +85,6 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
     startHttp({
       ...mount,
       listen: config.http,
-      hosts: config.http.hosts,
       limits: limits.http,
       onRefused: onRefused('http'),
       states,
@@ -86,6 +92,33 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
     }),
   );
   undo.defer(() => http.stop());
+  let current = mount.tls;
+  if (current) metrics.tls.expires(expiryOf(current.cert));
   const started = undo.move();
-  return { grpc, http, stop: () => started.disposeAsync() };
+  return {
+    grpc,
+    http,
+    setTls(tls) {
+      const next = pairOf(tls);
+      // Whether there is TLS at all is decided at the start.
+      if (!current || !next || isDeepStrictEqual(next, current)) return;
+      try {
+        for (const listener of [grpc, http]) listener.setTls(next);
+      } catch (error) {
+        metrics.tls.reloaded('failed');
+        logger.error({ error: (error as Error).message }, 'certificate not reloaded; the old one stays in use');
+        return;
+      }
+      current = next;
+      const expiresAt = expiryOf(next.cert);
+      metrics.tls.expires(expiresAt);
+      metrics.tls.reloaded('ok');
+      logger.info({ expire_time: new Date(expiresAt).toISOString() }, 'certificate reloaded');
+    },
+    stop: () => started.disposeAsync(),
+  };
+}
+
+function pairOf(tls: Config['tls']): TlsConfig | undefined {
+  return tls === null || tls === 'off' ? undefined : tls;
 }

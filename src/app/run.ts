@@ -26,7 +26,7 @@ export interface Running {
   readonly replica: string | undefined;
   /** How callers are treated. */
   readonly access: AccessMode;
-  /** Takes another configuration into use: apps, secrets, who may do what. What needs a restart stays as it is. */
+  /** Takes another configuration into use: apps, secrets, certificates, who may do what. What needs a restart stays as it is. */
   reload(config: Config): void;
   /** Drains, and resolves when nothing is left; within 25 s. */
   stop(): Promise<void>;
@@ -71,7 +71,7 @@ export async function runBroker(
   const services = createServices({ config, metrics, core, ledger, onDeposit, draining: signal, pause, report });
   const states = () => registry.states();
   const listening = startListeners({ config, logger, metrics, clock, services, states, pause, report });
-  const { grpc, http } = undo.adopt(await listening, ({ stop }) => stop());
+  const { grpc, http, setTls } = undo.adopt(await listening, ({ stop }) => stop());
   grpcAddress = reachable(grpc.address);
   const listeners = [grpc, http];
   for (const listener of listeners) listener.setServing(true);
@@ -87,6 +87,7 @@ export async function runBroker(
     reload(next) {
       access.take(next);
       registry.configure(next.apps);
+      setTls(next.tls);
       sender.tryAgain();
     },
     async stop() {

@@ -1,17 +1,17 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { parseListen } from '../config/listen.ts';
 import { ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_details_pb.js';
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { Failure } from './exit.ts';
 import type { Io } from './io.ts';
 import { jsonLine, print, printable } from './output.ts';
+import { type TargetOptions, targetOf } from './target.ts';
+import { tlsFault } from './tls-fault.ts';
 
 /** The flags of every command that calls a broker. */
-export interface CallOptions {
-  readonly addr: string;
+export interface CallOptions extends TargetOptions {
   readonly json?: boolean;
 }
 
@@ -20,20 +20,23 @@ export interface ClientOptions extends CallOptions {
   readonly showToken?: boolean;
 }
 
-/** A client of one service of the broker at `addr`. */
-export function clientOf<Desc extends DescService>(service: Desc, addr: string): Client<Desc> {
-  if (!parseListen(addr)) throw new Failure(`--addr ${addr}: write HOST:PORT, such as 127.0.0.1:7600`, 2);
-  return createClient(service, createGrpcTransport({ baseUrl: `http://${addr}` }));
+/** A client of one service of a broker. `to`: its address, or also how it is called; files start at the folder of `io`. */
+export function clientOf<Desc extends DescService>(
+  service: Desc,
+  to: string | TargetOptions,
+  io: Pick<Io, 'cwd'> = process,
+): Client<Desc> {
+  return createClient(service, createGrpcTransport(targetOf(typeof to === 'string' ? { addr: to } : to, io)));
 }
 
 /** A client of TokenService. */
-export function tokenClient(addr: string): Client<typeof TokenService> {
-  return clientOf(TokenService, addr);
+export function tokenClient(to: string | TargetOptions, io?: Pick<Io, 'cwd'>): Client<typeof TokenService> {
+  return clientOf(TokenService, to, io);
 }
 
 /** A client of MessageService. */
-export function messageClient(addr: string): Client<typeof MessageService> {
-  return clientOf(MessageService, addr);
+export function messageClient(to: string | TargetOptions, io?: Pick<Io, 'cwd'>): Client<typeof MessageService> {
+  return clientOf(MessageService, to, io);
 }
 
 /** What a broker's error says, taken out of its status and details. */
@@ -42,6 +45,8 @@ export interface Refusal {
   /** A name of ErrorReason; empty where the error is not the broker's own. */
   readonly reason: string;
   readonly message: string;
+  /** There was no call, since the TLS handshake failed; `message` says what to do. */
+  readonly isHandshake?: true;
   readonly metadata: Readonly<Record<string, string>>;
   /** Null where a retry cannot help, or nothing is known. */
   readonly retryAfterMs: number | null;
@@ -52,10 +57,12 @@ export function refusalOf(thrown: unknown): Refusal {
   const error = ConnectError.from(thrown);
   const info = error.findDetails(ErrorInfoSchema)[0];
   const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
+  const fault = tlsFault(error.cause);
   return {
     code: Code[error.code] ?? 'Unknown',
     reason: info?.reason ?? '',
-    message: error.rawMessage,
+    message: fault ?? error.rawMessage,
+    ...(fault !== undefined && { isHandshake: true }),
     metadata: info?.metadata ?? {},
     retryAfterMs: delay ? Number(delay.seconds) * 1000 + delay.nanos / 1e6 : null,
   };
@@ -66,7 +73,13 @@ export function refusalText(refusal: Refusal, addr: string): string {
   return printable(wordsOf(refusal, addr));
 }
 
-function wordsOf({ code, reason, message, metadata, retryAfterMs }: Refusal, addr: string): string {
+function wordsOf({ code, reason, message, isHandshake, metadata, retryAfterMs }: Refusal, addr: string): string {
+  if (isHandshake) return `${addr}: ${message}`;
+  // So ends a connection on which the other side waited for a handshake.
+  if (reason === '' && code === 'Canceled' && !/^https:/.test(addr))
+    return `${addr} closed the connection without an answer. If it serves TLS, write --addr https://${addr.replace(/^http:\/\//, '')}`;
+  if (reason === 'CREDENTIALS_MISSING')
+    return `${message} (${reason}): set LINGPAI_KEY or LINGPAI_KEY_FILE, or show a certificate with --cert and --cert-key`;
   if (reason === '' && code === 'Unavailable') return `${message}. Is a broker running at ${addr}?`;
   if (reason === '' && code === 'DeadlineExceeded') return 'no answer came in time (DeadlineExceeded); see --timeout';
   if (reason === '' && code === 'Internal') return `${message} (Internal). Is ${addr} the gRPC port of a broker?`;
@@ -82,7 +95,7 @@ export async function calling<Desc extends DescService, T>(
   io: Io,
   call: (client: Client<Desc>) => Promise<T>,
 ): Promise<T> {
-  const client = clientOf(service, options.addr);
+  const client = clientOf(service, options, io);
   try {
     return await call(client);
   } catch (error) {

@@ -5,9 +5,22 @@ function caller(name: string, summary: string): Command {
   return new Command(name)
     .summary(summary)
     .addOption(
-      new Option('--addr <HOST:PORT>', "the broker's gRPC address").env('LINGPAI_ADDR').default('127.0.0.1:7600'),
-    );
+      new Option('--addr <HOST:PORT>', "the broker's gRPC address; https://HOST:PORT: by TLS")
+        .env('LINGPAI_ADDR')
+        .default('127.0.0.1:7600'),
+    )
+    .addOption(
+      new Option('--ca <FILE>', "who signs the broker's certificate, in PEM; without: the public CAs").env(
+        'LINGPAI_CA',
+      ),
+    )
+    .option('--cert <FILE>', 'a client certificate to show, in PEM')
+    .option('--cert-key <FILE>', 'its key')
+    .option('--plaintext', 'let the key in LINGPAI_KEY or LINGPAI_KEY_FILE go to another machine without TLS');
 }
+
+/** By their names in options: the flags of every command that calls a broker. */
+export const CALLER_FLAGS: readonly string[] = ['addr', 'ca', 'cert', 'certKey', 'plaintext', 'json'];
 
 /** The flags of every command that shows tokens. */
 export function client(name: string, summary: string): Command {

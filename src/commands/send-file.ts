@@ -26,7 +26,7 @@ const COLLECT_EVERY = 5_000;
 /** `lingpai send --file`: every message of a file that has not been sent yet. */
 export async function sendFile(options: CallOptions & { file: string }, io: Io): Promise<void> {
   const { file, addr } = options;
-  const client = messageClient(addr);
+  const client = messageClient(options, io);
   const found = await survey(file).catch((error: NodeJS.ErrnoException) => {
     throw unreadable('--file', file, error);
   });

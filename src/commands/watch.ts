@@ -24,7 +24,7 @@ interface Display {
 
 /** `lingpai watch [APP...]`: follows apps until a signal ends it. */
 export async function watch(appIds: string[], options: ClientOptions, io: Io): Promise<void> {
-  const client = tokenClient(options.addr);
+  const client = tokenClient(options, io);
   const display = displayFor(options, io);
   const ending = new AbortController();
   const stopped = untilSignal(async () => ending.abort(), io);

@@ -7,6 +7,7 @@ import { formatClusterGauges } from './cluster-gauges.ts';
 import { registerEventCounters } from './event-counters.ts';
 import { type HistogramSummary, registerHistogram } from './histogram.ts';
 import { type MessageMetrics, registerMessageMetrics } from './message-metrics.ts';
+import { registerTlsMetrics, type TlsMetrics } from './tls-metrics.ts';
 import { tokenGaugeLines } from './token-gauges.ts';
 
 /** Where the figures come from that are computed at each scrape. */
@@ -35,6 +36,7 @@ export type PropagationHop = 'store' | 'replica' | 'stream';
 /** What the broker counts, for Prometheus. No label ever holds a token, an openid or a secret. */
 export interface Metrics {
   readonly messages: MessageMetrics;
+  readonly tls: TlsMetrics;
   /** Counts an event of the broker. */
   observe(event: BrokerEvent): void;
   /** Counts a call to WeChat. */
@@ -136,6 +138,7 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
   });
   for (const endpoint of ENDPOINTS) for (const result of RESULTS) calls.inc({ endpoint, result }, 0);
   const messages = registerMessageMetrics(registry, now);
+  const tls = registerTlsMetrics(registry);
   const results = new Set<string>(RESULTS);
   /** What is being rendered: those that ask meanwhile get the same. */
   let text: Promise<Uint8Array> | undefined;
@@ -144,6 +147,7 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
 
   return {
     messages,
+    tls,
 
     observe(event) {
       events.observe(event);

@@ -33,6 +33,8 @@ export interface ConnectionsOptions {
 export interface Connection {
   /** Says that the connection has something to do. It is not idle until everything that this handed out was called. */
   work(): () => void;
+  /** It ends as if it had long been idle, as soon as it has nothing to do. */
+  retire(): void;
 }
 
 /** Files that stay for WeChat and the store, and those that the process has open for itself (a bare Node has 23). */
@@ -122,6 +124,7 @@ class Idle implements Connection {
   #working = 0;
   #since: number;
   #stopped = false;
+  #retired = false;
   #timer: Timer | undefined;
 
   constructor(clock: Clock, idleMs: number, end: () => void) {
@@ -140,9 +143,15 @@ class Idle implements Connection {
       done = true;
       if (--this.#working > 0) return;
       this.#since = this.#clock.monotonic();
+      if (this.#retired) return this.#end();
       // A timer for each piece of work would cost more than most of it: the one that runs looks again.
       if (!this.#timer) this.#arm(this.#idleMs);
     };
+  }
+
+  retire(): void {
+    this.#retired = true;
+    if (this.#working === 0) this.#end();
   }
 
   stop(): void {

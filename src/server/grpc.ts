@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { createServer, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { parseContentType, parseTimeout } from '@connectrpc/connect/protocol-grpc';
 import { codeName } from '../transport/code-name.ts';
@@ -12,10 +13,12 @@ import { type GrpcMethod, refuse } from './grpc-call.ts';
 import { GrpcConnection, MAX_HEADER_BYTES, TICK_MS } from './grpc-connection.ts';
 import { StreamCall } from './grpc-stream.ts';
 import { UnaryCall } from './grpc-unary.ts';
+import { type Guard, guard } from './guard.ts';
 import { Held } from './held.ts';
 import { listen } from './listen.ts';
 import type { Listen, Listener, Mount } from './mount.ts';
 import { OpenCalls } from './open-calls.ts';
+import { Handshakes, letIn, serverOptions, takeTls } from './tls.ts';
 import { within } from './within.ts';
 
 /** What the gRPC listener needs besides what it serves. */
@@ -48,11 +51,10 @@ const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
  * Rejects with an Error that names the address, and what to do, when it cannot listen.
  */
 export async function startGrpc(options: GrpcOptions): Promise<Listener> {
-  const { clock, health, stallTimeoutMs = STALL_TIMEOUT_MS } = options;
+  const { clock, health, tls, stallTimeoutMs = STALL_TIMEOUT_MS } = options;
   const calls = new OpenCalls();
   const held = new Held(clock, stallTimeoutMs, MAX_HELD_BYTES);
   const door = new Door(answersOf(options, calls, held), options.authenticate);
-  const answer = answering(options, door);
   const open = new Set<GrpcConnection>();
   const connections = new Connections({
     limits: options.connections ?? connectionLimits(Number.POSITIVE_INFINITY).grpc,
@@ -61,18 +63,22 @@ export async function startGrpc(options: GrpcOptions): Promise<Listener> {
     onRefused: options.onRefused ?? (() => {}),
   });
 
-  const accept = (socket: Socket) => {
-    const admitted = connections.admit(socket, () => connection?.close());
-    if (!admitted) return;
+  const come = (socket: Socket, admitted: Connection) => {
     const connection = new GrpcConnection(socket, clock);
     open.add(connection);
     connection.session.once('close', () => open.delete(connection));
     connection.session.on('stream', (stream, headers, _, raw) =>
       answer({ stream, headers, raw, socket, connection, admitted }),
     );
+    return () => connection.close();
   };
-  const net = createServer(accept);
+  const secured = tls && createTlsServer(serverOptions(tls, 'h2'));
+  const handshakes = secured && new Handshakes(secured, tls, clock);
+  const net = secured ?? createServer();
+  letIn(net, connections, come, handshakes);
   const address = await listen(net, options.listen, 'grpc.listen');
+  const objectionTo = guard({ ...options, server: net, isSecure: tls !== undefined });
+  const answer = answering(options, door, objectionTo);
   const tick = () => {
     for (const connection of open) connection.tick();
     ticking = clock.schedule(TICK_MS, tick);
@@ -81,6 +87,7 @@ export async function startGrpc(options: GrpcOptions): Promise<Listener> {
   let closed: Promise<void> | undefined;
   const close = () => {
     closed ??= new Promise((resolve) => net.close(() => resolve()));
+    handshakes?.stop();
     return closed;
   };
 
@@ -103,7 +110,14 @@ export async function startGrpc(options: GrpcOptions): Promise<Listener> {
     await stop();
   }
 
-  return { address, paths: door.paths, setServing: (serving) => health.set(serving), drain, stop };
+  return {
+    address,
+    paths: door.paths,
+    setServing: (serving) => health.set(serving),
+    setTls: (next) => takeTls(handshakes, next),
+    drain,
+    stop,
+  };
 }
 
 /** How calls of each kind are answered. */
@@ -146,7 +160,7 @@ interface Incoming {
  * Each stream of each connection comes through here, with its head, before anything of its body is read. It begins as a
  * call only if it is one, and the door lets it in.
  */
-function answering(mount: Mount, door: Door<Answer>) {
+function answering(mount: Mount, door: Door<Answer>, objectionTo: Guard) {
   let bidi = 0;
   return ({ stream, headers, raw, socket, connection, admitted }: Incoming): void => {
     // Whatever goes wrong with a stream closes it, and that is told by `close`.
@@ -159,6 +173,8 @@ function answering(mount: Mount, door: Door<Answer>) {
     }
     try {
       if (bytesOf(raw) > MAX_HEADER_BYTES) throw tooManyHeaders();
+      const objection = objectionTo('POST', headers[':authority'] ?? headers.host, headers, path);
+      if (objection) throw new ConnectError(objection.text, OBJECTIONS[objection.status]);
       if (headers['te'] !== 'trailers') throw withoutTrailers();
       if ((headers['grpc-encoding'] ?? 'identity') !== 'identity') throw compressed();
       const timeoutMs = timeoutOf(headers['grpc-timeout']);
@@ -191,6 +207,9 @@ function answering(mount: Mount, door: Door<Answer>) {
     }
   };
 }
+
+/** What the guard says in HTTP, as gRPC says it. */
+const OBJECTIONS = { 400: Code.InvalidArgument, 403: Code.PermissionDenied, 421: Code.InvalidArgument } as const;
 
 const HINTS = { 405: { allow: 'POST' }, 415: { 'accept-post': 'application/grpc, application/grpc+proto' } };
 

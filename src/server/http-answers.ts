@@ -3,6 +3,7 @@ import type { ConnectError } from '@connectrpc/connect';
 import { codeToHttpStatus } from '@connectrpc/connect/protocol-connect';
 import type { Principal } from '../core/access/principal.ts';
 import type { Clock, Timer } from '../core/kernel/clock.ts';
+import { reset } from './tls.ts';
 
 /** What answers the requests of one path. */
 export interface Responder {
@@ -38,7 +39,7 @@ export class Answers {
     const arm = () => {
       timer = this.#clock.schedule(this.#stallTimeoutMs, () => {
         // Behind the answer to an earlier request of the same connection it waits for us.
-        if (response.socket) reset(response);
+        if (response.socket) reset(response.socket);
         else arm();
       });
     };
@@ -53,7 +54,7 @@ export class Answers {
     for (const oldest of this.#unread.keys()) {
       if (this.#held <= UNREAD_BYTES || oldest === response) break;
       this.#forget(oldest);
-      reset(oldest);
+      reset(oldest.req.socket);
     }
   }
 
@@ -61,10 +62,6 @@ export class Answers {
     this.#held -= this.#unread.get(response) ?? 0;
     this.#unread.delete(response);
   }
-}
-
-function reset({ req }: ServerResponse): void {
-  req.socket.resetAndDestroy();
 }
 
 /** Answers with a sentence. */

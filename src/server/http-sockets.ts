@@ -1,23 +1,18 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Connection, Connections } from './connections.ts';
+import type { Connection } from './connections.ts';
+import { reset } from './tls.ts';
 
 /** Requests of one connection that may wait for their answers: a client that pipelines may hold up others so long. */
 const MAX_UNANSWERED = 16;
 
 /** The connections of an HTTP listener, and their requests. */
 export class HttpSockets {
-  readonly #connections: Connections;
   readonly #admitted = new WeakMap<Socket, { readonly connection: Connection; unanswered: number }>();
 
-  constructor(connections: Connections) {
-    this.#connections = connections;
-  }
-
-  /** Lets a socket in, or resets it. */
-  admit(socket: Socket): void {
-    const connection = this.#connections.admit(socket);
-    if (connection) this.#admitted.set(socket, { connection, unanswered: 0 });
+  /** A connection was let in, and requests may come on it. */
+  add(socket: Socket, connection: Connection): void {
+    this.#admitted.set(socket, { connection, unanswered: 0 });
   }
 
   /** A request has come. False: it is not to be answered, and its connection is reset where it was not. */
@@ -25,7 +20,7 @@ export class HttpSockets {
     const admitted = this.#admitted.get(socket);
     if (!admitted || socket.destroyed) return false;
     if (admitted.unanswered >= MAX_UNANSWERED) {
-      socket.resetAndDestroy();
+      reset(socket);
       return false;
     }
     admitted.unanswered++;

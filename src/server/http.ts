@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { isLoopback } from '../core/kernel/web.ts';
+import { createServer as createHttpsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { TokenState } from '../core/tokens/state.ts';
-import { type ConnectionLimits, Connections, type Refusal } from './connections.ts';
+import { type Connection, type ConnectionLimits, Connections, type Refusal } from './connections.ts';
 import { Door } from './door.ts';
 import { guard } from './guard.ts';
 import { Answers, type Responder, say } from './http-answers.ts';
@@ -11,13 +11,12 @@ import { HttpSockets } from './http-sockets.ts';
 import { listen } from './listen.ts';
 import type { Listen, Listener, Mount } from './mount.ts';
 import { type MetricsSource, notFound, pages, pathOf } from './pages.ts';
+import { Handshakes, letIn, serverOptions, takeTls } from './tls.ts';
 import { within } from './within.ts';
 
 /** What the HTTP listener serves besides RPCs, and how much it bears. */
 export interface HttpOptions extends Mount {
   readonly listen: Listen;
-  /** Hosts that it answers to; see `guard`. */
-  readonly hosts: readonly string[];
   readonly limits: ConnectionLimits;
   /** Told now and then that a connection was refused. */
   readonly onRefused: (refusal: Refusal) => void;
@@ -40,10 +39,11 @@ const ARRIVAL = { headersTimeout: 10_000, requestTimeout: 60_000, maxHeaderSize:
  * Rejects with an Error that names the address, and what to do, when it cannot listen.
  */
 export async function startHttp(options: HttpOptions): Promise<Listener> {
-  const { clock, limits, onRefused, stallTimeoutMs, hosts } = options;
+  const { clock, limits, onRefused, stallTimeoutMs, tls } = options;
   let serving = false;
   const answers = new Answers(clock, stallTimeoutMs);
-  const sockets = new HttpSockets(new Connections({ limits, onRefused, clock, idleMs: IDLE_MS }));
+  const connections = new Connections({ limits, onRefused, clock, idleMs: IDLE_MS });
+  const sockets = new HttpSockets();
   const { metrics, report, states } = options;
   const found = pages({ serving: () => serving, states, metrics, report, answers });
   const door = new Door<Responder>([...found, ...rpcs(options, answers)], options.authenticate);
@@ -58,9 +58,10 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
       say(response, status, text);
       answers.complete(response);
     };
-    const objection = objectionTo(request, path);
+    const { method, headers } = request;
+    const objection = objectionTo(method, headers.host, headers, path);
     if (objection) return refuse(objection.status, objection.text);
-    const entered = door.enter({ path, headers: request.headers, socket: request.socket });
+    const entered = door.enter({ path, headers, socket: request.socket });
     if (!entered) return refuse(404, elsewhere);
     const { answer } = entered;
     if ('refusal' in entered) answer.refuse(request, response, options.toError(entered.refusal));
@@ -69,16 +70,23 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
       answer.answer(request, response, entered.principal);
     }
   };
-  const server = createServer(ARRIVAL, (request, response) => come(request, response));
+  const secured = tls && createHttpsServer({ ...ARRIVAL, ...serverOptions(tls, 'http/1.1') });
+  const handshakes = secured && new Handshakes(secured, tls, clock);
+  const server = secured ?? createServer(ARRIVAL);
+  server.on('request', (request, response) => come(request, response));
   // With "Expect: 100-continue" the body waits to be asked for, and Node by itself would ask whoever calls.
   server.on('checkContinue', (request, response) => come(request, response, true));
-  server.on('connection', (socket) => sockets.admit(socket));
+  const admit = (socket: Socket, admitted: Connection) => {
+    sockets.add(socket, admitted);
+    return undefined;
+  };
+  letIn(server, connections, admit, handshakes);
   const address = await listen(server, options.listen, 'http.listen');
-  // What was bound decides, whatever the configuration calls it.
-  const objectionTo = guard({ isLocal: isLoopback((server.address() as AddressInfo).address), hosts });
+  const objectionTo = guard({ ...options, server, isSecure: tls !== undefined });
   let closed: Promise<void> | undefined;
   const close = () => {
     closed ??= new Promise((resolve) => server.close(() => resolve()));
+    handshakes?.stop();
     return closed;
   };
 
@@ -94,6 +102,7 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
     setServing: (value) => {
       serving = value;
     },
+    setTls: (next) => takeTls(handshakes, next),
     drain: async (limitMs) => {
       await within(clock, limitMs, close());
       await stop();

@@ -2,12 +2,19 @@ import type { ConnectError } from '@connectrpc/connect';
 import type { Clock } from '../core/kernel/clock.ts';
 import type { Authenticate } from '../transport/head.ts';
 import type { Service } from '../transport/service.ts';
+import type { Tls } from './tls.ts';
 
 /** What both listeners serve, and what they need for it. */
 export interface Mount {
   readonly services: readonly Service[];
   /** Translates whatever a handler throws into the status that its caller gets. */
   readonly toError: (error: unknown) => ConnectError;
+  /** Names that they answer to besides loopback's; see `guard`. Default: none. */
+  readonly hosts?: readonly string[];
+  /** Everyone is `local` and may do all: then nothing is served that a proxy passes on from elsewhere. Default: false. */
+  readonly refuseForwarded?: boolean;
+  /** Default: none. */
+  readonly tls?: Tls | undefined;
   /** Finds out who makes a call, before its body is read. Default: everyone is `local`. */
   readonly authenticate?: Authenticate;
   /** Told of each finished call: `lingpai.v1.TokenService/Get`, `OK`, and its duration in milliseconds. */
@@ -35,6 +42,11 @@ export interface Listener {
   readonly paths: readonly string[];
   /** Says in health checks or readiness whether to send calls here. It begins with false, and serves calls regardless. */
   setServing(serving: boolean): void;
+  /**
+   * Takes another certificate or other client CAs into use. Nothing that is open ends, but that connections whose client
+   * certificates are good no more take no new calls. Throws an Error that says what cannot be used: then all stays.
+   */
+  setTls(tls: Tls): void;
   /**
    * Stops accepting connections, lets calls in progress finish for at most `limitMs`, and then ends what is left.
    * Resolves when nothing is left.

@@ -17,6 +17,7 @@ function scripted(clock: FakeClock, messagesMs: number, brokerMs: number, listen
     address: '',
     paths: [],
     setServing: (serving) => note(`serving ${serving}`),
+    setTls() {},
     drain: async (limitMs) => {
       note(`listener drains within ${limitMs}`);
       await pass(Math.min(listenerMs, limitMs));

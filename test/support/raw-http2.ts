@@ -1,5 +1,6 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type OutgoingHttpHeaders } from 'node:http2';
 import { connect as connectSocket, type Socket } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
 
 /** What became of a call. */
 export interface Outcome {
@@ -27,10 +28,10 @@ export class RawConnection {
   readonly goaways: number[] = [];
   readonly closed: Promise<void>;
 
-  /** With `windowBytes`, so much may be on its way to a stream that does not read. */
-  constructor(address: string, windowBytes?: number) {
+  /** With `windowBytes`, so much may be on its way to a stream that does not read; with `tls` it speaks by TLS. */
+  constructor(address: string, windowBytes?: number, tls?: ConnectionOptions) {
     const settings = windowBytes === undefined ? {} : { initialWindowSize: windowBytes };
-    this.session = connect(`http://${address}`, { settings });
+    this.session = connect(`${tls ? 'https' : 'http'}://${address}`, { settings, ...tls });
     this.session.on('error', () => {});
     this.session.on('goaway', (code) => this.goaways.push(code));
     this.closed = new Promise((resolve) => this.session.once('close', resolve));

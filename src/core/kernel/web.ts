@@ -6,6 +6,8 @@ export interface WebRequest {
   /** Sec-Fetch-Site and Sec-Fetch-Mode, which only browsers set. */
   readonly fetchSite?: string | undefined;
   readonly fetchMode?: string | undefined;
+  /** It came over TLS here: then a page without it is of another origin. */
+  readonly isSecure?: boolean;
 }
 
 const LOOPBACK = /^(127(\.\d{1,3}){3}|(0{0,4}:){2,7}0{0,3}1|(.+\.)?localhost\.?)$/i;
@@ -28,10 +30,10 @@ export function hostOf(header: string | undefined): string | undefined {
  * page with the link cannot read the answer.
  */
 export function isForeign(request: WebRequest, names: readonly string[] = []): boolean {
-  const { method, host, origin, fetchSite, fetchMode } = request;
+  const { method, host, origin, fetchSite, fetchMode, isSecure } = request;
   if (origin !== undefined) {
     const url = URL.parse(origin);
-    if (!url || url.host === '') return true;
+    if (!url || url.host === '' || (isSecure && url.protocol !== 'https:')) return true;
     if (names.includes(hostOf(url.host) ?? '')) return false;
     return URL.parse(`${url.protocol}//${host}`)?.host !== url.host;
   }

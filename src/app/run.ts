@@ -4,6 +4,7 @@ import type { NewPermit } from '../core/messages/ports.ts';
 import { errorFields, type Logger } from '../ops/log.ts';
 import { createMetrics } from '../ops/metrics.ts';
 import { takingTurns } from '../ops/turns.ts';
+import { openAudit } from './audit.ts';
 import { createCore } from './core.ts';
 import { drain } from './drain.ts';
 import { warnOfExposure } from './exposure.ts';
@@ -51,6 +52,8 @@ export async function runBroker(
     cluster: () => core.cluster?.status(),
     now: () => core.clock.now(),
   });
+  const opening = openAudit(config.audit, { logger, metrics: metrics.access });
+  const audit = undo.adopt(await opening, ({ close }) => close());
   const wechat = undo.adopt(
     createWeChatClient(config, (call) => metrics.upstream(call)),
     (client) => client.close(),
@@ -62,8 +65,9 @@ export async function runBroker(
   const { registry, clock, sender, replica } = core;
 
   const signal = draining.signal;
-  const services = createServices({ config, metrics, core, ledger, onDeposit, draining: signal, pause, report });
+  const services = createServices({ config, metrics, audit, core, ledger, onDeposit, draining: signal, pause, report });
   const states = () => registry.states();
+  audit.loaded(config, []);
   const listening = startListeners({ config, logger, metrics, clock, services, states, pause, report });
   const { grpc, http } = undo.adopt(await listening, ({ stop }) => stop());
   grpcAddress = reachable(grpc.address);
@@ -77,9 +81,10 @@ export async function runBroker(
     grpc: grpc.address,
     http: http.address,
     replica,
-    reload({ apps }) {
-      registry.configure(apps);
+    reload(next) {
+      registry.configure(next.apps);
       sender.tryAgain();
+      audit.loaded(next, []);
     },
     async stop() {
       tasks.stop();

@@ -86,7 +86,8 @@ beforeEach(async () => {
   const parts = { config, metrics, pause: async () => {}, report: (error: unknown) => void faults.push(error) };
   const { ledger } = storeIn(openMemory(), 'memory:');
   const draining = new AbortController().signal;
-  const services = createServices({ ...parts, core, ledger, onDeposit: undefined, draining }).map(telling);
+  const audit = { record() {}, writable: true };
+  const services = createServices({ ...parts, audit, core, ledger, onDeposit: undefined, draining }).map(telling);
   listeners = await startListeners({
     ...parts,
     clock,

@@ -29,7 +29,7 @@ export interface About {
   /** How somebody who was not believed tried, and why that did not do. */
   readonly method?: string;
   readonly cause?: string;
-  /** How many rules and apps were configured, or how many apps a watch named. */
+  /** How many rules and apps were configured, or how many apps a watch names when it is opened. */
   readonly rules?: number;
   readonly apps?: number;
 }
@@ -66,7 +66,8 @@ export function about(event: AuditEvent): About {
     case 'watch.closed': {
       const { appIds } = event;
       const named = appIds.length === 0 ? ['*'] : appIds.slice(0, MAX_APP_IDS).map(short);
-      return { event: event.event, ...callOf(event), appIds: named, apps: appIds.length };
+      const apps = event.event === 'watch.opened' ? { apps: appIds.length } : {};
+      return { event: event.event, ...callOf(event), appIds: named, ...apps };
     }
     case 'token.reported':
     case 'token.refreshed': {

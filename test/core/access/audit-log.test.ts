@@ -190,7 +190,7 @@ it('all else is told at once', () => {
     ],
     [
       { event: 'watch.closed', call: CALL, appIds: many },
-      { ...caller, appIds: many.slice(0, 16), apps: 40, count: 1 },
+      { ...caller, appIds: many.slice(0, 16), count: 1 },
     ],
     [
       { event: 'token.reported', call: CALL, appId: 'wx1', tokenId: 'abc', outcome: 'REFRESHED' },

@@ -19,7 +19,7 @@ export interface About {
   /** The address that the call came from, or OTHER. */
   readonly peer?: string;
   readonly verb?: string;
-  /** As it was asked for, or OTHER. */
+  /** As it was asked for, or OTHER, or INVALID. */
   readonly appId?: string;
   /** At most MAX_APP_IDS; `['*']`: all that the caller may read. */
   readonly appIds?: readonly string[];
@@ -42,6 +42,9 @@ export type Counted = Extract<
 
 /** What stands in a line for all that no line of their own is kept for. */
 export const OTHER = 'other';
+/** What stands in a line for what can be no app's id. */
+const INVALID = 'invalid';
+const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
 /** How many token ids a line names. */
 export const MAX_TOKEN_IDS = 16;
 /** How many apps of a watch a line names. */
@@ -53,11 +56,11 @@ const MAX_TEXT = 128;
 export function about(event: AuditEvent): About {
   switch (event.event) {
     case 'token.read':
-      return { event: event.event, ...callOf(event), appId: short(event.appId) };
+      return { event: event.event, ...callOf(event), appId: appName(event.appId) };
     case 'messages.sent':
-      return { event: event.event, ...callOf(event), appId: short(event.appId), outcome: short(event.outcome) };
+      return { event: event.event, ...callOf(event), appId: appName(event.appId), outcome: short(event.outcome) };
     case 'access.denied':
-      return { event: event.event, ...callOf(event), verb: event.verb, appId: short(event.appId) };
+      return { event: event.event, ...callOf(event), verb: event.verb, appId: appName(event.appId) };
     case 'authn.failed': {
       const { peer, method, cause } = event;
       return { event: event.event, peer: short(peer), method: short(method), cause: short(cause) };
@@ -65,7 +68,7 @@ export function about(event: AuditEvent): About {
     case 'watch.opened':
     case 'watch.closed': {
       const { appIds } = event;
-      const named = appIds.length === 0 ? ['*'] : appIds.slice(0, MAX_APP_IDS).map(short);
+      const named = appIds.length === 0 ? ['*'] : appIds.slice(0, MAX_APP_IDS).map(appName);
       const apps = event.event === 'watch.opened' ? { apps: appIds.length } : {};
       return { event: event.event, ...callOf(event), appIds: named, ...apps };
     }
@@ -73,7 +76,7 @@ export function about(event: AuditEvent): About {
     case 'token.refreshed': {
       const { appId, tokenId, outcome } = event;
       const tokenIds = tokenId === null ? [] : [tokenId];
-      return { event: event.event, ...callOf(event), appId: short(appId), tokenIds, outcome: short(outcome) };
+      return { event: event.event, ...callOf(event), appId: appName(appId), tokenIds, outcome: short(outcome) };
     }
     case 'config.loaded':
       return { event: event.event, rules: event.rules, apps: event.apps };
@@ -89,6 +92,11 @@ export function about(event: AuditEvent): About {
 
 function callOf({ call: { caller, peer } }: Extract<AuditEvent, { readonly call: unknown }>) {
   return { caller: caller.name, keyId: caller.credentialId, peer };
+}
+
+/** An app id as lines have it. What can be none is not shown: a caller who mixed something up may have sent a token as one. */
+export function appName(appId: string): string {
+  return APP_ID.test(appId) ? appId : INVALID;
 }
 
 /** Short enough to be kept. A part of a long text would hold all of it in memory: it is written anew. */

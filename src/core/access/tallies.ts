@@ -1,4 +1,4 @@
-import { type About, type AuditLine, about, type Counted, MAX_TOKEN_IDS, OTHER, short } from './audit-line.ts';
+import { type About, type AuditLine, about, appName, type Counted, MAX_TOKEN_IDS, OTHER, short } from './audit-line.ts';
 
 /** What happened since the last line about it. */
 interface Tally {
@@ -112,9 +112,9 @@ const OTHERS: Key = [ELSE, ''];
 
 /** Keys of one kind of event have the same number of parts. */
 function keyOf(event: Counted): Key {
-  if (event.event === 'authn.failed') return [event.peer, event.method, event.cause];
+  if (event.event === 'authn.failed') return [event.peer, short(event.method), short(event.cause)];
   const { caller, peer } = event.call;
-  const key = [peer, caller.name, caller.credentialId ?? '', short(event.appId)];
+  const key = [peer, caller.name, caller.credentialId ?? '', appName(event.appId)];
   if (event.event === 'messages.sent') key.push(event.outcome);
   if (event.event === 'access.denied') key.push(event.verb);
   return key;

@@ -6,6 +6,7 @@ import { errorFields, type Logger } from '../ops/log.ts';
 import { createMetrics } from '../ops/metrics.ts';
 import { takingTurns } from '../ops/turns.ts';
 import { createAccess } from './access.ts';
+import { openAudit } from './audit.ts';
 import { createCore } from './core.ts';
 import { drain } from './drain.ts';
 import { refuseExposure, warnOfExposure } from './exposure.ts';
@@ -56,6 +57,8 @@ export async function runBroker(
     cluster: () => core.cluster?.status(),
     now: () => core.clock.now(),
   });
+  const opening = openAudit(config.audit, { logger, metrics: metrics.access });
+  const audit = undo.adopt(await opening, ({ close }) => close());
   const wechat = undo.adopt(
     createWeChatClient(config, (call) => metrics.upstream(call)),
     (client) => client.close(),
@@ -68,8 +71,9 @@ export async function runBroker(
   const access = createAccess(config, clock);
 
   const signal = draining.signal;
-  const services = createServices({ config, metrics, core, ledger, onDeposit, draining: signal, pause, report });
+  const services = createServices({ config, metrics, audit, core, ledger, onDeposit, draining: signal, pause, report });
   const states = () => registry.states();
+  audit.loaded(config, []);
   const listening = startListeners({ config, logger, metrics, clock, services, states, pause, report });
   const { grpc, http, setTls } = undo.adopt(await listening, ({ stop }) => stop());
   grpcAddress = reachable(grpc.address);
@@ -89,6 +93,7 @@ export async function runBroker(
       registry.configure(next.apps);
       setTls(next.tls);
       sender.tryAgain();
+      audit.loaded(next, []);
     },
     async stop() {
       tasks.stop();

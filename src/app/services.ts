@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Config } from '../config/config.ts';
+import type { Audit } from '../core/access/ports.ts';
 import type { Ledger, NewPermit } from '../core/messages/ports.ts';
 import { AdminService } from '../gen/lingpai/v1/admin_pb.js';
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import type { Metrics } from '../ops/metrics.ts';
 import { adminService } from '../rpc/admin-service.ts';
+import { auditedMessages, auditedTokens } from '../rpc/audited.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { messageService } from '../rpc/message-service.ts';
 import { tokenService } from '../rpc/token-service.ts';
@@ -18,6 +20,7 @@ import type { Core } from './core.ts';
 export interface ServiceParts {
   readonly config: Config;
   readonly metrics: Metrics;
+  readonly audit: Audit;
   readonly core: Core;
   readonly ledger: Ledger;
   /** Told of each permit that was deposited and was not known. */
@@ -32,7 +35,7 @@ export interface ServiceParts {
 
 /** Lingpai's services, on its core. */
 export function createServices(parts: ServiceParts): readonly Service[] {
-  const { config, metrics, core, ledger, onDeposit, draining, pause, report } = parts;
+  const { config, metrics, audit, core, ledger, onDeposit, draining, pause, report } = parts;
   const { registry, clock, cluster, sender } = core;
   const tokens = tokenService({
     broker: registry,
@@ -52,6 +55,7 @@ export function createServices(parts: ServiceParts): readonly Service[] {
     pause,
     streamLimit: config.messages.concurrency,
     draining,
+    onAnswered: auditedMessages(audit),
     toError: (error) => toConnectError(error, report),
     report,
   });
@@ -64,7 +68,7 @@ export function createServices(parts: ServiceParts): readonly Service[] {
     pause,
   });
   return [
-    { desc: TokenService, impl: tokens, limits: TOKEN_LIMITS },
+    { desc: TokenService, impl: auditedTokens(tokens, audit), limits: TOKEN_LIMITS },
     { desc: MessageService, impl: messages, limits: MESSAGE_LIMITS },
     { desc: AdminService, impl: admin },
   ];

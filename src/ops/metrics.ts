@@ -3,6 +3,7 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { ClusterStatus } from '../core/cluster/status.ts';
 import type { BrokerEvent } from '../core/tokens/events.ts';
 import type { TokenState } from '../core/tokens/state.ts';
+import { type AccessMetrics, registerAccessMetrics } from './access-metrics.ts';
 import { formatClusterGauges } from './cluster-gauges.ts';
 import { registerEventCounters } from './event-counters.ts';
 import { type HistogramSummary, registerHistogram } from './histogram.ts';
@@ -37,6 +38,7 @@ export type PropagationHop = 'store' | 'replica' | 'stream';
 export interface Metrics {
   readonly messages: MessageMetrics;
   readonly tls: TlsMetrics;
+  readonly access: AccessMetrics;
   /** Counts an event of the broker. */
   observe(event: BrokerEvent): void;
   /** Counts a call to WeChat. */
@@ -138,7 +140,8 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
   });
   for (const endpoint of ENDPOINTS) for (const result of RESULTS) calls.inc({ endpoint, result }, 0);
   const messages = registerMessageMetrics(registry, now);
-  const tls = registerTlsMetrics(registry);
+  const tls = registerTlsMetrics(registry, now);
+  const access = registerAccessMetrics(registry, now);
   const results = new Set<string>(RESULTS);
   /** What is being rendered: those that ask meanwhile get the same. */
   let text: Promise<Uint8Array> | undefined;
@@ -148,6 +151,7 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
   return {
     messages,
     tls,
+    access,
 
     observe(event) {
       events.observe(event);

@@ -8,8 +8,8 @@ export interface TlsMetrics {
   reloaded(result: 'ok' | 'failed'): void;
 }
 
-/** Registers the metrics of TLS. */
-export function registerTlsMetrics(registry: Registry): TlsMetrics {
+/** Registers the metrics of TLS. `now` is the wall-clock time in milliseconds. */
+export function registerTlsMetrics(registry: Registry, now: () => number): TlsMetrics {
   const registers = [registry];
   const reloads = new Counter({
     name: 'lingpai_tls_reloads_total',
@@ -18,15 +18,21 @@ export function registerTlsMetrics(registry: Registry): TlsMetrics {
     registers,
   });
   for (const result of ['ok', 'failed']) reloads.inc({ result }, 0);
-  const expires = new Gauge({
+  let expireTime: number | undefined;
+  new Gauge({
     name: 'lingpai_tls_certificate_expires_seconds',
-    help: 'When the certificate that is served expires, in seconds since 1970. There is none without TLS.',
+    help: 'Seconds until the certificate that is served expires; 0 when it has. There is none without TLS.',
     registers,
+    // Without labels a gauge would be 0 from the start.
+    labelNames: ['_'],
+    collect() {
+      if (expireTime !== undefined) this.set({}, Math.max(0, expireTime - now()) / 1000);
+    },
   });
-  // Its 0 would be a certificate that expired in 1970.
-  expires.remove();
   return {
-    expires: (time) => expires.set(time / 1000),
+    expires(time) {
+      expireTime = time;
+    },
     reloaded: (result) => reloads.inc({ result }),
   };
 }

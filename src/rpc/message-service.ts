@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import type { ConnectError, ServiceImpl } from '@connectrpc/connect';
+import type { ConnectError, HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Clock } from '../core/kernel/clock.ts';
 import type { Message } from '../core/messages/message.ts';
 import { ledgerError, permitLimitError } from '../core/messages/message-errors.ts';
@@ -55,6 +55,12 @@ export interface MessageServiceDeps {
   readonly streamLimit: number;
   /** Aborts when the broker drains: its reason is what streams then end with. */
   readonly draining: AbortSignal;
+  /** Told what became of a message: its result, or the error that its caller gets. */
+  readonly onAnswered?: (
+    context: HandlerContext,
+    appId: string,
+    outcome: SendResult | { readonly error: unknown },
+  ) => void;
   /** Translates an error of one message of a stream. */
   readonly toError: (error: unknown) => ConnectError;
   /** Told of a fault that the caller learns only the reason of. */
@@ -65,18 +71,29 @@ export interface MessageServiceDeps {
 export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof MessageService> {
   const { sender, clock, newId } = deps;
 
+  /** Sends one message, and tells what became of it. */
+  function send(message: Message, context: HandlerContext): Promise<SendResult> {
+    const sending = sender.send(message, context.signal);
+    const { appId } = message;
+    sending.then(
+      (result) => deps.onAnswered?.(context, appId, result),
+      (error: unknown) => deps.onAnswered?.(context, appId, { error }),
+    );
+    return sending;
+  }
+
   // A message may wait for minutes, and its request may have a megabyte of what nobody knows: it is let go of before.
-  async function begin(request: SendTemplatesRequest, signal: AbortSignal): Promise<SendResult> {
+  async function begin(request: SendTemplatesRequest, context: HandlerContext): Promise<SendResult> {
     validateSendTemplates(request);
-    return sender.send(toMessage(request.message), signal);
+    return send(toMessage(request.message), context);
   }
 
   /** One message of a stream, answered whatever becomes of it. */
-  function answer(request: SendTemplatesRequest, signal: AbortSignal): Promise<SendTemplatesResponse> {
+  function answer(request: SendTemplatesRequest, context: HandlerContext): Promise<SendTemplatesResponse> {
     const correlationId = request.correlationId.slice(0, MAX_ECHO).toWellFormed();
     const outcome = (value: SendTemplatesResponse['outcome']) =>
       create(SendTemplatesResponseSchema, { correlationId, outcome: value });
-    return begin(request, signal).then(
+    return begin(request, context).then(
       (result) => outcome({ case: 'sent', value: toSendTemplateResponse(result) }),
       (error: unknown) => outcome({ case: 'failure', value: toSendFailure(deps.toError(error)) }),
     );
@@ -94,14 +111,14 @@ export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof Mes
   }
 
   return {
-    sendTemplate(request, { signal }) {
+    sendTemplate(request, context) {
       validateSendTemplate(request);
-      return sender.send(toMessage(request), signal).then(toSendTemplateResponse);
+      return send(toMessage(request), context).then(toSendTemplateResponse);
     },
 
     sendTemplates(requests, context) {
       // Messages that are read and not begun when the caller goes are not sent: the signal tells the sender.
-      const send = (request: SendTemplatesRequest) => answer(request, context.signal);
+      const send = (request: SendTemplatesRequest) => answer(request, context);
       return new SendStream(requests, { send, limit: deps.streamLimit, draining: deps.draining });
     },
 

@@ -274,7 +274,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   get values(): ContextValues {
-    this.#values ??= callValues(this, this.head.principal);
+    this.#values ??= callValues(this, this.head.principal, this.head.connection.peer);
     return this.#values;
   }
 

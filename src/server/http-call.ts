@@ -12,6 +12,7 @@ import type { Principal } from '../core/access/principal.ts';
 import type { StreamControl } from '../transport/call.ts';
 import { callValues } from '../transport/call.ts';
 import { codeName } from '../transport/code-name.ts';
+import { peerName } from '../transport/peer.ts';
 import type { Answers } from './http-answers.ts';
 import type { Mount } from './mount.ts';
 
@@ -43,7 +44,10 @@ export class HttpCall implements StreamControl {
   /** What the handler's context holds. */
   values() {
     const caller = this.#caller;
-    const values = 'principal' in caller ? callValues(this, caller.principal) : createContextValues();
+    const values =
+      'principal' in caller
+        ? callValues(this, caller.principal, peerName(this.#response.req.socket))
+        : createContextValues();
     return values.set(httpCall, this);
   }
 

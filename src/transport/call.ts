@@ -11,10 +11,11 @@ export interface StreamControl {
 
 const streamControl = createContextKey<StreamControl | undefined>(undefined, { description: 'streamControl' });
 const principal = createContextKey<Principal>(LOCAL, { description: 'principal' });
+const peer = createContextKey('unknown', { description: 'peer' });
 
-/** The context values by which a listener hands its handler the control of a call, and who makes it. */
-export function callValues(control: StreamControl, caller: Principal): ContextValues {
-  return createContextValues().set(streamControl, control).set(principal, caller);
+/** The context values by which a listener hands its handler the control of a call, and who makes it, from which address. */
+export function callValues(control: StreamControl, caller: Principal, from = 'unknown'): ContextValues {
+  return createContextValues().set(streamControl, control).set(principal, caller).set(peer, from);
 }
 
 /** The control of the call that is being handled. Throws where a listener forgot to provide it. */
@@ -27,4 +28,9 @@ export function streamControlOf(context: { readonly values: ContextValues }): St
 /** Who makes the call that is being handled, as the door it came through found out before it read the body. */
 export function principalOf(context: { readonly values: ContextValues }): Principal {
   return context.values.get(principal);
+}
+
+/** The address that the call which is being handled comes from, as `peerName` has it; `unknown` where nobody said. */
+export function peerOf(context: { readonly values: ContextValues }): string {
+  return context.values.get(peer);
 }

@@ -10,7 +10,7 @@ import { createLogger } from '../../src/ops/log.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { openMemory } from '../../src/store/database.ts';
 import { storeIn } from '../../src/store/open.ts';
-import { principalOf } from '../../src/transport/call.ts';
+import { peerOf, principalOf } from '../../src/transport/call.ts';
 import type { Service } from '../../src/transport/service.ts';
 import { framed, RawConnection } from '../support/raw-http2.ts';
 import { until } from '../support/rpc.ts';
@@ -53,7 +53,7 @@ function telling({ desc, impl, limits }: Service): Service {
   const methods = desc.methods.map(({ localName }) => {
     const method = (impl as Record<string, (input: unknown, context: HandlerContext) => unknown>)[localName];
     const told = (input: unknown, context: HandlerContext) => {
-      handled.push(`${localName} by ${principalOf(context).name}`);
+      handled.push(`${localName} by ${principalOf(context).name} from ${peerOf(context)}`);
       return method?.call(impl, input, context);
     };
     return [localName, told];
@@ -86,7 +86,8 @@ beforeEach(async () => {
   const parts = { config, metrics, pause: async () => {}, report: (error: unknown) => void faults.push(error) };
   const { ledger } = storeIn(openMemory(), 'memory:');
   const draining = new AbortController().signal;
-  const services = createServices({ ...parts, core, ledger, onDeposit: undefined, draining }).map(telling);
+  const audit = { record() {}, writable: true };
+  const services = createServices({ ...parts, audit, core, ledger, onDeposit: undefined, draining }).map(telling);
   listeners = await startListeners({
     ...parts,
     clock,
@@ -209,7 +210,7 @@ describe('a path that is not listed', () => {
   );
 });
 
-it('a handler sees who calls, whichever door they came through', async () => {
+it('a handler sees who calls and from where, whichever door they came through', async () => {
   using raw = new RawConnection(listeners.grpc.address);
   await raw.call(GET, framed(Buffer.from('\n\u0003wxc')), KEY);
   for (const [type, body] of [
@@ -220,5 +221,5 @@ it('a handler sees who calls, whichever door they came through', async () => {
     await (await fetch(`http://${listeners.http.address}${GET}`, init)).arrayBuffer();
   }
   await until(() => handled.length === 3);
-  expect(handled).toEqual(Array(3).fill('get by key:orders'));
+  expect(handled).toEqual(Array(3).fill('get by key:orders from 127.0.0.1'));
 });

@@ -34,6 +34,7 @@ async function serve(settings: Partial<Config>, host = '127.0.0.1', hosts: strin
   const text = JSON.stringify({
     grpc: { listen: `${host}:0` },
     http: { listen: `${host}:0`, hosts },
+    ...(settings.access === 'open' && { access: 'open' }),
     apps: [{ app_id: 'wxc', secret: 's', issuer: 'classic' }],
   });
   const config = { ...(await loadConfig('config', {}, { read: async () => text })), ...settings };
@@ -47,11 +48,19 @@ async function serve(settings: Partial<Config>, host = '127.0.0.1', hosts: strin
   const sender = { send: never, tryAgain: never, shutChannels: () => [] } as never;
   const core = { registry, clock, cluster: undefined, sender, replica: undefined, start: never, stop: never };
   const parts = { config, metrics, pause: async () => {}, report: never };
+  const audit = { record() {}, writable: true };
   const { ledger } = storeIn(openMemory(), 'memory:');
   listeners = await startListeners({
     ...parts,
     clock,
-    services: createServices({ ...parts, core, ledger, onDeposit: undefined, draining: new AbortController().signal }),
+    services: createServices({
+      ...parts,
+      audit,
+      core,
+      ledger,
+      onDeposit: undefined,
+      draining: new AbortController().signal,
+    }),
     states: () => registry.states(),
     logger: createLogger({ level: 'silent' }),
     authenticate({ path }) {

@@ -10,7 +10,8 @@ import { issue } from '../support/certificates.ts';
 import { FakeClock } from '../support/clock.ts';
 
 const DAY_MS = 86_400_000;
-const first = { ...issue({ name: 'first', notAfter: Math.floor(Date.now() / 1000) * 1000 + DAY_MS }), clientCa: null };
+const NOW = Math.floor(Date.now() / 1000) * 1000;
+const first = { ...issue({ name: 'first', notAfter: NOW + DAY_MS }), clientCa: null };
 const second = { ...issue({ name: 'second' }), clientCa: null };
 
 let listeners: Listeners;
@@ -24,7 +25,7 @@ async function serve(tls: Config['tls']): Promise<void> {
     apps: [{ app_id: 'wxa', secret: 's' }],
   });
   const config = { ...(await loadConfig('config', {}, { read: async () => text })), tls };
-  const clock = new FakeClock(Date.now());
+  const clock = new FakeClock(NOW);
   metrics = createMetrics({ states: () => [], watchers: () => 0, cluster: () => undefined, now: () => clock.now() });
   const destination = { write: (line: string) => void log.push(JSON.parse(line)) };
   const logger = createLogger({ level: 'info', destination });
@@ -72,7 +73,7 @@ afterEach(() => listeners.stop());
 it('another certificate is taken into use by both listeners, and told', async () => {
   await serve(first);
   const expires = ({ cert }: { cert: string }) =>
-    `lingpai_tls_certificate_expires_seconds ${new X509Certificate(cert).validToDate.getTime() / 1000}`;
+    `lingpai_tls_certificate_expires_seconds ${(new X509Certificate(cert).validToDate.getTime() - NOW) / 1000}`;
   const reloads = (ok: number, failed: number) => [
     `lingpai_tls_reloads_total{result="ok"} ${ok}`,
     `lingpai_tls_reloads_total{result="failed"} ${failed}`,

@@ -58,7 +58,8 @@ export class FuzzedBroker implements AsyncDisposable {
     writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
     const errors: string[] = [];
     const destination = { write: (line: string) => void errors.push(line) };
-    const running = await runBroker(await load(path), createLogger({ level: 'error', destination }));
+    const loaded = { ...(await load(path)), audit: { to: 'off' } } as const;
+    const running = await runBroker(loaded, createLogger({ level: 'error', destination }));
     const broker = new FuzzedBroker(running, wechat, folder, errors);
     await broker.rest();
     return broker;

@@ -9,7 +9,7 @@ import {
   type ClientReadableStream,
   credentials,
   loadPackageDefinition,
-  type Metadata,
+  Metadata,
   type ServiceClientConstructor,
   type ServiceError,
 } from '@grpc/grpc-js';
@@ -122,10 +122,11 @@ export class ForeignClient {
   }
 
   /** One unary call. Rejects with the ServiceError. */
-  call(method: string, request: object, options: { deadline?: number } = {}): Promise<Answer> {
+  call(method: string, request: object, options: { deadline?: number; metadata?: Metadata } = {}): Promise<Answer> {
+    const { metadata = new Metadata(), ...rest } = options;
     return new Promise((resolve, reject) => {
       const call = (this.#client as Answer)[method];
-      call.call(this.#client, request, options, (error: ServiceError | null, answer: Answer) =>
+      call.call(this.#client, request, metadata, rest, (error: ServiceError | null, answer: Answer) =>
         error ? reject(error) : resolve(answer),
       );
     });

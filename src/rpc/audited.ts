@@ -1,0 +1,138 @@
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { MAX_APP_IDS } from '../core/access/audit-line.ts';
+import type { Audit, AuditedCall } from '../core/access/ports.ts';
+import { LingpaiError } from '../core/kernel/errors.ts';
+import {
+  ForceRefreshOutcome,
+  type ForceRefreshRequest,
+  type ForceRefreshResponse,
+  type GetResponse,
+  type TokenService,
+  type TokenState,
+  type WatchTokenRequest,
+  type WatchTokenResponse,
+} from '../gen/lingpai/v1/token_pb.js';
+import { peerOf, principalOf, streamControlOf } from '../transport/call.ts';
+import { codeName } from '../transport/code-name.ts';
+import type { Feed } from '../transport/service.ts';
+import { toConnectError } from './errors.ts';
+import type { MessageServiceDeps } from './message-service.ts';
+
+/** The handlers of tokenService, as they are. */
+interface TokenHandlers {
+  get(request: unknown, context: HandlerContext): GetResponse | Promise<GetResponse>;
+  forceRefresh(request: ForceRefreshRequest, context: HandlerContext): Promise<ForceRefreshResponse>;
+  watchToken(request: WatchTokenRequest, context: HandlerContext): Feed<WatchTokenResponse>;
+}
+
+/**
+ * TokenService, with each token that it hands out recorded, each watch, and each report or refresh. Whoever is refused is to be
+ * refused before.
+ */
+export function auditedTokens(
+  impl: ServiceImpl<typeof TokenService>,
+  audit: Pick<Audit, 'record'>,
+): ServiceImpl<typeof TokenService> {
+  const tokens = impl as TokenHandlers;
+  const handedOut = (state: TokenState | undefined, call: AuditedCall) => {
+    if (!state) return;
+    const { appId, current, previous } = state;
+    if (current) audit.record({ event: 'token.read', call, appId, tokenId: current.id });
+    if (previous) audit.record({ event: 'token.read', call, appId, tokenId: previous.id });
+  };
+  const recorded = (response: GetResponse, context: HandlerContext) => {
+    handedOut(response.state, callOf(context));
+    return response;
+  };
+
+  return {
+    get(request, context) {
+      const response = tokens.get(request, context);
+      return response instanceof Promise
+        ? response.then((later) => recorded(later, context))
+        : recorded(response, context);
+    },
+
+    async forceRefresh(request, context) {
+      const { appId, rejected } = request;
+      const event = rejected.case === undefined ? 'token.refreshed' : 'token.reported';
+      const call = callOf(context);
+      try {
+        const response = await tokens.forceRefresh(request, context);
+        const tokenId = response.state?.current?.id ?? null;
+        audit.record({ event, call, appId, tokenId, outcome: ForceRefreshOutcome[response.outcome] });
+        return response;
+      } catch (error) {
+        audit.record({ event, call, appId, tokenId: null, outcome: outcomeOf(error) });
+        throw error;
+      }
+    },
+
+    watchToken(request, context) {
+      const feed = tokens.watchToken(request, context);
+      const call = callOf(context);
+      audit.record({ event: 'watch.opened', call, appIds: request.appIds });
+      // Thousands of apps may be named, and the watch may last for ever.
+      const appIds = request.appIds.slice(0, MAX_APP_IDS);
+      streamControlOf(context).onClose(() => audit.record({ event: 'watch.closed', call, appIds }));
+      return new RecordedFeed(feed, (response) => {
+        if (response.event.case === 'state') handedOut(response.event.value, call);
+      });
+    },
+  };
+}
+
+/** Has each message recorded that was sent, or was not. */
+export function auditedMessages(audit: Pick<Audit, 'record'>): NonNullable<MessageServiceDeps['onAnswered']> {
+  return (context, appId, result) => {
+    const sent = 'replayed' in result && result.replayed ? 'REPLAYED' : 'SENT';
+    const outcome = 'error' in result ? outcomeOf(result.error) : sent;
+    audit.record({ event: 'messages.sent', call: callOf(context), appId, outcome });
+  };
+}
+
+function callOf(context: HandlerContext): AuditedCall {
+  return { caller: principalOf(context), peer: peerOf(context) };
+}
+
+/** The reason of an error, or the status that its caller gets. */
+function outcomeOf(error: unknown): string {
+  return error instanceof LingpaiError ? error.reason : codeName(toConnectError(error, () => {}).code);
+}
+
+/** A feed of which each response is recorded. */
+class RecordedFeed<Response> implements Feed<Response> {
+  readonly #feed: Feed<Response>;
+  readonly #record: (response: Response) => void;
+
+  constructor(feed: Feed<Response>, record: (response: Response) => void) {
+    this.#feed = feed;
+    this.#record = record;
+  }
+
+  onNews(reader: { wake(): void }): void {
+    this.#feed.onNews(reader);
+  }
+
+  take(): Response | undefined {
+    const response = this.#feed.take();
+    if (response !== undefined) this.#record(response);
+    return response;
+  }
+
+  taken(): void {
+    this.#feed.taken();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Response> {
+    const responses = this.#feed[Symbol.asyncIterator]();
+    return {
+      next: async () => {
+        const result = await responses.next();
+        if (!result.done) this.#record(result.value);
+        return result;
+      },
+      return: async () => (await responses.return?.()) ?? { done: true, value: undefined },
+    };
+  }
+}

@@ -2,9 +2,14 @@ import { SealedError } from './errors.ts';
 import { type Keyring, keyOf, PLAIN } from './keyring.ts';
 import type { RawRecords } from './raw-records.ts';
 
+/** Keys that are not held: what they are called is up to whoever can write to the store. */
+const OTHER = 'other';
+
 /** What a pass over the records found and did. */
 export interface Pass {
-  /** How many records there are now, by the id of the key that seals them or `plain`. Every key that is held is there. */
+  /** The id of the key that seals, or `plain`. */
+  readonly key: string;
+  /** How many records there are now, by the id of the key that seals them or `plain`. Every key that is held is there; `other`: all the rest. */
   readonly records: ReadonlyMap<string, number>;
   /** How many were sealed anew. */
   readonly resealed: number;
@@ -19,7 +24,7 @@ export interface Sealing {
    * overwrites nothing that was changed meanwhile, so any number of replicas may do so at once.
    */
   reseal(pause: () => Promise<void>): Promise<Pass>;
-  /** The apps whose records no held key opens, though some key has sealed them. */
+  /** The apps whose records no held key opens, though some key has sealed them; sorted. */
   sealedAway(): Promise<readonly string[]>;
   /** Removes these records where still no held key opens them. Resolves with those that it has removed. */
   forget(appIds: readonly string[]): Promise<readonly string[]>;
@@ -52,19 +57,22 @@ export function sealingOf(raw: RawRecords, keyring: Keyring, name: string): Seal
           resealed++;
           return sealing;
         });
-        for (const key of await Promise.all(keys)) records.set(key, (records.get(key) ?? 0) + 1);
+        for (const found of await Promise.all(keys)) {
+          const key = records.has(found) ? found : OTHER;
+          records.set(key, (records.get(key) ?? 0) + 1);
+        }
         total += page.length;
         await pause();
       }
       const isDone = sealing !== PLAIN && records.get(sealing) === total;
-      return { records, resealed, scrub: isDone ? await raw.scrub?.(sealing) : undefined };
+      return { key: sealing, records, resealed, scrub: isDone ? await raw.scrub?.(sealing) : undefined };
     },
 
     async sealedAway() {
       const away: string[] = [];
       for await (const page of raw.pages())
         away.push(...page.filter(({ appId, text }) => isAway(appId, text)).map(({ appId }) => appId));
-      return away;
+      return away.toSorted();
     },
 
     async forget(appIds) {

@@ -127,7 +127,7 @@ describe.each(KINDS)('%s: a sealed store', (kind) => {
       await expectStoreError(() => load(url, seal), kind === 'sqlite' ? url.slice(7) : 'redis://', words);
       const left = await using(url, seal, ({ sealing }) => sealing.reseal(noPause));
       expect(left).toMatchObject({ resealed: 0, scrub: undefined });
-      expect(left.records.get(ID1)).toBe(2);
+      expect(left.records.get('other')).toBe(2);
     }
     expect([await stored(url, 'wx1'), await stored(url, 'wx2')]).toEqual(before);
     expect(await load(url, [K1])).toHaveLength(2);

@@ -4,8 +4,8 @@ import type { GroupCommit } from './group-commit.ts';
 import { PLAIN } from './keyring.ts';
 import { PAGE, type RawRecord, type RawRecords } from './raw-records.ts';
 
-/** A file that is larger is rewritten when it is opened, and not while callers wait: this much takes some 100 ms. */
-const MOST_BYTES_IN_USE = 16 * 2 ** 20;
+/** A file that is larger is rewritten when it is opened, and not while callers wait: this much takes 40 ms of a core. */
+const MOST_BYTES_IN_USE = 8 * 2 ** 20;
 
 /** The records in a database, and what its file still holds of those before them. */
 export class SqliteRawRecords implements RawRecords {

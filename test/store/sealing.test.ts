@@ -374,7 +374,7 @@ describe('sqlite: once every record is sealed anew', () => {
     await used(url);
     const db = new DatabaseSync(path);
     db.exec(`INSERT INTO permits (app_id, kind, value, to_user, template_id, collect_time, uses, reserved)
-      VALUES ('wx', 'form_id', hex(zeroblob(${9 * 2 ** 20})), 'o', '', 0, 1, 0)`);
+      VALUES ('wx', 'form_id', hex(zeroblob(${5 * 2 ** 20})), 'o', '', 0, 1, 0)`);
     db.close();
     expect(await reseal(url, [K1, 'plain'])).toMatchObject({ resealed: 40, scrub: 'later' });
     expect(isAnywhere(path, TOKEN)).toBe(true);

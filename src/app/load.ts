@@ -1,15 +1,23 @@
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
+import { ConfigError } from '../config/problem.ts';
 import { systemClock } from '../ops/clock.ts';
+import { Keyring } from '../store/keyring.ts';
 import { parseStoreUrl } from '../store/open.ts';
 
 /** Reads a config file, with all that can be known of it without using it. Rejects with a ConfigError. */
-export function load(path: string): Promise<Config> {
-  return loadConfig(path, process.env, {
+export async function load(path: string): Promise<Config> {
+  const config = await loadConfig(path, process.env, {
     adviseOnStore(url) {
       const parsed = parseStoreUrl(url);
       return 'error' in parsed ? parsed.error : undefined;
     },
     now: () => systemClock.now(),
   });
+  try {
+    Keyring.parse(config.store.seal);
+  } catch (error) {
+    throw new ConfigError(path, [{ path: '', message: error instanceof Error ? error.message : String(error) }]);
+  }
+  return config;
 }

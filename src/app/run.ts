@@ -81,7 +81,7 @@ export async function runBroker(
   for (const listener of listeners) listener.setServing(true);
   warnOfExposure(config, logger);
 
-  const tasks = undo.adopt(startTasks({ core, store, logger, report }), ({ stop }) => stop());
+  const tasks = undo.adopt(startTasks({ core, store, logger, metrics, pause, report }), ({ stop }) => stop());
   const running = undo.move();
   return {
     grpc: grpc.address,

@@ -41,6 +41,8 @@ export interface Metrics {
   readonly access: AccessMetrics;
   /** Counts an event of the broker. */
   observe(event: BrokerEvent): void;
+  /** How many records the store had when it was last looked at, by the id of the key that seals them. */
+  storeRecords(byKey: ReadonlyMap<string, number>): void;
   /** Counts a call to WeChat. */
   upstream(call: UpstreamCall): void;
   /** Counts an RPC that has ended. `method` and `code` must come out of closed sets: `lingpai.v1.TokenService/Get`, `OK`. */
@@ -109,6 +111,12 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
       this.set(watchers());
     },
   });
+  const records = new Gauge({
+    name: 'lingpai_store_records',
+    help: "Apps' records in the store, by the id of the key that seals them: plain where they are not sealed, other where that key is not held.",
+    labelNames: ['key'],
+    registers,
+  });
   const propagation = histogram(
     'lingpai_rotation_propagation_seconds',
     "How long a new token took, by hop: store, from WeChat's answer until it was stored; replica, from there until another replica had it; stream, from when this replica had it until it was written to a watch.",
@@ -157,6 +165,11 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
       events.observe(event);
       if (event.type === 'rotated' && event.storedAfterMs !== null) hops.store.observe(event.storedAfterMs);
       if (event.type === 'adopted') hops.replica.observe(event.delayMs);
+    },
+
+    storeRecords(byKey) {
+      records.reset();
+      for (const [key, count] of byKey) records.set({ key }, count);
     },
 
     upstream({ endpoint, durationMs, result }) {

@@ -14,6 +14,24 @@ export function startSweep(sweep: () => void, onError: (error: unknown) => void)
   return startTask('*/30 * * * * *', sweep, onError);
 }
 
+/**
+ * Calls `reseal` now and then every five minutes. One that is still running is not joined by another. It does not keep the process
+ * open. `onError` is told why it failed: the next one tries again.
+ */
+export function startResealing(reseal: () => Promise<void>, onError: (error: unknown) => void): Task {
+  let running: Promise<void> | undefined;
+  const run = () => {
+    running ??= reseal()
+      .catch(onError)
+      .finally(() => {
+        running = undefined;
+      });
+    return running;
+  };
+  void run();
+  return startTask('0 */5 * * * *', run, onError);
+}
+
 /** What a purge has forgotten. */
 export interface Purged {
   readonly keys: number;

@@ -84,7 +84,11 @@ function tally(): Tally {
   return { found: 0, copied: 0 };
 }
 
-async function requireUnused({ name, opened }: Side, { clock, onWait }: CopyOptions): Promise<void> {
+/** Rejects with a StoreError where a broker uses the store. */
+export async function requireUnused(
+  { name, opened }: Side,
+  { clock, onWait }: Pick<CopyOptions, 'clock' | 'onWait'>,
+): Promise<void> {
   const before = await opened.rows.users();
   if (before.size === 0) return;
   const longestMs = Math.max(...[...before.values()].map(({ pauseMs }) => pauseMs));

@@ -3,6 +3,20 @@ export class StoreError extends Error {
   override readonly name = 'StoreError';
 }
 
+/** A record that no held key opens. It is neither used nor replaced. */
+export class SealedError extends StoreError {
+  /** The id of the key that it wants, or `plain` where it is not sealed and may not be so; as it stands in the store, so a stranger's. */
+  readonly wanted: string;
+  /** Whether that key is held: then the record was changed since, or is another app's. */
+  readonly isChanged: boolean;
+
+  constructor(message: string, { wanted, isChanged }: { wanted: string; isChanged: boolean }) {
+    super(message);
+    this.wanted = wanted;
+    this.isChanged = isChanged;
+  }
+}
+
 /** What SQLite's primary result codes and the file system's codes mean to an operator. */
 const IN_WORDS: Readonly<Record<string, string>> = {
   // The SQL is fixed: what it does not find was taken away.

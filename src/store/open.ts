@@ -8,11 +8,14 @@ import { openDatabase, openMemory } from './database.ts';
 import { DatabaseFile } from './database-file.ts';
 import { explain } from './errors.ts';
 import { GroupCommit } from './group-commit.ts';
+import { Keyring } from './keyring.ts';
 import { SqliteLedger } from './ledger.ts';
 import { openRedis } from './redis/open.ts';
 import { parseRedisUrl, type RedisUrl } from './redis/url.ts';
+import { type Sealing, sealingOf } from './resealing.ts';
 import type { Rows } from './rows.ts';
 import { SqliteStore } from './sqlite.ts';
+import { SqliteRawRecords } from './sqlite-raw-records.ts';
 import { SqliteRows } from './sqlite-rows.ts';
 
 /** Where records are kept. `path` may be relative to the working directory. */
@@ -51,6 +54,8 @@ interface Beside {
   readonly ledger: Ledger;
   /** All that the ledger keeps, for copying. */
   readonly rows: Rows;
+  /** How the apps' records are sealed. */
+  readonly sealing: Sealing;
   /** The files of the store, where it has some, to be looked at from time to time. */
   readonly file?: { readonly path: string; readonly trouble: DatabaseFile['trouble'] };
   /** Releases what all of it holds. No call follows. */
@@ -71,18 +76,23 @@ export interface StoreDeps {
   readonly random: Random;
   /** Told of records that cannot be read and are left out. */
   readonly onDamage: (error: Error) => void;
+  /** Seals the apps' records, and opens them. Default: they are not sealed. */
+  readonly keyring?: Keyring;
 }
 
 /** Opens a store. Rejects with a StoreError that names it, what is wrong and what to do. */
 export async function openStore(url: StoreUrl, deps: StoreDeps): Promise<Opened> {
   switch (url.kind) {
     case 'memory':
-      return storeIn(openMemory(), 'memory:');
-    case 'sqlite':
-      return await withFile(storeIn(openDatabase(url.path), resolve(url.path)), resolve(url.path));
+      return storeIn(openMemory(), 'memory:', deps.keyring);
+    case 'sqlite': {
+      const path = resolve(url.path);
+      return await withFile(storeIn(openDatabase(path), path, deps.keyring), path);
+    }
     case 'redis': {
-      const { store: shared, ledger, rows } = await openRedis(url, deps);
-      return { shared, ledger, rows, close: () => shared.close() };
+      const { keyring = Keyring.plain } = deps;
+      const { store: shared, raw, ledger, rows } = await openRedis(url, { ...deps, keyring });
+      return { shared, ledger, rows, sealing: sealingOf(raw, keyring, url.name), close: () => shared.close() };
     }
   }
 }
@@ -94,12 +104,17 @@ async function withFile(opened: Opened, path: string): Promise<Opened> {
 }
 
 /** The store and ledger in a database at the newest schema version, which errors call `name`. It is closed with them. */
-export function storeIn(db: DatabaseSync, name: string): { readonly local: Store } & Beside {
+export function storeIn(
+  db: DatabaseSync,
+  name: string,
+  keyring: Keyring = Keyring.plain,
+): { readonly local: Store } & Beside {
   try {
     const commits = new GroupCommit(db, name);
-    const local = new SqliteStore(commits);
+    const local = new SqliteStore(commits, keyring);
     const [ledger, rows] = [new SqliteLedger(commits), new SqliteRows(commits)];
-    return { local, ledger, rows, close: () => local.close() };
+    const sealing = sealingOf(new SqliteRawRecords(commits, keyring.sealing), keyring, name);
+    return { local, ledger, rows, sealing, close: () => local.close() };
   } catch (error) {
     db.close();
     throw explain(error, name);

@@ -40,7 +40,7 @@ ledgerContract('sqlite', async () => {
 });
 
 describe('a file of schema version 1', () => {
-  test('becomes one of version 3: its records survive, and it has a ledger', async () => {
+  test('becomes one of version 4: its records survive, and it has a ledger', async () => {
     const path = newPath();
     const released = new DatabaseSync(path);
     released.exec(
@@ -52,7 +52,7 @@ describe('a file of schema version 1', () => {
     for (const begun of ['begun', 'unsettled']) {
       const db = openDatabase(path);
       const { ledger, local: store } = storeIn(db, path);
-      expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: 3 });
+      expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: 4 });
       expect(await store.load()).toEqual([record()]);
       expect(await ledger.begin(send({ key: KEY }))).toMatchObject({ kind: begun });
       await store.close();

@@ -64,9 +64,9 @@ describe('what a user may not do is told as such', () => {
   );
 
   test.each(['resetkeys ~other:*', '-hset', '-publish', '-eval -evalsha'])('when it is written: %s', async (rule) => {
-    const { shared } = await openRedis(await user(rule));
-    onTestFinished(() => shared.close());
-    await expect(shared.replace(record(), '*', '1.a')).rejects.toThrow(DENIED);
+    const { store } = await openRedis(await user(rule));
+    onTestFinished(() => store.close());
+    await expect(store.save(record())).rejects.toThrow(DENIED);
   });
 
   test.each([

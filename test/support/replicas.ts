@@ -116,14 +116,21 @@ export class Replicas {
     return replicas;
   }
 
-  /** Starts one more, which is told of deaths and of its own end; `apps`: it is configured otherwise than the rest. */
+  /**
+   * Starts one more, which is told of deaths and of its own end; `apps`: it is configured otherwise than the rest; `keys`: it
+   * seals by the first of them and opens what they have sealed.
+   */
   async add(
-    told: Pick<ClusterDeps, 'onDeath' | 'onLeave'> & { readonly apps?: readonly App[] } = {},
+    told: Pick<ClusterDeps, 'onDeath' | 'onLeave'> & {
+      readonly apps?: readonly App[];
+      readonly keys?: readonly string[];
+    } = {},
   ): Promise<Replica> {
-    const { apps = this.apps, ...listeners } = told;
+    const { apps = this.apps, keys, ...listeners } = told;
     const name = `r${++this.#started}`;
     const life = new Life();
     const connection = this.store.connect();
+    if (keys) connection.keys = keys;
     const toError = (errcode: number, errmsg: string, call: CallKind) =>
       call === 'probe' ? probeError(errcode, errmsg) : tokenError(errcode, errmsg);
     const line = new Line(new SandboxWeChat({ wechat: this.wechat, clock: this.clock, toError }));

@@ -1,4 +1,14 @@
-import type { Member, Poll, Reading, Replaced, SharedStore, StoreListener } from '../../src/core/cluster/ports.ts';
+import { etagAfter } from '../../src/core/cluster/etag.ts';
+import type {
+  Member,
+  Poll,
+  Reading,
+  Replaced,
+  SealedRecord,
+  SharedStore,
+  StoreListener,
+  VersionedRecord,
+} from '../../src/core/cluster/ports.ts';
 import type { StoredApp } from '../../src/core/tokens/ports.ts';
 import { type Content, MemoryStore } from './memory-store.ts';
 
@@ -12,6 +22,8 @@ export interface Way {
 
 /** A shared store in memory, which each replica reaches by a connection of its own. */
 export class FakeSharedStore extends MemoryStore {
+  /** By app, the key that its record is sealed by. */
+  readonly sealedBy = new Map<string, string>();
   readonly #listeners = new Map<FakeConnection, StoreListener>();
 
   connect(): FakeConnection {
@@ -25,6 +37,14 @@ export class FakeSharedStore extends MemoryStore {
       if (connection.way.hints && connection.way.state === 'open') queueMicrotask(() => listener.changed(app.appId));
     }
     return replaced;
+  }
+
+  /** Seals a record by another key: it says the same under another etag, and nobody is given a hint. */
+  reseal(appId: string, key: string): void {
+    const found = this.records.get(appId);
+    if (!found) throw new Error(`no record of ${appId}`);
+    super.replace(found.app, found.etag, etagAfter(found.etag, `resealed by ${key}`));
+    this.sealedBy.set(appId, key);
   }
 
   listen(connection: FakeConnection, listener: StoreListener): void {
@@ -46,21 +66,48 @@ export class FakeSharedStore extends MemoryStore {
 export class FakeConnection implements SharedStore {
   readonly #store: FakeSharedStore;
   way: Way = { state: 'open', hints: true };
+  /** The keys that this replica holds; the first seals. */
+  keys: readonly string[] = ['plain'];
 
   constructor(store: FakeSharedStore) {
     this.#store = store;
   }
 
   async poll(self: Member, position: number): Promise<Poll> {
-    return this.#through(() => this.#store.poll(self, position));
+    return this.#through(() => {
+      const { changed, ...poll } = this.#store.poll(self, position);
+      const { records, sealed } = this.#opened(changed);
+      const [first] = sealed;
+      return { ...poll, changed: records, ...(first && { sealed: { records: sealed, error: first.error } }) };
+    });
   }
 
   async read(appIds: readonly string[]): Promise<Reading> {
-    return this.#through(() => this.#store.read(appIds));
+    return this.#through(() => {
+      const { records, ...reading } = this.#store.read(appIds);
+      return { ...reading, ...this.#opened(records) };
+    });
   }
 
   async replace(app: StoredApp, expected: string | null, etag: string): Promise<Replaced> {
-    return this.#through(() => this.#store.replace(app, expected, etag));
+    return this.#through(() => {
+      const replaced = this.#store.replace(app, expected, etag);
+      if (replaced.stored) this.#store.sealedBy.set(app.appId, this.keys[0] as string);
+      if (replaced.stored || !replaced.found) return replaced;
+      const [sealed] = this.#opened([replaced.found]).sealed;
+      return sealed ? { ...replaced, found: null, sealed } : replaced;
+    });
+  }
+
+  #opened(all: readonly VersionedRecord[]): { records: VersionedRecord[]; sealed: SealedRecord[] } {
+    const records: VersionedRecord[] = [];
+    const sealed: SealedRecord[] = [];
+    for (const { app, etag } of all) {
+      const key = this.#store.sealedBy.get(app.appId) ?? 'plain';
+      if (this.keys.includes(key)) records.push({ app, etag });
+      else sealed.push({ appId: app.appId, etag, error: new Error(`${app.appId} is sealed by ${key}`) });
+    }
+    return { records, sealed };
   }
 
   async remove(replica: string): Promise<void> {

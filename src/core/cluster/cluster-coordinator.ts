@@ -1,5 +1,5 @@
 import { Condition } from '../kernel/condition.ts';
-import { type LingpaiError, storeUnavailableError, type UpstreamError } from '../kernel/errors.ts';
+import { type LingpaiError, recordSealedError, storeUnavailableError, type UpstreamError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import type { AppRecord } from '../tokens/app-record.ts';
 import type { Coordinator, Holder, Landed } from '../tokens/coordinator.ts';
@@ -74,6 +74,10 @@ export class ClusterCoordinator implements Coordinator {
 
   get failing(): boolean {
     return this.#sharedRecord.failing;
+  }
+
+  get isSealed(): boolean {
+    return this.#sharedRecord.isSealed;
   }
 
   known(): AppRecord {
@@ -185,6 +189,7 @@ export class ClusterCoordinator implements Coordinator {
   /** The write may have taken effect: then its intent is taken out, for no call follows it. */
   #storeAway(cause: StoreAwayError | Blocked, intent: Intent | undefined, call: MintCall): LingpaiError {
     if (intent) void this.end(intent, call, 'undone');
+    if (this.isSealed) return recordSealedError(this.#appId, cause);
     return storeUnavailableError(this.#appId, 'no token can be minted safely', cause);
   }
 

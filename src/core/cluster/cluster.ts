@@ -91,6 +91,7 @@ export class Cluster implements Coordinators {
     });
     const askedAt = this.#clock.monotonic();
     const poll = await this.#ask(0);
+    if (poll.sealed) throw poll.sealed.error;
     this.#clock.set(poll.time, askedAt);
     this.#timeline.resync(); // nothing has an age yet
     await this.#take(poll, 0);
@@ -210,7 +211,7 @@ export class Cluster implements Coordinators {
     return store.poll({ replica, beat: ++this.#polls, address, pollMs }, position);
   }
 
-  async #take({ members, changed, position }: Poll, from: number) {
+  async #take({ members, changed, sealed, position }: Poll, from: number) {
     this.#health.answered(position);
     // A reconnection meanwhile asks for everything.
     if (this.#position === from) this.#position = position;
@@ -219,10 +220,12 @@ export class Cluster implements Coordinators {
     this.#reaper.look(this.#members.others());
     const seen = new Map(changed.map((versioned) => [versioned.app.appId, versioned]));
     const done = [...seen.values()].map((versioned) => this.#sharedRecord(versioned.app.appId).see(versioned));
+    const away = new Set(sealed?.records.map(({ appId }) => appId));
+    for (const record of sealed?.records ?? []) done.push(this.#sharedRecord(record.appId).seeSealed(record));
     if (from === 0 || position < from) {
       // What is known here and missing there is put back.
       for (const [appId, sharedRecord] of this.#sharedRecords)
-        if (!seen.has(appId) && sharedRecord.isKnown) done.push(sharedRecord.see(undefined));
+        if (!seen.has(appId) && !away.has(appId) && sharedRecord.isKnown) done.push(sharedRecord.see(undefined));
     }
     for (const sharedRecord of this.#sharedRecords.values()) if (sharedRecord.isOpen) done.push(sharedRecord.flush());
     await Promise.all(done);
@@ -238,8 +241,11 @@ export class Cluster implements Coordinators {
   }
 
   async #read(appIds: readonly string[]): Promise<void> {
-    const { records } = await this.#dated(() => this.#deps.store.read(appIds));
-    await Promise.all(records.map((versioned) => this.#sharedRecord(versioned.app.appId).see(versioned)));
+    const { records, sealed = [] } = await this.#dated(() => this.#deps.store.read(appIds));
+    await Promise.all([
+      ...records.map((versioned) => this.#sharedRecord(versioned.app.appId).see(versioned)),
+      ...sealed.map((record) => this.#sharedRecord(record.appId).seeSealed(record)),
+    ]);
   }
 
   /** Sets the clock by the store's answer before the answer is used: a record is read by the clock by which it was written. */

@@ -7,6 +7,14 @@ export interface VersionedRecord {
   readonly etag: string;
 }
 
+/** A record that is sealed by a key which this process does not hold: it is neither used nor replaced. */
+export interface SealedRecord {
+  readonly appId: string;
+  readonly etag: string;
+  /** Why it cannot be opened and what to do, in words for the operator. */
+  readonly error: Error;
+}
+
 /** One broker process among those that share a store. */
 export interface Member {
   /** Unique among all processes that ever were. */
@@ -31,6 +39,8 @@ export interface Poll extends Dated {
   readonly position: number;
   /** The records that changed since the position asked from; all of them where the store cannot tell. */
   readonly changed: readonly VersionedRecord[];
+  /** Those among them that cannot be opened, and what is to be said of all of them; absent: none. */
+  readonly sealed?: { readonly records: readonly SealedRecord[]; readonly error: Error };
   /** All replicas that were not removed, this one included. */
   readonly members: readonly Member[];
 }
@@ -38,11 +48,16 @@ export interface Poll extends Dated {
 /** What a read brings. */
 export interface Reading extends Dated {
   readonly records: readonly VersionedRecord[];
+  /** Those that cannot be opened; absent: none. */
+  readonly sealed?: readonly SealedRecord[];
 }
 
-/** The answer to a compare-and-set: `found` is what is there instead, null where there is none. */
+/** The answer to a compare-and-set: `found` is what is there instead, null where there is none; `sealed` where it cannot be opened. */
 export type Replaced = Dated &
-  ({ readonly stored: true } | { readonly stored: false; readonly found: VersionedRecord | null });
+  (
+    | { readonly stored: true }
+    | { readonly stored: false; readonly found: VersionedRecord | null; readonly sealed?: SealedRecord }
+  );
 
 /** What a shared store tells of by itself. Hints only: any may be missing, late, or there twice. */
 export interface StoreListener {

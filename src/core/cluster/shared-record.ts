@@ -5,7 +5,7 @@ import type { Reduced } from '../tokens/record-change.ts';
 import { etagAfter, turnOf } from './etag.ts';
 import { minters } from './intents.ts';
 import { PendingChanges } from './pending-changes.ts';
-import type { Replaced, SharedStore, VersionedRecord } from './ports.ts';
+import type { Replaced, SealedRecord, SharedStore, VersionedRecord } from './ports.ts';
 import { isBehind } from './restore.ts';
 import { revive } from './revive.ts';
 import { type SharedChange, sharedRules } from './shared-change.ts';
@@ -56,6 +56,8 @@ export class SharedRecord {
   #isFailing = false;
   /** Whether the store could not be asked what it has. */
   #isUnsure = false;
+  /** What the store has where it cannot be opened: nothing is written over it. */
+  #sealed: SealedRecord | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(deps: SharedRecordDeps, appId: string) {
@@ -81,9 +83,14 @@ export class SharedRecord {
     return this.#isFailing;
   }
 
+  /** Whether the store has a record that cannot be opened: it is neither used nor written over. */
+  get isSealed(): boolean {
+    return this.#sealed !== undefined;
+  }
+
   /** Whether there is something to do once the store answers. */
   get isOpen(): boolean {
-    return this.#pending.size > 0 || this.#isUnsure;
+    return !this.#sealed && (this.#pending.size > 0 || this.#isUnsure);
   }
 
   /** Whether the store has been seen to have the app. */
@@ -119,14 +126,21 @@ export class SharedRecord {
    * store is asked what it has.
    */
   async see(storedApp: VersionedRecord | undefined): Promise<void> {
-    if (storedApp && storedApp.etag === this.#etag) return;
+    if (!this.#sealed && storedApp && storedApp.etag === this.#etag) return;
     await this.#inTurn(async () => {
-      if (storedApp && turnOf(storedApp.etag) > turnOf(this.#etag)) {
+      if (this.#sealed || !storedApp) await this.#verify();
+      else if (turnOf(storedApp.etag) > turnOf(this.#etag)) {
         this.#adopt(storedApp);
         this.#take(this.#pending.replay(this.#seen));
-      } else if (!storedApp || storedApp.etag !== this.#etag) await this.#verify();
-      await this.#flush();
+      } else if (storedApp.etag !== this.#etag) await this.#verify();
+      if (!this.#sealed) await this.#flush();
     });
+  }
+
+  /** Takes note of a record that cannot be opened. It may be older than what is known: the store is asked. */
+  async seeSealed({ etag }: SealedRecord): Promise<void> {
+    if (etag === this.#sealed?.etag) return;
+    await this.#inTurn(() => this.#verify());
   }
 
   /** Asks and stores what could not be before. */
@@ -151,14 +165,23 @@ export class SharedRecord {
   /** Reads what the store has, and adopts it. Rejects with StoreAwayError. */
   async #ask(): Promise<void> {
     this.#isUnsure = true;
-    let found: VersionedRecord | undefined;
-    try {
-      [found] = (await this.#deps.read([this.#appId])).records;
-    } catch (error) {
-      throw new StoreAwayError('the store does not answer', { cause: error });
-    }
+    const reading = await this.#deps.read([this.#appId]).catch((cause: unknown) => {
+      throw new StoreAwayError('the store does not answer', { cause });
+    });
+    const [found] = reading.records;
+    this.#holdBack(reading.sealed?.[0]);
     this.#isUnsure = false;
     if ((found?.etag ?? null) !== this.#etag) this.#adopt(found ?? null);
+  }
+
+  /** Takes note of whether the store's record can be opened. Throws StoreAwayError where it cannot. */
+  #holdBack(sealed: SealedRecord | undefined): void {
+    const isNews = sealed?.etag !== this.#sealed?.etag;
+    this.#sealed = sealed;
+    if (isNews) this.#user?.onChange();
+    if (!sealed) return;
+    this.#isUnsure = true;
+    throw new StoreAwayError('the record cannot be opened', { cause: sealed.error });
   }
 
   #inTurn<T>(act: () => Promise<T>): Promise<T> {
@@ -242,6 +265,7 @@ export class SharedRecord {
         return reduced;
       }
       onLost();
+      this.#holdBack(replaced.sealed);
       this.#adopt(replaced.found);
     }
   }

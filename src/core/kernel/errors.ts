@@ -169,6 +169,15 @@ export function storeUnavailableError(appId: string, consequence: string, cause?
   });
 }
 
+/** What is said of an app whose stored record no held key opens. The log names the key that it wants. */
+export const RECORD_SEALED =
+  "no key of this replica opens the app's record in the store: what is in memory is served, and no token is minted; give store.seal the key that the log names";
+
+/** No mint is made over a record that cannot be opened. */
+export function recordSealedError(appId: string, cause: unknown): LingpaiError {
+  return new LingpaiError(RECORD_SEALED, { reason: 'STORE_UNAVAILABLE', appId, retryAfterMs: STORE_RETRY_MS, cause });
+}
+
 /** Nobody keeps this app. */
 export function appNotFoundError(appId: string): LingpaiError {
   return new LingpaiError(`no app "${appId}" is configured`, { reason: 'APP_NOT_FOUND', appId });

@@ -23,6 +23,8 @@ export interface Landed {
 export interface Coordinator {
   /** Whether something is in memory only, because the store refuses it. */
   readonly failing: boolean;
+  /** Whether the store has a record that no key here opens: it is neither used nor written over, and no mint begins. */
+  readonly isSealed: boolean;
   /** The app's record as other replicas have stored it. */
   known(): AppRecord | undefined;
   /** Takes what other replicas have stored by now into use. Resolves with false when the store does not answer. */

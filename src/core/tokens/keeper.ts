@@ -389,6 +389,7 @@ export class Keeper {
       health: this.#tokenHealth.health,
       trust: this.#tokenHealth.trust,
       storeFailing: this.#coordinator.failing,
+      isSealed: this.#coordinator.isSealed,
       suspicion: this.#suspicion?.words ?? '',
       secretFault: this.#tokenHealth.secretFault,
       warnings: [this.#tokenHealth.warning, this.#tokenHealth.blindness, this.#isOtherwise() ? OTHER_ISSUER : ''],

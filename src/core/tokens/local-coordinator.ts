@@ -55,6 +55,8 @@ export class LocalCoordinators implements Coordinators {
 
 /** Coordinates with nobody: the process owns its store. */
 export class LocalCoordinator implements Coordinator {
+  /** A store with a record that cannot be opened is not begun with. */
+  readonly isSealed = false;
   readonly #appId: string;
   readonly #rules: MintRules;
   readonly #timeline: Timeline;

@@ -1,4 +1,4 @@
-import type { LingpaiError, UpstreamError } from '../kernel/errors.ts';
+import { type LingpaiError, RECORD_SEALED, type UpstreamError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, toToken } from './app-record.ts';
 import type { Status, Token, TokenState } from './state.ts';
@@ -25,6 +25,8 @@ export interface Facts {
   readonly health: Health;
   readonly trust: Trust;
   readonly storeFailing: boolean;
+  /** Whether no key here opens the record in the store. */
+  readonly isSealed: boolean;
   /** What is reported of the token while WeChat's own word is wanting; empty: nothing. */
   readonly suspicion: string;
   /** Why WeChat does not accept a changed secret; empty: nothing is known against it. */
@@ -56,17 +58,22 @@ export function viewOf(facts: Facts, now: number, timeline: Timeline): TokenStat
 }
 
 function statusOf(facts: Facts, usable: boolean): [Status, string] {
-  const { record, health, trust, storeFailing, suspicion, secretFault, warnings } = facts;
+  const { record, health, trust, storeFailing, isSealed, suspicion, secretFault, warnings } = facts;
   const refused = trust === 'dead' ? 'WeChat refuses the current token' : '';
   const faults = [
     usable ? suspicion || refused : '',
     health.kind === 'failing' ? health.error.message : '',
-    storeFailing ? 'the store cannot be written; the token is served from memory and the write is repeated' : '',
+    storeFault(isSealed, storeFailing),
     secretFault,
   ].filter((fault) => fault !== '');
   const reason = [...faults, ...warnings.filter((warning) => warning !== '')].join('; ');
   if (!usable) return [record.generation === 0 ? 'PENDING' : 'EXPIRED', reason];
   return [faults.length > 0 ? 'DEGRADED' : 'FRESH', reason];
+}
+
+function storeFault(isSealed: boolean, isFailing: boolean): string {
+  if (isSealed) return RECORD_SEALED;
+  return isFailing ? 'the store cannot be written; the token is served from memory and the write is repeated' : '';
 }
 
 /** Whether watchers would see no difference. */

@@ -1,7 +1,9 @@
 import type { Clock, Random, Timer } from '../../core/kernel/clock.ts';
 import { StoreError } from '../errors.ts';
+import type { Keyring } from '../keyring.ts';
 import { Connection, OPEN_TIMEOUT_MS } from './connection.ts';
 import { RedisLedger } from './ledger.ts';
+import { RedisRawRecords } from './raw-records.ts';
 import { RedisRows } from './rows.ts';
 import { RedisStore } from './store.ts';
 import type { RedisUrl } from './url.ts';
@@ -16,11 +18,14 @@ export interface RedisDeps {
   readonly random: Random;
   /** Told of records that cannot be read. */
   readonly onDamage: (error: StoreError) => void;
+  /** Seals the apps' records, and opens them. */
+  readonly keyring: Keyring;
 }
 
 /** The store and the ledger in Redis. `store.close()` closes all. */
 export interface OpenedRedis {
   readonly store: RedisStore;
+  readonly raw: RedisRawRecords;
   readonly ledger: RedisLedger;
   readonly rows: RedisRows;
 }
@@ -33,7 +38,14 @@ export async function openRedis({ url, name, prefix }: RedisUrl, deps: RedisDeps
   const connection = await Connection.open({ ...common, onReconnected: () => store?.listener?.reconnected() });
   undo.defer(() => connection.close());
   checkServer(String(await connection.command(['INFO'], OPEN_TIMEOUT_MS)), name);
-  const opened = new RedisStore({ connection, name, prefix, onDamage: deps.onDamage, close: () => close() });
+  const opened = new RedisStore({
+    connection,
+    name,
+    prefix,
+    keyring: deps.keyring,
+    onDamage: deps.onDamage,
+    close: () => close(),
+  });
   store = opened;
   // Hints have a connection of their own: what is wrong with one is not to delay the other.
   // The client counts what it is given once, and subscribes again by itself: a new function each time would be one more.
@@ -50,7 +62,12 @@ export async function openRedis({ url, name, prefix }: RedisUrl, deps: RedisDeps
   };
   undo.move();
   const place = { connection, name, prefix };
-  return { store: opened, ledger: new RedisLedger(place), rows: new RedisRows(place) };
+  return {
+    store: opened,
+    raw: new RedisRawRecords({ connection, prefix }),
+    ledger: new RedisLedger(place),
+    rows: new RedisRows(place),
+  };
 }
 
 /** Finds out again and again whether the connection lives. Returns what ends that. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { RECORD_SEALED } from '../../../src/core/kernel/errors.ts';
 import { Timeline } from '../../../src/core/kernel/timeline.ts';
 import type { TokenState } from '../../../src/core/tokens/state.ts';
 import { type Facts, sameView, viewOf } from '../../../src/core/tokens/view.ts';
@@ -12,6 +13,7 @@ const WELL: Facts = {
   health: { kind: 'well' },
   trust: 'trusted',
   storeFailing: false,
+  isSealed: false,
   suspicion: '',
   secretFault: '',
   warnings: [''],
@@ -70,6 +72,7 @@ describe('the status', () => {
     ['a report that WeChat has not answered', { suspicion: 'reported' }, 'DEGRADED', 'reported'],
     ['a report of a token that is dead', { suspicion: 'reported', trust: 'dead' }, 'DEGRADED', 'reported'],
     ['a store that cannot be written', { storeFailing: true }, 'DEGRADED', STORE],
+    ['a record that cannot be opened', { storeFailing: true, isSealed: true }, 'DEGRADED', RECORD_SEALED],
     ['a changed secret that is wrong', { secretFault: 'wrong secret' }, 'DEGRADED', 'wrong secret'],
     [
       'all at once, the worst first and warnings last',

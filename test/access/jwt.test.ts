@@ -201,6 +201,11 @@ describe('a token', () => {
     expect(await refusal(`${head}.${forged}.${tail}`)).toContain('signature');
   });
 
+  it('of a shared secret is not believed, though somebody configured that', async () => {
+    const jwt = makeJwt(key, claims(), { header: { alg: 'HS256' } });
+    expect(await refusal(jwt, [issuer({ algorithms: ['HS256', 'none'] })])).toContain('algorithm');
+  });
+
   it('for several audiences, of which we are one, is fine', async () => {
     expect((await verify(token({ aud: ['a', 'lingpai'] }))).name).toBe('jwt:prod/orders');
   });

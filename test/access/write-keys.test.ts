@@ -48,7 +48,24 @@ it('a link stays a link, and what it leads to is changed', async () => {
 
 it('of changes made at once none is lost', async () => {
   const keys = Array.from({ length: 8 }, (_, i) => makeKey(`k${i}`));
-  await Promise.all(keys.map(({ stored }) => changeKeys(path, (old) => [...old, stored], { read, wait: settle })));
+  // Whoever waits goes on when another change has ended, or when all that are left wait.
+  let unfinished = keys.length;
+  let waiting: (() => void)[] = [];
+  const wake = () => {
+    for (const go of waiting.splice(0)) go();
+  };
+  const wait = () =>
+    new Promise<void>((resolve) => {
+      waiting = [...waiting, resolve];
+      if (waiting.length === unfinished) wake();
+    });
+  const changes = keys.map(({ stored }) =>
+    changeKeys(path, (old) => [...old, stored], { read, wait }).finally(() => {
+      unfinished--;
+      wake();
+    }),
+  );
+  await Promise.all(changes);
   expect((await names()).sort()).toEqual(keys.map(({ stored }) => stored.name));
 });
 

@@ -72,6 +72,7 @@ describe('the keys of an issuer', () => {
     const slow = Promise.withResolvers<string>();
     answers = [() => slow.promise];
     const jwks = fetched();
+    expect(jwks.renewed()).toBeInstanceOf(Promise);
     expect(jwks.renewed()).toBe(jwks.renewed());
     expect(asked).toBe(1);
     slow.reject(new Error('away'));

@@ -6,6 +6,7 @@ import { explained, Failure } from './commands/exit.ts';
 import { CALLER_FLAGS, client, givenBeside, repeated, timeout, tokenless, wholeNumber } from './commands/flags.ts';
 import { givenPath } from './commands/given-path.ts';
 import type { Io } from './commands/io.ts';
+import { keysCommands } from './commands/keys-flags.ts';
 
 /** The config file that `npm start` looks for. */
 const DEFAULT_CONFIG = 'lingpai.yaml';
@@ -209,6 +210,8 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
       .option('--json', 'print JSON')
       .action(async (options) => (await import('./commands/review.ts')).review(options, io)),
   );
+
+  program.addCommand(keysCommands(configOption, io));
 
   const storeUrl = (flag: string, about: string) =>
     new Option(`--${flag} <URL>`, about).env(`LINGPAI_STORE_${flag.toUpperCase()}`).makeOptionMandatory();

@@ -8,13 +8,17 @@ export interface Issued {
 
 /** What a certificate says. */
 export interface CertificateOptions {
-  /** Its common name. */
-  readonly name: string;
-  /** Its subject alternative names: `dns:localhost`, `ip:127.0.0.1`, `uri:spiffe://a/b`. */
+  /** Its common name; by default `test`. */
+  readonly name?: string;
+  /** Its subject alternative names, each as it is to stand there, byte for byte: `dns:localhost`, `ip:127.0.0.1`, `uri:spiffe://a/b`. */
   readonly names?: readonly string[];
   /** Who signs it; by default it does so itself. */
   readonly by?: Issued & { readonly name: string };
   readonly isCa?: boolean;
+  /** How often the extension of the names stands in it; once by default. */
+  readonly repeatNames?: number;
+  /** What it may be used for; without, anything. */
+  readonly usage?: 'client' | 'server';
   /** Wall-clock milliseconds; by default a day ago and in ten years. */
   readonly notBefore?: number;
   readonly notAfter?: number;
@@ -28,12 +32,14 @@ const COMMON_NAME = '550403';
 const ALT_NAMES = '551d11';
 const BASIC_CONSTRAINTS = '551d13';
 const COMMENT = '6086480186f842010d';
+const USAGE = '551d25';
+const USAGES = { client: '2b06010505070302', server: '2b06010505070301' } as const;
 const TAGS: Readonly<Record<string, number>> = { dns: 0x82, uri: 0x86, ip: 0x87 };
 
 /** Issues a certificate for an EC key of its own. Written by hand, since not every machine that tests has openssl. */
-export function issue(options: CertificateOptions): Issued & { readonly name: string } {
+export function issue(options: CertificateOptions = {}): Issued & { readonly name: string } {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const { name, by } = options;
+  const { name = 'test', by } = options;
   const algorithm = sequence(oid(ECDSA_SHA256));
   const now = Date.now();
   const body = sequence(
@@ -52,10 +58,12 @@ export function issue(options: CertificateOptions): Issued & { readonly name: st
   return { name, cert: pem(der), key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
 }
 
-function extensionsOf({ names = [], isCa = false, padding = 0 }: CertificateOptions): Buffer[] {
+function extensionsOf({ names = [], repeatNames = 1, isCa = false, usage, padding = 0 }: CertificateOptions): Buffer[] {
   const extension = (id: string, value: Buffer) => sequence(oid(id), tlv(0x04, value));
   const all = [extension(BASIC_CONSTRAINTS, isCa ? sequence(Buffer.from([1, 1, 0xff])) : sequence())];
-  if (names.length > 0) all.push(extension(ALT_NAMES, sequence(...names.map(altName))));
+  for (let i = 0; names.length > 0 && i < repeatNames; i++)
+    all.push(extension(ALT_NAMES, sequence(...names.map(altName))));
+  if (usage) all.push(extension(USAGE, sequence(oid(USAGES[usage]))));
   if (padding > 0) all.push(extension(COMMENT, tlv(0x16, Buffer.alloc(padding, 'x'))));
   return all;
 }
@@ -65,7 +73,7 @@ function altName(text: string): Buffer {
   const [kind, value] = [text.slice(0, colon), text.slice(colon + 1)];
   const tag = TAGS[kind];
   if (tag === undefined) throw new RangeError(`${text} is no alternative name`);
-  return tlv(tag, kind === 'ip' ? Buffer.from(value.split('.').map(Number)) : Buffer.from(value));
+  return tlv(tag, kind === 'ip' ? Buffer.from(value.split('.').map(Number)) : Buffer.from(value, 'latin1'));
 }
 
 function tlv(tag: number, ...contents: Buffer[]): Buffer {

@@ -26,6 +26,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   config: { is: 'a YAML file and the environment become one frozen, validated Config', mayImport: ['core'] },
   wechat: { is: 'outbound: WeChat over HTTP, the table of errcodes', mayImport: ['core'] },
   store: { is: 'outbound: memory, sqlite, Redis, behind one contract', mayImport: ['core'] },
+  access: { is: 'inbound: keys, client certificates, JWTs: who makes a call', mayImport: ['core'] },
   sandbox: { is: 'a simulated WeChat', mayImport: ['core'] },
   ops: { is: 'the real clock and randomness, logs, metrics, tasks', mayImport: ['core'] },
   transport: { is: 'inbound: what listeners and services agree on', mayImport: ['core'] },
@@ -33,11 +34,11 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   server: { is: 'inbound: the listeners and their doors', mayImport: ['core', 'transport', 'gen'] },
   app: {
     is: 'the composition root: store, core, services, listeners, tasks',
-    mayImport: ['core', 'config', 'wechat', 'store', 'sandbox', 'ops', 'transport', 'rpc', 'server', 'gen'],
+    mayImport: ['core', 'config', 'wechat', 'store', 'access', 'sandbox', 'ops', 'transport', 'rpc', 'server', 'gen'],
   },
   commands: {
     is: 'the command line: parse, call, print',
-    mayImport: ['core', 'config', 'wechat', 'store', 'sandbox', 'ops', 'transport', 'app', 'gen'],
+    mayImport: ['core', 'config', 'wechat', 'store', 'access', 'sandbox', 'ops', 'transport', 'app', 'gen'],
   },
 };
 

@@ -31,7 +31,9 @@ export interface WatchStreamDeps {
  * when the stream ends, its reader returns, or the call is over, whichever comes first.
  */
 export class WatchStream implements AsyncIterableIterator<WatchTokenResponse>, Feed<WatchTokenResponse>, Waiting {
-  batch: object | undefined;
+  batch: Waiting['batch'];
+  before: Waiting['before'];
+  after: Waiting['after'];
   readonly #watch: TokenWatch;
   readonly #control: StreamControl;
   readonly #deps: WatchStreamDeps;

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { ISSUER_KINDS } from '../core/tokens/issuers.ts';
 import { baseUrl, duration, hosts, integer, listen, proxyUrl, says, share, words } from './fields.ts';
 
 const envError = says('the name of an environment variable (A-Z, a-z, 0-9, _)', 'for example { env: WX_SECRET }');
@@ -80,7 +81,7 @@ const app = z.strictObject(
       .describe("The app's AppID. Each app stands in the list once."),
     secret: secretSchema,
     issuer: z
-      .enum(['stable', 'classic'], { error: issuerError })
+      .enum(ISSUER_KINDS, { error: issuerError })
       .prefault('stable')
       .describe(
         'The token endpoint. "stable" (/cgi-bin/stable_token) reads: prefer it. "classic" (/cgi-bin/token) mints at each call: for apps whose tokens others already fetch that way.',

@@ -3,7 +3,8 @@ import { type LingpaiError, storeUnavailableError, type UpstreamError } from '..
 import type { Timeline } from '../kernel/timeline.ts';
 import type { AppRecord } from '../tokens/app-record.ts';
 import type { Coordinator, Holder, Landed } from '../tokens/coordinator.ts';
-import type { MintCall, MintWish } from '../tokens/minting.ts';
+import type { MintCall } from '../tokens/issuers.ts';
+import type { MintWish } from '../tokens/minting.ts';
 import type { Intent, Settings } from '../tokens/ports.ts';
 import type { Land, MintEnd, RecordChange } from '../tokens/record-change.ts';
 import { blockingIntent, longestMintMs } from './intents.ts';

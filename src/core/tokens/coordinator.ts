@@ -1,6 +1,7 @@
 import type { LingpaiError, UpstreamError } from '../kernel/errors.ts';
 import type { AppRecord } from './app-record.ts';
-import type { MintCall, MintWish } from './minting.ts';
+import type { MintCall } from './issuers.ts';
+import type { MintWish } from './minting.ts';
 import type { App, Intent, StoredApp } from './ports.ts';
 import type { Land, LandResult, MintEnd, RecordChange } from './record-change.ts';
 

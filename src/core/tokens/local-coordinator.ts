@@ -3,7 +3,8 @@ import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, toStored } from './app-record.ts';
 import type { Coordinator, Coordinators, Holder, Landed } from './coordinator.ts';
 import type { BrokerEvent } from './events.ts';
-import type { MintCall, MintWish } from './minting.ts';
+import type { MintCall } from './issuers.ts';
+import type { MintWish } from './minting.ts';
 import type { App, Settings, Store, StoredApp } from './ports.ts';
 import {
   type Land,

@@ -4,7 +4,7 @@ import { callersError, LingpaiError, UpstreamError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, emptyRecord, extendedBy, fromStored, sameToken, toStored } from './app-record.ts';
 import { nextAttemptAt } from './backoff.ts';
-import type { Coordinator, Holder } from './coordinator.ts';
+import type { Coordinator, KeptRecord } from './coordinator.ts';
 import { Force, type ForceResult } from './force.ts';
 import { ISSUERS, isMint } from './issuers.ts';
 import { type Plan, planNext } from './plan.ts';
@@ -71,7 +71,7 @@ export class Keeper {
     timeline: Timeline;
     app: App;
     /** Makes the keeper's coordinator. */
-    coordinator: (holder: Holder) => Coordinator;
+    coordinator: (kept: KeptRecord) => Coordinator;
     stored: StoredApp | undefined;
     startDelayMs: number;
     catchUp: () => void;

@@ -264,7 +264,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   #finish(code: Code | 0, trailers: OutgoingHttpHeaders): void {
-    this.#trailers = withHeaders(this.#responseTrailer, trailers);
+    this.#trailers = this.#responseTrailer ? withHeaders(this.#responseTrailer, trailers) : trailers;
     this.#close(code);
     const { stream } = this;
     if (stream.destroyed || stream.closed) return;

@@ -54,7 +54,7 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
     services,
     toError: (error) => toConnectError(error, report),
     ...(authenticate && { authenticate }),
-    rpc: (method, code, durationMs) => metrics.rpc(method, code, durationMs),
+    rpc: metrics.rpc,
     report,
     clock,
     pause,

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { ISSUER_KINDS } from '../core/tokens/issuers.ts';
 import { accessSchema, auditSection, sealSchema, tlsSchema } from './access-schema.ts';
 import {
   baseUrl,
@@ -93,7 +94,7 @@ const app = z.strictObject(
       .describe("The app's AppID. Each app stands in the list once."),
     secret: secretSchema,
     issuer: z
-      .enum(['stable', 'classic'], { error: issuerError })
+      .enum(ISSUER_KINDS, { error: issuerError })
       .prefault('stable')
       .describe(
         'The token endpoint. "stable" (/cgi-bin/stable_token) reads: prefer it. "classic" (/cgi-bin/token) mints at each call: for apps whose tokens others already fetch that way.',

@@ -7,7 +7,7 @@ import type { Reason } from '../core/kernel/errors.ts';
 import type { ShutChannel } from '../core/messages/sender.ts';
 import type { Status, TokenState } from '../core/tokens/state.ts';
 import * as pb from '../gen/lingpai/v1/admin_pb.js';
-import { timestamp } from './messages.ts';
+import { timestamp } from './token-messages.ts';
 import { STATUS_PAGE, validateGetStatus } from './validate.ts';
 
 /** What AdminService needs of the broker. */

@@ -7,7 +7,7 @@ import type { Rejected } from '../core/tokens/rejected.ts';
 import type { ForceOutcome, TokenState } from '../core/tokens/state.ts';
 import type { ForceRefreshRequest, TokenService } from '../gen/lingpai/v1/token_pb.js';
 import { streamControlOf } from '../transport/call.ts';
-import { Messages } from './messages.ts';
+import { TokenMessages } from './token-messages.ts';
 import { validateForceRefresh, validateGet, validateWatchToken } from './validate.ts';
 import { type TokenWatch, WatchStream } from './watch-stream.ts';
 
@@ -45,7 +45,7 @@ const NO_ROOM_MS = 1_000;
 
 /** TokenService, written once for every listener. Its methods throw LingpaiErrors, which `toConnectError` translates. */
 export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): ServiceImpl<typeof TokenService> {
-  const messages = new Messages(clock);
+  const messages = new TokenMessages(clock);
   const { stallTimeoutMs, propagation, maxWaiting = MAX_WAITING } = deps;
   const stalls = new CoalescedTimers<WatchStream>(clock, stallTimeoutMs, (stream) => stream.stalled(stallTimeoutMs));
   let waiting = 0;

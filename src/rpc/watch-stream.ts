@@ -6,7 +6,7 @@ import type { WatchEvent, WatchReader } from '../core/tokens/watch.ts';
 import type { WatchTokenResponse } from '../gen/lingpai/v1/token_pb.js';
 import type { StreamControl } from '../transport/call.ts';
 import type { Feed } from '../transport/service.ts';
-import type { Messages } from './messages.ts';
+import type { TokenMessages } from './token-messages.ts';
 
 /** What a stream needs of a watch. */
 export interface TokenWatch extends Disposable {
@@ -18,7 +18,7 @@ export interface TokenWatch extends Disposable {
 /** What a stream is made of. */
 export interface WatchStreamDeps {
   readonly clock: Clock;
-  readonly messages: Messages;
+  readonly messages: TokenMessages;
   /** Is to call `stalled` for a stream that left one message unread for too long. */
   readonly stalls: CoalescedTimers<WatchStream>;
   /** Told how long a rotation took from WeChat's answer until the stream was done with writing it. */
@@ -31,7 +31,9 @@ export interface WatchStreamDeps {
  * when the stream ends, its reader returns, or the call is over, whichever comes first.
  */
 export class WatchStream implements AsyncIterableIterator<WatchTokenResponse>, Feed<WatchTokenResponse>, Waiting {
-  batch: object | undefined;
+  batch: Waiting['batch'];
+  before: Waiting['before'];
+  after: Waiting['after'];
   readonly #watch: TokenWatch;
   readonly #control: StreamControl;
   readonly #deps: WatchStreamDeps;
@@ -118,7 +120,7 @@ export class WatchStream implements AsyncIterableIterator<WatchTokenResponse>, F
   }
 }
 
-function toMessage(messages: Messages, event: WatchEvent): WatchTokenResponse {
+function toMessage(messages: TokenMessages, event: WatchEvent): WatchTokenResponse {
   switch (event.type) {
     case 'state':
       return messages.state(event.state);

@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { cutOff } from './grpc-call.ts';
 import { StreamCall } from './grpc-stream.ts';
@@ -11,24 +10,18 @@ export class BidiCall extends StreamCall {
   #unread = 0;
   #hasEnded = false;
 
-  /**
-   * What arrives goes into a buffer of ours, up to HTTP/2's window, instead of the stream's: that holds an object for each
-   * DATA frame, which may have one byte, and a window of those takes 8 MiB. `push` is told whether to ask for more.
-   */
-  override begin(): void {
-    const { stream } = this;
-    stream.push = (chunk: Buffer | null) => {
-      if (chunk) return this.#arrived(chunk);
-      this.#hasEnded = true;
-      this.#receive();
-      stream.resume();
-      return Readable.prototype.push.call(stream, null);
-    };
+  /** The handler asks for what it wants to read. What arrives waits here, up to HTTP/2's window. */
+  protected override open(): void {
     try {
       this.handle(this.#requests());
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  protected override ended(): void {
+    this.#hasEnded = true;
+    this.#receive();
   }
 
   protected override waiting(bytes: number): void {
@@ -40,21 +33,16 @@ export class BidiCall extends StreamCall {
     super.closed();
     this.#reader?.reject(isOver());
     // What still comes is dropped.
-    this.#askForMore();
+    this.askForMore();
   }
 
-  /** Returns whether more is wanted now. */
-  #arrived(chunk: Buffer): boolean {
+  protected override arrived(chunk: Buffer): boolean {
     if (!this.over) {
       this.requests.push(chunk);
       this.#receive();
     }
     if (this.over || this.requests.held > 0) this.incomplete(chunk.length);
     return this.over || this.#reader !== undefined;
-  }
-
-  #askForMore(): void {
-    if (!this.stream.destroyed && !this.#hasEnded) this.stream._read(0);
   }
 
   /** Gives the handler the request that it waits for, once that is whole. */
@@ -82,7 +70,7 @@ export class BidiCall extends StreamCall {
     const reader = Promise.withResolvers<Uint8Array | undefined>();
     this.#reader = reader;
     this.#receive();
-    if (this.#reader) this.#askForMore();
+    if (this.#reader) this.askForMore();
     return reader.promise;
   }
 

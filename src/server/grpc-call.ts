@@ -1,4 +1,5 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { Readable } from 'node:stream';
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ContextValues, type HandlerContext } from '@connectrpc/connect';
 import type { Principal } from '../core/access/principal.ts';
@@ -73,6 +74,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   protected readonly head: GrpcHead;
   readonly #startedAt: number;
   readonly #timer: Timer | undefined;
+  #hasEnded = false;
   #request: unknown;
   #large: Uint8Array | undefined;
   #requestBytes: number | undefined;
@@ -102,11 +104,59 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   /** Handles the one request message of the call. What it throws is the call's error. */
   protected abstract handle(request: unknown): void;
 
-  /** Called once, when nothing has come of the body. What is never sent is waited for as long as what is never read. */
+  /**
+   * Called once, when nothing has come of the body. What comes of it is taken here instead of by the stream, which makes
+   * events of it and keeps an object for each frame.
+   */
   begin(): void {
-    this.stream.on('data', (chunk: Buffer) => this.#receive(chunk));
-    this.stream.on('end', () => this.#ended());
+    const { stream } = this;
+    // Told whether to ask for more.
+    stream.push = (chunk: Buffer | null) => (chunk ? this.arrived(chunk) : this.#end());
+    this.open();
+    if (stream.endAfterHeaders) this.#end();
+  }
+
+  /** Begins to take the body. What is never sent is waited for as long as what is never read. */
+  protected open(): void {
     this.rpc.held.set(this, CALL_BYTES);
+    this.askForMore();
+  }
+
+  /** Some of the body has come. Returns whether more is wanted now. */
+  protected arrived(chunk: Buffer): boolean {
+    this.#receive(chunk);
+    return true;
+  }
+
+  /** All of the body has come. */
+  protected ended(): void {
+    if (this.over) return;
+    try {
+      if (this.requests.held > 0) throw cutOff();
+      if (this.#requestBytes === undefined) throw this.#wrongCount();
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    if (this.#large) this.rpc.pause().then(() => this.handleNow());
+    else this.head.connection.inTurn(this);
+  }
+
+  protected askForMore(): void {
+    if (!this.stream.destroyed && !this.#hasEnded) this.stream._read(0);
+  }
+
+  /** A stream that is destroyed says that its body has ended, too. */
+  #end(): boolean {
+    const { stream } = this;
+    if (!this.#hasEnded && !stream.destroyed) {
+      this.#hasEnded = true;
+      this.ended();
+    }
+    Readable.prototype.push.call(stream, null);
+    // Reads the end: the stream closes only then.
+    if (!stream.destroyed) stream.read(0);
+    return false;
   }
 
   protected decode(bytes: Uint8Array): unknown {
@@ -199,20 +249,8 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
     this.head.connection.incomplete(chunkBytes);
   }
 
-  #ended(): void {
-    if (this.over) return;
-    try {
-      if (this.requests.held > 0) throw cutOff();
-      if (this.#requestBytes === undefined) throw this.#wrongCount();
-    } catch (error) {
-      this.fail(error);
-      return;
-    }
-    if (this.#large) this.rpc.pause().then(() => this.#handle());
-    else this.#handle();
-  }
-
-  #handle(): void {
+  /** Handles the request, which is whole. */
+  handleNow(): void {
     if (this.over) return;
     try {
       const request = this.#large ? this.decode(this.#large) : this.#request;
@@ -226,7 +264,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   #finish(code: Code | 0, trailers: OutgoingHttpHeaders): void {
-    this.#trailers = withHeaders(this.#responseTrailer, trailers);
+    this.#trailers = this.#responseTrailer ? withHeaders(this.#responseTrailer, trailers) : trailers;
     this.#close(code);
     const { stream } = this;
     if (stream.destroyed || stream.closed) return;

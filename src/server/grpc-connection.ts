@@ -29,6 +29,17 @@ const MAX_CRUMBS = 1_000;
 /** Answers of so many bytes that wait for their reader end a connection: what is asked for further would be made for nobody. */
 const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
 
+/**
+ * How many calls of a connection are handled in one turn of the loop. What one read of its socket brought may hold a thousand,
+ * and others are not to wait for all of them.
+ */
+const CALLS_A_TURN = 100;
+
+/** A call whose request is whole. */
+export interface ReadyCall {
+  handleNow(): void;
+}
+
 /** How often a connection is to be told that time passes. */
 export const TICK_MS = 5_000;
 
@@ -48,6 +59,9 @@ export class GrpcConnection {
   #crumbs = 0;
   #unreadBytes = 0;
   #destroyedAt: number | undefined;
+  /** Calls that were handled in this turn, and those that wait for another. */
+  #handled = 0;
+  #ready: ReadyCall[] = [];
 
   constructor(socket: Socket, clock: Clock) {
     this.#socket = socket;
@@ -79,6 +93,15 @@ export class GrpcConnection {
     if (this.#unreadBytes > MAX_UNREAD_BYTES) this.#calm();
   }
 
+  /** Handles the call, now or in a later turn. */
+  inTurn(call: ReadyCall): void {
+    if (this.#handled === 0) setImmediate(this.#nextTurn);
+    if (this.#handled < CALLS_A_TURN) {
+      this.#handled++;
+      call.handleNow();
+    } else this.#ready.push(call);
+  }
+
   /** Finds out whether the peer is still there. */
   tick(): void {
     this.#crumbs = 0;
@@ -95,6 +118,11 @@ export class GrpcConnection {
     else if (!this.#greeted && now - this.#acceptedAt >= PING_TIMEOUT_MS) session.destroy();
     else if (this.#answered && now - this.#pingedAt >= PING_AFTER_MS) this.#ping(now);
   }
+
+  readonly #nextTurn = (): void => {
+    this.#handled = 0;
+    for (const call of this.#ready.splice(0, CALLS_A_TURN)) this.inTurn(call);
+  };
 
   #calm(): void {
     if (this.session.destroyed) return;

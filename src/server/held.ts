@@ -14,6 +14,9 @@ interface Hold {
   bytes: number;
 }
 
+/** How many let go in one turn of the loop: each resets a stream, and others are not to wait for thousands of those. */
+const RELEASED_AT_ONCE = 100;
+
 /** What is held for peers in all: none for longer than a fixed time, and not more than so many bytes together. */
 export class Held {
   readonly #clock: Clock;
@@ -85,13 +88,15 @@ export class Held {
   readonly #look = (): void => {
     this.#timer = undefined;
     const now = this.#clock.monotonic();
+    let released = 0;
     for (const holder of this.#holders) {
       const leftMs = (holder.hold?.since ?? now) + this.#limitMs - now;
-      if (leftMs > 0) {
-        this.#arm(leftMs);
+      if (leftMs > 0 || released === RELEASED_AT_ONCE) {
+        this.#arm(Math.max(0, leftMs));
         return;
       }
       this.#release(holder);
+      released++;
     }
   };
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Reason } from '../core/kernel/errors.ts';
+import { ISSUER_KINDS } from '../core/tokens/issuers.ts';
 import type { Intent, SharedPart, StoredApp } from '../core/tokens/ports.ts';
 import { StoreError } from './errors.ts';
 
@@ -43,7 +44,7 @@ const shared: z.ZodType<SharedPart> = z
 
 const storedApp: z.ZodType<StoredApp> = z.object({
   appId: z.string().min(1),
-  issuer: z.enum(['classic', 'stable']),
+  issuer: z.enum(ISSUER_KINDS),
   generation: count,
   current: token.nullable(),
   previous: token.nullable(),

@@ -5,7 +5,7 @@ import type { Sent } from '../core/messages/message.ts';
 import type { Delivery, MessageApi } from '../core/messages/ports.ts';
 import type { App, Grant, TokenCall, Verdict, WeChat } from '../core/tokens/ports.ts';
 import { readGrant, readVerdict } from './answers.ts';
-import { Connections } from './connections.ts';
+import { ConnectionPool } from './connection-pool.ts';
 import type { Answer } from './exchange.ts';
 import { exchange } from './exchange.ts';
 import { messageCall, readSent } from './messages.ts';
@@ -46,9 +46,9 @@ interface Request {
 /** WeChat over HTTP, by a pool of connections that are kept alive. It holds no token and no secret. */
 export class WeChatClient implements WeChat, MessageApi {
   readonly #options: WeChatClientOptions;
-  readonly #tokens: Connections;
+  readonly #tokens: ConnectionPool;
   /** Apart from tokens, and without a limit of its own: each app's messages are limited, and none may hold up another's. */
-  readonly #messages: Connections;
+  readonly #messages: ConnectionPool;
   readonly #origin: string;
   readonly #prefix: string;
   readonly #place: Place;
@@ -61,8 +61,8 @@ export class WeChatClient implements WeChat, MessageApi {
     this.#prefix = base.pathname.replace(/\/+$/, '');
     this.#place = { host: base.host, proxy: proxy && new URL(proxy).host, ignoredProxy };
     const shared = { origin: base.origin, proxy, timeoutMs, clock };
-    this.#tokens = new Connections({ ...shared, most: MAX_TOKEN_CONNECTIONS });
-    this.#messages = new Connections({ ...shared, most: null });
+    this.#tokens = new ConnectionPool({ ...shared, most: MAX_TOKEN_CONNECTIONS });
+    this.#messages = new ConnectionPool({ ...shared, most: null });
   }
 
   fetchToken(app: App, call: TokenCall, signal: AbortSignal): Promise<Grant> {
@@ -120,7 +120,7 @@ export class WeChatClient implements WeChat, MessageApi {
     }
   }
 
-  #connectionsFor(endpoint: WeChatCall['endpoint']): Connections {
+  #connectionsFor(endpoint: WeChatCall['endpoint']): ConnectionPool {
     return endpoint.startsWith('message_') ? this.#messages : this.#tokens;
   }
 

@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { CallEffect } from '../core/kernel/errors.ts';
 import { UpstreamError } from '../core/kernel/errors.ts';
 import { Collected } from './collected.ts';
-import type { Connections } from './connections.ts';
+import type { ConnectionPool } from './connection-pool.ts';
 import { inflate } from './inflate.ts';
 import { malformed, tooLarge } from './malformed.ts';
 import { codeOf, isNotHttp, noConnection, type Place, proxyRefusal, unreachable } from './unreachable.ts';
@@ -27,7 +27,7 @@ type Phase = 'queued' | 'sent' | 'answered';
  * connection has taken a byte of the request, or the proxy refused it. `place` names the other end in messages.
  */
 export function exchange(
-  connections: Pick<Connections, 'dispatch'>,
+  connections: Pick<ConnectionPool, 'dispatch'>,
   request: Dispatcher.DispatchOptions,
   place: Place,
   signal: AbortSignal,

@@ -1,6 +1,6 @@
 import { errors } from 'undici';
 import { tlsFault } from '../core/kernel/tls-faults.ts';
-import { ProxyFault } from './connections.ts';
+import { ProxyFault } from './connection-pool.ts';
 
 /** The other end, as messages name it: never with the proxy's password. */
 export interface Place {

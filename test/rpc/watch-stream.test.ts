@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { CoalescedTimers } from '../../src/core/kernel/coalesced-timers.ts';
-import { Messages } from '../../src/rpc/messages.ts';
+import { TokenMessages } from '../../src/rpc/token-messages.ts';
 import { WatchStream } from '../../src/rpc/watch-stream.ts';
 import { FakeClock } from '../support/clock.ts';
 
@@ -20,7 +20,7 @@ it('sets no timer for an event that comes as the call ends', async () => {
     end() {},
   };
   const stalls = new CoalescedTimers<WatchStream>(clock, 30_000, (stream) => stream.stalled(30_000));
-  const deps = { clock, messages: new Messages(clock), stalls, propagation() {} };
+  const deps = { clock, messages: new TokenMessages(clock), stalls, propagation() {} };
   const next = new WatchStream(watch, control, deps).next();
   release();
   expect((await next).done).toBe(true);

@@ -15,8 +15,10 @@ import { echo } from '../support/echo.ts';
 import {
   ACK,
   END_HEADERS,
+  END_STREAM,
   FRAME,
   framed,
+  HEAD,
   h2,
   headerBlock,
   outcome,
@@ -198,6 +200,17 @@ describe('a body', () => {
     expect(handled).toEqual(['hello']);
   });
 
+  it.each([
+    [SAY, '12'],
+    [CHAT, '0'],
+  ])('of %s that ends with the head is an empty one', async (path, status) => {
+    await serve();
+    using raw = new RawConnection(listener.address);
+    const stream = raw.session.request({ ...HEAD, ':path': path }, { endStream: true });
+    expect((await outcome(stream)).fields).toMatchObject({ 'grpc-status': status });
+    expect(handled).toEqual([]);
+  });
+
   it('may come in pieces of any size', async () => {
     await serve();
     using raw = new RawConnection(listener.address);
@@ -256,6 +269,57 @@ describe('a body', () => {
     await until(() => handled.length > 0);
     for (let i = 0; i < 50; i++) await settle();
     expect([isTaken, handled.length]).toEqual([false, 1]);
+  });
+});
+
+describe('calls that come at once', () => {
+  const MANY = 250;
+  const all = Buffer.concat(
+    Array.from({ length: MANY }, (_, i) =>
+      Buffer.concat([
+        h2(FRAME.headers, END_HEADERS, 2 * i + 1, headerBlock(SAY)),
+        h2(FRAME.data, END_STREAM, 2 * i + 1, hello),
+      ]),
+    ),
+  );
+
+  it('on one connection are handled in several turns, in which others have theirs', async () => {
+    const turns: number[] = [];
+    let turn = 0;
+    let isCounting = true;
+    const count = () => {
+      turn++;
+      if (isCounting) setImmediate(count);
+    };
+    await serve({
+      say: () => {
+        turns.push(turn);
+        return {};
+      },
+    });
+    count();
+    using busy = new RawSocket(listener.address);
+    busy.socket.write(all);
+    await until(() => turns.length === MANY);
+    isCounting = false;
+    for (const each of new Set(turns)) expect(turns.filter((one) => one === each).length).toBeLessThanOrEqual(100);
+    expect(turns).toEqual(turns.toSorted((a, b) => a - b));
+    await until(() => mounted.calls.length === MANY);
+  });
+
+  it('are not handled any more once their connection is gone', async () => {
+    let busy: RawSocket | undefined;
+    await serve({
+      say: () => {
+        handled.push('');
+        busy?.socket.destroy();
+        return new Promise(() => {});
+      },
+    });
+    busy = new RawSocket(listener.address);
+    busy.socket.write(all);
+    await until(() => mounted.calls.length === MANY);
+    expect(new Set(mounted.calls)).toEqual(new Set(['test.Echo/Say CANCELLED']));
   });
 });
 

@@ -44,6 +44,17 @@ describe('what is held', () => {
     expect([held.bytes, clock.pending]).toEqual([0, 0]);
   });
 
+  it('by many is let go in several turns', async () => {
+    const many = Array.from({ length: 250 }, (_, i) => new Peer(`${i}`));
+    for (const peer of many) held.set(peer, 0);
+    const counts: number[] = [];
+    clock.onStep = () => counts.push(gone.length);
+    await clock.advance(1_000);
+    expect(counts).toEqual([100, 200, 250, 250]);
+    expect(gone).toEqual(many.map(({ name }) => name));
+    expect(clock.pending).toBe(0);
+  });
+
   it('begins anew when it was nothing in between', async () => {
     const [a] = peers('a');
     held.set(a, 10);

@@ -11,7 +11,8 @@ export interface Outcome {
   readonly reset: number;
 }
 
-const HEAD = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
+/** The head of any call, but for its path. */
+export const HEAD = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
 
 /** A message as gRPC frames it. */
 export function framed(message: Uint8Array, flags = 0, length = message.length): Buffer {
@@ -71,6 +72,7 @@ export function outcome(stream: ClientHttp2Stream): Promise<Outcome> {
 export const FRAME = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, goaway: 7, continuation: 9 } as const;
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 export const END_HEADERS = 4;
+export const END_STREAM = 1;
 export const ACK = 1;
 
 /** A frame of HTTP/2. */

@@ -2,8 +2,9 @@ import { Condition } from '../kernel/condition.ts';
 import { type LingpaiError, recordSealedError, storeUnavailableError, type UpstreamError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import type { AppRecord } from '../tokens/app-record.ts';
-import type { Coordinator, Holder, Landed } from '../tokens/coordinator.ts';
-import type { MintCall, MintWish } from '../tokens/minting.ts';
+import type { Coordinator, KeptRecord, Landed } from '../tokens/coordinator.ts';
+import type { MintCall } from '../tokens/issuers.ts';
+import type { MintWish } from '../tokens/minting.ts';
 import type { Intent, Settings } from '../tokens/ports.ts';
 import type { Land, MintEnd, RecordChange } from '../tokens/record-change.ts';
 import { blockingIntent, longestMintMs } from './intents.ts';
@@ -55,14 +56,14 @@ export class ClusterCoordinator implements Coordinator {
     this.#sharedRecord = options.sharedRecord;
   }
 
-  /** Has the holder told of what other replicas store. */
-  hold(holder: Holder): void {
+  /** Has the keeper told of what other replicas store. */
+  hold(kept: KeptRecord): void {
     this.#user = {
       take: (record) => {
-        holder.take(record);
+        kept.take(record);
         this.wake();
       },
-      onChange: () => holder.onChange(),
+      onChange: () => kept.onChange(),
     };
     this.#sharedRecord.attach(this.#user);
   }

@@ -1,6 +1,6 @@
 import type { Timer } from '../kernel/clock.ts';
 import type { Timeline } from '../kernel/timeline.ts';
-import type { Coordinators, Holder, Keepers } from '../tokens/coordinator.ts';
+import type { Coordinators, Keepers, KeptRecord } from '../tokens/coordinator.ts';
 import type { BrokerEvent } from '../tokens/events.ts';
 import type { App, Settings } from '../tokens/ports.ts';
 import { ClusterCoordinator } from './cluster-coordinator.ts';
@@ -99,7 +99,7 @@ export class Cluster implements Coordinators {
     return [];
   }
 
-  create(app: App, holder: Holder): ClusterCoordinator {
+  create(app: App, kept: KeptRecord): ClusterCoordinator {
     const { replica, leaseMs } = this.#deps;
     const coordinator: ClusterCoordinator = new ClusterCoordinator({
       deps: {
@@ -121,7 +121,7 @@ export class Cluster implements Coordinators {
       appId: app.appId,
       sharedRecord: this.#sharedRecord(app.appId),
     });
-    coordinator.hold(holder);
+    coordinator.hold(kept);
     this.#coordinators.set(app.appId, coordinator);
     return coordinator;
   }

@@ -1,5 +1,6 @@
 import type { AppRecord } from '../tokens/app-record.ts';
-import { type MintCall, mintUndone } from '../tokens/minting.ts';
+import type { MintCall } from '../tokens/issuers.ts';
+import { mintUndone } from '../tokens/minting.ts';
 import type { Intent, PendingConfirmation, Settings } from '../tokens/ports.ts';
 import type { MintEnd } from '../tokens/record-change.ts';
 import { mintWindowMs } from './mint-window.ts';

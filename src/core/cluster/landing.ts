@@ -1,6 +1,7 @@
 import { CLOCKS_AGREE_MS } from '../kernel/clock.ts';
 import type { AppRecord } from '../tokens/app-record.ts';
 import { type CommitContext, commit } from '../tokens/commit.ts';
+import { ISSUERS } from '../tokens/issuers.ts';
 import type { Issued } from '../tokens/issuing.ts';
 import type { Intent, SharedPart } from '../tokens/ports.ts';
 import type { LandResult } from '../tokens/record-change.ts';
@@ -43,10 +44,11 @@ export function land(
   const shared = sharedOf(record);
   const { current } = record;
   const others = shared.intents.filter((other) => !isSameMint(other, landing.intent));
-  const after = context.issuer === 'classic' ? afterMint(shared, others, landing) : afterRead(shared, others, landing);
+  const { isReadable } = ISSUERS[context.issuer];
+  const after = isReadable ? afterRead(shared, others, landing) : afterMint(shared, others, landing);
   if (issued.value === current?.value) {
     const { record: same } = commit(record, issued, context);
-    const rest = context.issuer === 'classic' ? { intents: others } : after;
+    const rest = isReadable ? after : { intents: others };
     return { record: withShared(same, { ...rest, dead: shared.dead, trouble: null }), result: 'unchanged' };
   }
   const isMoved = record.generation !== landing.base;

@@ -72,5 +72,5 @@ export class PendingChanges {
 
 /** A change that was not made yet. Its result is a placeholder: nobody reads it before the next replay. */
 function newEntry(change: SharedChange): Entry {
-  return { change, reduced: { record: emptyRecord('stable') } };
+  return { change, reduced: { record: emptyRecord() } };
 }

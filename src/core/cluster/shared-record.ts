@@ -64,7 +64,7 @@ export class SharedRecord {
     this.#deps = deps;
     this.#appId = appId;
     this.#pending = new PendingChanges(sharedRules(deps.settings, deps.replica), deps.timeline);
-    this.#seen = emptyRecord('stable');
+    this.#seen = emptyRecord();
     this.#record = this.#seen;
   }
 
@@ -285,7 +285,7 @@ export class SharedRecord {
     const there = found && revive(found.app, this.#record, { settings, timeline, random });
     for (const replica of there ? minters(this.#seen, there) : []) this.#deps.onSign(replica);
     const known = this.#seen;
-    this.#seen = there ?? emptyRecord('stable');
+    this.#seen = there ?? emptyRecord();
     if (isBehind(this.#seen, known)) {
       this.#pending.addFirst({ type: 'restore', known });
     }

@@ -1,16 +1,19 @@
 import type { Clock, Timer } from './clock.ts';
 
-/** Something that can wait. */
+/** Something that can wait. All three are kept by its `CoalescedTimers`. */
 export interface Waiting {
-  /** Kept by its `CoalescedTimers`; undefined while it does not wait. */
+  /** Undefined while it does not wait. */
   batch: object | undefined;
+  before: Waiting | undefined;
+  after: Waiting | undefined;
 }
 
-/** Those that began to wait at about the same time. */
-interface Batch<T> {
+/** Those that began to wait at about the same time, in a list that runs through themselves: a set of 10,000 costs more to change. */
+interface Batch {
   readonly beganAt: number;
-  readonly items: Set<T>;
   readonly timer: Timer;
+  first: Waiting | undefined;
+  last: Waiting | undefined;
 }
 
 /** Those that begin to wait within this share of the delay wait together, the later ones that much less. */
@@ -24,8 +27,8 @@ export class CoalescedTimers<T extends Waiting> {
   readonly #clock: Clock;
   readonly #delayMs: number;
   readonly #onDue: (item: T) => void;
-  readonly #batches = new Set<Batch<T>>();
-  #newest: Batch<T> | undefined;
+  readonly #batches = new Set<Batch>();
+  #newest: Batch | undefined;
   #waiting = 0;
 
   constructor(clock: Clock, delayMs: number, onDue: (item: T) => void) {
@@ -38,43 +41,50 @@ export class CoalescedTimers<T extends Waiting> {
   start(item: T): void {
     const batch = this.#current();
     if (item.batch === batch) return;
-    if (item.batch) this.#leave(item);
+    if (item.batch) leave(item);
     else this.#waiting++;
     item.batch = batch;
-    batch.items.add(item);
+    item.before = batch.last;
+    if (batch.last) batch.last.after = item;
+    else batch.first = item;
+    batch.last = item;
   }
 
   /** The item no longer waits. When none does, no timer is left. */
   stop(item: T): void {
     if (!item.batch) return;
-    this.#leave(item);
-    item.batch = undefined;
+    leave(item);
     if (--this.#waiting > 0) return;
     for (const { timer } of this.#batches) timer.cancel();
     this.#batches.clear();
     this.#newest = undefined;
   }
 
-  #leave(item: T): void {
-    (item.batch as Batch<T>).items.delete(item);
-  }
-
-  #current(): Batch<T> {
+  #current(): Batch {
     const now = this.#clock.monotonic();
     if (this.#newest && now - this.#newest.beganAt <= this.#delayMs * TOGETHER) return this.#newest;
     const timer = this.#clock.schedule(this.#delayMs, () => this.#due(batch));
-    const batch: Batch<T> = { beganAt: now, items: new Set(), timer };
+    const batch: Batch = { beganAt: now, timer, first: undefined, last: undefined };
     this.#batches.add(batch);
     this.#newest = batch;
     return batch;
   }
 
-  #due(batch: Batch<T>): void {
+  #due(batch: Batch): void {
     this.#batches.delete(batch);
     if (this.#newest === batch) this.#newest = undefined;
-    for (const item of batch.items) {
-      this.stop(item);
-      this.#onDue(item);
+    for (let item = batch.first; item; item = batch.first) {
+      this.stop(item as T);
+      this.#onDue(item as T);
     }
   }
+}
+
+function leave(item: Waiting): void {
+  const batch = item.batch as Batch;
+  if (item.before) item.before.after = item.after;
+  else batch.first = item.after;
+  if (item.after) item.after.before = item.before;
+  else batch.last = item.before;
+  item.batch = item.before = item.after = undefined;
 }

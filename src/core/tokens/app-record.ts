@@ -1,4 +1,5 @@
 import type { Timeline } from '../kernel/timeline.ts';
+import { ISSUER_KINDS } from './issuers.ts';
 import type { Budget, IssuerKind, SharedPart, StoredApp, StoredToken } from './ports.ts';
 import type { Life } from './schedule.ts';
 import type { Token } from './state.ts';
@@ -36,7 +37,7 @@ export interface AppRecord {
 }
 
 /** What is known of an app that was never seen before. */
-export function emptyRecord(issuer: IssuerKind): AppRecord {
+export function emptyRecord(issuer: IssuerKind = ISSUER_KINDS[0]): AppRecord {
   return {
     issuer,
     generation: 0,

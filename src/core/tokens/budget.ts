@@ -1,4 +1,5 @@
 import { msUntilReset, quotaDay } from '../kernel/quota-day.ts';
+import type { MintTraits } from './issuers.ts';
 import type { Budget, Settings } from './ports.ts';
 
 /** The share of the daily budget that only scheduled refreshes may spend. */
@@ -31,14 +32,12 @@ export function scheduledWaitMs(budget: Budget, sinceMintMs: number, wallNow: nu
 }
 
 /** Whether the budget has room for a mint that is not on the schedule. */
-export function allowsForcedMint(budget: Budget, call: 'classic' | 'stable_force', settings: Settings): boolean {
-  if (call === 'stable_force') return budget.forced < settings.forceDailyBudget;
+export function allowsForcedMint(budget: Budget, spends: MintTraits['spends'], settings: Settings): boolean {
+  if (spends === 'forced') return budget.forced < settings.forceDailyBudget;
   return settings.dailyBudget - budget.mints > settings.dailyBudget * RESERVE;
 }
 
 /** The budget after one more mint, or (`count` -1) after one that turns out not to have happened. */
-export function spend(budget: Budget, call: 'classic' | 'stable_force', count: 1 | -1): Budget {
-  return call === 'classic'
-    ? { ...budget, mints: Math.max(0, budget.mints + count) }
-    : { ...budget, forced: Math.max(0, budget.forced + count) };
+export function spend(budget: Budget, spends: MintTraits['spends'], count: 1 | -1): Budget {
+  return { ...budget, [spends]: Math.max(0, budget[spends] + count) };
 }

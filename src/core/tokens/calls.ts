@@ -4,8 +4,9 @@ import type { Timeline } from '../kernel/timeline.ts';
 import type { AppRecord } from './app-record.ts';
 import type { Coordinator } from './coordinator.ts';
 import type { RefreshCause } from './events.ts';
+import { isMint, type MintCall } from './issuers.ts';
 import type { Issued } from './issuing.ts';
-import { type MintCall, type MintWish, mintRefusal } from './minting.ts';
+import { type MintWish, mintRefusal } from './minting.ts';
 import type { App, Deps, Intent, Settings, TokenCall, Verdict } from './ports.ts';
 
 /** One app's calls to WeChat. Each has its own deadline; a mint is authorized and recorded before it is made. */
@@ -40,7 +41,7 @@ export class Calls {
    */
   async issue(app: App, call: TokenCall, cause: RefreshCause, base: number, refresh: AbortSignal): Promise<Issued> {
     const { clock, wechat } = this.#deps;
-    const mint = call === 'stable' ? undefined : this.#wish(app, call, cause);
+    const mint = isMint(call) ? this.#wish(app, call, cause) : undefined;
     const intent = mint && (await this.#begin(mint, base, refresh));
     const sentAt = this.#timeline.elapsed();
     try {

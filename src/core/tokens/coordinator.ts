@@ -1,11 +1,12 @@
 import type { LingpaiError, UpstreamError } from '../kernel/errors.ts';
 import type { AppRecord } from './app-record.ts';
-import type { MintCall, MintWish } from './minting.ts';
+import type { MintCall } from './issuers.ts';
+import type { MintWish } from './minting.ts';
 import type { App, Intent, StoredApp } from './ports.ts';
 import type { Land, LandResult, MintEnd, RecordChange } from './record-change.ts';
 
 /** Callbacks by which a coordinator reads and updates its keeper. */
-export interface Holder {
+export interface KeptRecord {
   read(): AppRecord;
   /** Takes what is stored into use. */
   take(record: AppRecord): void;
@@ -29,11 +30,11 @@ export interface Coordinator {
   known(): AppRecord | undefined;
   /** Takes what other replicas have stored by now into use. Resolves with false when the store does not answer. */
   sync(): Promise<boolean>;
-  /** The last generation that this process brought; 0: none. It is set before the holder takes the record. */
+  /** The last generation that this process brought; 0: none. It is set before the keeper takes the record. */
   readonly ownGeneration: number;
-  /** Stores a change and has the holder take it, also where it cannot be stored yet: the write is then repeated. */
+  /** Stores a change and has the keeper take it, also where it cannot be stored yet: the write is then repeated. */
   change(change: RecordChange): Promise<void>;
-  /** Stores a change and has the holder take it. Rejects when it cannot be stored, and nothing has changed. */
+  /** Stores a change and has the keeper take it. Rejects when it cannot be stored, and nothing has changed. */
   store(change: RecordChange): Promise<void>;
   /**
    * Records that a mint is about to be made. Rejects with LingpaiError where it may not be, with Superseded when the
@@ -74,7 +75,7 @@ export interface Coordinators {
   readonly isShared: boolean;
   /** Begins, and returns the records that are not known to the coordinators themselves. Rejects when the store cannot be read. */
   start(keepers: Keepers): Promise<readonly StoredApp[]>;
-  create(app: App, holder: Holder): Coordinator;
+  create(app: App, kept: KeptRecord): Coordinator;
   /** Stores what is not stored yet, once more. Nothing follows. */
   close(): Promise<void>;
 }

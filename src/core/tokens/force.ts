@@ -3,6 +3,7 @@ import type { Timer } from '../kernel/clock.ts';
 import { Condition } from '../kernel/condition.ts';
 import { callersError, type LingpaiError } from '../kernel/errors.ts';
 import { RateLimiter } from '../kernel/rate-limiter.ts';
+import { ISSUERS } from './issuers.ts';
 import { cooldownRefusal } from './minting.ts';
 import type { IssuerKind } from './ports.ts';
 import type { Refresh, RefreshParts } from './refresh.ts';
@@ -28,8 +29,8 @@ export interface ForceFacts {
   readonly trust: Trust;
   /** WeChat did not say whether it accepts a token that is reported. */
   readonly isSuspected: boolean;
-  /** Whether a read of the stable endpoint may bring anything now. */
-  readonly isReadable: boolean;
+  /** Whether a read may bring anything now. */
+  readonly isReadWorthwhile: boolean;
 }
 
 /**
@@ -39,12 +40,12 @@ export interface ForceFacts {
 export type ForceStep = 'ask' | 'read' | 'mint' | 'join';
 
 /** How a ForceRefresh is met. A classic token that is dead, or a read that was refused, is replaced as planned and no sooner. */
-export function forceStep({ isReport, isUsable, issuer, trust, isSuspected, isReadable }: ForceFacts): ForceStep {
-  const isStable = issuer === 'stable';
-  if (!isReport) return isUsable && isStable && (trust === 'dead' || isSuspected) ? 'read' : 'mint';
+export function forceStep({ isReport, isUsable, issuer, trust, isSuspected, isReadWorthwhile }: ForceFacts): ForceStep {
+  const { isReadable } = ISSUERS[issuer];
+  if (!isReport) return isUsable && isReadable && (trust === 'dead' || isSuspected) ? 'read' : 'mint';
   if (!isUsable) return 'join';
   if (trust === 'trusted') return 'ask';
-  return isStable && isReadable ? 'read' : 'join';
+  return isReadable && isReadWorthwhile ? 'read' : 'join';
 }
 
 /** The keeper, as a ForceRefresh sees it. */
@@ -138,17 +139,18 @@ export class Force {
   #step(isReport: boolean, isUsable: boolean): ForceStep {
     const { owner, tokenHealth } = this.#parts;
     const { issuer } = owner.app();
-    const isReadable = tokenHealth.isReadable(this.#now());
+    const isReadWorthwhile = tokenHealth.isReadable(this.#now());
     const isSuspected = this.#suspicion?.error !== undefined;
-    return forceStep({ isReport, isUsable, issuer, trust: tokenHealth.trust, isSuspected, isReadable });
+    return forceStep({ isReport, isUsable, issuer, trust: tokenHealth.trust, isSuspected, isReadWorthwhile });
   }
 
   /** Has a new token minted. Throws COOLDOWN or BUDGET_EXHAUSTED when none may be made now. */
   #mint(isUsable: boolean): void {
     const { owner, coordinator, settings } = this.#parts;
     const { appId, issuer } = owner.app();
-    if (isUsable || issuer === 'classic') {
-      this.#refresher.authorize(issuer === 'classic' ? 'classic' : 'stable_force');
+    const { isReadable, replacement } = ISSUERS[issuer];
+    if (isUsable || !isReadable) {
+      this.#refresher.authorize(replacement);
     } else {
       const refusal = cooldownRefusal(owner.read(), appId, this.#now(), settings.cooldownMs);
       if (refusal) throw refusal;

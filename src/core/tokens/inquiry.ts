@@ -3,6 +3,7 @@ import type { Timeline } from '../kernel/timeline.ts';
 import type { CurrentToken } from './app-record.ts';
 import type { Calls } from './calls.ts';
 import type { Coordinator } from './coordinator.ts';
+import { ISSUERS } from './issuers.ts';
 import type { Deps, Settings, Verdict } from './ports.ts';
 import type { Probe, RefreshOwner, RefreshParts } from './refresh.ts';
 import type { Suspicion } from './suspicion.ts';
@@ -126,9 +127,9 @@ export class Inquiry {
     const suspicion = this.suspicion;
     if (!suspicion) return false;
     const { cooldownMs } = this.#settings;
-    const isClassic = this.#owner.app().issuer === 'classic';
+    const { isReadable } = ISSUERS[this.#owner.app().issuer];
     // What callers say is no reason to force a stable token: it can be read.
-    suspicion.isBelieved = isClassic ? suspicion.isEnough(this.#now(), cooldownMs) : suspicion.isSeen;
+    suspicion.isBelieved = isReadable ? suspicion.isSeen : suspicion.isEnough(this.#now(), cooldownMs);
     if (suspicion.isBelieved) this.#owner.publish();
     return suspicion.isBelieved;
   }
@@ -137,8 +138,8 @@ export class Inquiry {
   lookAgain(suspicion: Suspicion): void {
     const now = this.#now();
     const { stablePollMs, cooldownMs } = this.#settings;
-    const isStable = this.#owner.app().issuer === 'stable';
-    const pauseMs = isStable ? stablePollMs : Math.min(stablePollMs, suspicion.since + cooldownMs - now);
+    const { isReadable } = ISSUERS[this.#owner.app().issuer];
+    const pauseMs = isReadable ? stablePollMs : Math.min(stablePollMs, suspicion.since + cooldownMs - now);
     suspicion.lookAt = now + Math.max(LEAST_PAUSE_MS, pauseMs);
   }
 

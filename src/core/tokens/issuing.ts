@@ -1,3 +1,4 @@
+import { ISSUERS } from './issuers.ts';
 import type { Grant, Intent, IssuerKind, TokenCall } from './ports.ts';
 
 /** A grant and when it came about. */
@@ -22,25 +23,26 @@ export type Call = (call: TokenCall) => Promise<Issued>;
 
 /** What replaces a token whose time has come: classic mints, stable reads. */
 export function renew(issuer: IssuerKind, call: Call): Promise<Issued> {
-  return call(issuer);
+  return call(ISSUERS[issuer].renewal);
 }
 
 /** What replaces a token that WeChat refuses. Stable is forced only when a read returns that very token. */
 export async function replaceDead(issuer: IssuerKind, dead: string, call: Call): Promise<Issued> {
-  if (issuer === 'classic') return call('classic');
-  const read = await call('stable');
-  return read.value === dead ? force(dead, call) : read;
+  const { isReadable } = ISSUERS[issuer];
+  const renewed = await renew(issuer, call);
+  return isReadable && renewed.value === dead ? replaceLive(issuer, dead, call) : renewed;
 }
 
-/** What replaces a token that works, for an operator. */
-export function replaceLive(issuer: IssuerKind, live: string, call: Call): Promise<Issued> {
-  return issuer === 'classic' ? call('classic') : force(live, call);
-}
-
-/** WeChat may answer a forced call with the old token; what a read returns after it is what everyone gets. */
-async function force(old: string, call: Call): Promise<Issued> {
-  const { value, sentAt, intent } = await call('stable_force');
-  const read = await call('stable');
-  const isOurs = value === read.value || value === old;
+/**
+ * What replaces a token that works, for an operator. WeChat may answer a forced call with the old token: what a read returns after
+ * it is what everyone gets.
+ */
+export async function replaceLive(issuer: IssuerKind, live: string, call: Call): Promise<Issued> {
+  const { isReadable, replacement } = ISSUERS[issuer];
+  const minted = await call(replacement);
+  if (!isReadable) return minted;
+  const { value, sentAt, intent } = minted;
+  const read = await renew(issuer, call);
+  const isOurs = value === read.value || value === live;
   return { ...read, mintedAt: isOurs ? sentAt : undefined, intent };
 }

@@ -4,8 +4,9 @@ import { callersError, LingpaiError, UpstreamError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, emptyRecord, extendedBy, fromStored, sameToken, toStored } from './app-record.ts';
 import { nextAttemptAt } from './backoff.ts';
-import type { Coordinator, Holder } from './coordinator.ts';
+import type { Coordinator, KeptRecord } from './coordinator.ts';
 import { Force, type ForceResult } from './force.ts';
+import { ISSUERS, isMint } from './issuers.ts';
 import { type Plan, planNext } from './plan.ts';
 import type { App, Deps, Settings, SharedPart, StoredApp, TokenCall } from './ports.ts';
 import { Published } from './published.ts';
@@ -70,7 +71,7 @@ export class Keeper {
     timeline: Timeline;
     app: App;
     /** Makes the keeper's coordinator. */
-    coordinator: (holder: Holder) => Coordinator;
+    coordinator: (kept: KeptRecord) => Coordinator;
     stored: StoredApp | undefined;
     startDelayMs: number;
     catchUp: () => void;
@@ -207,7 +208,7 @@ export class Keeper {
     if (error === undefined) {
       this.#trial = undefined;
       this.#tokenHealth.secretFault = '';
-    } else if (upstream && call === 'stable' && app.issuer === 'classic') {
+    } else if (upstream && !isMint(call) && !ISSUERS[app.issuer].isReadable) {
       const { clock, random } = this.#deps;
       const [now, { quotaResetHour }] = [this.#now(), this.#settings];
       const attempt = { now, startedAt: now, failures: trial.failures, random, wallNow: clock.now(), quotaResetHour };

@@ -1,9 +1,10 @@
 import type { Clock, Random } from '../kernel/clock.ts';
 import type { Timeline } from '../kernel/timeline.ts';
 import { type AppRecord, toStored } from './app-record.ts';
-import type { Coordinator, Coordinators, Holder, Landed } from './coordinator.ts';
+import type { Coordinator, Coordinators, KeptRecord, Landed } from './coordinator.ts';
 import type { BrokerEvent } from './events.ts';
-import type { MintCall, MintWish } from './minting.ts';
+import type { MintCall } from './issuers.ts';
+import type { MintWish } from './minting.ts';
 import type { App, Settings, Store, StoredApp } from './ports.ts';
 import {
   type Land,
@@ -41,11 +42,11 @@ export class LocalCoordinators implements Coordinators {
     return this.#deps.store.load();
   }
 
-  create({ appId }: App, holder: Holder): LocalCoordinator {
+  create({ appId }: App, kept: KeptRecord): LocalCoordinator {
     const { settings, timeline } = this.#deps;
     const recordWriter = this.#writers.get(appId) ?? new RecordWriter(this.#deps, appId);
     this.#writers.set(appId, recordWriter);
-    return new LocalCoordinator({ appId, settings, timeline, recordWriter, holder });
+    return new LocalCoordinator({ appId, settings, timeline, recordWriter, kept });
   }
 
   async close(): Promise<void> {
@@ -61,7 +62,7 @@ export class LocalCoordinator implements Coordinator {
   readonly #rules: MintRules;
   readonly #timeline: Timeline;
   readonly #recordWriter: RecordWriter;
-  readonly #holder: Holder;
+  readonly #kept: KeptRecord;
   readonly #save: ReturnType<RecordWriter['adopt']>;
   #ownGeneration = 0;
   /** What was last given to the writer. */
@@ -72,15 +73,15 @@ export class LocalCoordinator implements Coordinator {
     settings: Settings;
     timeline: Timeline;
     recordWriter: RecordWriter;
-    holder: Holder;
+    kept: KeptRecord;
   }) {
-    const { recordWriter, holder } = options;
+    const { recordWriter, kept } = options;
     this.#appId = options.appId;
     this.#rules = localRules(options.settings);
     this.#timeline = options.timeline;
     this.#recordWriter = recordWriter;
-    this.#holder = holder;
-    this.#save = recordWriter.adopt(() => holder.onChange());
+    this.#kept = kept;
+    this.#save = recordWriter.adopt(() => kept.onChange());
   }
 
   get failing(): boolean {
@@ -107,22 +108,22 @@ export class LocalCoordinator implements Coordinator {
 
   async begin(wish: MintWish, base: number): Promise<undefined> {
     await this.#change({ type: 'begin_mint', wish, base });
-    this.#holder.onChange();
+    this.#kept.onChange();
   }
 
   async end(intent: undefined, call: MintCall, how: MintEnd): Promise<void> {
     await this.#change({ type: 'end_mint', intent, call, how });
-    this.#holder.onChange();
+    this.#kept.onChange();
   }
 
   async land(landing: Omit<Land, 'type' | 'generationStep'>): Promise<Landed> {
     const generationStep = this.generationStep();
     const { result = 'unchanged' } = await this.#change({ type: 'land', ...landing, generationStep });
-    return { result, generation: this.#holder.read().generation };
+    return { result, generation: this.#kept.read().generation };
   }
 
   async #change(change: RecordChange): Promise<Reduced> {
-    const before = this.#holder.read();
+    const before = this.#kept.read();
     const reduced = reduce(before, change, this.#timeline.moment(), this.#rules);
     const { record, result, refusal } = reduced;
     if (refusal) throw refusal;
@@ -133,7 +134,7 @@ export class LocalCoordinator implements Coordinator {
       this.#saved = text;
       await this.#save(stored);
     }
-    if (record !== before) this.#holder.take(record);
+    if (record !== before) this.#kept.take(record);
     return reduced;
   }
 

@@ -3,13 +3,8 @@ import { msUntilReset } from '../kernel/quota-day.ts';
 import type { AppRecord } from './app-record.ts';
 import { allowsForcedMint, budgetNow, scheduledWaitMs, spend } from './budget.ts';
 import type { RefreshCause } from './events.ts';
-import type { Settings, TokenCall } from './ports.ts';
-
-/** WeChat does not refresh again for a `force_refresh` that comes sooner after the last. */
-export const STABLE_FORCE_SPACING_MS = 30_000;
-
-/** A call that makes WeChat issue a new token. */
-export type MintCall = Exclude<TokenCall, 'stable'>;
+import { MINTS, type MintCall } from './issuers.ts';
+import type { Settings } from './ports.ts';
 
 /** A mint that someone wants, and when. */
 export interface MintWish {
@@ -23,20 +18,17 @@ export interface MintWish {
 /** Why a mint may not happen now, with the time after which it may; undefined: it may. */
 export function mintRefusal(record: AppRecord, wish: MintWish, settings: Settings): LingpaiError | undefined {
   const { appId, call, cause, now, wallNow } = wish;
+  const { spends, limit, spacingMs } = MINTS[call];
   const budget = budgetNow(record.budget, wallNow, settings);
   const spent = (retryAfterMs: number) =>
-    new LingpaiError(
-      `${call === 'classic' ? 'refresh.daily_budget' : 'refresh.force_daily_budget'} does not allow a refresh now`,
-      { reason: 'BUDGET_EXHAUSTED', appId, retryAfterMs },
-    );
+    new LingpaiError(`${limit} does not allow a refresh now`, { reason: 'BUDGET_EXHAUSTED', appId, retryAfterMs });
   if (cause === 'scheduled') {
-    const waitMs = call === 'classic' ? scheduledWaitMs(budget, now - record.lastMintAt, wallNow, settings) : 0;
+    const waitMs = spends === 'mints' ? scheduledWaitMs(budget, now - record.lastMintAt, wallNow, settings) : 0;
     return waitMs > 0 ? spent(waitMs) : undefined;
   }
-  const spacingMs = call === 'stable_force' ? STABLE_FORCE_SPACING_MS : 0;
   const cooling = cooldownRefusal(record, appId, now, Math.max(settings.cooldownMs, spacingMs));
   if (cooling) return cooling;
-  const allowed = allowsForcedMint(budget, call, settings);
+  const allowed = allowsForcedMint(budget, spends, settings);
   return allowed ? undefined : spent(msUntilReset(wallNow, settings.quotaResetHour));
 }
 
@@ -60,7 +52,7 @@ export function cooldownRefusal(
 export function mintBegun(record: AppRecord, wish: MintWish, settings: Settings): AppRecord {
   return {
     ...record,
-    budget: spend(budgetNow(record.budget, wish.wallNow, settings), wish.call, 1),
+    budget: spend(budgetNow(record.budget, wish.wallNow, settings), MINTS[wish.call].spends, 1),
     lastMintAt: wish.now,
     lastForcedAt: wish.cause === 'scheduled' ? record.lastForcedAt : wish.now,
     openMints: record.openMints + 1,
@@ -69,5 +61,5 @@ export function mintBegun(record: AppRecord, wish: MintWish, settings: Settings)
 
 /** The record once WeChat is known not to have minted. The cooldown that the attempt began stays. */
 export function mintUndone(record: AppRecord, call: MintCall): AppRecord {
-  return { ...record, budget: spend(record.budget, call, -1), openMints: record.openMints - 1 };
+  return { ...record, budget: spend(record.budget, MINTS[call].spends, -1), openMints: record.openMints - 1 };
 }

@@ -1,5 +1,6 @@
 import { LingpaiError, type UpstreamError } from '../kernel/errors.ts';
 import type { AppRecord, CurrentToken } from './app-record.ts';
+import { ISSUERS } from './issuers.ts';
 import type { IssuerKind } from './ports.ts';
 import type { Health, Trust } from './view.ts';
 
@@ -43,11 +44,12 @@ const MINT_IS_NEAR_MS = 10 * 60_000;
 export function planNext(situation: Situation, now: number): Plan {
   const { record, health, trust, doubt, issuer, isSwitched, confirmationDueAt, lookAt, trialAt, startAt } = situation;
   const { current } = record;
+  const { isReadable } = ISSUERS[issuer];
   const alive = current !== null && current.expiresAt > now;
   const isDue = alive && now >= Math.min(current.dueAt, confirmationDueAt);
   const at = whenNext();
   if (trialAt < at) {
-    const isFar = issuer === 'classic' && at - trialAt > MINT_IS_NEAR_MS;
+    const isFar = !isReadable && at - trialAt > MINT_IS_NEAR_MS;
     return { at: trialAt, step: isFar ? 'try_secret' : whatNext() };
   }
   const isSuspected = alive && trust === 'trusted' && health.kind === 'well';
@@ -62,10 +64,10 @@ export function planNext(situation: Situation, now: number): Plan {
   }
 
   function whatNext(): Plan['step'] {
-    if (doubt && doubt.expiresAt > now && issuer === 'classic') return 'confirm';
+    if (doubt && doubt.expiresAt > now && !isReadable) return 'confirm';
     // A classic token that is due anyway, or that a lost mint of ours may have replaced, is replaced on the schedule: reports cannot
     // spend the schedule's share of the budget.
-    return alive && trust === 'dead' && !(isDue && issuer === 'classic') ? 'replace_dead' : 'renew';
+    return alive && trust === 'dead' && !(isDue && !isReadable) ? 'replace_dead' : 'renew';
   }
 }
 
@@ -83,7 +85,7 @@ export function retryAtLatest(
 ): number {
   const { current } = record;
   if (trust !== 'dead' || !current) return plannedAt;
-  if (issuer === 'stable') return isRead ? plannedAt : Math.min(plannedAt, now + stablePollMs);
+  if (ISSUERS[issuer].isReadable) return isRead ? plannedAt : Math.min(plannedAt, now + stablePollMs);
   const isAsked = !(error instanceof LingpaiError);
   return now < current.dueAt && !isAsked ? Math.min(plannedAt, current.dueAt) : plannedAt;
 }

@@ -2,8 +2,9 @@ import type { LingpaiError } from '../kernel/errors.ts';
 import type { Moment } from '../kernel/timeline.ts';
 import { type AppRecord, type CurrentToken, sameToken } from './app-record.ts';
 import { type CommitContext, commit } from './commit.ts';
+import type { MintCall } from './issuers.ts';
 import type { Issued } from './issuing.ts';
-import { type MintCall, type MintWish, mintBegun, mintRefusal, mintUndone } from './minting.ts';
+import { type MintWish, mintBegun, mintRefusal, mintUndone } from './minting.ts';
 import type { Intent, IssuerKind, Settings } from './ports.ts';
 import { dueAt } from './schedule.ts';
 

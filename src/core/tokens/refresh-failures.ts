@@ -1,6 +1,7 @@
 import { callersError, LingpaiError, UpstreamError } from '../kernel/errors.ts';
 import { nextAttemptAt } from './backoff.ts';
 import type { RefreshCause } from './events.ts';
+import { isForced, isMint } from './issuers.ts';
 import { retryAtLatest } from './plan.ts';
 import type { App, TokenCall } from './ports.ts';
 import type { RefreshParts } from './refresh.ts';
@@ -39,7 +40,7 @@ export class RefreshFailures {
     const isHaste = known.reason === 'COOLDOWN';
     const owed =
       !(isHaste && cause === 'operator') && (cause === 'scheduled' || !owner.hasGood() || owner.read().openMints > 0);
-    const isRead = asked === 'stable';
+    const isRead = asked !== undefined && !isMint(asked);
     const failures = tokenHealth.failures + 1;
     const inARow = isRead ? Math.max(failures, tokenHealth.readFailed()) : failures;
     const { quotaResetHour, stablePollMs } = settings;
@@ -68,8 +69,9 @@ export class RefreshFailures {
   /** What WeChat refuses now it refuses for a while: neither reports nor looks have it asked again sooner. */
   #remember(error: UpstreamError, asked: TokenCall | undefined, until: number): void {
     const { tokenHealth, owner } = this.#parts;
-    if (asked === 'stable_force') tokenHealth.refuseForce(error, until);
-    if (asked !== 'stable') return;
+    if (asked === undefined) return;
+    if (isForced(asked)) tokenHealth.refuseForce(error, until);
+    if (isMint(asked)) return;
     tokenHealth.readRefused(error, until);
     const suspicion = tokenHealth.suspicion(owner.read().generation);
     if (suspicion) suspicion.lookAt = Math.max(suspicion.lookAt, until);

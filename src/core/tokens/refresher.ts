@@ -5,8 +5,8 @@ import { Calls } from './calls.ts';
 import type { Coordinator } from './coordinator.ts';
 import type { RefreshCause } from './events.ts';
 import { Inquiry } from './inquiry.ts';
+import { ISSUERS, isForced, isMint, type MintCall, SECRET_TRIAL, STABLE_FORCE_SPACING_MS } from './issuers.ts';
 import { type Call, type Issued, renew, replaceDead, replaceLive } from './issuing.ts';
-import { type MintCall, STABLE_FORCE_SPACING_MS } from './minting.ts';
 import type { Plan } from './plan.ts';
 import type { Deps, IssuerKind, Settings, TokenCall } from './ports.ts';
 import { Superseded } from './record-change.ts';
@@ -109,7 +109,7 @@ export class Refresher {
     const { issuer } = this.#owner.app();
     const suspicion = this.#inquiry.suspicion;
     if (suspicion) this.#inquiry.lookAgain(suspicion);
-    if (issuer === 'classic' || this.#tokenHealth.blindness === '') this.ask('report');
+    if (!ISSUERS[issuer].isReadable || this.#tokenHealth.blindness === '') this.ask('report');
     else
       this.#start('report', async (call, signal) => {
         const wasAway = this.#tokenHealth.isReadFailing;
@@ -126,7 +126,7 @@ export class Refresher {
   #trySecret(): void {
     this.#start('scheduled', async (call, signal) => {
       // What came of it has been told: it says nothing of the token.
-      await call('stable').catch((error: unknown) => {
+      await call(SECRET_TRIAL).catch((error: unknown) => {
         if (signal.aborted || !(error instanceof UpstreamError)) throw error;
       });
       return 'tried';
@@ -139,7 +139,7 @@ export class Refresher {
     const isReported = this.#inquiry.suspicion !== undefined;
     // A regular probe reads nothing: what is reported is read at its own times.
     const isDone = cause === 'probe' || !this.#tokenHealth.isReadable(this.#now());
-    if (issuer === 'classic' || !isReported || isDone) return 'unknown';
+    if (!ISSUERS[issuer].isReadable || !isReported || isDone) return 'unknown';
     const completion = await this.#commit(cause, issuer, await renew(issuer, call));
     return completion === 'unchanged' ? 'unknown' : completion;
   }
@@ -169,7 +169,7 @@ export class Refresher {
     }
     const late = await this.#lookBack(issued);
     if (late.isOutlived) {
-      await this.#coordinator.end(issued.intent, issuer === 'classic' ? 'classic' : 'stable_force', 'outlived');
+      await this.#coordinator.end(issued.intent, ISSUERS[issuer].replacement, 'outlived');
       this.#calls.concluded();
       return 'superseded';
     }
@@ -239,13 +239,13 @@ export class Refresher {
     const call: Call = async (kind) => {
       asked = kind;
       // An operator may have cleared a quota, and tries.
-      const isShut = kind === 'stable_force' && cause !== 'operator';
+      const isShut = isForced(kind) && cause !== 'operator';
       const refusal = isShut ? this.#tokenHealth.forceRefusal(this.#now()) : undefined;
       if (refusal) throw refusal;
       try {
         const issued = await this.#calls.issue(app, kind, cause, this.#base, signal);
         this.#owner.tried(app, kind);
-        if (kind === 'stable') this.#tokenHealth.wasRead();
+        if (!isMint(kind)) this.#tokenHealth.wasRead();
         asked = undefined;
         return issued;
       } catch (error) {

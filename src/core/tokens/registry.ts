@@ -190,7 +190,7 @@ export class Registry {
       settings: this.#settings,
       timeline: this.#timeline,
       app,
-      coordinator: (holder) => this.#coordinators.create(app, holder),
+      coordinator: (kept) => this.#coordinators.create(app, kept),
       stored: this.#stored.get(appId),
       startDelayMs,
       catchUp: () => this.#catchUp(),

@@ -1,3 +1,4 @@
+import { ISSUERS } from './issuers.ts';
 import type { IssuerKind, Settings } from './ports.ts';
 
 /** The span of a token's life, in elapsed milliseconds (see Timeline). */
@@ -19,7 +20,7 @@ const LEAST_PAUSE_MS = 1_000;
  */
 export function dueAt(life: Life, issuer: IssuerKind, settings: Settings, draw: number): number {
   const span = life.expiresAt - life.issuedAt;
-  if (issuer === 'classic') {
+  if (ISSUERS[issuer].successor === 'any_time') {
     return life.issuedAt + Math.max(LEAST_PAUSE_MS, span * settings.classicAt * (0.9 + 0.2 * draw));
   }
   const firstPoll =

@@ -45,7 +45,9 @@ export interface WatchReader {
 
 /** One subscription: a mailbox of one per app, read at the reader's pace. Dispose it when the reader leaves. */
 export class Watch implements Disposable, Waiting {
-  batch: object | undefined;
+  batch: Waiting['batch'];
+  before: Waiting['before'];
+  after: Waiting['after'];
   readonly #clock: Clock;
   readonly #silences: CoalescedTimers<Watch>;
   readonly #known: ReadonlyMap<string, number>;

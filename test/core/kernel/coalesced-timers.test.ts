@@ -5,7 +5,9 @@ import { FakeClock } from '../../support/clock.ts';
 const DELAY_MS = 10_000;
 
 class Item implements Waiting {
-  batch: object | undefined;
+  batch: Waiting['batch'];
+  before: Waiting['before'];
+  after: Waiting['after'];
 }
 
 function setUp() {
@@ -74,6 +76,19 @@ describe('Delays', () => {
     expect(due).toEqual([other]);
     await clock.advance(DELAY_MS / 2);
     expect(due).toEqual([other, item]);
+  });
+
+  test.each([0, 1, 2])('keeps the others in order when number %i of three stops', async (which) => {
+    const { clock, timers, due } = setUp();
+    const items = [new Item(), new Item(), new Item()];
+    for (const item of items) timers.start(item);
+    const [stopped] = items.splice(which, 1) as [Item];
+    timers.stop(stopped);
+    const last = new Item();
+    timers.start(last);
+    await clock.advance(DELAY_MS);
+    expect(due).toEqual([...items, last]);
+    expect(stopped).toEqual(new Item());
   });
 
   test('leaves no timer when nothing waits', async () => {

@@ -1,5 +1,5 @@
 import type { RefreshCause } from '../../../src/core/tokens/events.ts';
-import type { MintCall } from '../../../src/core/tokens/minting.ts';
+import type { MintCall } from '../../../src/core/tokens/issuers.ts';
 import type { TokenCall } from '../../../src/core/tokens/ports.ts';
 import { HOUR, SECOND, type World } from '../../support/world.ts';
 import type { Findings } from './findings.ts';

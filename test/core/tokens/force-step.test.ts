@@ -7,7 +7,7 @@ const REPORT: ForceFacts = {
   issuer: 'stable',
   trust: 'trusted',
   isSuspected: false,
-  isReadable: true,
+  isReadWorthwhile: true,
 };
 const INSIST: ForceFacts = { ...REPORT, isReport: false };
 
@@ -16,7 +16,7 @@ it.each<[string, ForceFacts, ReturnType<typeof forceStep>]>([
   ['of a classic one', { ...REPORT, issuer: 'classic' }, 'ask'],
   ['of one that is suspected already', { ...REPORT, isSuspected: true }, 'ask'],
   ['of a stable one that is dead', { ...REPORT, trust: 'dead' }, 'read'],
-  ['where reads are refused', { ...REPORT, trust: 'dead', isReadable: false }, 'join'],
+  ['where reads are refused', { ...REPORT, trust: 'dead', isReadWorthwhile: false }, 'join'],
   ['of a classic one that is dead', { ...REPORT, trust: 'dead', issuer: 'classic' }, 'join'],
   ['where there is no token', { ...REPORT, isUsable: false }, 'join'],
   ['an operator', INSIST, 'mint'],

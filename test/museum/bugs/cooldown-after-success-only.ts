@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/tokens/minting.ts',
-      find: 'budget: spend(record.budget, call, -1),',
-      replace: 'lastForcedAt: Number.NEGATIVE_INFINITY, budget: spend(record.budget, call, -1),',
+      find: 'budget: spend(record.budget, MINTS[call].spends, -1),',
+      replace: 'lastForcedAt: Number.NEGATIVE_INFINITY, budget: spend(record.budget, MINTS[call].spends, -1),',
     },
   ],
   caughtBy: {

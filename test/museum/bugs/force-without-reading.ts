@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/tokens/issuing.ts',
-      find: 'return read.value === dead ? force(dead, call) : read;',
-      replace: 'return force(dead, call);',
+      find: 'isReadable && renewed.value === dead',
+      replace: 'isReadable',
     },
   ],
   caughtBy: { file: 'test/core/tokens/force.test.ts', test: 'takes what a read returns when that is another token' },

@@ -6,13 +6,13 @@ export const bug: Bug = {
     'first message after each pause is written into nothing and nobody knows whether it was sent, and the first mint is a time-out.',
   edits: [
     {
-      file: 'src/wechat/connections.ts',
+      file: 'src/wechat/connection-pool.ts',
       find: `    keepAliveMaxTimeout: MAX_IDLE_MS,\n`,
       replace: '',
     },
   ],
   caughtBy: {
-    file: 'test/wechat/connections.test.ts',
+    file: 'test/wechat/connection-pool.test.ts',
     test: 'a message directly is not sent on a connection that was idle for 4 s, whatever Keep-Alive promises',
   },
 };

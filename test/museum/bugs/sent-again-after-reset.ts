@@ -12,7 +12,7 @@ export const bug: Bug = {
     },
   ],
   caughtBy: {
-    file: 'test/wechat/connections.test.ts',
+    file: 'test/wechat/connection-pool.test.ts',
     test: 'a message that was taken is not sent again when its reused connection is reset',
   },
 };

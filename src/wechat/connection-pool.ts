@@ -34,7 +34,7 @@ export interface ConnectionOptions {
  * The connections that requests open, kept alive for later ones. None that was idle for 4 s is used again, also where the machine
  * slept meanwhile.
  */
-export class Connections {
+export class ConnectionPool {
   readonly #options: ConnectionOptions;
   #dispatcher: Dispatcher;
   /** Those that no request is given any more, until the last that they have has ended. */

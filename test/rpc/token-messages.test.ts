@@ -2,7 +2,7 @@ import { toJson } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import type { TokenState } from '../../src/core/tokens/state.ts';
 import { TokenStateSchema } from '../../src/gen/lingpai/v1/token_pb.js';
-import { Messages, toTokenState } from '../../src/rpc/messages.ts';
+import { TokenMessages, toTokenState } from '../../src/rpc/token-messages.ts';
 import { FakeClock } from '../support/clock.ts';
 
 const NOON = Date.UTC(2026, 0, 15, 12);
@@ -59,7 +59,7 @@ describe('a state', () => {
 describe('shared messages', () => {
   it('are one object for all callers for 100 ms, frozen, and then have a new server_time', async () => {
     const clock = new FakeClock(NOON);
-    const messages = new Messages(clock);
+    const messages = new TokenMessages(clock);
     const first = [messages.answer(STATE), messages.state(STATE), messages.heartbeat(NOON)] as const;
     expect(first.every((message) => Object.isFrozen(message))).toBe(true);
     await clock.advance(99);
@@ -76,7 +76,7 @@ describe('shared messages', () => {
   });
 
   it('are another object as soon as the state is', () => {
-    const messages = new Messages(new FakeClock());
+    const messages = new TokenMessages(new FakeClock());
     expect(messages.answer({ ...STATE })).not.toBe(messages.answer(STATE));
   });
 });

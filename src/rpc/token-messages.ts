@@ -38,7 +38,7 @@ export function toTokenState(state: TokenState): pb.TokenState {
  * Makes the messages of TokenService. Answers to Get, and states and heartbeats on watches, are shared: one frozen
  * object for all callers for up to 100 ms, so that a listener encodes a rotation once and not once per stream.
  */
-export class Messages {
+export class TokenMessages {
   readonly #clock: Clock;
   readonly #states = new WeakMap<TokenState, pb.TokenState>();
   readonly #answers: Shared<TokenState, pb.GetResponse>;

@@ -155,18 +155,28 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
       .option('--app <APP>', 'the WeChat app id')
       .option('--to <OPENID>', 'the user')
       .option('--template <ID>', 'the template')
-      .addOption(new Option('--channel <CHANNEL>', 'how').choices(['subscribe', 'official_account', 'mini_program']))
+      .addOption(
+        new Option('--channel <CHANNEL>', 'how').choices([
+          'subscribe',
+          'official_account',
+          'subscription_notice',
+          'mini_program',
+        ]),
+      )
       .option('--data <NAME=VALUE>', 'a keyword and its content; may stand several times', repeated)
       .option('--data-json <JSON>', 'keywords as {"NAME": "VALUE"} or {"NAME": {"value": "...", "color": "#RRGGBB"}}')
       .option('--key <KEY>', 'the idempotency key: with the same one the same message is sent once in 24 hours')
-      .option('--page <PAGE>', 'the page that it opens (mini_program, subscribe)')
+      .option('--page <PAGE>', 'the page that it opens (mini_program, subscribe; subscription_notice: a web page)')
       .option('--form-id <ID>', 'the form_id or prepay_id; without it one that was deposited is used (mini_program)')
       .option('--emphasis <NAME>', 'the keyword to enlarge (mini_program)')
       .option('--state <STATE>', 'developer, trial or formal (subscribe)')
       .option('--lang <LANG>', 'zh_CN, en_US, zh_HK or zh_TW (subscribe)')
       .option('--url <URL>', 'the address that it opens (official_account)')
-      .option('--mini-program-app <APP>', 'the mini program that it opens instead (official_account)')
-      .option('--mini-program-page <PAGE>', 'the page of that mini program (official_account)')
+      .option(
+        '--mini-program-app <APP>',
+        'the mini program that it opens instead (official_account, subscription_notice)',
+      )
+      .option('--mini-program-page <PAGE>', 'the page of that mini program (official_account, subscription_notice)')
       .addOption(timeout(60))
       .action(async ({ file, ...options }, command: Command) => {
         if (file === undefined) return await (await import('./commands/send.ts')).send(options, io);

@@ -65,7 +65,7 @@ export interface AppSettings {
   readonly pages: readonly string[] | null;
   /** Whether every user agrees to every subscription message; otherwise consents must be given first (43101). */
   readonly unlimitedConsent: boolean;
-  /** How many messages may be sent by each of the three calls. */
+  /** How many messages may be sent by each of the four calls. */
   readonly messageQuotas: { readonly perDay: number; readonly perMinute: number };
   /** Whether the answer to a message that was taken has a comma too many, as in WeChat's example. */
   readonly trailingComma: boolean;

@@ -9,6 +9,7 @@ const errmsgs: Readonly<Record<number, string>> = {
   40037: 'invalid template_id',
   40066: 'invalid url',
   40125: 'invalid appsecret',
+  40165: 'invalid web page url',
   40243: 'appsecret is frozen',
   41001: 'access_token missing',
   41002: 'appid missing',

@@ -109,7 +109,7 @@ describe('over HTTP', () => {
     wechat.messages(appId).permits.addForm({ formId: 'f', toUser: 'o1', kind: 'form_id', collectTime: wechat.now() });
     const { access_token: token = '' } = await said(classic());
     const body = { touser: 'o1', template_id: 'T1', form_id: 'f', data: { k: { value: 'v', color: '#000000' } } };
-    for (const path of ['wxopen/template/send', 'subscribe/send', 'template/send']) {
+    for (const path of ['wxopen/template/send', 'subscribe/send', 'template/send', 'subscribe/bizsend']) {
       const to = `${url}/cgi-bin/message/${path}?access_token=${token}`;
       const post = (text: string) => fetch(to, { method: 'POST', body: text });
       expect((await said(fetch(to))).errcode).toBe(43002);
@@ -120,7 +120,7 @@ describe('over HTTP', () => {
         /^\{"errcode":0,"errmsg":"ok","msgid":\d{19},\}$/,
       );
     }
-    expect(wechat.messages(appId).inbox.count('o1')).toBe(3);
+    expect(wechat.messages(appId).inbox.count('o1')).toBe(4);
     expect((await said(fetch(`${url}/cgi-bin/message/template/send`, { method: 'POST', body: '{}' }))).errcode).toBe(
       41001,
     );

@@ -2,8 +2,11 @@ import type { IssuerKind } from '../core/tokens/ports.ts';
 import { defaultSettings, type SandboxApp } from './app.ts';
 import { type Counts, noCounts } from './calls.ts';
 import { Chain } from './chain.ts';
+import { MediaLibrary } from './media.ts';
 import { Messages } from './messages.ts';
-import { Quota } from './quota.ts';
+import { Monthly } from './monthly.ts';
+import { PathQuotas, Quota } from './quota.ts';
+import { Tickets } from './tickets.ts';
 
 /** An app as it stands. */
 export type AppView = Readonly<Required<SandboxApp>>;
@@ -15,6 +18,12 @@ export interface Account {
   readonly quotas: Readonly<Record<IssuerKind | 'forced', Quota>>;
   readonly counts: Counts;
   readonly messages: Messages;
+  /** Of every call with a token that is no message. */
+  readonly calls: PathQuotas;
+  /** How often the quotas may be cleared. */
+  readonly clears: Monthly;
+  readonly tickets: Tickets;
+  readonly media: MediaLibrary;
   /** WeChat's wall-clock time in milliseconds since 1970. */
   lastForcedAt: number;
 }
@@ -27,6 +36,10 @@ export function newAccount(app: SandboxApp): Account {
     quotas: { classic: new Quota(), stable: new Quota(), forced: new Quota() },
     counts: noCounts(),
     messages: new Messages(),
+    calls: new PathQuotas(),
+    clears: new Monthly(10),
+    tickets: new Tickets(),
+    media: new MediaLibrary(),
     lastForcedAt: Number.NEGATIVE_INFINITY,
   };
 }

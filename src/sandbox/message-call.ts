@@ -12,14 +12,6 @@ export const messageKinds = [
 /** A kind of message call. */
 export type MessageKind = (typeof messageKinds)[number];
 
-/** The path of each message call. */
-export const messagePaths: ReadonlyMap<string, MessageKind> = new Map([
-  ['/cgi-bin/message/wxopen/template/send', 'message_mini_program'],
-  ['/cgi-bin/message/subscribe/send', 'message_subscribe'],
-  ['/cgi-bin/message/template/send', 'message_official_account'],
-  ['/cgi-bin/message/subscribe/bizsend', 'message_subscription_notice'],
-]);
-
 /** The channel that a message call serves. */
 export function channelOf(kind: MessageKind): Channel['kind'] {
   return kind.slice('message_'.length) as Channel['kind'];

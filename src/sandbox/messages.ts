@@ -29,6 +29,16 @@ export class Messages {
   /** What was sent under a client_msg_id in the last 10 minutes, oldest first. */
   readonly #once = new Map<string, { readonly time: number; readonly messageId: string }>();
 
+  /** What is counted of one kind of call. */
+  quota(kind: MessageKind): Quota {
+    return this.#quotas[kind];
+  }
+
+  /** What is counted of all kinds. */
+  get quotas(): readonly Quota[] {
+    return Object.values(this.#quotas);
+  }
+
   /** Handles one call, whose token is good. A refused one costs neither quota nor permit. */
   take({ kind, letter }: MessageCall, app: AppSettings, now: number, newId: () => string): Taken {
     const wrong = wrongCall(kind, app) ?? wrongLetter(kind, letter, app);

@@ -164,7 +164,7 @@ describe('over HTTP', () => {
     expect(await call(token)).toEqual({ errcode: 0, errmsg: 'ok' });
     wechat.stubs.set('/wxa/business/getuserphonenumber', '{"errcode":0,"phone_info":{}}');
     expect(await call(token, 'GET')).toEqual({ errcode: 0, phone_info: {} });
-    expect((await said(fetch(`${url}/cgi-bin/menu/get?access_token=${token}`))).errcode).toBe(0);
+    expect((await said(fetch(`${url}/cgi-bin/tags/get?access_token=${token}`))).errcode).toBe(0);
     wechat.faults.inject({ effect: { kind: 'errcode', errcode: 45009 }, calls: ['other'], count: 1 });
     expect(await call(token)).toMatchObject({ errcode: 45009 });
     wechat.kill(appId, { issuer: 'classic', which: 'current' });

@@ -86,9 +86,15 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
     new Command('sandbox')
       .summary('run a simulated WeChat to test against')
       .description(
-        'Serves a simulated WeChat: both token endpoints, the probe, the three calls that send messages, and a control endpoint under /sandbox/ that breaks things on purpose. Any app id and any secret will do. What users received is at /sandbox/inbox as JSON, and at /sandbox/ as a page, with the apps and the faults. See docs/sandbox.md.',
+        'Serves a simulated WeChat: both token endpoints, the probe, the four calls that send messages, tickets, quotas, logins and media, stubs for any other call, and a control endpoint under /sandbox/ that breaks things on purpose. Any app id and any secret will do. What users received is at /sandbox/inbox as JSON, and at /sandbox/ as a page, with the apps and the faults. See docs/sandbox.md.',
       )
       .option('--listen <HOST:PORT>', 'where to listen; port 0 picks a free one', '127.0.0.1:7690')
+      .option(
+        '--tls',
+        'speak HTTPS by a certificate for api.weixin.qq.com and localhost that is made now; `ready` names the ca_file to trust',
+      )
+      .option('--tls-cert <FILE>', 'speak HTTPS by this certificate (PEM)')
+      .option('--tls-key <FILE>', 'its key (PEM)')
       .action(async (options) => (await import('./commands/sandbox.ts')).sandbox(options)),
   );
 

@@ -2,7 +2,6 @@ import type { IssuerKind } from '../core/tokens/ports.ts';
 import { defaultSettings, type SandboxApp } from './app.ts';
 import { type Counts, noCounts } from './calls.ts';
 import { Chain } from './chain.ts';
-import { MediaLibrary } from './media.ts';
 import { Messages } from './messages.ts';
 import { Monthly } from './monthly.ts';
 import { PathQuotas, Quota } from './quota.ts';
@@ -23,7 +22,6 @@ export interface Account {
   /** How often the quotas may be cleared. */
   readonly clears: Monthly;
   readonly tickets: Tickets;
-  readonly media: MediaLibrary;
   /** WeChat's wall-clock time in milliseconds since 1970. */
   lastForcedAt: number;
 }
@@ -39,7 +37,6 @@ export function newAccount(app: SandboxApp): Account {
     calls: new PathQuotas(),
     clears: new Monthly(10),
     tickets: new Tickets(),
-    media: new MediaLibrary(),
     lastForcedAt: Number.NEGATIVE_INFINITY,
   };
 }

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import type { Account } from './account.ts';
 import type { BusinessCall } from './calls.ts';
 import type { Fresh } from './fresh.ts';
-import { MEDIA_TYPES } from './media.ts';
+import { MEDIA_TYPES, type MediaLibrary } from './media.ts';
 import { ENDPOINTS, PATH_LENGTH } from './paths.ts';
-import type { Limits } from './quota.ts';
+import { type Limits, Quota } from './quota.ts';
 import type { Rids } from './rids.ts';
 import type { Stubs } from './stubs.ts';
 import { TICKET_TYPES } from './tickets.ts';
@@ -16,6 +16,7 @@ export interface Common {
   readonly fresh: Fresh;
   readonly stubs: Stubs;
   readonly rids: Rids;
+  readonly media: MediaLibrary;
 }
 
 const IPS = ['101.226.62.77', '101.226.62.78', '140.207.54.73'];
@@ -33,7 +34,7 @@ export function business(call: BusinessCall, account: Account, common: Common): 
   return answer;
 }
 
-function answerTo(call: BusinessCall, account: Account, { now, fresh, stubs, rids }: Common): Told {
+function answerTo(call: BusinessCall, account: Account, { now, fresh, stubs, rids, media }: Common): Told {
   switch (call.kind) {
     case 'probe':
     case 'callback_ip':
@@ -55,12 +56,12 @@ function answerTo(call: BusinessCall, account: Account, { now, fresh, stubs, rid
       if (!MEDIA_TYPES.has(call.type)) return { errcode: 40004 };
       if (!call.file || call.file.length === 0) return { errcode: 41005 };
       const id = fresh.mediaId();
-      account.media.add(id, call.type, call.file, now);
+      media.add(account.app.appId, id, call.type, call.file, now);
       return told({ type: call.type, media_id: id, created_at: Math.floor(now / 1000) });
     }
     case 'media_get': {
-      const media = account.media.get(call.mediaId, now);
-      return media ? { errcode: 0, text: '', media } : { errcode: 40007 };
+      const file = media.get(account.app.appId, call.mediaId, now);
+      return file ? { errcode: 0, text: '', media: file } : { errcode: 40007 };
     }
   }
 }
@@ -109,6 +110,6 @@ function counted(path: string, { app, quotas, messages, calls }: Account): Limit
     case 'message_subscription_notice':
       return { quota: messages.quota(kind), ...app.messageQuotas };
     default:
-      return { quota: calls.of(path), ...app.callQuotas };
+      return { quota: calls.known(path) ?? new Quota(), ...app.callQuotas };
   }
 }

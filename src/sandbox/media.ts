@@ -21,27 +21,28 @@ export const MEDIA_TYPES: ReadonlyMap<string, string> = new Map([
 
 /** Temporary media live for three days. */
 const LIFE_MS = 3 * 86_400_000;
-/** Bytes that an account's uploads may have together; older ones are forgotten. */
+/** Bytes that uploads may have together; older ones are forgotten. */
 const MOST_BYTES = 64 * 1024 * 1024;
-/** Uploads of an account that are kept. */
+/** Uploads that are kept. */
 const MOST_FILES = 1_000;
 /** The largest file that is made up, in bytes. */
 const MOST_GENERATED = 2 ** 32;
 
 interface Upload extends Media {
+  readonly appId: string;
   readonly bytes: Buffer;
   readonly time: number;
 }
 
-/** What was uploaded by one account. */
+/** What was uploaded. */
 export class MediaLibrary {
   readonly #uploads = new Map<string, Upload>();
   #size = 0;
 
-  /** Keeps a file under an id. `type` is one of `MEDIA_TYPES`. */
-  add(id: string, type: string, bytes: Buffer, time: number): void {
+  /** Keeps a file of an app under an id. `type` is one of `MEDIA_TYPES`. */
+  add(appId: string, id: string, type: string, bytes: Buffer, time: number): void {
     const contentType = MEDIA_TYPES.get(type) ?? 'application/octet-stream';
-    this.#uploads.set(id, { name: id, contentType, size: bytes.length, bytes, time });
+    this.#uploads.set(id, { appId, name: id, contentType, size: bytes.length, bytes, time });
     this.#size += bytes.length;
     for (const [oldest, upload] of this.#uploads) {
       if (this.#size <= MOST_BYTES && this.#uploads.size <= MOST_FILES) break;
@@ -50,13 +51,13 @@ export class MediaLibrary {
     }
   }
 
-  /** The file of an id: one that was uploaded and has not expired, or for `generated-BYTES` one of that size. */
-  get(id: string, now: number): Media | undefined {
+  /** The file of an id: one that this app uploaded and that has not expired, or for `generated-BYTES` one of that size. */
+  get(appId: string, id: string, now: number): Media | undefined {
     const [, digits] = /^generated-(\d{1,10})$/.exec(id) ?? [];
     if (digits !== undefined && Number(digits) <= MOST_GENERATED)
       return { name: id, contentType: 'application/octet-stream', size: Number(digits), bytes: null };
     const upload = this.#uploads.get(id);
-    return upload && now - upload.time < LIFE_MS ? upload : undefined;
+    return upload?.appId === appId && now - upload.time < LIFE_MS ? upload : undefined;
   }
 }
 

@@ -63,6 +63,11 @@ const MOST_PATHS = 1_000;
 export class PathQuotas {
   readonly #quotas = new Map<string, Quota>();
 
+  /** The quota of a path, where it was called. */
+  known(path: string): Quota | undefined {
+    return this.#quotas.get(path);
+  }
+
   /** The quota of a path. */
   of(path: string): Quota {
     const known = this.#quotas.get(path);

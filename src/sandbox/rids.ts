@@ -71,5 +71,5 @@ function masked(text: string): string {
   return text
     .replace(/\b(access_token=[^&]{0,6})[^&]*/g, '$1xxxx')
     .replace(/\b((?:app)?secret=)[^&]*/g, '$1xxxx')
-    .replace(/("(?:app)?secret"\s*:\s*)"(?:[^"\\]|\\.)*("|$)/g, '$1"xxxx"');
+    .replace(/("(?:app)?secret"\s*:\s*)"(?:[^"\\]|\\.|\\$)*("|$)/g, '$1"xxxx"');
 }

@@ -14,6 +14,7 @@ import { streamOf } from './media.ts';
 import { boundaryOf } from './multipart.ts';
 import { page, pageHeaders } from './page.ts';
 import { type Request, toCall } from './requests.ts';
+import { Uploads } from './uploads.ts';
 import { SimulatedWeChat } from './wechat.ts';
 
 /** How a sandbox is started. */
@@ -44,9 +45,6 @@ export interface Sandbox {
 
 /** The largest request body that is read, in bytes. */
 const bodyCap = 256 * 1024;
-/** The largest upload, and how much all that are on their way may have. */
-const UPLOAD_CAP = 20 * 1024 * 1024;
-const UPLOADS_CAP = 16 * UPLOAD_CAP;
 /** More are refused: a hanging call holds its own for ever. */
 const MAX_CONNECTIONS = 4_096;
 
@@ -55,12 +53,14 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const { host, port } = options.listen;
   const wechat = new SimulatedWeChat(options);
   let isLocal = true;
-  const budget = { left: UPLOADS_CAP };
+  const uploads = new Uploads();
   const listener: RequestListener = (incoming, response) => {
+    // A body that is not read to its end takes the socket with it.
+    const { socket } = incoming;
     // Node tells of a caller that left a tick after it looked for a listener, who may have gone meanwhile.
     incoming.on('error', () => {});
     // A caller that went away while it sent its request gets no answer; anything else is for it to see.
-    serve({ wechat, clock: options.clock, isLocal, budget }, incoming, response).catch(() => incoming.socket.destroy());
+    serve({ wechat, clock: options.clock, isLocal, uploads }, incoming, response).catch(() => socket.destroy());
   };
   const server = options.tls ? createTlsServer(options.tls, listener) : createServer(listener);
   server.maxConnections = MAX_CONNECTIONS;
@@ -95,8 +95,7 @@ interface Serving {
   readonly wechat: SimulatedWeChat;
   readonly clock: Clock;
   readonly isLocal: boolean;
-  /** Bytes that uploads may still take. */
-  readonly budget: { left: number };
+  readonly uploads: Uploads;
 }
 
 async function serve(serving: Serving, incoming: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -150,7 +149,7 @@ async function serve(serving: Serving, incoming: IncomingMessage, response: Serv
 
 /** A multipart body: the one that uploads a file is kept, and what goes elsewhere is read and forgotten. */
 async function serveUpload(
-  { wechat, clock, budget }: Serving,
+  { wechat, clock, uploads }: Serving,
   {
     incoming,
     response,
@@ -160,26 +159,13 @@ async function serveUpload(
 ): Promise<void> {
   const ip = incoming.socket.remoteAddress ?? '';
   const origin = { path: url.pathname, query: url.search.slice(1), body: '', ip };
-  const chunks: Buffer[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of incoming as AsyncIterable<Buffer>) {
-      size += chunk.length;
-      budget.left -= chunk.length;
-      if (size > UPLOAD_CAP || budget.left < 0) {
-        // The rest is not read: the connection has no use.
-        response.setHeader('connection', 'close');
-        send(wechat.refuse(size > UPLOAD_CAP ? 45001 : -1, origin), clock, response);
-        return;
-      }
-      chunks.push(chunk);
-    }
-    const parts = { bytes: Buffer.concat(chunks), boundary };
-    const call = toCall({ method: incoming.method ?? '', url, body: '', parts, ip });
+  await uploads.take(incoming, (whole) => {
+    const call =
+      typeof whole === 'number'
+        ? whole
+        : toCall({ method: incoming.method ?? '', url, body: '', parts: { bytes: whole, boundary }, ip });
     send(typeof call === 'number' ? wechat.refuse(call, origin) : wechat.receive(call, origin), clock, response);
-  } finally {
-    budget.left += size;
-  }
+  });
 }
 
 async function read(incoming: IncomingMessage): Promise<Buffer> {

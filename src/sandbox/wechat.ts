@@ -13,7 +13,7 @@ import { type Delivery, deliver, Faults, takesEffect } from './faults.ts';
 import { isAppId } from './fields.ts';
 import { Fresh } from './fresh.ts';
 import { grant, refusalOf } from './grant.ts';
-import type { Media } from './media.ts';
+import { type Media, MediaLibrary } from './media.ts';
 import type { MessageCall } from './message-call.ts';
 import type { Messages } from './messages.ts';
 import { type Origin, Rids } from './rids.ts';
@@ -65,6 +65,7 @@ export class SimulatedWeChat {
   readonly stubs = new Stubs();
   readonly #rids = new Rids();
   readonly #codes = new Codes();
+  readonly #media = new MediaLibrary();
   readonly #options: SimulatedWeChatOptions;
   readonly #accounts = new Map<string, Account>();
   /** Whose token a value is. */
@@ -216,7 +217,7 @@ export class SimulatedWeChat {
     const account = this.#bearer(call.token);
     if (typeof account === 'number') return this.#refuse(account);
     if ('letter' in call) return this.#message(account, call);
-    const common = { now: this.now(), fresh: this.#fresh, stubs: this.stubs, rids: this.#rids };
+    const common = { now: this.now(), fresh: this.#fresh, stubs: this.stubs, rids: this.#rids, media: this.#media };
     return this.#answer(business(call, account, common));
   }
 

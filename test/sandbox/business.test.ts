@@ -213,6 +213,15 @@ describe('rid/get', () => {
     });
   });
 
+  it('shows nothing of a secret, wherever what is kept of a body ends', () => {
+    const { ask } = asking();
+    for (let pad = 960; pad < 1_000; pad++) {
+      const body = `{"x":"${'x'.repeat(pad)}","appsecret":"hush\\"hush\\\\hush","y":1}`;
+      const failed = ask('/cgi-bin/openapi/quota/get', body);
+      expect(ask(path, { rid: ridOf(failed) }).request.request_body).not.toContain('hu');
+    }
+  });
+
   it('tells of faults, wrong methods and wrong secrets too', () => {
     const { ask, wechat, secretly } = asking();
     wechat.faults.inject({ effect: { kind: 'errcode', errcode: 45009 }, calls: ['other'], count: 1 });

@@ -3,7 +3,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { MediaLibrary } from '../../src/sandbox/media.ts';
 import { boundaryOf, fileIn } from '../../src/sandbox/multipart.ts';
 import { type Sandbox, startSandbox } from '../../src/sandbox/server.ts';
-import { FakeClock } from '../support/clock.ts';
+import { Uploads } from '../../src/sandbox/uploads.ts';
+import { FakeClock, settle } from '../support/clock.ts';
 import { appId, secret, seeded } from './support.ts';
 
 const MIB = 1024 * 1024;
@@ -72,6 +73,8 @@ describe('an upload', () => {
     expect(await post(formOf(bytesOf(10)), { bearer: 'x' })).toMatchObject({ errcode: 40014 });
     expect(await post(formOf(bytesOf(19 * MIB)))).toMatchObject({ type: 'image' });
     expect(await post(formOf(bytesOf(20 * MIB)))).toMatchObject({ errcode: 45001 });
+    expect(await post(formOf(bytesOf(70 * MIB)))).toMatchObject({ errcode: 45001 });
+    await expect(post(formOf(bytesOf(81 * MIB)))).rejects.toThrow();
   });
 
   it('to a path that is not known is read and forgotten', async () => {
@@ -164,11 +167,36 @@ describe('a download', () => {
   });
 });
 
-it('of an account the newest 64 MiB are kept, for three days', () => {
+it('the newest 64 MiB are kept, for three days', () => {
   const library = new MediaLibrary();
-  for (let i = 0; i < 5; i++) library.add(`m${i}`, 'image', Buffer.alloc(16 * MIB), 0);
-  expect(['m0', 'm1', 'm4'].map((id) => library.get(id, 0)?.size)).toEqual([undefined, 16 * MIB, 16 * MIB]);
-  expect([library.get('m4', 3 * DAY - 1)?.size, library.get('m4', 3 * DAY)]).toEqual([16 * MIB, undefined]);
+  for (let i = 0; i < 5; i++) library.add('a', `m${i}`, 'image', Buffer.alloc(16 * MIB), 0);
+  expect(['m0', 'm1', 'm4'].map((id) => library.get('a', id, 0)?.size)).toEqual([undefined, 16 * MIB, 16 * MIB]);
+  expect([library.get('a', 'm4', 3 * DAY - 1)?.size, library.get('a', 'm4', 3 * DAY)]).toEqual([16 * MIB, undefined]);
+});
+
+it('uploads that are on their way hold at most 320 MiB, which those that end or leave give back', async () => {
+  const uploads = new Uploads();
+  const chunk = Buffer.alloc(MIB);
+  const told: (number | 'whole')[] = [];
+  const use = (whole: Buffer | number) => void told.push(typeof whole === 'number' ? whole : 'whole');
+  /** Of `size` MiB, whose last comes when `end` resolves. */
+  async function* upload(size: number, end: Promise<void>): AsyncGenerator<Buffer> {
+    for (let i = 0; i < size; i++) yield chunk;
+    await end;
+  }
+  const gates = Array.from({ length: 16 }, () => Promise.withResolvers<void>());
+  const held = gates.map(({ promise }) => uploads.take(upload(20, promise), use).catch(() => {}));
+  await settle();
+  await uploads.take(upload(1, Promise.resolve()), use);
+  expect(told).toEqual([-1]);
+  gates[0]?.resolve();
+  gates[1]?.reject(new Error('left'));
+  await Promise.all(held.slice(0, 2));
+  await uploads.take(upload(20, Promise.resolve()), use);
+  await uploads.take(upload(20, Promise.resolve()), use);
+  expect(told).toEqual([-1, 'whole', 'whole', 'whole']);
+  for (const gate of gates) gate.resolve();
+  await Promise.all(held);
 });
 
 describe('multipart', () => {

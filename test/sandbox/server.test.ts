@@ -154,6 +154,21 @@ describe('over HTTP', () => {
     expect(await post('template/send', { ...letter, touser: null })).toMatchObject({ errcode: 40003 });
   });
 
+  it('ends a connection whose body is too large and has no length, and lives on', async () => {
+    const { url, classic } = await start();
+    let left = 10;
+    const body = new ReadableStream({
+      async pull(controller) {
+        await new Promise(setImmediate);
+        if (left-- > 0) controller.enqueue(new Uint8Array(64 * 1024));
+        else controller.close();
+      },
+    });
+    const init = { method: 'POST', body, duplex: 'half' } as RequestInit;
+    await expect(fetch(`${url}/cgi-bin/stable_token`, init)).rejects.toThrow();
+    expect((await said(classic())).access_token).toBeTruthy();
+  });
+
   it('checks the token of any other call, and answers ok or what was set', async () => {
     const { url, wechat, classic } = await start();
     const { access_token: token = '' } = await said(classic());

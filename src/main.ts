@@ -87,9 +87,15 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
     new Command('sandbox')
       .summary('run a simulated WeChat to test against')
       .description(
-        'Serves a simulated WeChat: both token endpoints, the probe, the three calls that send messages, and a control endpoint under /sandbox/ that breaks things on purpose. Any app id and any secret will do. What users received is at /sandbox/inbox as JSON, and at /sandbox/ as a page, with the apps and the faults. See docs/sandbox.md.',
+        'Serves a simulated WeChat: both token endpoints, the probe, the four calls that send messages, tickets, quotas, logins and media, stubs for any other call, and a control endpoint under /sandbox/ that breaks things on purpose. Any app id and any secret will do. What users received is at /sandbox/inbox as JSON, and at /sandbox/ as a page, with the apps and the faults. See docs/sandbox.md.',
       )
       .option('--listen <HOST:PORT>', 'where to listen; port 0 picks a free one', '127.0.0.1:7690')
+      .option(
+        '--tls',
+        'speak HTTPS by a certificate for api.weixin.qq.com and localhost that is made now; `ready` names the ca_file to trust',
+      )
+      .option('--tls-cert <FILE>', 'speak HTTPS by this certificate (PEM)')
+      .option('--tls-key <FILE>', 'its key (PEM)')
       .action(async (options) => (await import('./commands/sandbox.ts')).sandbox(options)),
   );
 
@@ -159,18 +165,28 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
       .option('--app <APP>', 'the WeChat app id')
       .option('--to <OPENID>', 'the user')
       .option('--template <ID>', 'the template')
-      .addOption(new Option('--channel <CHANNEL>', 'how').choices(['subscribe', 'official_account', 'mini_program']))
+      .addOption(
+        new Option('--channel <CHANNEL>', 'how').choices([
+          'subscribe',
+          'official_account',
+          'subscription_notice',
+          'mini_program',
+        ]),
+      )
       .option('--data <NAME=VALUE>', 'a keyword and its content; may stand several times', repeated)
       .option('--data-json <JSON>', 'keywords as {"NAME": "VALUE"} or {"NAME": {"value": "...", "color": "#RRGGBB"}}')
       .option('--key <KEY>', 'the idempotency key: with the same one the same message is sent once in 24 hours')
-      .option('--page <PAGE>', 'the page that it opens (mini_program, subscribe)')
+      .option('--page <PAGE>', 'the page that it opens (mini_program, subscribe; subscription_notice: a web page)')
       .option('--form-id <ID>', 'the form_id or prepay_id; without it one that was deposited is used (mini_program)')
       .option('--emphasis <NAME>', 'the keyword to enlarge (mini_program)')
       .option('--state <STATE>', 'developer, trial or formal (subscribe)')
       .option('--lang <LANG>', 'zh_CN, en_US, zh_HK or zh_TW (subscribe)')
       .option('--url <URL>', 'the address that it opens (official_account)')
-      .option('--mini-program-app <APP>', 'the mini program that it opens instead (official_account)')
-      .option('--mini-program-page <PAGE>', 'the page of that mini program (official_account)')
+      .option(
+        '--mini-program-app <APP>',
+        'the mini program that it opens instead (official_account, subscription_notice)',
+      )
+      .option('--mini-program-page <PAGE>', 'the page of that mini program (official_account, subscription_notice)')
       .addOption(timeout(60))
       .action(async ({ file, ...options }, command: Command) => {
         if (file === undefined) return await (await import('./commands/send.ts')).send(options, io);

@@ -11,7 +11,9 @@ import type { Io } from './io.ts';
 import { asLines, jsonLine, print } from './output.ts';
 
 /** The channels as the command line names them. */
-export const CHANNELS = ['subscribe', 'official_account', 'mini_program'] as const;
+export const CHANNELS = ['subscribe', 'official_account', 'subscription_notice', 'mini_program'] as const;
+
+type SendChannel = (typeof CHANNELS)[number];
 
 /** The flags of `lingpai send` for one message. */
 export interface SendOptions extends CallOptions {
@@ -19,7 +21,7 @@ export interface SendOptions extends CallOptions {
   readonly app?: string;
   readonly to?: string;
   readonly template?: string;
-  readonly channel?: (typeof CHANNELS)[number];
+  readonly channel?: SendChannel;
   readonly data?: readonly string[];
   readonly dataJson?: string;
   readonly page?: string;
@@ -35,16 +37,16 @@ export interface SendOptions extends CallOptions {
 
 type Channel = NonNullable<MessageInitShape<typeof SendTemplateRequestSchema>['channel']>;
 
-/** Which channel each flag belongs to. */
-const CHANNEL_FLAGS = {
-  formId: ['--form-id', 'mini_program'],
-  emphasis: ['--emphasis', 'mini_program'],
-  state: ['--state', 'subscribe'],
-  lang: ['--lang', 'subscribe'],
-  url: ['--url', 'official_account'],
-  miniProgramApp: ['--mini-program-app', 'official_account'],
-  miniProgramPage: ['--mini-program-page', 'official_account'],
-} as const;
+/** Which channels each flag belongs to. */
+const CHANNEL_FLAGS: Partial<Record<keyof SendOptions, readonly [flag: string, owners: readonly SendChannel[]]>> = {
+  formId: ['--form-id', ['mini_program']],
+  emphasis: ['--emphasis', ['mini_program']],
+  state: ['--state', ['subscribe']],
+  lang: ['--lang', ['subscribe']],
+  url: ['--url', ['official_account']],
+  miniProgramApp: ['--mini-program-app', ['official_account', 'subscription_notice']],
+  miniProgramPage: ['--mini-program-page', ['official_account', 'subscription_notice']],
+};
 
 /** `lingpai send`: one message, and what became of it. */
 export async function send(options: SendOptions, io: Io): Promise<void> {
@@ -81,10 +83,11 @@ function required(flag: string, value: string | undefined): string {
 }
 
 function channelOf(options: SendOptions): Channel {
-  const channel = required('--channel', options.channel) as (typeof CHANNELS)[number];
-  for (const [name, [flag, owner]] of Object.entries(CHANNEL_FLAGS)) {
-    const isGiven = options[name as keyof typeof CHANNEL_FLAGS] !== undefined;
-    if (isGiven && owner !== channel) throw new Failure(`${flag} belongs to --channel ${owner}, not ${channel}`, 2);
+  const channel = required('--channel', options.channel) as SendChannel;
+  for (const [name, [flag, owners]] of Object.entries(CHANNEL_FLAGS)) {
+    const isGiven = options[name as keyof SendOptions] !== undefined;
+    if (isGiven && !owners.includes(channel))
+      throw new Failure(`${flag} belongs to --channel ${owners.join(' and ')}, not ${channel}`, 2);
   }
   switch (channel) {
     case 'mini_program': {
@@ -98,6 +101,10 @@ function channelOf(options: SendOptions): Channel {
     case 'official_account': {
       const { url = '', miniProgramApp = '', miniProgramPage = '' } = options;
       return { case: 'officialAccount', value: { url, miniProgramAppId: miniProgramApp, miniProgramPage } };
+    }
+    case 'subscription_notice': {
+      const { miniProgramApp = '', miniProgramPage = '' } = options;
+      return { case: 'subscriptionNotice', value: { miniProgramAppId: miniProgramApp, miniProgramPage } };
     }
   }
 }

@@ -20,7 +20,7 @@ export interface MessageMetrics {
 /** Seconds. A replay takes a millisecond; a message that waits for its turn may take minutes. */
 const SEND_BOUNDS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
-const CHANNELS: readonly Channel['kind'][] = ['mini_program', 'subscribe', 'official_account'];
+const CHANNELS: readonly Channel['kind'][] = ['mini_program', 'subscribe', 'official_account', 'subscription_notice'];
 const OPERATIONS: readonly Extract<MessageEvent, { type: 'ledger_failed' }>['operation'][] = [
   'begin',
   'lookup',
@@ -40,7 +40,7 @@ const STOPPING: readonly Reason[] = [
 ];
 
 /**
- * Registers the metrics of messages. `now` is the wall-clock time in milliseconds. Each app begins with 7 series at 0 (messages of
+ * Registers the metrics of messages. `now` is the wall-clock time in milliseconds. Each app begins with 8 series at 0 (messages of
  * unknown fate by channel, failures of the ledger by operation), and each channel that it uses with 10 more (every outcome, and
  * the refusals that stop more than one message). What WeChat says of a single message comes when it is first counted.
  */

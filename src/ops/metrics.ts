@@ -92,6 +92,7 @@ const ENDPOINTS = [
   'message_mini_program',
   'message_subscribe',
   'message_official_account',
+  'message_subscription_notice',
 ];
 const RESULTS = ['ok', 'UPSTREAM_UNREACHABLE', 'UPSTREAM_TIMEOUT', 'UPSTREAM_MALFORMED'];
 

@@ -42,6 +42,10 @@ function toChannel({ case: kind, value }: pb.SendTemplateRequest['channel']): Ch
       const { url, miniProgramAppId, miniProgramPage } = value;
       return { kind: 'official_account', url, miniProgramAppId, miniProgramPage };
     }
+    case 'subscriptionNotice': {
+      const { miniProgramAppId, miniProgramPage } = value;
+      return { kind: 'subscription_notice', miniProgramAppId, miniProgramPage };
+    }
     case undefined:
       throw new TypeError('a request without a channel was not validated');
   }

@@ -12,6 +12,7 @@ import {
   type SendTemplateRequest,
   type SendTemplatesRequest,
   type SubscribeChannel,
+  type SubscriptionNoticeChannel,
   type TemplateValue,
 } from '../gen/lingpai/v1/message_pb.js';
 import { appId, reject } from './validate.ts';
@@ -48,7 +49,7 @@ const SUFFIX = '.DATA';
 
 const NO_PAGE = {
   field: 'page',
-  description: 'is allowed only with mini_program and subscribe: set official_account.url or mini_program_page',
+  description: 'is not allowed with official_account: set official_account.url or mini_program_page',
 };
 
 /** Throws INVALID_REQUEST unless the message keeps the rules in the comments of SendTemplateRequest. */
@@ -149,8 +150,15 @@ function channel({ channel, data, page }: SendTemplateRequest): Violation[] {
         ...(page === '' ? [] : [NO_PAGE]),
         ...officialAccount(channel.value).map((wrong) => within('official_account', wrong)),
       ];
+    case 'subscriptionNotice':
+      return miniProgramToOpen(channel.value).map((wrong) => within('subscription_notice', wrong));
     case undefined:
-      return [{ field: 'channel', description: 'is required: set mini_program, subscribe or official_account' }];
+      return [
+        {
+          field: 'channel',
+          description: 'is required: set mini_program, subscribe, official_account or subscription_notice',
+        },
+      ];
   }
 }
 
@@ -167,12 +175,21 @@ function subscribe({ miniProgramState, lang }: SubscribeChannel): Violation[] {
   return [...oneOf('mini_program_state', miniProgramState, STATES), ...oneOf('lang', lang, LANGS)];
 }
 
-function officialAccount({ url, miniProgramAppId, miniProgramPage }: OfficialAccountChannel): Violation[] {
+function officialAccount({ url, ...opened }: OfficialAccountChannel): Violation[] {
   const wrongUrl = { field: 'url', description: 'must be an http:// or https:// URL' };
-  const loose = { field: 'mini_program_page', description: 'is allowed only with mini_program_app_id' };
   return [
     ...text('url', url, { max: MAX_URL_LENGTH }),
     ...(url === '' || (/^https?:\/\//i.test(url) && URL.canParse(url)) ? [] : [wrongUrl]),
+    ...miniProgramToOpen(opened),
+  ];
+}
+
+function miniProgramToOpen({
+  miniProgramAppId,
+  miniProgramPage,
+}: Pick<SubscriptionNoticeChannel, 'miniProgramAppId' | 'miniProgramPage'>): Violation[] {
+  const loose = { field: 'mini_program_page', description: 'is allowed only with mini_program_app_id' };
+  return [
     ...(miniProgramAppId === '' ? [] : appId('mini_program_app_id', miniProgramAppId)),
     ...text('mini_program_page', miniProgramPage, { max: MAX_PAGE_LENGTH }),
     ...(miniProgramPage !== '' && miniProgramAppId === '' ? [loose] : []),

@@ -52,12 +52,19 @@ export const appSchema = z.strictObject({
   message_quotas: z
     .strictObject({ per_day: quota, per_minute: quota }, { error: 'write an object of quotas' })
     .optional(),
+  call_quotas: z.strictObject({ per_day: quota, per_minute: quota }, { error: 'write an object of quotas' }).optional(),
+  ticket_lifetime_s: seconds(1, 86_400 * 30).optional(),
+  menu: z
+    .array(z.looseObject({}), { error: 'write a list of buttons, or null for no menu' })
+    .max(10, { error: 'write at most 10 buttons' })
+    .nullable()
+    .optional(),
   trailing_comma: flag.optional(),
 });
 
 /** What a valid body of `POST /sandbox/apps` asks for, on top of `base`, the app as it is or the defaults. */
 export function toApp(body: z.infer<typeof appSchema>, base: AppSettings & { secret: string | null }): SandboxApp {
-  const { quotas = {}, message_quotas: messageQuotas = {} } = body;
+  const { quotas = {}, message_quotas: messageQuotas = {}, call_quotas: callQuotas = {} } = body;
   const merged: Record<keyof Quotas, number> = {
     classicPerDay: quotas.classic_per_day ?? base.quotas.classicPerDay,
     classicPerMinute: quotas.classic_per_minute ?? base.quotas.classicPerMinute,
@@ -87,6 +94,12 @@ export function toApp(body: z.infer<typeof appSchema>, base: AppSettings & { sec
       perDay: messageQuotas.per_day ?? base.messageQuotas.perDay,
       perMinute: messageQuotas.per_minute ?? base.messageQuotas.perMinute,
     },
+    callQuotas: {
+      perDay: callQuotas.per_day ?? base.callQuotas.perDay,
+      perMinute: callQuotas.per_minute ?? base.callQuotas.perMinute,
+    },
+    ticketLifetimeMs: body.ticket_lifetime_s === undefined ? base.ticketLifetimeMs : body.ticket_lifetime_s * 1000,
+    menu: body.menu === undefined ? base.menu : body.menu,
     trailingComma: body.trailing_comma ?? base.trailingComma,
   };
 }
@@ -118,6 +131,9 @@ export function fromApp(app: SandboxApp & AppSettings): object {
     pages: app.pages,
     unlimited_consent: app.unlimitedConsent,
     message_quotas: { per_day: app.messageQuotas.perDay, per_minute: app.messageQuotas.perMinute },
+    call_quotas: { per_day: app.callQuotas.perDay, per_minute: app.callQuotas.perMinute },
+    ticket_lifetime_s: app.ticketLifetimeMs / 1000,
+    menu: app.menu,
     trailing_comma: app.trailingComma,
   };
 }

@@ -65,8 +65,14 @@ export interface AppSettings {
   readonly pages: readonly string[] | null;
   /** Whether every user agrees to every subscription message; otherwise consents must be given first (43101). */
   readonly unlimitedConsent: boolean;
-  /** How many messages may be sent by each of the three calls. */
+  /** How many messages may be sent by each of the four calls. */
   readonly messageQuotas: { readonly perDay: number; readonly perMinute: number };
+  /** How often each path may be called that a token is sent to, but for messages. */
+  readonly callQuotas: { readonly perDay: number; readonly perMinute: number };
+  /** The `expires_in` of a new ticket. */
+  readonly ticketLifetimeMs: number;
+  /** The buttons of the account's menu; null: it has none (46003). */
+  readonly menu: readonly object[] | null;
   /** Whether the answer to a message that was taken has a comma too many, as in WeChat's example. */
   readonly trailingComma: boolean;
 }
@@ -102,5 +108,8 @@ export const defaultSettings: AppSettings = {
   pages: null,
   unlimitedConsent: false,
   messageQuotas: { perDay: 1_000_000, perMinute: 1_000_000 },
+  callQuotas: { perDay: 10_000_000, perMinute: 10_000_000 },
+  ticketLifetimeMs: 7_200_000,
+  menu: [{ type: 'click', name: '今日歌曲', key: 'V1001_TODAY_MUSIC', sub_button: [] }],
   trailingComma: false,
 };

@@ -144,6 +144,13 @@ function state(wechat: SimulatedWeChat): object {
         issue_time: new Date(token.issuedAt).toISOString(),
         expire_time: new Date(token.diesAt).toISOString(),
       })),
+      tickets: wechat.tickets(appId).map(({ type, id, issuedAt, endsAt }) => ({
+        type,
+        id,
+        issue_time: new Date(issuedAt).toISOString(),
+        expire_time: new Date(endsAt).toISOString(),
+      })),
+      clears_left: wechat.clearsLeft(appId),
       counts: snake(wechat.counts(appId)),
     })),
     counts: snake(wechat.counts()),

@@ -1,4 +1,5 @@
 import type { CallKind } from './calls.ts';
+import { halfOf, type Media } from './media.ts';
 
 /**
  * What goes wrong with a call. `takesEffect`: WeChat handles the call first, so that a token may be minted and never seen;
@@ -53,6 +54,8 @@ export type Delivery =
       readonly status: number;
       readonly contentType: string;
       readonly text: string;
+      /** A file in place of the text. */
+      readonly media?: Media;
       readonly afterMs: number;
     }
   | { readonly kind: 'hang' | 'reset' | 'refused' };
@@ -115,10 +118,10 @@ export function takesEffect(effect: FaultEffect): boolean {
 }
 
 /** What the caller gets: WeChat's true answer (empty where it gave none) as the effect leaves it. */
-export function deliver(effect: FaultEffect | undefined, answer: string): Delivery {
+export function deliver(effect: FaultEffect | undefined, answer: string, media?: Media): Delivery {
   switch (effect?.kind) {
     case 'latency':
-      return json(answer, effect.ms);
+      return media ? file(media, effect.ms) : json(answer, effect.ms);
     case 'hang':
     case 'reset':
     case 'refused':
@@ -126,7 +129,7 @@ export function deliver(effect: FaultEffect | undefined, answer: string): Delive
     case 'html':
       return { kind: 'answer', status: effect.status, contentType: 'text/html', text: gatewayPage, afterMs: 0 };
     case 'truncated':
-      return json(answer.slice(0, answer.length / 2));
+      return media ? file(halfOf(media)) : json(answer.slice(0, answer.length / 2));
     case 'empty':
       return json('');
     case 'huge':
@@ -134,8 +137,12 @@ export function deliver(effect: FaultEffect | undefined, answer: string): Delive
     case 'body':
       return json(effect.text);
     default:
-      return json(answer);
+      return media ? file(media) : json(answer);
   }
+}
+
+function file(media: Media, afterMs = 0): Delivery {
+  return { kind: 'answer', status: 200, contentType: media.contentType, text: '', media, afterMs };
 }
 
 function json(text: string, afterMs = 0): Delivery {

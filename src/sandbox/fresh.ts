@@ -15,9 +15,29 @@ export class Fresh {
 
   /** A token's value, of at least 32 characters. */
   token(length: number): string {
-    let value = `92_${(this.#serial++).toString(36)}_`;
+    return this.#text('92_', length);
+  }
+
+  /** A text that no other is like. */
+  #text(prefix: string, length: number): string {
+    let value = `${prefix}${(this.#serial++).toString(36)}_`;
     while (value.length < length) value += alphabet[Math.floor(this.#random() * alphabet.length)];
     return value;
+  }
+
+  /** A ticket, as long as WeChat's. */
+  ticket(): string {
+    return this.#text('kgt8ON7yVITDhtdwci0qe', 86);
+  }
+
+  /** The id of an upload. */
+  mediaId(): string {
+    return this.#text('', 64);
+  }
+
+  /** A session key: 16 bytes in base64. */
+  sessionKey(): string {
+    return Buffer.from(Array.from({ length: 16 }, () => Math.floor(this.#random() * 256))).toString('base64');
   }
 
   /** A request id: its first part is the time, in wall-clock milliseconds since 1970. */

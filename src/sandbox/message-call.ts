@@ -1,18 +1,16 @@
 import { z } from 'zod';
 import type { Channel } from '../core/messages/message.ts';
 
-/** The three message calls, by the channel that each serves. */
-export const messageKinds = ['message_mini_program', 'message_subscribe', 'message_official_account'] as const;
+/** The four message calls, by the channel that each serves. */
+export const messageKinds = [
+  'message_mini_program',
+  'message_subscribe',
+  'message_official_account',
+  'message_subscription_notice',
+] as const;
 
 /** A kind of message call. */
 export type MessageKind = (typeof messageKinds)[number];
-
-/** The path of each message call. */
-export const messagePaths: ReadonlyMap<string, MessageKind> = new Map([
-  ['/cgi-bin/message/wxopen/template/send', 'message_mini_program'],
-  ['/cgi-bin/message/subscribe/send', 'message_subscribe'],
-  ['/cgi-bin/message/template/send', 'message_official_account'],
-]);
 
 /** The channel that a message call serves. */
 export function channelOf(kind: MessageKind): Channel['kind'] {
@@ -38,8 +36,10 @@ export interface Letter {
   readonly lang: string;
   /** official_account. */
   readonly url: string;
+  /** official_account, subscription_notice. */
   readonly miniProgramAppId: string;
   readonly miniProgramPage: string;
+  /** official_account. */
   readonly clientMsgId: string;
 }
 

@@ -24,9 +24,20 @@ export class Messages {
     message_mini_program: new Quota(),
     message_subscribe: new Quota(),
     message_official_account: new Quota(),
+    message_subscription_notice: new Quota(),
   };
   /** What was sent under a client_msg_id in the last 10 minutes, oldest first. */
   readonly #once = new Map<string, { readonly time: number; readonly messageId: string }>();
+
+  /** What is counted of one kind of call. */
+  quota(kind: MessageKind): Quota {
+    return this.#quotas[kind];
+  }
+
+  /** What is counted of all kinds. */
+  get quotas(): readonly Quota[] {
+    return Object.values(this.#quotas);
+  }
 
   /** Handles one call, whose token is good. A refused one costs neither quota nor permit. */
   take({ kind, letter }: MessageCall, app: AppSettings, now: number, newId: () => string): Taken {
@@ -53,6 +64,7 @@ export class Messages {
       case 'message_mini_program':
         return this.permits.useForm(formId, toUser, now);
       case 'message_subscribe':
+      case 'message_subscription_notice':
         return app.unlimitedConsent ? 0 : this.permits.useConsent(toUser, templateId);
       case 'message_official_account':
         return 0;
@@ -73,7 +85,8 @@ function onceName({ toUser, clientMsgId }: Letter): string {
 }
 
 function wrongCall(kind: MessageKind, { accountKind, retired }: AppSettings): Taken | undefined {
-  const wants = kind === 'message_official_account' ? 'official_account' : 'mini_program';
+  const ofOfficial = kind === 'message_official_account' || kind === 'message_subscription_notice';
+  const wants = ofOfficial ? 'official_account' : 'mini_program';
   if (accountKind !== 'any' && accountKind !== wants) return { errcode: 48001 };
   if (kind === 'message_mini_program' && retired) return { errcode: 45103 };
   return undefined;
@@ -83,14 +96,36 @@ function wrongLetter(kind: MessageKind, letter: Letter, { users, templates, page
   const { toUser, templateId, data } = letter;
   if (toUser === '' || (users && !users.includes(toUser))) return { errcode: 40003 };
   if (templateId === '' || (templates && !templates.includes(templateId))) return { errcode: 40037 };
-  if (kind !== 'message_official_account' && letter.page !== '' && !isPage(letter.page, pages))
-    return { errcode: 41030 };
+  const wrongPage = wrongTarget(kind, letter, pages);
+  if (wrongPage) return wrongPage;
   if (Object.keys(data).length === 0) return { errcode: 47003, errmsg: 'argument invalid! data is empty' };
   for (const [name, { value }] of Object.entries(data)) {
-    const isWrong = value === '' || (kind === 'message_subscribe' && !fits(name, value));
+    const isWrong = value === '' || (TYPED.has(kind) && !fits(name, value));
     if (isWrong) return { errcode: 47003, errmsg: `argument invalid! data.${name}.value invalid` };
   }
   return undefined;
+}
+
+/** The calls whose keywords have kinds. */
+const TYPED: ReadonlySet<MessageKind> = new Set(['message_subscribe', 'message_subscription_notice']);
+
+/** What a message opens: a page of a mini program (41030), or of a subscription notice the web (40165). */
+function wrongTarget(kind: MessageKind, letter: Letter, pages: AppSettings['pages']): Taken | undefined {
+  switch (kind) {
+    case 'message_mini_program':
+    case 'message_subscribe':
+      return letter.page === '' || isPage(letter.page, pages) ? undefined : { errcode: 41030 };
+    case 'message_subscription_notice':
+      if (letter.miniProgramAppId !== '')
+        return letter.miniProgramPage === '' || isPage(letter.miniProgramPage, pages) ? undefined : { errcode: 41030 };
+      return letter.page === '' || isWebPage(letter.page) ? undefined : { errcode: 40165 };
+    case 'message_official_account':
+      return undefined;
+  }
+}
+
+function isWebPage(page: string): boolean {
+  return /^https?:\/\//i.test(page) && URL.canParse(page);
 }
 
 function isPage(page: string, pages: AppSettings['pages']): boolean {

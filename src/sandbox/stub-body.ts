@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isEndpoint, PATH_LENGTH } from './requests.ts';
+import { ENDPOINTS, PATH_LENGTH } from './paths.ts';
 
 const pathError = `write a path of at most ${PATH_LENGTH} characters that begins with "/", without query`;
 
@@ -9,7 +9,7 @@ export const stubSchema = z.strictObject({
     .string({ error: pathError })
     .max(PATH_LENGTH, { error: pathError })
     .regex(/^\/[^?#\s]*$/, { error: pathError })
-    .refine((path) => !isEndpoint(path) && !/^\/sandbox(\/|$)/.test(path), {
+    .refine((path) => !ENDPOINTS.has(path) && !/^\/sandbox(\/|$)/.test(path), {
       error: 'the sandbox answers this path itself; to change an answer inject a fault',
     }),
   body: z.unknown().refine((body) => body !== undefined, { error: 'write the answer: a text as it is, or any JSON' }),

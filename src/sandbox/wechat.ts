@@ -3,15 +3,23 @@ import type { Random } from '../core/kernel/clock.ts';
 import type { IssuerKind } from '../core/tokens/ports.ts';
 import { type Account, type AppView, newAccount } from './account.ts';
 import { type AppSettings, conditionErrcodes, type SandboxApp } from './app.ts';
-import { type Call, type CallRecord, type Counts, noCounts } from './calls.ts';
+import { business, clearQuota } from './business.ts';
+import { CallLog, type Logged } from './call-log.ts';
+import { type Call, type CallRecord, type Counts, type GrantCall, noCounts, type SecretCall } from './calls.ts';
 import type { IssuedToken } from './chain.ts';
-import { errmsgOf, invalidIp, plainIp } from './errmsgs.ts';
+import { Codes, login } from './codes.ts';
+import { errmsgOf } from './errmsgs.ts';
 import { type Delivery, deliver, Faults, takesEffect } from './faults.ts';
 import { isAppId } from './fields.ts';
 import { Fresh } from './fresh.ts';
+import { grant, refusalOf } from './grant.ts';
+import { type Media, MediaLibrary } from './media.ts';
 import type { MessageCall } from './message-call.ts';
 import type { Messages } from './messages.ts';
+import { type Origin, Rids } from './rids.ts';
 import { Stubs } from './stubs.ts';
+import type { Ticket, TicketType } from './tickets.ts';
+import type { Told } from './told.ts';
 
 /** How a simulated WeChat is made. */
 export interface SimulatedWeChatOptions {
@@ -40,36 +48,36 @@ export interface Kill {
   readonly stuck?: boolean;
 }
 
-interface Answer {
-  readonly errcode: number;
+interface Answer extends Logged {
   readonly text: string;
-  readonly token?: IssuedToken;
-  readonly minted?: boolean;
-  readonly delivered?: boolean;
+  /** A file in place of the text. */
+  readonly media?: Media;
+  /** Of a refusal. */
+  readonly rid?: string;
 }
 
-const ipList = JSON.stringify({ ip_list: ['101.226.62.77', '101.226.62.78', '140.207.54.73'] });
-
-/** Calls that the log keeps. */
-const logged = 10_000;
 /** Apps that come by their calls alone, or by the control endpoint. */
 const mostApps = 10_000;
 
-/** WeChat's token and message endpoints without a network: what they answer, which tokens are honoured, what arrives. */
+/** WeChat without a network: what its endpoints answer, which tokens are honoured, what arrives. */
 export class SimulatedWeChat {
   readonly faults: Faults;
   readonly stubs = new Stubs();
+  readonly #rids = new Rids();
+  readonly #codes = new Codes();
+  readonly #media = new MediaLibrary();
   readonly #options: SimulatedWeChatOptions;
   readonly #accounts = new Map<string, Account>();
   /** Whose token a value is. */
   readonly #owners = new Map<string, Account>();
   /** Calls of apps that do not exist. */
   readonly #strays = noCounts();
-  readonly #calls: CallRecord[] = [];
+  readonly #log: CallLog;
   readonly #fresh: Fresh;
 
   constructor(options: SimulatedWeChatOptions) {
     this.#options = options;
+    this.#log = new CallLog((record) => options.log?.(record));
     this.#fresh = new Fresh(options.random);
     this.faults = new Faults(() => this.now());
     for (const app of options.apps ?? []) this.setApp(app);
@@ -80,20 +88,25 @@ export class SimulatedWeChat {
     return this.#options.clock.now();
   }
 
-  /** One call, with whatever fault it meets. */
-  receive(call: Call): Delivery {
+  /** One call, with whatever fault it meets. `origin`: its request, for who asks what became of it. */
+  receive(call: Call, origin?: Origin): Delivery {
     const appId = 'token' in call ? (this.#owners.get(call.token)?.app.appId ?? '') : call.appId;
     const effect = this.faults.take(call.kind, appId);
     let answer: Answer | undefined;
     if (effect?.kind === 'errcode') answer = this.#refuse(effect.errcode, effect.errmsg);
     else if (!effect || takesEffect(effect)) answer = this.#handle(call);
-    this.#record(call, appId, answer, effect?.kind ?? null);
-    return deliver(effect, answer?.text ?? '');
+    const counts = this.#accounts.get(appId)?.counts ?? this.#strays;
+    this.#log.add(call, counts, answer, { time: this.now(), appId, fault: effect?.kind ?? null });
+    this.#remember(answer, appId, origin);
+    return deliver(effect, answer?.text ?? '', answer?.media);
   }
 
   /** The answer to a request that is no call: a wrong method, path or body. */
-  refuse(errcode: number): Delivery {
-    return deliver(undefined, this.#refuse(errcode).text);
+  refuse(errcode: number, origin?: Origin): Delivery {
+    const answer = this.#refuse(errcode);
+    const token = new URLSearchParams(origin?.query).get('access_token') ?? '';
+    this.#remember(answer, this.#owners.get(token)?.app.appId ?? '', origin);
+    return deliver(undefined, answer.text);
   }
 
   /** Adds an app, or changes one: what is left out stays. Its tokens stay as they are. */
@@ -161,9 +174,24 @@ export class SimulatedWeChat {
     return this.#account(appId).messages;
   }
 
+  /** An app's last tickets; they hold the values. */
+  tickets(appId: string): readonly Ticket[] {
+    return this.#account(appId).tickets.all;
+  }
+
+  /** Whether WeChat honours this ticket of this app at this moment. */
+  honoursTicket(appId: string, type: TicketType, ticket: string): boolean {
+    return this.#account(appId).tickets.honours(type, ticket, this.now());
+  }
+
+  /** How often an app may clear its quotas this month. */
+  clearsLeft(appId: string): number {
+    return this.#account(appId).clears.left(this.now());
+  }
+
   /** The last 10,000 calls, oldest first. */
   get calls(): readonly CallRecord[] {
-    return this.#calls;
+    return this.#log.calls;
   }
 
   /** Ends the life of tokens at once, as when WeChat revokes them. Returns those that died. */
@@ -185,53 +213,45 @@ export class SimulatedWeChat {
   }
 
   #handle(call: Call): Answer {
-    if (!('token' in call)) return this.#grant(call);
+    if (!('token' in call)) return 'ip' in call ? this.#grant(call) : this.#withSecret(call);
     const account = this.#bearer(call.token);
     if (typeof account === 'number') return this.#refuse(account);
-    switch (call.kind) {
-      case 'probe':
-        return { errcode: 0, text: ipList };
-      case 'other':
-        return { errcode: 0, text: this.stubs.answer(call.path) };
-      default:
-        return this.#message(account, call);
-    }
+    if ('letter' in call) return this.#message(account, call);
+    const common = { now: this.now(), fresh: this.#fresh, stubs: this.stubs, rids: this.#rids, media: this.#media };
+    return this.#answer(business(call, account, common));
   }
 
-  #grant(call: Exclude<Call, { token: string }>): Answer {
-    if (call.grantType !== 'client_credential') return this.#refuse(40002);
-    if (call.appId === '') return this.#refuse(41002);
-    if (call.secret === '') return this.#refuse(41004);
-    if (this.#options.anyApp && !this.hasApp(call.appId) && isAppId(call.appId) && !this.isFull)
-      this.setApp({ appId: call.appId, secret: null });
-    const account = this.#accounts.get(call.appId);
-    if (!account) return this.#refuse(40013);
-    const { app, chains, quotas } = account;
-    if (app.secret !== null && app.secret !== call.secret) return this.#refuse(app.wrongSecret);
-    if (app.allowList && !app.allowList.includes(plainIp(call.ip))) return this.#refuse(40164, invalidIp(call.ip));
-    if (app.condition !== 'normal') return this.#refuse(conditionErrcodes[app.condition]);
+  /** Whose AppSecret a call carries, or the errcode for which it is refused. */
+  #owner({ appId, secret }: { readonly appId: string; readonly secret: string }): Account | number {
+    if (appId === '') return 41002;
+    if (secret === '') return 41004;
+    if (this.#options.anyApp && !this.hasApp(appId) && isAppId(appId) && !this.isFull)
+      this.setApp({ appId, secret: null });
+    const account = this.#accounts.get(appId);
+    if (!account) return 40013;
+    if (account.app.secret !== null && account.app.secret !== secret) return account.app.wrongSecret;
+    return account;
+  }
 
-    const now = this.now();
-    if (call.kind === 'classic') {
-      const refused = quotas.classic.take(now, app.quotas.classicPerDay, app.quotas.classicPerMinute);
-      if (refused) return this.#refuse(refused);
-      return this.#granted(this.#mint(account, 'classic'), true);
-    }
-    const refused = quotas.stable.take(now, app.quotas.stablePerDay, app.quotas.stablePerMinute);
-    if (refused) return this.#refuse(refused);
-    if (call.kind === 'stable_force') {
-      const spent = quotas.forced.take(now, app.quotas.forcedPerDay, Number.POSITIVE_INFINITY);
-      if (spent) return this.#refuse(spent);
-      if (now - account.lastForcedAt >= app.forceSpacingMs) {
-        account.lastForcedAt = now;
-        return this.#granted(this.#mint(account, 'stable'), true);
-      }
-      if (app.forceTooSoon !== 'current') return this.#refuse(app.forceTooSoon);
-    }
-    // A token with less than a second left would be answered with `expires_in` 0.
-    const token = chains.stable.readable(now, Math.max(app.overlapMs, 999));
-    if (token) return this.#granted(token, false);
-    return this.#granted(this.#mint(account, 'stable'), true);
+  #withSecret(call: SecretCall): Answer {
+    const account = this.#owner(call);
+    if (typeof account === 'number') return this.#refuse(account);
+    const { condition } = account.app;
+    if (condition === 'secret_frozen' || condition === 'account_closed')
+      return this.#refuse(conditionErrcodes[condition]);
+    if (call.kind === 'clear_quota_v2') return this.#answer(clearQuota(account, this.now()));
+    return this.#answer(login(call, this.#codes, this.#fresh));
+  }
+
+  #grant(call: GrantCall): Answer {
+    if (call.grantType !== 'client_credential') return this.#refuse(40002);
+    const account = this.#owner(call);
+    if (typeof account === 'number') return this.#refuse(account);
+    const granted = grant(call, account, this.now(), (issuer) => this.#mint(account, issuer));
+    if (!('token' in granted)) return this.#answer(granted);
+    const { token, minted } = granted;
+    const body = { access_token: token.value, expires_in: Math.floor((token.endsAt - this.now()) / 1000) };
+    return { errcode: 0, text: JSON.stringify(body), token, minted };
   }
 
   /** Whose token a call bears, or the errcode for which it is refused. */
@@ -239,11 +259,7 @@ export class SimulatedWeChat {
     if (value === '') return 41001;
     const account = this.#owners.get(value);
     if (!account) return 40014;
-    if (account.app.condition === 'account_closed') return conditionErrcodes.account_closed;
-    const { classic, stable } = account.chains;
-    const token = [...classic.tokens, ...stable.tokens].find((each) => each.value === value);
-    if (!token || this.now() >= token.endsAt) return 42001;
-    return this.now() >= token.diesAt ? 40001 : account;
+    return refusalOf(account, value, this.now()) || account;
   }
 
   #message({ app, messages }: Account, call: MessageCall): Answer {
@@ -254,13 +270,19 @@ export class SimulatedWeChat {
     return { errcode: 0, text, delivered: taken.delivered };
   }
 
-  #granted(token: IssuedToken, minted: boolean): Answer {
-    const body = { access_token: token.value, expires_in: Math.floor((token.endsAt - this.now()) / 1000) };
-    return { errcode: 0, text: JSON.stringify(body), token, minted };
+  #answer(told: Told): Answer {
+    return 'text' in told ? told : this.#refuse(told.errcode, told.errmsg);
   }
 
   #refuse(errcode: number, errmsg = errmsgOf(errcode)): Answer {
-    return { errcode, text: JSON.stringify({ errcode, errmsg: `${errmsg} rid: ${this.#fresh.rid(this.now())}` }) };
+    const rid = this.#fresh.rid(this.now());
+    return { errcode, text: JSON.stringify({ errcode, errmsg: `${errmsg} rid: ${rid}` }), rid };
+  }
+
+  /** Keeps what became of a call that failed. */
+  #remember(answer: Answer | undefined, appId: string, origin: Origin | undefined): void {
+    if (answer?.rid !== undefined)
+      this.#rids.add(answer.rid, { appId, time: this.now(), origin, response: answer.text });
   }
 
   #mint(account: Account, issuer: IssuerKind): IssuedToken {
@@ -272,25 +294,5 @@ export class SimulatedWeChat {
     if (forgotten) this.#owners.delete(forgotten.value);
     this.#owners.set(value, account);
     return account.chains[issuer].tokens[0] as IssuedToken;
-  }
-
-  #record(call: Call, appId: string, answer: Answer | undefined, fault: string | null): void {
-    const minted = answer?.minted ?? false;
-    const counts = this.#accounts.get(appId)?.counts ?? this.#strays;
-    counts[call.kind]++;
-    if (minted) counts.mints++;
-    if (answer?.delivered) counts.delivered++;
-    const record: CallRecord = {
-      time: this.now(),
-      kind: call.kind,
-      appId,
-      errcode: answer?.errcode ?? null,
-      tokenId: answer?.token?.id ?? null,
-      minted,
-      fault,
-      ...(call.kind === 'other' && { path: call.path }),
-    };
-    if (this.#calls.push(record) > logged) this.#calls.shift();
-    this.#options.log?.(record);
   }
 }

@@ -156,14 +156,16 @@ const ROWS: readonly Row[] = [
     from: 'message',
     reason: 'PAGE_INVALID',
     recovery: NEVER,
-    advice: 'WeChat does not accept the `page`. Name one that the released mini program has.',
+    advice:
+      'WeChat does not accept the `page`. Name one that the released mini program has, which must be linked to the account.',
   },
   {
     codes: [40165],
     from: 'message',
     reason: 'PAGE_INVALID',
     recovery: NEVER,
-    advice: 'WeChat does not accept the URL of the page. Name a page that the released mini program has.',
+    advice:
+      'WeChat does not accept the URL of the page. Name a page that the released mini program has, or for channel `subscription_notice` a whole http:// or https:// URL.',
   },
   {
     codes: [47003],
@@ -171,6 +173,13 @@ const ROWS: readonly Row[] = [
     reason: 'DATA_INVALID',
     recovery: NEVER,
     advice: 'WeChat does not accept the `data`. Give each keyword of the template a value of its kind and length.',
+  },
+  {
+    codes: [20002],
+    from: 'message',
+    reason: 'MESSAGE_REFUSED',
+    recovery: NEVER,
+    advice: 'WeChat finds a parameter of the message wrong. Check `template_id`, `data` and what the message opens.',
   },
   {
     codes: [41028],
@@ -192,7 +201,7 @@ const ROWS: readonly Row[] = [
     reason: 'CONSENT_MISSING',
     recovery: NEVER,
     advice:
-      'The user has not agreed to this message, or has had all that they agreed to. The mini program must ask them again.',
+      'The user has not agreed to this message, or has had all that they agreed to. The mini program, or a page of the official account, must ask them again.',
   },
   {
     codes: [43004],
@@ -242,7 +251,7 @@ const ROWS: readonly Row[] = [
     reason: 'INTERFACE_NOT_GRANTED',
     recovery: OPERATOR,
     advice:
-      'The account may not call the interface, or is of the wrong kind for it: channels `mini_program` and `subscribe` are for mini programs, `official_account` is for official accounts.',
+      'The account may not call the interface, or is of the wrong kind for it: channels `mini_program` and `subscribe` are for mini programs, `official_account` and `subscription_notice` for official accounts.',
   },
 ];
 

@@ -47,6 +47,18 @@ export function messageCall({ message, formId, clientMsgId }: Delivery): {
         },
       };
     }
+    case 'subscription_notice': {
+      const { miniProgramAppId: appid, miniProgramPage: pagepath } = channel;
+      return {
+        path: '/cgi-bin/message/subscribe/bizsend',
+        body: {
+          ...to,
+          ...given({ page }),
+          ...(appid !== '' && { miniprogram: { appid, ...given({ pagepath }) } }),
+          data: mapValues(data, ({ value }) => ({ value })),
+        },
+      };
+    }
   }
 }
 

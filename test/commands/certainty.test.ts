@@ -4,17 +4,21 @@ import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { messageClient, refusalOf } from '../../src/commands/client.ts';
 import {
+  OfficialAccountChannelSchema,
   PermitKind,
   type SendTemplateRequest,
   SendTemplateRequestSchema,
+  SubscribeChannelSchema,
+  SubscriptionNoticeChannelSchema,
 } from '../../src/gen/lingpai/v1/message_pb.js';
+import { messageKinds } from '../../src/sandbox/message-call.ts';
 import type { Child } from '../support/child.ts';
 import type { Place } from '../support/lingpai.ts';
 import { until } from '../support/rpc.ts';
 import { sendingPlace } from '../support/sending.ts';
 
 /** Every kind of message that the outcome table tells apart; each to a user of its own, who gave what it takes. */
-const KINDS = ['official_account', 'subscribe', 'form_id', 'prepay_id', 'named'] as const;
+const KINDS = ['official_account', 'subscribe', 'subscription_notice', 'form_id', 'prepay_id', 'named'] as const;
 type Kind = (typeof KINDS)[number];
 
 /** What a caller is told of a message. */
@@ -28,14 +32,16 @@ function requestOf(kind: Kind): SendTemplateRequest {
     templateId: 't1',
     data: { thing1: { value: 'x' } },
     idempotencyKey: `key of ${kind}`,
-    channel:
-      kind === 'official_account'
-        ? { case: 'officialAccount', value: {} }
-        : kind === 'subscribe'
-          ? { case: 'subscribe', value: {} }
-          : form,
+    channel: CHANNELS[kind] ?? form,
   });
 }
+
+/** The channel of each kind that has no form. */
+const CHANNELS: Partial<Record<Kind, SendTemplateRequest['channel']>> = {
+  official_account: { case: 'officialAccount', value: create(OfficialAccountChannelSchema) },
+  subscribe: { case: 'subscribe', value: create(SubscribeChannelSchema) },
+  subscription_notice: { case: 'subscriptionNotice', value: create(SubscriptionNoticeChannelSchema) },
+};
 
 /** One broker after another on one store. */
 class Story {
@@ -62,13 +68,14 @@ class Story {
     permits.addForm({ formId: 'form of form_id', toUser: 'form_id', kind: 'form_id', collectTime });
     permits.addForm({ formId: 'form of prepay_id', toUser: 'prepay_id', kind: 'prepay_id', collectTime });
     permits.addForm({ formId: 'form of named', toUser: 'named', kind: 'form_id', collectTime });
-    permits.addConsents('subscribe', 't1');
+    for (const toUser of ['subscribe', 'subscription_notice']) permits.addConsents(toUser, 't1');
     await messageClient(this.#addr).depositPermits({
       appId: 'wxa',
       permits: [
         { toUser: 'form_id', kind: PermitKind.FORM_ID, value: 'form of form_id' },
         { toUser: 'prepay_id', kind: PermitKind.PREPAY_ID, value: 'form of prepay_id' },
         { toUser: 'subscribe', kind: PermitKind.CONSENT, templateId: 't1', value: 'c' },
+        { toUser: 'subscription_notice', kind: PermitKind.CONSENT, templateId: 't1', value: 'd' },
       ],
     });
   }
@@ -129,19 +136,20 @@ class Story {
   }
 }
 
-const NONE = { official_account: 0, subscribe: 0, form_id: 0, prepay_id: 0, named: 0 };
-const ONE = { official_account: 1, subscribe: 1, form_id: 1, prepay_id: 1, named: 1 };
+const NONE = { official_account: 0, subscribe: 0, subscription_notice: 0, form_id: 0, prepay_id: 0, named: 0 };
+const ONE = { official_account: 1, subscribe: 1, subscription_notice: 1, form_id: 1, prepay_id: 1, named: 1 };
 /** What a repeated call is told where WeChat sees to it that a message arrives once, and otherwise. */
 const REPEATED = {
   official_account: 'sent',
   subscribe: 'unknown',
+  subscription_notice: 'unknown',
   form_id: 'sent',
   prepay_id: 'unknown',
   named: 'unknown',
 };
 const FOUND = { ...REPEATED, form_id: 'sent, id unknown' };
 /** What can still be sent: of a message of unknown fate the permit is back, since WeChat itself refuses a used one. */
-const LEFT = { subscribe: 1, prepay_id: 3 };
+const LEFT = { subscribe: 1, subscription_notice: 1, prepay_id: 3 };
 
 describe('a broker that is killed, and a new one to which every call is repeated', () => {
   it.each([
@@ -158,8 +166,7 @@ describe('a broker that is killed, and a new one to which every call is repeated
     await story.give();
     if (!isOurs) {
       const takesEffect = point === 'written and taken, and not answered';
-      const calls = ['message_mini_program', 'message_subscribe', 'message_official_account'] as const;
-      place.wechat.faults.inject({ effect: { kind: 'hang', takesEffect }, calls });
+      place.wechat.faults.inject({ effect: { kind: 'hang', takesEffect }, calls: messageKinds });
     }
     const first = story.send();
     if (isOurs) await story.died();
@@ -220,8 +227,7 @@ describe('a broker that lives through', () => {
     const story = new Story(place);
     await story.start();
     await story.give();
-    const calls = ['message_mini_program', 'message_subscribe', 'message_official_account'] as const;
-    for (const kind of calls) {
+    for (const kind of messageKinds) {
       const count = kind === 'message_mini_program' ? 3 : 1;
       place.wechat.faults.inject({ effect: { kind: 'reset', takesEffect }, calls: [kind], count });
     }

@@ -42,9 +42,13 @@ describe('send, one message', () => {
       kind: 'form_id',
       collectTime: Date.now(),
     });
-    const [subscribe, official, mini] = [
+    const [subscribe, official, notice, mini] = [
       await send('--to', 'u1', '--channel', 'subscribe', '--data', 'thing1=a=b', '--page', 'p', '--state', 'trial'),
       await send('--to', 'u1', '--channel', 'official_account', '--data', 'first=x', '--url', 'https://a.example/'),
+      await send(
+        ...['--to', 'u1', '--channel', 'subscription_notice', '--data', 'thing1=x', '--page', 'https://a.example/'],
+        ...['--mini-program-app', 'wx2', '--mini-program-page', 'p'],
+      ),
       await send(
         '--to',
         'u1',
@@ -58,7 +62,7 @@ describe('send, one message', () => {
         'k1',
       ),
     ];
-    expect([subscribe.code, official.code, mini.code]).toEqual([0, 0, 0]);
+    expect([subscribe, official, notice, mini].map(({ code }) => code)).toEqual([0, 0, 0, 0]);
     expect(subscribe.output).toMatch(/^sent: message id \d{17,}\n$/);
     expect(place.wechat.wechat.messages('wxa').inbox.messages('u1')).toMatchObject([
       {
@@ -66,6 +70,13 @@ describe('send, one message', () => {
         formId: 'f1',
         emphasisKeyword: 'k1.DATA',
         data: { k1: { value: 'x', color: '#173177' } },
+      },
+      {
+        channel: 'subscription_notice',
+        page: 'https://a.example/',
+        miniProgramAppId: 'wx2',
+        miniProgramPage: 'p',
+        data: { thing1: { value: 'x' } },
       },
       { channel: 'official_account', url: 'https://a.example/', data: { first: { value: 'x' } } },
       { channel: 'subscribe', page: 'p', miniProgramState: 'trial', data: { thing1: { value: 'a=b' } } },
@@ -94,6 +105,11 @@ describe('send, one message', () => {
     [['--channel', 'subscribe'], '--to is missing'],
     [['--to', 'u', '--channel', 'pigeon'], 'Allowed choices'],
     [['--to', 'u', '--channel', 'subscribe', '--url', 'https://a'], '--url belongs to --channel official_account'],
+    [
+      ['--to', 'u', '--channel', 'subscribe', '--mini-program-app', 'wx2'],
+      '--mini-program-app belongs to --channel official_account and subscription_notice',
+    ],
+    [['--to', 'u', '--channel', 'subscription_notice', '--lang', 'zh_CN'], '--lang belongs to --channel subscribe'],
     [['--to', 'u', '--channel', 'subscribe', '--data', 'x'], 'write NAME=VALUE'],
     [['--to', 'u', '--channel', 'subscribe', '--data-json', '[1]'], '--data-json'],
     [['--to', 'u', '--channel', 'subscribe', '--data', 'x=1', '--data', 'x=2'], '--data: x is given twice'],

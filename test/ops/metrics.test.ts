@@ -103,7 +103,7 @@ describe('events', () => {
     for (const event of [...events('wx1'), ...events('wx2')]) metrics.observe(event);
     const before = await samples(metrics, '"wx1"');
     // Those that begin at 0, those that begin otherwise, and the gauges.
-    expect(before.length).toBe(7 + 7 + 1 + 6);
+    expect(before.length).toBe(7 + 8 + 1 + 6);
     live.states = [stateOf('wx2')];
     for (const event of events('wx1')) metrics.observe(event);
     expect(await samples(metrics, '"wx1"')).toEqual([]);
@@ -136,7 +136,7 @@ describe('what is alerted on', () => {
     'lingpai_probes_total{app_id="wx1",cause="canary",verdict="unknown"} 0',
     'lingpai_outside_mints_total{app_id="wx1"} 0',
     'lingpai_store_failures_total{app_id="wx1"} 0',
-    ...['mini_program', 'subscribe', 'official_account'].map(
+    ...['mini_program', 'subscribe', 'official_account', 'subscription_notice'].map(
       (channel) => `lingpai_messages_total{app_id="wx1",channel="${channel}",outcome="unknown",reason=""} 0`,
     ),
     ...['begin', 'lookup', 'redraw', 'settle'].map(

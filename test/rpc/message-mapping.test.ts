@@ -25,6 +25,10 @@ describe('a request becomes a message', () => {
       { channel: { case: 'officialAccount', value: { url: 'u', miniProgramAppId: 'a', miniProgramPage: 'p' } } },
       { kind: 'official_account', url: 'u', miniProgramAppId: 'a', miniProgramPage: 'p' },
     ],
+    [
+      { channel: { case: 'subscriptionNotice', value: { miniProgramAppId: 'a', miniProgramPage: 'p' } } },
+      { kind: 'subscription_notice', miniProgramAppId: 'a', miniProgramPage: 'p' },
+    ],
   ])('%j', (init, channel) => {
     const request = create(SendTemplateRequestSchema, {
       appId: 'wx1',

@@ -51,6 +51,7 @@ function fields(changes: Send): string[] {
 
 const miniProgram = (value: object): Send => ({ channel: { case: 'miniProgram', value } });
 const subscribe = (value: object): Send => ({ channel: { case: 'subscribe', value } });
+const notice = (value: object): Send => ({ channel: { case: 'subscriptionNotice', value } });
 const official = (value: object): Send => ({ channel: { case: 'officialAccount', value } });
 const keywords = (count: number) =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, { value: '' }]));
@@ -109,6 +110,19 @@ describe('a message', () => {
       [],
     ]),
     ['in another language', subscribe({ lang: 'de_DE' }), ['subscribe.lang']],
+    ['that opens a web page', { ...notice({}), page: 'https://a.example/' }, []],
+    ['that opens a mini program', notice({ miniProgramAppId: 'wx2', miniProgramPage: letter(1024) }), []],
+    [
+      'of a mini program that is none',
+      notice({ miniProgramAppId: 'a b' }),
+      ['subscription_notice.mini_program_app_id'],
+    ],
+    ['with a page of no mini program', notice({ miniProgramPage: 'a' }), ['subscription_notice.mini_program_page']],
+    [
+      'with a long page of a mini program',
+      notice({ miniProgramAppId: 'wx2', miniProgramPage: letter(1025) }),
+      ['subscription_notice.mini_program_page'],
+    ],
     ['with an http URL', official({ url: 'http://a' }), []],
     ['with an https URL', official({ url: 'HTTPS://a.example/?q=1#f' }), []],
     ['with a URL of 2048 characters', official({ url: `https://a/${letter(2038)}` }), []],

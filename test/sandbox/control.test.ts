@@ -57,6 +57,9 @@ describe('the control endpoint', () => {
       pages: ['pages/a'],
       unlimited_consent: true,
       message_quotas: { per_day: 6, per_minute: 7 },
+      call_quotas: { per_day: 8, per_minute: 9 },
+      ticket_lifetime_s: 30,
+      menu: [{ type: 'view', name: 'a', url: 'https://a.example/' }],
       trailing_comma: true,
     };
     const added = await send('POST', '/sandbox/apps', { app_id: 'wxnew', secret: 'new', ...settings });
@@ -80,6 +83,9 @@ describe('the control endpoint', () => {
       pages: ['pages/a'],
       unlimitedConsent: true,
       messageQuotas: { perDay: 6, perMinute: 7 },
+      callQuotas: { perDay: 8, perMinute: 9 },
+      ticketLifetimeMs: 30_000,
+      menu: [{ type: 'view', name: 'a', url: 'https://a.example/' }],
       trailingComma: true,
     });
     expect((await token('wxnew', 'new')).expires_in).toBe(60);
@@ -89,6 +95,8 @@ describe('the control endpoint', () => {
       condition: 'secret_frozen',
       quotas: { classic_per_day: 9 },
       message_quotas: { per_minute: 8 },
+      call_quotas: { per_day: 1 },
+      menu: null,
       users: null,
       retired: true,
     };
@@ -98,6 +106,8 @@ describe('the control endpoint', () => {
       condition: 'secret_frozen',
       quotas: { ...settings.quotas, classic_per_day: 9 },
       message_quotas: { per_day: 6, per_minute: 8 },
+      call_quotas: { per_day: 1, per_minute: 9 },
+      menu: null,
       users: null,
       retired: true,
     });

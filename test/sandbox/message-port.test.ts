@@ -10,6 +10,7 @@ const channels: Record<Channel['kind'], Channel> = {
   mini_program: { kind: 'mini_program', formId: '', emphasisKeyword: 'thing1' },
   subscribe: { kind: 'subscribe', miniProgramState: 'trial', lang: 'en_US' },
   official_account: { kind: 'official_account', url: 'u', miniProgramAppId: 'wx2', miniProgramPage: 'p' },
+  subscription_notice: { kind: 'subscription_notice', miniProgramAppId: 'wx2', miniProgramPage: 'p' },
 };
 
 function portRig() {
@@ -44,6 +45,7 @@ describe('SandboxMessageApi', () => {
     ['mini_program', { page: 'pages/a', formId: 'f', emphasisKeyword: 'thing1', data }],
     ['subscribe', { page: 'pages/a', miniProgramState: 'trial', lang: 'en_US' }],
     ['official_account', { url: 'u', miniProgramAppId: 'wx2', miniProgramPage: 'p', clientMsgId: 'c', data }],
+    ['subscription_notice', { page: 'pages/a', miniProgramAppId: 'wx2', miniProgramPage: 'p' }],
   ] as const)('sends by %s what the channel has, and keeps every digit of the id', async (kind, letter) => {
     const { wechat, send, inbox } = portRig();
     for (const trailingComma of [false, true]) {

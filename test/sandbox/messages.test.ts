@@ -65,9 +65,9 @@ describe('every message call', () => {
   });
 
   it.each([
-    ['any', [0, 0, 0]],
-    ['mini_program', [0, 0, 48001]],
-    ['official_account', [48001, 48001, 0]],
+    ['any', [0, 0, 0, 0]],
+    ['mini_program', [0, 0, 48001, 48001]],
+    ['official_account', [48001, 48001, 0, 0]],
   ] as const)('account kind %s', (accountKind, errcodes) => {
     const { addForm, send } = mailRig({ accountKind });
     addForm('f');
@@ -77,7 +77,7 @@ describe('every message call', () => {
   it('only those of mini programs are retired, unless the app says otherwise', () => {
     const { addForm, send, permits } = mailRig({ retired: true });
     addForm('f');
-    expect(messageKinds.map((kind) => send(kind, good(kind)))).toEqual([45103, 0, 0]);
+    expect(messageKinds.map((kind) => send(kind, good(kind)))).toEqual([45103, 0, 0, 0]);
     expect(permits.carried('f')).toBe(0);
     expect(rig().wechat.app(appId).retired).toBe(true);
   });
@@ -100,17 +100,35 @@ describe('every message call', () => {
   it('takes what is on its lists', () => {
     const { addForm, send } = mailRig({ users: ['oUser1'], templates: ['T1'], pages: ['pages/a'] });
     addForm('f');
-    expect(messageKinds.map((kind) => send(kind, { ...good(kind), page: 'pages/a?x=1' }))).toEqual([0, 0, 0]);
+    const page = (kind: MessageKind) =>
+      kind === 'message_subscription_notice'
+        ? { miniProgramAppId: 'wx2', miniProgramPage: 'pages/a?x=1' }
+        : { page: 'pages/a?x=1' };
+    expect(messageKinds.map((kind) => send(kind, { ...good(kind), ...page(kind) }))).toEqual([0, 0, 0, 0]);
   });
 
   it('41030 for a page of a mini program that begins with a slash or is not on its list', () => {
     const { addForm, send, wechat } = mailRig();
     addForm('f');
-    const withPage = (page: string) => messageKinds.map((kind) => send(kind, { ...good(kind), page }));
+    const kinds = ['message_mini_program', 'message_subscribe', 'message_official_account'] as const;
+    const withPage = (page: string) => kinds.map((kind) => send(kind, { ...good(kind), page }));
     expect(withPage('/pages/a')).toEqual([41030, 41030, 0]);
     wechat.changeApp(appId, { pages: ['pages/a'] });
     expect(withPage('pages/b')).toEqual([41030, 41030, 0]);
     expect(withPage('')).toEqual([0, 0, 0]);
+  });
+
+  it('a subscription notice opens a web page, or what wins, a mini program: 40165, 41030', () => {
+    const { send, wechat } = mailRig();
+    const notice = (change: Partial<Letter>) => send('message_subscription_notice', change);
+    const pages = ['', 'https://a.example/b?c', 'HTTP://a.example', 'pages/a', '/a', 'javascript:1', 'https://'];
+    expect(pages.map((page) => notice({ page }))).toEqual([0, 0, 0, 40165, 40165, 40165, 40165]);
+    const wx2 = { miniProgramAppId: 'wx2', page: 'pages/a' };
+    expect(['', 'pages/a', '/pages/a'].map((page) => notice({ ...wx2, miniProgramPage: page }))).toEqual([0, 0, 41030]);
+    wechat.changeApp(appId, { pages: ['pages/a'] });
+    expect(['', 'pages/a?b', 'pages/b'].map((page) => notice({ ...wx2, miniProgramPage: page }))).toEqual([
+      0, 0, 41030,
+    ]);
   });
 
   it('a keyword of kind thing has at most 20 characters in a subscription message', () => {
@@ -118,7 +136,7 @@ describe('every message call', () => {
     addForm('f');
     const withThing = (value: string) => ({ data: { thing1: { value, color: '' } } });
     expect(messageKinds.map((kind) => send(kind, { ...good(kind), ...withThing('茶'.repeat(21)) }))).toEqual([
-      0, 47003, 0,
+      0, 47003, 0, 47003,
     ]);
     expect(send('message_subscribe', withThing('🍵'.repeat(20)))).toBe(0);
     const letter = { ...LETTER, ...withThing('') };
@@ -212,17 +230,20 @@ describe('forms', () => {
 });
 
 describe('consents', () => {
-  it('43101 without one; each is for one message of one template to one user', () => {
-    const { wechat, send, permits } = mailRig({ unlimitedConsent: false });
-    const subscribe = (change: Partial<Letter> = {}) => send('message_subscribe', change);
-    expect(subscribe()).toBe(43101);
-    expect(permits.addConsents('oUser1', 'T1', 2)).toBe(2);
-    expect(permits.addConsents('oUser1', 'T1')).toBe(3);
-    expect([subscribe({ toUser: 'oUser2' }), subscribe({ templateId: 'T2' })]).toEqual([43101, 43101]);
-    expect([subscribe(), subscribe(), subscribe(), subscribe()]).toEqual([0, 0, 0, 43101]);
-    wechat.changeApp(appId, { unlimitedConsent: true });
-    expect(subscribe()).toBe(0);
-  });
+  it.each(['message_subscribe', 'message_subscription_notice'] as const)(
+    '%s: 43101 without one; each is for one message of one template to one user',
+    (kind) => {
+      const { wechat, send, permits } = mailRig({ unlimitedConsent: false });
+      const subscribe = (change: Partial<Letter> = {}) => send(kind, change);
+      expect(subscribe()).toBe(43101);
+      expect(permits.addConsents('oUser1', 'T1', 2)).toBe(2);
+      expect(permits.addConsents('oUser1', 'T1')).toBe(3);
+      expect([subscribe({ toUser: 'oUser2' }), subscribe({ templateId: 'T2' })]).toEqual([43101, 43101]);
+      expect([subscribe(), subscribe(), subscribe(), subscribe()]).toEqual([0, 0, 0, 43101]);
+      wechat.changeApp(appId, { unlimitedConsent: true });
+      expect(subscribe()).toBe(0);
+    },
+  );
 });
 
 describe('client_msg_id', () => {

@@ -109,7 +109,7 @@ describe('over HTTP', () => {
     wechat.messages(appId).permits.addForm({ formId: 'f', toUser: 'o1', kind: 'form_id', collectTime: wechat.now() });
     const { access_token: token = '' } = await said(classic());
     const body = { touser: 'o1', template_id: 'T1', form_id: 'f', data: { k: { value: 'v', color: '#000000' } } };
-    for (const path of ['wxopen/template/send', 'subscribe/send', 'template/send']) {
+    for (const path of ['wxopen/template/send', 'subscribe/send', 'template/send', 'subscribe/bizsend']) {
       const to = `${url}/cgi-bin/message/${path}?access_token=${token}`;
       const post = (text: string) => fetch(to, { method: 'POST', body: text });
       expect((await said(fetch(to))).errcode).toBe(43002);
@@ -120,7 +120,7 @@ describe('over HTTP', () => {
         /^\{"errcode":0,"errmsg":"ok","msgid":\d{19},\}$/,
       );
     }
-    expect(wechat.messages(appId).inbox.count('o1')).toBe(3);
+    expect(wechat.messages(appId).inbox.count('o1')).toBe(4);
     expect((await said(fetch(`${url}/cgi-bin/message/template/send`, { method: 'POST', body: '{}' }))).errcode).toBe(
       41001,
     );
@@ -154,6 +154,21 @@ describe('over HTTP', () => {
     expect(await post('template/send', { ...letter, touser: null })).toMatchObject({ errcode: 40003 });
   });
 
+  it('ends a connection whose body is too large and has no length, and lives on', async () => {
+    const { url, classic } = await start();
+    let left = 10;
+    const body = new ReadableStream({
+      async pull(controller) {
+        await new Promise(setImmediate);
+        if (left-- > 0) controller.enqueue(new Uint8Array(64 * 1024));
+        else controller.close();
+      },
+    });
+    const init = { method: 'POST', body, duplex: 'half' } as RequestInit;
+    await expect(fetch(`${url}/cgi-bin/stable_token`, init)).rejects.toThrow();
+    expect((await said(classic())).access_token).toBeTruthy();
+  });
+
   it('checks the token of any other call, and answers ok or what was set', async () => {
     const { url, wechat, classic } = await start();
     const { access_token: token = '' } = await said(classic());
@@ -164,7 +179,7 @@ describe('over HTTP', () => {
     expect(await call(token)).toEqual({ errcode: 0, errmsg: 'ok' });
     wechat.stubs.set('/wxa/business/getuserphonenumber', '{"errcode":0,"phone_info":{}}');
     expect(await call(token, 'GET')).toEqual({ errcode: 0, phone_info: {} });
-    expect((await said(fetch(`${url}/cgi-bin/menu/get?access_token=${token}`))).errcode).toBe(0);
+    expect((await said(fetch(`${url}/cgi-bin/tags/get?access_token=${token}`))).errcode).toBe(0);
     wechat.faults.inject({ effect: { kind: 'errcode', errcode: 45009 }, calls: ['other'], count: 1 });
     expect(await call(token)).toMatchObject({ errcode: 45009 });
     wechat.kill(appId, { issuer: 'classic', which: 'current' });

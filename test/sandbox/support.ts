@@ -57,7 +57,7 @@ export function rig(settings: Partial<SandboxApp> = {}) {
     if (!value) throw new Error(`no token but errcode ${errcode}`);
     return value;
   }
-  const probe = (value: string) => say({ kind: 'probe', token: value });
+  const probe = (value: string) => say({ kind: 'probe', token: value, path: '/cgi-bin/get_api_domain_ip' });
   /** Sends a message with `bearer`, by default with a good token, and returns the errcode. */
   const send = (kind: MessageKind, change: Partial<Letter> = {}, bearer = token('stable')) =>
     say({ kind, token: bearer, letter: { ...LETTER, ...change } }).errcode;

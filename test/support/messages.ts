@@ -185,6 +185,7 @@ export function message(
     mini_program: { kind: 'mini_program', formId, emphasisKeyword: '' },
     subscribe: { kind: 'subscribe', miniProgramState: '', lang: '' },
     official_account: { kind: 'official_account', url: '', miniProgramAppId: '', miniProgramPage: '' },
+    subscription_notice: { kind: 'subscription_notice', miniProgramAppId: '', miniProgramPage: '' },
   };
   return {
     appId: 'wxa',

@@ -20,7 +20,7 @@ export type Answer = { readonly messageId: string } | { readonly errcode: number
 
 const CLIENT_MSG_ID_MS = 10 * MINUTE;
 
-/** What WeChat's three message calls promise, and nothing else: the judge of what was sent. */
+/** What WeChat's four message calls promise, and nothing else: the judge of what was sent. */
 export class ReferenceWeChat {
   readonly accepted: Accepted[] = [];
   readonly #now: () => number;
@@ -73,7 +73,8 @@ export class ReferenceWeChat {
         form.left--;
         return this.#accept(delivery);
       }
-      case 'subscribe': {
+      case 'subscribe':
+      case 'subscription_notice': {
         const left = this.consents(toUser, templateId);
         if (left === 0) return { errcode: 43101 };
         this.#consents.set(`${toUser} ${templateId}`, left - 1);

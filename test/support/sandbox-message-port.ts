@@ -38,7 +38,7 @@ function toLetter({ message, formId, clientMsgId }: Delivery): Letter {
       return {
         ...letter,
         page,
-        data: Object.fromEntries(Object.entries(data).map(([name, { value }]) => [name, { value, color: '' }])),
+        data: colorless(data),
         miniProgramState: channel.miniProgramState,
         lang: channel.lang,
       };
@@ -46,5 +46,13 @@ function toLetter({ message, formId, clientMsgId }: Delivery): Letter {
       const { url, miniProgramAppId, miniProgramPage } = channel;
       return { ...letter, url, miniProgramAppId, miniProgramPage, clientMsgId };
     }
+    case 'subscription_notice': {
+      const { miniProgramAppId, miniProgramPage } = channel;
+      return { ...letter, page, data: colorless(data), miniProgramAppId, miniProgramPage };
+    }
   }
+}
+
+function colorless(data: Letter['data']): Letter['data'] {
+  return Object.fromEntries(Object.entries(data).map(([name, { value }]) => [name, { value, color: '' }]));
 }

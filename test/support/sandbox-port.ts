@@ -32,7 +32,11 @@ export class SandboxWeChat implements WeChat {
   }
 
   async probe(token: string, signal: AbortSignal): Promise<Verdict> {
-    const { errcode = 0, errmsg = '', ip_list: list } = await this.#ask({ kind: 'probe', token }, signal);
+    const {
+      errcode = 0,
+      errmsg = '',
+      ip_list: list,
+    } = await this.#ask({ kind: 'probe', token, path: '/cgi-bin/get_api_domain_ip' }, signal);
     if (errcode === 40001 || errcode === 40014 || errcode === 42001) return { accepted: false, errcode };
     if (errcode !== 0) throw this.#options.toError(Number(errcode), String(errmsg), 'probe');
     if (!Array.isArray(list)) throw malformed('has no ip_list');

@@ -414,6 +414,7 @@ describe('messages', () => {
     ['mini_program', '/cgi-bin/message/wxopen/template/send'],
     ['subscribe', '/cgi-bin/message/subscribe/send'],
     ['official_account', '/cgi-bin/message/template/send'],
+    ['subscription_notice', '/cgi-bin/message/subscribe/bizsend'],
   ] as const)('%s is a POST with the token in the query', async (kind, path) => {
     let seen: { request: IncomingMessage; url: URL; body: unknown } | undefined;
     const url = await serveHttp(async (request, response) => {

@@ -41,7 +41,20 @@ describe('messageCall', () => {
     });
   });
 
+  test('subscription_notice as WeChat documents it, without colors and client_msg_id', () => {
+    expect(messageCall(deliveryOf(CHANNELS.subscription_notice, {}, { clientMsgId: 'send-1' }))).toEqual({
+      path: '/cgi-bin/message/subscribe/bizsend',
+      body: {
+        ...to,
+        page: 'pages/index?a=b',
+        miniprogram: { appid: 'wx0002', pagepath: 'pages/order?id=1' },
+        data: { keyword1: { value: '订单"1"' }, keyword2: { value: 'two' } },
+      },
+    });
+  });
+
   test.each<[Channel]>([
+    [{ kind: 'subscription_notice', miniProgramAppId: '', miniProgramPage: '' }],
     [{ kind: 'mini_program', formId: '', emphasisKeyword: '' }],
     [{ kind: 'subscribe', miniProgramState: '', lang: '' }],
     [{ kind: 'official_account', url: '', miniProgramAppId: '', miniProgramPage: '' }],

@@ -38,6 +38,11 @@ export const CHANNELS: { readonly [K in Channel['kind']]: Channel & { kind: K } 
     miniProgramAppId: 'wx0002',
     miniProgramPage: 'pages/order?id=1',
   },
+  subscription_notice: {
+    kind: 'subscription_notice',
+    miniProgramAppId: 'wx0002',
+    miniProgramPage: 'pages/order?id=1',
+  },
 };
 
 /** A message with its permit, as the broker hands it over. */

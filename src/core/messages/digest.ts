@@ -19,5 +19,7 @@ function fieldsOf(channel: Channel): readonly string[] {
       return [channel.kind, channel.miniProgramState, channel.lang];
     case 'official_account':
       return [channel.kind, channel.url, channel.miniProgramAppId, channel.miniProgramPage];
+    case 'subscription_notice':
+      return [channel.kind, channel.miniProgramAppId, channel.miniProgramPage];
   }
 }

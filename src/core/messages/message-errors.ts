@@ -23,8 +23,7 @@ function fieldOf({ reason, answer }: Refused, channel: Channel): string | undefi
     case 'TEMPLATE_ID_INVALID':
       return 'template_id';
     case 'PAGE_INVALID':
-      if (channel.kind !== 'official_account') return 'page';
-      return channel.miniProgramAppId === '' ? 'official_account.url' : 'official_account.mini_program_page';
+      return pageField(channel);
     case 'DATA_INVALID': {
       // As in "argument invalid! data.thing1.value invalid".
       const [, keyword, part = ''] = /\bdata\.([\w-]{1,64})(\.value|\.color)?\b/.exec(answer?.errmsg ?? '') ?? [];
@@ -32,6 +31,19 @@ function fieldOf({ reason, answer }: Refused, channel: Channel): string | undefi
     }
   }
   return undefined;
+}
+
+/** The field that says what a message opens: the mini program's page where there is one, since it wins over the web page. */
+function pageField(channel: Channel): string {
+  switch (channel.kind) {
+    case 'mini_program':
+    case 'subscribe':
+      return 'page';
+    case 'official_account':
+      return channel.miniProgramAppId === '' ? 'official_account.url' : 'official_account.mini_program_page';
+    case 'subscription_notice':
+      return channel.miniProgramAppId === '' ? 'page' : 'subscription_notice.mini_program_page';
+  }
 }
 
 /** What to do about a quota that is spent. App ids are no secret. */

@@ -13,7 +13,8 @@ export type Channel =
       readonly url: string;
       readonly miniProgramAppId: string;
       readonly miniProgramPage: string;
-    };
+    }
+  | { readonly kind: 'subscription_notice'; readonly miniProgramAppId: string; readonly miniProgramPage: string };
 
 /** One message to one user. It was checked where it came in. */
 export interface Message {

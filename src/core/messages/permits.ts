@@ -28,6 +28,7 @@ export function wishOf({ channel, toUser, templateId }: Message): PermitWish {
     case 'mini_program':
       return channel.formId === '' ? { kind: 'form', toUser } : { kind: 'named', value: channel.formId };
     case 'subscribe':
+    case 'subscription_notice':
       return { kind: 'consent', toUser, templateId };
     case 'official_account':
       return { kind: 'none' };

@@ -10,7 +10,7 @@ export interface Delivery {
   readonly clientMsgId: string;
 }
 
-/** WeChat's three message calls. */
+/** WeChat's four message calls. */
 export interface MessageApi {
   /**
    * One attempt. Rejects with an UpstreamError and nothing else: reason TOKEN_REFUSED when WeChat refuses the token,

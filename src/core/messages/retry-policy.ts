@@ -83,6 +83,7 @@ export function isRepeatable({
     case 'mini_program':
       return permit?.kind === 'form_id';
     case 'subscribe':
+    case 'subscription_notice':
       return false;
   }
 }
@@ -120,7 +121,8 @@ function refused({ reason, recovery }: Refused, { channel, permit, named, tried 
       // The broker chose the permits, and not the caller: there may be a better one for the next attempt.
       return tried.redraw < MOST.redraw ? { do: 'redraw' } : { do: 'settle', as: 'freed', permit: 'void' };
     case 'CONSENT_MISSING':
-      if (channel === 'subscribe') return { do: 'settle', as: 'refused', permit: 'void' };
+      if (channel === 'subscribe' || channel === 'subscription_notice')
+        return { do: 'settle', as: 'refused', permit: 'void' };
   }
   return { do: 'settle', as: isLasting(reason, recovery) ? 'refused' : 'freed', permit: 'returned' };
 }

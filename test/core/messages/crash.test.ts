@@ -4,7 +4,7 @@ import type { LedgerCall } from '../../support/ledger.ts';
 import { type AttemptFault, FakeTokens, MessageWorld, message } from '../../support/messages.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
 
-const CHANNELS = ['mini_program', 'subscribe', 'official_account'] as const;
+const CHANNELS = ['mini_program', 'subscribe', 'official_account', 'subscription_notice'] as const;
 const errcode = (code: number): AttemptFault => ({ kind: 'errcode', errcode: code });
 const base = message('official_account');
 const keyed = { ...base, idempotencyKey: 'k' };
@@ -39,7 +39,8 @@ async function takeOver(world: MessageWorld): Promise<void> {
 
 describe.each(CHANNELS)('kill -9 while a message is sent by %s', (channel) => {
   const one = message(channel, { idempotencyKey: 'k' });
-  const lasts = channel === 'subscribe' ? 'DELIVERY_UNKNOWN' : undefined;
+  const unrepeatable = channel === 'subscribe' || channel === 'subscription_notice';
+  const lasts = unrepeatable ? 'DELIVERY_UNKNOWN' : undefined;
 
   it('before it is recorded: it can be sent', async () => {
     const world = await supplied();
@@ -62,7 +63,7 @@ describe.each(CHANNELS)('kill -9 while a message is sent by %s', (channel) => {
     await world.clock.advance(SECOND);
     await takeOver(world);
     const told = await world.send(one);
-    expect(world.wechat.accepted).toHaveLength(moment === 'begin' && channel === 'subscribe' ? 0 : 1);
+    expect(world.wechat.accepted).toHaveLength(moment === 'begin' && unrepeatable ? 0 : 1);
     if (moment === 'settled') expect(told).toMatchObject({ replayed: true });
     else expect('reason' in told ? told.reason : undefined).toBe(lasts);
     const again = await world.send(one);

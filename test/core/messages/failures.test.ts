@@ -4,6 +4,11 @@ import type { Channel } from '../../../src/core/messages/message.ts';
 import { refusedError } from '../../../src/core/messages/message-errors.ts';
 
 const SUBSCRIBE: Channel = { kind: 'subscribe', miniProgramState: '', lang: '' };
+const notice = (miniProgramAppId: string): Channel => ({
+  kind: 'subscription_notice',
+  miniProgramAppId,
+  miniProgramPage: '',
+});
 const official = (miniProgramAppId: string): Channel => ({
   kind: 'official_account',
   url: 'https://lingpai.test',
@@ -36,6 +41,8 @@ it('a page is a field of its channel', () => {
   expect(fields('PAGE_INVALID', '')).toEqual(['page']);
   expect(fields('PAGE_INVALID', '', official(''))).toEqual(['official_account.url']);
   expect(fields('PAGE_INVALID', '', official('wx2'))).toEqual(['official_account.mini_program_page']);
+  expect(fields('PAGE_INVALID', '', notice(''))).toEqual(['page']);
+  expect(fields('PAGE_INVALID', '', notice('wx2'))).toEqual(['subscription_notice.mini_program_page']);
 });
 
 it('what lies with the user is no field of the request', () => {

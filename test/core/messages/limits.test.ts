@@ -232,6 +232,17 @@ describe('the circuit breaker of a quota', () => {
     expect([...first.told, ...last.told]).toMatchObject(Array(2).fill({ reason: 'DAILY_QUOTA_EXHAUSTED' }));
   });
 
+  it('shuts one channel and no other', async () => {
+    const world = new MessageWorld();
+    world.api.faults.push(errcode(45009));
+    const notice = message('subscription_notice');
+    expect(await world.tell(notice)).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+    expect(world.sender.shutChannels('wxa')).toMatchObject([{ channel: 'subscription_notice', errcode: 45009 }]);
+    expect(await world.tell(base)).toMatchObject({ replayed: false });
+    expect(await world.tell(notice)).toMatchObject({ reason: 'DAILY_QUOTA_EXHAUSTED' });
+    expect(world.api.attempts).toHaveLength(2);
+  });
+
   it('opens at 45011 until the next minute', async () => {
     const world = new MessageWorld();
     await world.clock.advance(20 * SECOND);

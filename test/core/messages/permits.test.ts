@@ -21,11 +21,12 @@ describe('a permit', () => {
     ['mini_program', '', { kind: 'form', toUser: 'openid-1' }, 'drawn'],
     ['mini_program', 'named', { kind: 'named', value: 'named' }, 'named'],
     ['subscribe', '', { kind: 'consent', toUser: 'openid-1', templateId: 'template-1' }, ''],
+    ['subscription_notice', '', { kind: 'consent', toUser: 'openid-1', templateId: 'template-1' }, ''],
     ['official_account', '', { kind: 'none' }, ''],
   ] as const)('%s with form_id "%s" wants %j and is sent with "%s"', (channel, formId, wish, sentWith) => {
     const wanted = message(channel, { formId });
     expect(wishOf(wanted)).toEqual(wish);
-    expect(formIdOf(wanted, { kind: channel === 'subscribe' ? 'consent' : 'form_id', value: 'drawn' })).toBe(sentWith);
+    expect(formIdOf(wanted, { kind: wish.kind === 'consent' ? 'consent' : 'form_id', value: 'drawn' })).toBe(sentWith);
   });
 
   it('that is missing leaves the form_id empty', () => {
@@ -59,6 +60,15 @@ describe('what makes two messages the same', () => {
     'mini program': {
       ...base,
       channel: { kind: 'official_account', url: '', miniProgramAppId: 'x', miniProgramPage: '' },
+    },
+    notice: message('subscription_notice'),
+    'mini program of a notice': {
+      ...base,
+      channel: { kind: 'subscription_notice', miniProgramAppId: 'x', miniProgramPage: '' },
+    },
+    'page of the mini program of a notice': {
+      ...base,
+      channel: { kind: 'subscription_notice', miniProgramAppId: '', miniProgramPage: 'x' },
     },
     'its page': { ...base, channel: { kind: 'official_account', url: '', miniProgramAppId: '', miniProgramPage: 'x' } },
   };

@@ -25,6 +25,13 @@ const WAYS = {
   'named unknown': { channel: 'mini_program', permit: null, named: true, ageMs: 0 },
   consent: { channel: 'subscribe', permit: { kind: 'consent', value: 'c' }, named: false, ageMs: 0 },
   'no consent': { channel: 'subscribe', permit: null, named: false, ageMs: 0 },
+  'notice, consent': {
+    channel: 'subscription_notice',
+    permit: { kind: 'consent', value: 'c' },
+    named: false,
+    ageMs: 0,
+  },
+  'notice, no consent': { channel: 'subscription_notice', permit: null, named: false, ageMs: 0 },
   'account, 10 min': { channel: 'official_account', permit: null, named: false, ageMs: CLIENT_MSG_ID_MS },
   'account, later': { channel: 'official_account', permit: null, named: false, ageMs: CLIENT_MSG_ID_MS + 1 },
 } as const satisfies Record<string, Pick<AttemptContext, 'channel' | 'permit' | 'named' | 'ageMs'>>;
@@ -35,7 +42,7 @@ const drawnForms = ['drawn form', 'doubtful form', 'drawn payment'] as const;
 const namedForms = ['named form', 'named payment', 'named unknown'] as const;
 const repeatable = ['drawn form', 'doubtful form', 'named form', 'account, 10 min'] as const;
 const notRepeatable = ways.filter((way) => !repeatable.some((one) => one === way));
-const consents = ['consent', 'no consent'] as const;
+const consents = ['consent', 'no consent', 'notice, consent', 'notice, no consent'] as const;
 const except = (...those: readonly Way[]) => ways.filter((way) => !those.includes(way));
 
 const refusal = (errcode: number) => resultOf(upstreamError(errcode));

@@ -5,7 +5,9 @@ import { settle } from '../../support/clock.ts';
 import { type AttemptFault, FakeTokens, MessageWorld, message, upstreamError } from '../../support/messages.ts';
 import { MINUTE, SECOND, World } from '../../support/world.ts';
 
-const CHANNELS = ['mini_program', 'subscribe', 'official_account'] as const;
+const CHANNELS = ['mini_program', 'subscribe', 'official_account', 'subscription_notice'] as const;
+/** Those that want a consent, and that WeChat does not deliver once by itself. */
+const CONSENTED: ReadonlySet<string> = new Set(['subscribe', 'subscription_notice']);
 const lost: AttemptFault = { kind: 'lost', arrives: 'never' };
 const lostAnswer: AttemptFault = { kind: 'lost', arrives: 0 };
 const errcode = (code: number): AttemptFault => ({ kind: 'errcode', errcode: code });
@@ -14,7 +16,7 @@ const errcode = (code: number): AttemptFault => ({ kind: 'errcode', errcode: cod
 async function supplied(channel: (typeof CHANNELS)[number]): Promise<MessageWorld> {
   const world = new MessageWorld();
   if (channel === 'mini_program') await world.give('form_id', 'f1');
-  if (channel === 'subscribe') await world.give('consent', 'c1');
+  if (CONSENTED.has(channel)) await world.give('consent', 'c1');
   return world;
 }
 
@@ -80,7 +82,7 @@ describe.each(CHANNELS)('a message by %s', (channel) => {
       world.api.fault = fault;
       const told = await world.send(message(channel));
       expect(told).toMatchObject({ reason: 'DELIVERY_UNKNOWN', retryAfterMs: undefined });
-      expect(world.api.attempts).toHaveLength(channel === 'subscribe' ? 1 : 3);
+      expect(world.api.attempts).toHaveLength(CONSENTED.has(channel) ? 1 : 3);
       expect(await world.usable()).toBe(before);
       expect(world.seen('message_unknown')).toHaveLength(1);
     },
@@ -349,24 +351,30 @@ describe('permits', () => {
     expect(world.api.attempts).toHaveLength(1);
   });
 
-  it('43101 voids all of the consents to that template, and no others', async () => {
-    const world = new MessageWorld();
-    await world.give('consent', 'c1');
-    await world.give('consent', 'c2');
-    await world.give('consent', 'c3', 'openid-1', 'template-2');
-    await world.give('consent', 'c4', 'openid-2');
-    world.api.faults.push(errcode(43101));
-    expect(await world.send(message('subscribe'))).toMatchObject({ reason: 'CONSENT_MISSING' });
-    expect(await world.usable('openid-1')).toBe(1);
-    expect(await world.usable('openid-2')).toBe(1);
-  });
+  it.each(['subscribe', 'subscription_notice'] as const)(
+    '43101 to %s voids all of the consents to that template, and no others',
+    async (channel) => {
+      const world = new MessageWorld();
+      await world.give('consent', 'c1');
+      await world.give('consent', 'c2');
+      await world.give('consent', 'c3', 'openid-1', 'template-2');
+      await world.give('consent', 'c4', 'openid-2');
+      world.api.faults.push(errcode(43101));
+      expect(await world.send(message(channel))).toMatchObject({ reason: 'CONSENT_MISSING' });
+      expect(await world.usable('openid-1')).toBe(1);
+      expect(await world.usable('openid-2')).toBe(1);
+    },
+  );
 
-  it('a subscription message is sent also where no consent is deposited', async () => {
-    const world = new MessageWorld();
-    world.wechat.giveConsent('openid-1', 'template-1');
-    expect(await world.send(message('subscribe'))).toMatchObject({ replayed: false });
-    expect(await world.send(message('subscribe'))).toMatchObject({ reason: 'CONSENT_MISSING' });
-  });
+  it.each(['subscribe', 'subscription_notice'] as const)(
+    'a message by %s is sent also where no consent is deposited',
+    async (channel) => {
+      const world = new MessageWorld();
+      world.wechat.giveConsent('openid-1', 'template-1');
+      expect(await world.send(message(channel))).toMatchObject({ replayed: false });
+      expect(await world.send(message(channel))).toMatchObject({ reason: 'CONSENT_MISSING' });
+    },
+  );
 });
 
 it('what an error says of waiting', async () => {

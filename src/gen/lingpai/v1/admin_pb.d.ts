@@ -329,7 +329,7 @@ export declare const AppStatusSchema: GenMessage<AppStatus>;
  */
 export declare type ShutChannel = Message<"lingpai.v1.ShutChannel"> & {
   /**
-   * The channel, as SendTemplateRequest names it: "mini_program", "subscribe" or "official_account".
+   * The channel, as SendTemplateRequest names it: "mini_program", "subscribe", "official_account" or "subscription_notice".
    *
    * @generated from field: string channel = 1;
    */

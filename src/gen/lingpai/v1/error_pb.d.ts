@@ -292,7 +292,7 @@ export enum ErrorReason {
   FORM_ID_USED = 37,
 
   /**
-   * FAILED_PRECONDITION. The user's consent to this subscription message is missing or used up (43101).
+   * FAILED_PRECONDITION. The user's consent to this subscription message or notice is missing or used up (43101).
    *
    * @generated from enum value: ERROR_REASON_CONSENT_MISSING = 38;
    */

@@ -41,8 +41,8 @@ export declare type SendTemplateRequest = Message<"lingpai.v1.SendTemplateReques
   templateId: string;
 
   /**
-   * The page of the mini program that the message opens, with parameters: at most 1024 characters. Channels mini_program
-   * and subscribe only. Empty: it opens nothing.
+   * The page of the mini program that the message opens, with parameters; with channel subscription_notice the address of
+   * the web page. At most 1024 characters. Not with official_account. Empty: it opens nothing.
    *
    * @generated from field: string page = 4;
    */
@@ -94,6 +94,14 @@ export declare type SendTemplateRequest = Message<"lingpai.v1.SendTemplateReques
      */
     value: OfficialAccountChannel;
     case: "officialAccount";
+  } | {
+    /**
+     * An official account's subscription notice, for users who agreed to it.
+     *
+     * @generated from field: lingpai.v1.SubscriptionNoticeChannel subscription_notice = 10;
+     */
+    value: SubscriptionNoticeChannel;
+    case: "subscriptionNotice";
   } | { case: undefined; value?: undefined };
 };
 
@@ -117,7 +125,7 @@ export declare type TemplateValue = Message<"lingpai.v1.TemplateValue"> & {
   value: string;
 
   /**
-   * "#RRGGBB", or empty for WeChat's own. Not used by channel subscribe.
+   * "#RRGGBB", or empty for WeChat's own. Not used by channels subscribe and subscription_notice.
    *
    * @generated from field: string color = 2;
    */
@@ -219,6 +227,35 @@ export declare type OfficialAccountChannel = Message<"lingpai.v1.OfficialAccount
  * Use `create(OfficialAccountChannelSchema)` to create a new message.
  */
 export declare const OfficialAccountChannelSchema: GenMessage<OfficialAccountChannel>;
+
+/**
+ * SubscriptionNoticeChannel sends by message/subscribe/bizsend. The user's consents are as with channel subscribe: where some
+ * are deposited for the user and template, one is drawn; with none deposited WeChat alone decides. WeChat has no
+ * client_msg_id for it: a notice of unknown fate is not sent again.
+ *
+ * @generated from message lingpai.v1.SubscriptionNoticeChannel
+ */
+export declare type SubscriptionNoticeChannel = Message<"lingpai.v1.SubscriptionNoticeChannel"> & {
+  /**
+   * The mini program that the notice opens, instead of `page`. It must be linked to the official account. Empty: none.
+   *
+   * @generated from field: string mini_program_app_id = 1;
+   */
+  miniProgramAppId: string;
+
+  /**
+   * The page of that mini program: at most 1024 characters. Only with `mini_program_app_id`.
+   *
+   * @generated from field: string mini_program_page = 2;
+   */
+  miniProgramPage: string;
+};
+
+/**
+ * Describes the message lingpai.v1.SubscriptionNoticeChannel.
+ * Use `create(SubscriptionNoticeChannelSchema)` to create a new message.
+ */
+export declare const SubscriptionNoticeChannelSchema: GenMessage<SubscriptionNoticeChannel>;
 
 /**
  * SendTemplateResponse says that WeChat took the message.
@@ -736,7 +773,7 @@ export enum PermitKind {
   PREPAY_ID = 2,
 
   /**
-   * A user's consent to one subscription message of one template: no expiry.
+   * A user's consent to one subscription message or notice of one template: no expiry.
    *
    * @generated from enum value: PERMIT_KIND_CONSENT = 3;
    */

@@ -12,7 +12,7 @@ const APP = 'wxa';
 const DAY = 24 * HOUR;
 /** Three attempts of 5 s with their pauses, a token or two, and a place in the queue behind others that take as long. */
 const PATIENCE_MS = 10 * MINUTE;
-const CHANNELS = ['official_account', 'mini_program', 'subscribe'] as const;
+const CHANNELS = ['official_account', 'mini_program', 'subscribe', 'subscription_notice'] as const;
 
 /** Reasons that say nothing of what became of an earlier call with the same key. */
 const SILENT = new Set(['LEDGER_UNAVAILABLE', 'DRAINING', 'IDEMPOTENCY_KEY_REUSED']);

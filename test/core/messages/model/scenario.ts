@@ -41,7 +41,7 @@ export type Command =
 
 /** Who gets a message, and how. */
 export interface Target {
-  readonly channel: 'mini_program' | 'subscribe' | 'official_account';
+  readonly channel: 'mini_program' | 'subscribe' | 'official_account' | 'subscription_notice';
   readonly user: number;
   readonly template: number;
 }
@@ -65,7 +65,7 @@ const index = fc.nat({ max: 1 });
 const key = fc.nat({ max: KEYS - 1 });
 const standbyDelayMs = fc.constantFrom(0, 0, 0, 500, 7 * SECOND);
 const target: fc.Arbitrary<Target> = fc.record({
-  channel: fc.constantFrom('mini_program', 'mini_program', 'subscribe', 'official_account'),
+  channel: fc.constantFrom('mini_program', 'mini_program', 'subscribe', 'official_account', 'subscription_notice'),
   user: index,
   template: index,
 });

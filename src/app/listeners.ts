@@ -1,4 +1,6 @@
 import type { Config } from '../config/config.ts';
+import type { Access } from '../core/access/access.ts';
+import type { Principal } from '../core/access/principal.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import type { TokenState } from '../core/tokens/state.ts';
 import type { Logger } from '../ops/log.ts';
@@ -6,11 +8,11 @@ import type { Metrics } from '../ops/metrics.ts';
 import { openFilesLimit } from '../ops/open-files.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { standardServices } from '../rpc/standard-services.ts';
-import { connectionLimits, type Refusal } from '../server/connections.ts';
+import { addressOf, connectionLimits, type Refusal } from '../server/connections.ts';
 import { startGrpc } from '../server/grpc.ts';
 import { startHttp } from '../server/http.ts';
 import type { Listener, Mount } from '../server/mount.ts';
-import type { Authenticate } from '../transport/head.ts';
+import type { Authenticate, Head } from '../transport/head.ts';
 import type { Service } from '../transport/service.ts';
 import { starting } from './start-error.ts';
 
@@ -29,6 +31,8 @@ export interface ListenerParts {
   readonly report: (error: unknown) => void;
   /** Finds out who makes a call. Default: everyone is `local`. */
   readonly authenticate?: Authenticate;
+  /** Lets callers in, and says who may see pages and reflection. */
+  readonly access: Access;
 }
 
 /** The listeners of a broker. */
@@ -44,12 +48,12 @@ const CAPS = { inAll: 'listener', perPeer: 'peer' } as const;
 
 /** Starts to listen: gRPC, with its standard services, and HTTP, with its pages. Rejects with a StartError. */
 export async function startListeners(parts: ListenerParts): Promise<Listeners> {
-  const { config, logger, metrics, clock, services, states, pause, report, authenticate } = parts;
+  const { config, logger, metrics, clock, services, states, pause, report, authenticate, access } = parts;
   const { stallTimeoutMs } = config.watch;
   const mount = {
     services,
     toError: (error) => toConnectError(error, report),
-    ...(authenticate && { authenticate }),
+    ...(authenticate && { authenticate: admitting(authenticate, access) }),
     rpc: (method, code, durationMs) => metrics.rpc(method, code, durationMs),
     report,
     clock,
@@ -61,7 +65,7 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
     const { cap, connections, peer, refused } = refusal;
     logger.warn({ listener, cap: CAPS[cap], connections, peer, refused }, 'connections refused');
   };
-  const standard = standardServices(services);
+  const standard = standardServices(services, access);
   await using undo = new AsyncDisposableStack();
   const grpc = await starting(
     startGrpc({
@@ -82,10 +86,23 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
       limits: limits.http,
       onRefused: onRefused('http'),
       states,
+      requireStatus: (call) => access.requireAll(call, 'status'),
       metrics: { contentType: metrics.contentType, metrics: () => metrics.text() },
     }),
   );
   undo.defer(() => http.stop());
   const started = undo.move();
   return { grpc, http, stop: () => started.disposeAsync() };
+}
+
+/** Finds out who makes a call, and lets in who is neither blocked nor calls too often. */
+function admitting(authenticate: Authenticate, access: Access): Authenticate {
+  const admit = (caller: Principal, { socket }: Head) => {
+    access.admit(caller, () => (socket ? addressOf(socket) : ''));
+    return caller;
+  };
+  return (head) => {
+    const caller = authenticate(head);
+    return caller instanceof Promise ? caller.then((known) => admit(known, head)) : admit(caller, head);
+  };
 }

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts';
+import { Access } from '../core/access/access.ts';
 import { drainingError } from '../core/kernel/errors.ts';
 import type { NewPermit } from '../core/messages/ports.ts';
 import { errorFields, type Logger } from '../ops/log.ts';
@@ -62,9 +63,20 @@ export async function runBroker(
   const { registry, clock, sender, replica } = core;
 
   const signal = draining.signal;
-  const services = createServices({ config, metrics, core, ledger, onDeposit, draining: signal, pause, report });
+  const access = Access.open(clock);
+  const services = createServices({
+    config,
+    metrics,
+    core,
+    access,
+    ledger,
+    onDeposit,
+    draining: signal,
+    pause,
+    report,
+  });
   const states = () => registry.states();
-  const listening = startListeners({ config, logger, metrics, clock, services, states, pause, report });
+  const listening = startListeners({ config, logger, metrics, clock, services, states, pause, report, access });
   const { grpc, http } = undo.adopt(await listening, ({ stop }) => stop());
   grpcAddress = reachable(grpc.address);
   const listeners = [grpc, http];

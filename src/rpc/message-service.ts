@@ -1,6 +1,9 @@
 import { create } from '@bufbuild/protobuf';
 import type { ConnectError, ServiceImpl } from '@connectrpc/connect';
+import { Access } from '../core/access/access.ts';
+import type { AuditedCall } from '../core/access/ports.ts';
 import type { Clock } from '../core/kernel/clock.ts';
+import { LingpaiError } from '../core/kernel/errors.ts';
 import type { Message } from '../core/messages/message.ts';
 import { ledgerError, permitLimitError } from '../core/messages/message-errors.ts';
 import type { Ledger } from '../core/messages/ports.ts';
@@ -16,6 +19,7 @@ import {
   type SendTemplatesResponse,
   SendTemplatesResponseSchema,
 } from '../gen/lingpai/v1/message_pb.js';
+import { callerOf, nameOf } from '../transport/call.ts';
 import {
   toCountPermitsResponse,
   toMessage,
@@ -42,6 +46,8 @@ export interface MessageServiceDeps {
   readonly sender: { send(message: Message, signal: AbortSignal): Promise<SendResult> };
   readonly ledger: Pick<Ledger, 'deposit' | 'count'>;
   readonly clock: Clock;
+  /** Who may do what: a caller may lose a right while its message waits. Default: everyone may do everything. */
+  readonly access?: Access | undefined;
   /** Throws APP_NOT_FOUND unless the app is configured. */
   readonly requireApp: (appId: string) => void;
   /** A name that no other consent has or had. */
@@ -64,19 +70,48 @@ export interface MessageServiceDeps {
 /** MessageService, written once for every listener. Its methods throw LingpaiErrors, which `toConnectError` translates. */
 export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof MessageService> {
   const { sender, clock, newId } = deps;
+  const access = deps.access ?? Access.open(clock);
+
+  /** What is not begun when its caller loses the right is not sent. */
+  async function send(message: Message, call: AuditedCall, signal: AbortSignal): Promise<SendResult> {
+    if (access.isOpen) return sender.send(message, signal);
+    const { appId } = message;
+    const lost = new AbortController();
+    const check = () => access.require(call, 'send', appId);
+    using _followed = access.follow(call, { check, end: (error) => lost.abort(error) });
+    const leave = () => lost.abort(signal.reason);
+    if (signal.aborted) leave();
+    signal.addEventListener('abort', leave, { once: true });
+    const record = (outcome: string) => access.record({ event: 'messages.sent', call, appId, outcome });
+    try {
+      const result = await sender.send(message, lost.signal);
+      record(result.replayed ? 'REPLAYED' : 'SENT');
+      return result;
+    } catch (error) {
+      if (error instanceof LingpaiError) record(error.reason);
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', leave);
+    }
+  }
 
   // A message may wait for minutes, and its request may have a megabyte of what nobody knows: it is let go of before.
-  async function begin(request: SendTemplatesRequest, signal: AbortSignal): Promise<SendResult> {
+  async function begin(request: SendTemplatesRequest, call: AuditedCall, signal: AbortSignal): Promise<SendResult> {
+    access.require(call, 'send', request.message?.appId ?? '');
     validateSendTemplates(request);
-    return sender.send(toMessage(request.message), signal);
+    return send(toMessage(request.message, nameOf(call)), call, signal);
   }
 
   /** One message of a stream, answered whatever becomes of it. */
-  function answer(request: SendTemplatesRequest, signal: AbortSignal): Promise<SendTemplatesResponse> {
+  function answer(
+    request: SendTemplatesRequest,
+    call: AuditedCall,
+    signal: AbortSignal,
+  ): Promise<SendTemplatesResponse> {
     const correlationId = request.correlationId.slice(0, MAX_ECHO).toWellFormed();
     const outcome = (value: SendTemplatesResponse['outcome']) =>
       create(SendTemplatesResponseSchema, { correlationId, outcome: value });
-    return begin(request, signal).then(
+    return begin(request, call, signal).then(
       (result) => outcome({ case: 'sent', value: toSendTemplateResponse(result) }),
       (error: unknown) => outcome({ case: 'failure', value: toSendFailure(deps.toError(error)) }),
     );
@@ -94,15 +129,17 @@ export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof Mes
   }
 
   return {
-    sendTemplate(request, { signal }) {
+    sendTemplate(request, context) {
       validateSendTemplate(request);
-      return sender.send(toMessage(request), signal).then(toSendTemplateResponse);
+      const call = callerOf(context);
+      return send(toMessage(request, nameOf(call)), call, context.signal).then(toSendTemplateResponse);
     },
 
     sendTemplates(requests, context) {
       // Messages that are read and not begun when the caller goes are not sent: the signal tells the sender.
-      const send = (request: SendTemplatesRequest) => answer(request, context.signal);
-      return new SendStream(requests, { send, limit: deps.streamLimit, draining: deps.draining });
+      const call = callerOf(context);
+      const answered = (request: SendTemplatesRequest) => answer(request, call, context.signal);
+      return new SendStream(requests, { send: answered, limit: deps.streamLimit, draining: deps.draining });
     },
 
     async depositPermits(request) {

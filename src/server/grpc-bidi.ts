@@ -17,6 +17,7 @@ export class BidiCall extends StreamCall {
    */
   override begin(): void {
     const { stream } = this;
+    this.#takeOver();
     stream.push = (chunk: Buffer | null) => {
       if (chunk) return this.#arrived(chunk);
       this.#hasEnded = true;
@@ -29,6 +30,21 @@ export class BidiCall extends StreamCall {
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /** What came while it was not known who calls lies in the stream's own buffer. */
+  #takeOver(): void {
+    const { stream } = this;
+    if (!this.head.isLate) return;
+    // Without anything in it the stream may have ended by itself.
+    this.#hasEnded = stream.readableEnded;
+    if (this.#hasEnded) return;
+    stream.once('end', () => {
+      this.#hasEnded = true;
+      this.#receive();
+    });
+    const early: Buffer | null = stream.read();
+    if (early) this.requests.push(early);
   }
 
   protected override waiting(bytes: number): void {

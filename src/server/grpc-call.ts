@@ -36,6 +36,8 @@ export interface GrpcHead {
   /** How long the caller waits; undefined: for ever. */
   readonly timeoutMs: number | undefined;
   readonly connection: GrpcConnection;
+  /** It waited at the door: something of its body may have come. */
+  readonly isLate: boolean;
   /** To be called once when nothing of the call is left. */
   readonly done: () => void;
 }
@@ -107,6 +109,8 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
     this.stream.on('data', (chunk: Buffer) => this.#receive(chunk));
     this.stream.on('end', () => this.#ended());
     this.rpc.held.set(this, CALL_BYTES);
+    // Nothing was in it, and it ended at the door.
+    if (this.stream.readableEnded) this.#ended();
   }
 
   protected decode(bytes: Uint8Array): unknown {
@@ -274,7 +278,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   get values(): ContextValues {
-    this.#values ??= callValues(this, this.head.principal);
+    this.#values ??= callValues(this, { caller: this.head.principal, peer: this.head.connection.peer });
     return this.#values;
   }
 
@@ -314,7 +318,8 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 }
 
-function late(): ConnectError {
+/** The error of a call whose caller waits no longer. */
+export function late(): ConnectError {
   return new ConnectError("the call's deadline has passed", Code.DeadlineExceeded);
 }
 

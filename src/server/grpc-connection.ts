@@ -1,6 +1,7 @@
 import { constants, performServerHandshake, type ServerHttp2Session, type ServerOptions } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Clock } from '../core/kernel/clock.ts';
+import { addressOf } from './connections.ts';
 
 /** The largest head of a call, each field with 32 bytes more, as HTTP/2 counts it. */
 export const MAX_HEADER_BYTES = 8_192;
@@ -34,6 +35,8 @@ export const TICK_MS = 5_000;
 /** One HTTP/2 connection, on a socket that is connected, plain or TLS. */
 export class GrpcConnection {
   readonly session: ServerHttp2Session;
+  /** The address of the peer, without its port. */
+  readonly peer: string;
   /** Its bidirectional calls that are open. */
   bidiCalls = 0;
   readonly #socket: Socket;
@@ -48,6 +51,7 @@ export class GrpcConnection {
 
   constructor(socket: Socket, clock: Clock) {
     this.#socket = socket;
+    this.peer = addressOf(socket);
     this.#clock = clock;
     this.#acceptedAt = clock.monotonic();
     this.#pingedAt = this.#acceptedAt;

@@ -1,14 +1,15 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { createServer, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { parseContentType, parseTimeout } from '@connectrpc/connect/protocol-grpc';
 import { codeName } from '../transport/code-name.ts';
 import { MAX_MESSAGE_BYTES } from '../transport/service.ts';
 import { type Connection, type ConnectionLimits, Connections, connectionLimits, type Refusal } from './connections.ts';
 import { compressed } from './deframer.ts';
-import { Door } from './door.ts';
+import { Arrival, Door, type Entered, type Listed } from './door.ts';
 import { BidiCall } from './grpc-bidi.ts';
-import { type GrpcMethod, refuse } from './grpc-call.ts';
+import { type GrpcMethod, late, refuse } from './grpc-call.ts';
 import { GrpcConnection, MAX_HEADER_BYTES, TICK_MS } from './grpc-connection.ts';
 import { StreamCall } from './grpc-stream.ts';
 import { UnaryCall } from './grpc-unary.ts';
@@ -51,8 +52,8 @@ export async function startGrpc(options: GrpcOptions): Promise<Listener> {
   const { clock, health, stallTimeoutMs = STALL_TIMEOUT_MS } = options;
   const calls = new OpenCalls();
   const held = new Held(clock, stallTimeoutMs, MAX_HELD_BYTES);
-  const door = new Door(answersOf(options, calls, held), options.authenticate);
-  const answer = answering(options, door);
+  const door = new Door(answersOf(options, calls, held), options);
+  const answer = answering(options, door, calls);
   const open = new Set<GrpcConnection>();
   const connections = new Connections({
     limits: options.connections ?? connectionLimits(Number.POSITIVE_INFINITY).grpc,
@@ -115,10 +116,10 @@ interface Answer {
 }
 
 /** How each path is answered. */
-function answersOf(mount: Mount, calls: OpenCalls, held: Held): (readonly [string, Answer])[] {
-  const answers: (readonly [string, Answer])[] = [];
+function answersOf(mount: Mount, calls: OpenCalls, held: Held): Listed<Answer>[] {
+  const answers: Listed<Answer>[] = [];
   const { pause = anyTurn } = mount;
-  for (const { desc: service, impl, limits } of mount.services) {
+  for (const { desc: service, impl, limits, open } of mount.services) {
     for (const desc of service.methods) {
       const name = `${service.typeName}/${desc.name}`;
       if (desc.methodKind === 'client_streaming')
@@ -126,7 +127,7 @@ function answersOf(mount: Mount, calls: OpenCalls, held: Held): (readonly [strin
       const handler = (impl as Record<string, unknown>)[desc.localName] as GrpcMethod['impl'];
       const limit = limits?.[desc.localName] ?? { bytes: MAX_MESSAGE_BYTES };
       const method = { name, desc, impl: handler.bind(impl), limit, mount, calls, held, pause };
-      answers.push([`/${name}`, { method, Call: KINDS[desc.methodKind] }]);
+      answers.push([`/${name}`, { method, Call: KINDS[desc.methodKind] }, open?.has(desc.localName)]);
     }
   }
   return answers;
@@ -146,9 +147,83 @@ interface Incoming {
  * Each stream of each connection comes through here, with its head, before anything of its body is read. It begins as a
  * call only if it is one, and the door lets it in.
  */
-function answering(mount: Mount, door: Door<Answer>) {
+function answering(mount: Mount, door: Door<Answer>, calls: OpenCalls) {
   let bidi = 0;
-  return ({ stream, headers, raw, socket, connection, admitted }: Incoming): void => {
+
+  /** Throws where the call does not begin. */
+  const begin = (
+    { stream, headers, connection, admitted }: Incoming,
+    entered: Entered<Answer>,
+    endsAt?: number,
+    isLate = false,
+  ) => {
+    const { answer } = entered;
+    if ('refusal' in entered) {
+      const error = mount.toError(entered.refusal);
+      mount.rpc(answer.method.name, codeName(error.code), 0);
+      throw error;
+    }
+    const { principal } = entered;
+    const isBidi = answer.Call === BidiCall;
+    if (isBidi && (bidi >= MAX_BIDI_CALLS || connection.bidiCalls >= MAX_BIDI_OF_CONNECTION)) throw tooManyCalls();
+    if (isBidi) {
+      bidi++;
+      connection.bidiCalls++;
+    }
+    const idle = admitted.work();
+    const done = isBidi
+      ? () => {
+          bidi--;
+          connection.bidiCalls--;
+          idle();
+        }
+      : idle;
+    const timeoutMs = endsAt === undefined ? undefined : endsAt - mount.clock.monotonic();
+    new answer.Call(stream, { headers, principal, timeoutMs, connection, isLate, done }, answer.method).begin();
+  };
+
+  /** Who comes is not known yet: the caller may leave meanwhile, or its deadline may pass. */
+  const wait = (incoming: Incoming, arrival: Arrival<Answer>, endsAt?: number) => {
+    const { stream, connection } = incoming;
+    const { clock } = mount;
+    // What comes is kept by the stream, a chunk for each frame: of more than one each counts as a crumb does.
+    let chunks = 0;
+    stream.push = (chunk: Buffer | null) => {
+      if (chunk && chunks++ > 0) connection.incomplete(chunk.length);
+      return Readable.prototype.push.call(stream, chunk);
+    };
+    const { name } = arrival.answer.method;
+    const began = clock.monotonic();
+    calls.began();
+    const over = (entered: Entered<Answer> | { readonly code: Code }) => {
+      deadline?.cancel();
+      stream.off('close', gone);
+      Reflect.deleteProperty(stream, 'push');
+      try {
+        if ('code' in entered) mount.rpc(name, codeName(entered.code), clock.monotonic() - began);
+        else begin(incoming, entered, endsAt, true);
+      } catch (error) {
+        refuse(stream, mount.toError(error));
+      } finally {
+        calls.ended();
+      }
+    };
+    const leave = (code: Code) => {
+      arrival.leave();
+      over({ code });
+    };
+    const gone = () => leave(Code.Canceled);
+    const tooLate = () => {
+      leave(Code.DeadlineExceeded);
+      refuse(stream, late());
+    };
+    const deadline = endsAt === undefined ? undefined : clock.schedule(endsAt - began, tooLate);
+    stream.once('close', gone);
+    arrival.onKnown(over);
+  };
+
+  return (incoming: Incoming): void => {
+    const { stream, headers, raw, socket } = incoming;
     // Whatever goes wrong with a stream closes it, and that is told by `close`.
     stream.on('error', ignore);
     const path = headers[':path'] ?? '';
@@ -164,28 +239,9 @@ function answering(mount: Mount, door: Door<Answer>) {
       const timeoutMs = timeoutOf(headers['grpc-timeout']);
       const entered = door.enter({ path, headers, socket });
       if (!entered) throw unknownMethod();
-      const { answer } = entered;
-      if ('refusal' in entered) {
-        const error = mount.toError(entered.refusal);
-        mount.rpc(answer.method.name, codeName(error.code), 0);
-        throw error;
-      }
-      const { principal } = entered;
-      const isBidi = answer.Call === BidiCall;
-      if (isBidi && (bidi >= MAX_BIDI_CALLS || connection.bidiCalls >= MAX_BIDI_OF_CONNECTION)) throw tooManyCalls();
-      if (isBidi) {
-        bidi++;
-        connection.bidiCalls++;
-      }
-      const idle = admitted.work();
-      const done = isBidi
-        ? () => {
-            bidi--;
-            connection.bidiCalls--;
-            idle();
-          }
-        : idle;
-      new answer.Call(stream, { headers, principal, timeoutMs, connection, done }, answer.method).begin();
+      const endsAt = timeoutMs === undefined ? undefined : mount.clock.monotonic() + timeoutMs;
+      if (entered instanceof Arrival) wait(incoming, entered, endsAt);
+      else begin(incoming, entered, endsAt);
     } catch (error) {
       refuse(stream, mount.toError(error));
     }

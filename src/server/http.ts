@@ -1,16 +1,17 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { AuditedCall } from '../core/access/ports.ts';
 import { isLoopback } from '../core/kernel/web.ts';
 import type { TokenState } from '../core/tokens/state.ts';
-import { type ConnectionLimits, Connections, type Refusal } from './connections.ts';
-import { Door } from './door.ts';
+import { addressOf, type ConnectionLimits, Connections, type Refusal } from './connections.ts';
+import { Arrival, Door, type Entered } from './door.ts';
 import { guard } from './guard.ts';
 import { Answers, type Responder, say } from './http-answers.ts';
 import { rpcs } from './http-rpc.ts';
 import { HttpSockets } from './http-sockets.ts';
 import { listen } from './listen.ts';
 import type { Listen, Listener, Mount } from './mount.ts';
-import { type MetricsSource, notFound, pages, pathOf } from './pages.ts';
+import { type MetricsSource, notFound, pageOf, pages, pathOf } from './pages.ts';
 import { within } from './within.ts';
 
 /** What the HTTP listener serves besides RPCs, and how much it bears. */
@@ -27,6 +28,8 @@ export interface HttpOptions extends Mount {
   readonly states: () => Iterable<TokenState>;
   /** For `/metrics`. */
   readonly metrics: MetricsSource;
+  /** Throws unless the caller may know of every app how it is. Default: everyone may. */
+  readonly requireStatus?: (call: AuditedCall) => void;
 }
 
 /** How long a connection may take to its first request, or go without the next. */
@@ -44,9 +47,9 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
   let serving = false;
   const answers = new Answers(clock, stallTimeoutMs);
   const sockets = new HttpSockets(new Connections({ limits, onRefused, clock, idleMs: IDLE_MS }));
-  const { metrics, report, states } = options;
-  const found = pages({ serving: () => serving, states, metrics, report, answers });
-  const door = new Door<Responder>([...found, ...rpcs(options, answers)], options.authenticate);
+  const { metrics, report, states, toError, requireStatus = () => {} } = options;
+  const found = pages({ serving: () => serving, states, metrics, report, answers, toError, requireStatus });
+  const door = new Door<Responder>([...found, ...rpcs(options, answers)], options);
   const elsewhere = notFound(options.services);
   const come = (request: IncomingMessage, response: ServerResponse, waits = false) => {
     // Node looks whether anyone listens for the error of a caller that left, and tells it a tick later, when the one who
@@ -60,14 +63,20 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
     };
     const objection = objectionTo(request, path);
     if (objection) return refuse(objection.status, objection.text);
-    const entered = door.enter({ path, headers: request.headers, socket: request.socket });
+    const entered = door.enter({ path: pageOf(path, request), headers: request.headers, socket: request.socket });
     if (!entered) return refuse(404, elsewhere);
-    const { answer } = entered;
-    if ('refusal' in entered) answer.refuse(request, response, options.toError(entered.refusal));
-    else {
-      if (waits) response.writeContinue();
-      answer.answer(request, response, entered.principal);
-    }
+    const begin = (known: Entered<Responder>) => {
+      const { answer } = known;
+      if ('refusal' in known) answer.refuse(request, response, toError(known.refusal));
+      else {
+        if (waits) response.writeContinue();
+        answer.answer(request, response, { caller: known.principal, peer: addressOf(request.socket) });
+      }
+    };
+    if (entered instanceof Arrival) {
+      response.once('close', () => entered.leave());
+      entered.onKnown(begin);
+    } else begin(entered);
   };
   const server = createServer(ARRIVAL, (request, response) => come(request, response));
   // With "Expect: 100-continue" the body waits to be asked for, and Node by itself would ask whoever calls.

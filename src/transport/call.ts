@@ -1,4 +1,5 @@
 import { type ContextValues, createContextKey, createContextValues } from '@connectrpc/connect';
+import type { AuditedCall } from '../core/access/ports.ts';
 import { LOCAL, type Principal } from '../core/access/principal.ts';
 
 /** What a listener lets a streaming handler do to its call though it is suspended at a `yield`. */
@@ -10,11 +11,11 @@ export interface StreamControl {
 }
 
 const streamControl = createContextKey<StreamControl | undefined>(undefined, { description: 'streamControl' });
-const principal = createContextKey<Principal>(LOCAL, { description: 'principal' });
+const caller = createContextKey<AuditedCall>({ caller: LOCAL, peer: '' }, { description: 'caller' });
 
-/** The context values by which a listener hands its handler the control of a call, and who makes it. */
-export function callValues(control: StreamControl, caller: Principal): ContextValues {
-  return createContextValues().set(streamControl, control).set(principal, caller);
+/** The context values by which a listener hands its handler the control of a call, and who makes it from where. */
+export function callValues(control: StreamControl, by: AuditedCall): ContextValues {
+  return createContextValues().set(streamControl, control).set(caller, by);
 }
 
 /** The control of the call that is being handled. Throws where a listener forgot to provide it. */
@@ -26,5 +27,15 @@ export function streamControlOf(context: { readonly values: ContextValues }): St
 
 /** Who makes the call that is being handled, as the door it came through found out before it read the body. */
 export function principalOf(context: { readonly values: ContextValues }): Principal {
-  return context.values.get(principal);
+  return callerOf(context).caller;
+}
+
+/** The name that tells a caller from others; undefined where nobody asks who callers are. */
+export function nameOf({ caller: { method, name } }: AuditedCall): string | undefined {
+  return method === 'local' ? undefined : name;
+}
+
+/** The same, and from where. */
+export function callerOf(context: { readonly values: ContextValues }): AuditedCall {
+  return context.values.get(caller);
 }

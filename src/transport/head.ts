@@ -11,5 +11,8 @@ export interface Head {
   readonly socket: Socket | undefined;
 }
 
-/** Finds out who makes a call. What it throws is the call's error, and nothing of the call's body is read. */
-export type Authenticate = (head: Head) => Principal;
+/**
+ * Finds out who makes a call: at once, or where that takes work, later. What it throws, or the promise rejects with, is the
+ * call's error, and nothing of the call's body is read before.
+ */
+export type Authenticate = (head: Head) => Principal | Promise<Principal>;

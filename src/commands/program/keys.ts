@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { Io } from './io.ts';
+import type { Io } from '../io.ts';
+import { configOption } from './options.ts';
 
 const UNITS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 const TEN_YEARS_MS = 3_650 * 86_400_000;
@@ -20,13 +21,13 @@ function lifeOfKey(text: string): number | 'never' {
 }
 
 /** `lingpai keys` and the commands below it. */
-export function keysCommands(configOption: () => Option, io: Io): Command {
-  const below = (name: string, summary: string) => new Command(name).summary(summary).addOption(configOption());
+export function keysCommands(io: Io): Command {
+  const below = (name: string, summary: string) => new Command(name).summary(summary).addOption(configOption(io));
   const expires = () =>
     new Option('--expires <LIFE>', 'for how long the key is good: 365d, 12h, 30m, or never')
       .default(life('365d'), '365d')
       .argParser(lifeOfKey);
-  const actions = () => import('./keys.ts');
+  const actions = () => import('../keys.ts');
   return new Command('keys')
     .summary('make and revoke the keys of callers')
     .description(

@@ -5,6 +5,7 @@ import type { Io } from './commands/io.ts';
 import { brokerCommands, startCommand } from './commands/program/brokers.ts';
 import { keysCommands } from './commands/program/keys.ts';
 import { messageCommands } from './commands/program/messages.ts';
+import { operatorCommands } from './commands/program/operators.ts';
 import { storeCommand } from './commands/program/stores.ts';
 import { tokenCommands } from './commands/program/tokens.ts';
 
@@ -55,6 +56,7 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
   const commands = [
     ...brokerCommands(io),
     ...tokenCommands(io),
+    ...operatorCommands(io),
     ...messageCommands(io),
     keysCommands(io),
     storeCommand(io),

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import type { Clock } from '../../src/core/kernel/clock.ts';
-import { Operators } from '../../src/core/operators/operators.ts';
+import { Operators, type OperatorsDeps } from '../../src/core/operators/operators.ts';
 import type { CallQuota, KnownRequest, OperatorApi } from '../../src/core/operators/ports.ts';
 import type { Registry } from '../../src/core/tokens/registry.ts';
 
@@ -43,12 +43,13 @@ export function operatorsOf(
   { broker, clock }: { readonly broker: Registry; readonly clock: Clock },
   api: OperatorApi = new FakeOperatorApi(),
   onCleared: (appId: string) => void = () => {},
+  probe: OperatorsDeps['probe'] = async () => ({ accepted: true }),
 ): Operators {
   return new Operators({
     clock,
     api,
     tokens: broker,
-    probe: async () => ({ accepted: true }),
+    probe,
     timeoutMs: 5_000,
     onCleared,
   });

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { addrOption, calling } from '../flags.ts';
 import type { Io } from '../io.ts';
 import { configOption } from './options.ts';
 
@@ -63,8 +64,10 @@ export function keysCommands(io: Io): Command {
         .action(async (nameOrId, options) => (await actions()).revokeKey(nameOrId, options, io)),
     )
     .addCommand(
-      below('list', 'show the keys')
-        .description('Shows the keys: name, id, when they were made and when they expire. It shows no key.')
+      calling(below('list', 'show the keys'), addrOption())
+        .description(
+          'Shows the keys: name, id, when they were made and when they expire. With --addr also when each was used last, and how many of its streams are open, as that broker knows since its start; for that a caller needs the verb admin on all apps. It shows no key.',
+        )
         .option('--json', 'print JSON instead of text')
         .action(async (options) => (await actions()).listKeys(options, io)),
     );

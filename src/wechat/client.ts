@@ -103,19 +103,19 @@ export class WeChatClient implements WeChat, MessageApi, OperatorApi {
     return this.#call(`message_${kind}`, request, (answer) => readSent(answer, delivery, token), signal);
   }
 
-  quota(cgiPath: string, token: string, signal: AbortSignal): Promise<CallQuota> {
+  quota({ secret }: App, cgiPath: string, token: string, signal: AbortSignal): Promise<CallQuota> {
     const request = posted('/cgi-bin/openapi/quota/get', { cgi_path: cgiPath }, token);
-    return this.#call('quota_get', request, (answer) => readQuota(answer, token), signal);
+    return this.#call('quota_get', request, (answer) => readQuota(answer, [secret, token]), signal);
   }
 
-  clearQuota(appId: string, token: string, signal: AbortSignal): Promise<{ readonly errmsg: string }> {
+  clearQuota({ appId, secret }: App, token: string, signal: AbortSignal): Promise<{ readonly errmsg: string }> {
     const request = posted('/cgi-bin/clear_quota', { appid: appId }, token);
-    return this.#call('clear_quota', request, (answer) => readCleared(answer, 'token', token), signal);
+    return this.#call('clear_quota', request, (answer) => readCleared(answer, 'token', [secret, token]), signal);
   }
 
   clearQuotaBySecret({ appId, secret }: App, signal: AbortSignal): Promise<{ readonly errmsg: string }> {
     const request = posted('/cgi-bin/clear_quota/v2', { appid: appId, appsecret: secret });
-    return this.#call('clear_quota', request, (answer) => readCleared(answer, 'secret', secret), signal);
+    return this.#call('clear_quota', request, (answer) => readCleared(answer, 'secret', [secret]), signal);
   }
 
   request({ secret }: App, rid: string, token: string, signal: AbortSignal): Promise<KnownRequest> {

@@ -6,19 +6,23 @@ import { malformed } from './malformed.ts';
 import { clearBySecretError, operatorError } from './operator-errcodes.ts';
 
 /** What quota/get says. Throws the UpstreamError that says why it does not. */
-export function readQuota(answer: Answer, token: string): CallQuota {
-  const fields = readFields(answer, [token]);
-  assertOk(answer, fields, [token], operatorError('quota'));
+export function readQuota(answer: Answer, secrets: readonly string[]): CallQuota {
+  const fields = readFields(answer, secrets);
+  assertOk(answer, fields, secrets, operatorError('quota'));
   const { daily_limit, used, remain } = mapIn(fields.quota);
   return { dailyLimit: count(daily_limit), used: count(used), remain: count(remain) };
 }
 
 /** What clear_quota says, by a token or by the AppSecret. */
-export function readCleared(answer: Answer, by: 'token' | 'secret', secret: string): { readonly errmsg: string } {
-  const fields = readFields(answer, [secret]);
-  assertOk(answer, fields, [secret], by === 'token' ? operatorError('clear_quota') : clearBySecretError);
+export function readCleared(
+  answer: Answer,
+  by: 'token' | 'secret',
+  secrets: readonly string[],
+): { readonly errmsg: string } {
+  const fields = readFields(answer, secrets);
+  assertOk(answer, fields, secrets, by === 'token' ? operatorError('clear_quota') : clearBySecretError);
   if (fields.errcode === undefined) throw malformed('without an errcode');
-  const { errmsg } = upstreamAnswer(0, textIn(fields.errmsg), [secret]);
+  const { errmsg } = upstreamAnswer(0, textIn(fields.errmsg), secrets);
   return { errmsg };
 }
 

@@ -11,12 +11,12 @@ export class FakeOperatorApi implements OperatorApi {
   /** With what the next calls fail. */
   readonly failures: (Error | undefined)[] = [];
 
-  async quota(_: string, token: string): Promise<CallQuota> {
+  async quota(_: unknown, __: string, token: string): Promise<CallQuota> {
     this.#called('quota', token);
     return { dailyLimit: 10, used: 3, remain: 7 };
   }
 
-  async clearQuota(_: string, token: string): Promise<{ readonly errmsg: string }> {
+  async clearQuota(_: unknown, token: string): Promise<{ readonly errmsg: string }> {
     this.#called('clear_quota', token);
     return { errmsg: 'ok' };
   }

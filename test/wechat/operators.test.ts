@@ -10,7 +10,11 @@ const OK = { errcode: 0, errmsg: 'ok' };
 describe('quota/get', () => {
   it('is read', () => {
     const quota = { daily_limit: 10_000_000, used: 5, remain: 9_999_995 };
-    expect(readQuota(answer({ ...OK, quota }), TOKEN)).toEqual({ dailyLimit: 10_000_000, used: 5, remain: 9_999_995 });
+    expect(readQuota(answer({ ...OK, quota }), [TOKEN])).toEqual({
+      dailyLimit: 10_000_000,
+      used: 5,
+      remain: 9_999_995,
+    });
   });
 
   it.each([
@@ -20,15 +24,15 @@ describe('quota/get', () => {
     ['less than nothing', { ...OK, quota: { daily_limit: 1, used: -1, remain: 0 } }],
     ['a part', { ...OK, quota: { daily_limit: 1, used: 0.5, remain: 0 } }],
   ])('%s is malformed', (_, body) => {
-    expect(() => readQuota(answer(body), TOKEN)).toThrow(expect.objectContaining({ reason: 'UPSTREAM_MALFORMED' }));
+    expect(() => readQuota(answer(body), [TOKEN])).toThrow(expect.objectContaining({ reason: 'UPSTREAM_MALFORMED' }));
   });
 });
 
 describe('clear_quota', () => {
   it('is told in WeChat’s words, without what it was asked by', () => {
     const body = { errcode: 0, errmsg: `ok ${TOKEN}, 9 times left rid: 1-2-3` };
-    expect(readCleared(answer(body), 'token', TOKEN)).toEqual({ errmsg: 'ok ***, 9 times left' });
-    expect(() => readCleared(answer({}), 'token', TOKEN)).toThrow('without an errcode');
+    expect(readCleared(answer(body), 'token', [TOKEN])).toEqual({ errmsg: 'ok ***, 9 times left' });
+    expect(() => readCleared(answer({}), 'token', [TOKEN])).toThrow('without an errcode');
   });
 });
 

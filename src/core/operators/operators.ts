@@ -53,11 +53,11 @@ export class Operators {
 
   /** How often a call may be made today, and was. */
   quota(appId: string, cgiPath: string, signal: AbortSignal): Promise<CallQuota> {
-    const { api } = this.#deps;
+    const { api, tokens } = this.#deps;
     return this.#answered(
       appId,
       signal,
-      this.#byToken(appId, signal, (token, limit) => api.quota(cgiPath, token, limit)),
+      this.#byToken(appId, signal, (token, limit) => api.quota(tokens.app(appId), cgiPath, token, limit)),
     );
   }
 
@@ -88,7 +88,9 @@ export class Operators {
   async #clear(appId: string, signal: AbortSignal): Promise<Cleared> {
     const { api, tokens } = this.#deps;
     try {
-      const { errmsg } = await this.#byToken(appId, signal, (token, limit) => api.clearQuota(appId, token, limit));
+      const { errmsg } = await this.#byToken(appId, signal, (token, limit) =>
+        api.clearQuota(tokens.app(appId), token, limit),
+      );
       return { errmsg, bySecret: false };
     } catch (error) {
       if (!isQuotaInTheWay(error)) throw error;

@@ -25,9 +25,9 @@ export interface KnownRequest {
  * token, DAILY_QUOTA_EXHAUSTED where a spent quota is in the way of the call itself.
  */
 export interface OperatorApi {
-  quota(cgiPath: string, token: string, signal: AbortSignal): Promise<CallQuota>;
+  quota(app: App, cgiPath: string, token: string, signal: AbortSignal): Promise<CallQuota>;
   /** Clears the app's quotas; what WeChat said of it. */
-  clearQuota(appId: string, token: string, signal: AbortSignal): Promise<{ readonly errmsg: string }>;
+  clearQuota(app: App, token: string, signal: AbortSignal): Promise<{ readonly errmsg: string }>;
   /** As `clearQuota`, by the AppSecret. */
   clearQuotaBySecret(app: App, signal: AbortSignal): Promise<{ readonly errmsg: string }>;
   request(app: App, rid: string, token: string, signal: AbortSignal): Promise<KnownRequest>;

@@ -16,7 +16,7 @@ export const STOREYS: Readonly<Record<string, Room>> = {
     is: 'sending: limits, attempts, the ledger, permits',
     mayImport: ['core/kernel', 'core/tokens'],
   },
-  'core/access': { is: 'who makes a call', mayImport: ['core/kernel'] },
+  'core/access': { is: 'who makes a call, what rules allow it, what is audited', mayImport: ['core/kernel'] },
   'core/review': { is: "WeChat's review rules for templates", mayImport: ['core/kernel'] },
 };
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
@@ -211,17 +211,27 @@ describe('deploy/lingpai.service', () => {
 });
 
 describe('deploy/alerts.yaml', () => {
-  const rules: { alert: string; expr: string; for?: string }[] = parse(read('deploy/alerts.yaml')).groups.flatMap(
-    (group: { rules: unknown[] }) => group.rules,
-  );
+  const rules: { alert: string; expr: string; for?: string; annotations: { summary: string } }[] = parse(
+    read('deploy/alerts.yaml'),
+  ).groups.flatMap((group: { rules: unknown[] }) => group.rules);
 
   it('has rules of metrics and of labels that exist', () => {
     expect(rules).toHaveLength(9);
     const reference = read('docs/reference.md');
-    for (const { expr } of rules) {
+    const ops = readdirSync(join(ROOT, 'src/ops'))
+      .map((file) => read(`src/ops/${file}`))
+      .join('\n');
+    for (const { expr, annotations } of rules) {
       const names = expr.match(/lingpai_\w+/g) ?? [];
       expect(names).toHaveLength(1);
       expect(reference).toContain(`\`${names[0]}\``);
+      const used = [...`${expr} ${annotations.summary}`.matchAll(/\$labels\.(\w+)|\{(\w+)=/g)];
+      // What is told of each app is written line by line, with labels that its code names nowhere else.
+      const [, own = ''] = new RegExp(`name: '${names[0]}'[^[]*?labelNames: \\[([^\\]]*)\\]`).exec(ops) ?? [];
+      const known = /token_|outside/.test(expr) ? ['app_id', 'status'] : ['instance', ...(own.match(/\w+/g) ?? [])];
+      expect(used.map(([, shown, chosen]) => shown ?? chosen).filter((label = '') => !known.includes(label))).toEqual(
+        [],
+      );
     }
   });
 

@@ -290,6 +290,22 @@ it.each(['go', 'python', 'java'])('the %s snippets of docs/clients.md stand in t
   for (const snippet of snippets) expect(sources.some((source) => source.includes(snippet))).toBe(true);
 });
 
+it.each(['go', 'python', 'java', 'node'])(
+  'the %s example reads the environment that examples/README.md names',
+  (language) => {
+    const named = [...read('examples/README.md').matchAll(/^\| (`LINGPAI_.*?) \|/gm)].flatMap(
+      ([, cell = '']) => cell.match(/LINGPAI_\w+/g) ?? [],
+    );
+    expect(named.length).toBe(7);
+    const folder = join(ROOT, 'examples', language);
+    const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((file) => /\.(go|py|java|js)$/.test(file) && !/(^|\/)(gen|target|\.venv|node_modules)\//.test(file))
+      .map((file) => readFileSync(join(folder, file), 'utf8'))
+      .join('\n');
+    expect(named.filter((name) => !sources.includes(name))).toEqual([]);
+  },
+);
+
 describe('docs/migrating.md names what is there', () => {
   const page = read('docs/migrating.md');
 

@@ -87,13 +87,17 @@ async function steps(lab: Lab, language: Language, report: Report): Promise<void
     ...{ LINGPAI_CERT: lab.file('client.pem'), LINGPAI_CERT_KEY: lab.file('client.key') },
   });
   await certified.next('the token by a certificate', is('get', held(first)));
-  report('by TLS with a key out of a file, and with a client certificate');
+  const projected = start({ ...ca, LINGPAI_KEY_FILE: lab.file('token') });
+  await projected.next("the token by a service account's", is('get', held(first)));
+  report("by TLS with a key out of a file, with a client certificate, and with a service account's token");
 
   const lost = start({ LINGPAI_CA: lab.file('stranger.pem'), LINGPAI_KEY_FILE: keyFile });
   await lost.next('that the broker is not believed', is('error', { during: 'get', code: 'UNAVAILABLE' }));
   const stranger = start({ ...ca, LINGPAI_KEY: 'lingpai_0000000000000000000000000000000000000000' });
   await stranger.next('that its key is unknown', refused('get', 'CREDENTIALS_INVALID'));
   pausedLong(await stranger.next('that the watch is refused', refused('watch', 'CREDENTIALS_INVALID')));
+  const elsewhere = start({ ...ca, LINGPAI_KEY_FILE: lab.file('other-token') });
+  await elsewhere.next('that its token is for others', refused('get', 'CREDENTIALS_INVALID'));
   const nameless = start(ca);
   await nameless.next('that it needs a key', refused('get', 'CREDENTIALS_MISSING'));
   const forgetful = start({ ...ca, LINGPAI_KEY_FILE: lab.file('no.key') });
@@ -120,12 +124,12 @@ async function steps(lab: Lab, language: Language, report: Report): Promise<void
   await forgetful.next('the newest token, by the key that came', last, patienceMs);
   report('a revoked key: it waits long, reads its credential again, and recovers');
 
-  for (const child of [service, certified, lost, stranger, nameless, forgetful]) {
+  for (const child of [service, certified, projected, lost, stranger, elsewhere, nameless, forgetful]) {
     child.signal('SIGTERM');
     assert.equal(await child.ended(), language.terminatedCode, 'exit code after SIGTERM');
     assert.ok(!lab.holdsSecret(child.output), `${child.name} printed a key or a token value`);
   }
-  for (const child of [lost, stranger, nameless])
+  for (const child of [lost, stranger, elsewhere, nameless])
     assert.ok(!child.lines.some(({ event }) => event === 'get' || event === 'state'), 'a stranger got a token');
 }
 

@@ -10,6 +10,7 @@ import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-no
 import { TokenService, type TokenState } from '../../src/gen/lingpai/v1/token_pb.js';
 import { issue } from '../support/certificates.ts';
 import { Child } from '../support/child.ts';
+import { jwksText, makeJwt, makeSigningKey } from '../support/jwt.ts';
 import { HttpProxy } from './http-proxy.ts';
 import { type Language, root } from './languages.ts';
 import { Middlebox } from './middlebox.ts';
@@ -198,24 +199,35 @@ interface Own {
   readonly key: string;
 }
 
+const issuer = 'https://kubernetes.default.svc.cluster.local';
+
 /** What a secured broker has in its configuration. */
 const secured = {
   tls: { cert: 'server.pem', key: 'server.key', client_ca: 'ca.pem' },
   access: {
     keys: 'lingpai.keys',
+    tokens: [{ name: 'prod', kubernetes: true, issuer, audience: 'lingpai', jwks: { file: 'jwks.json' } }],
     rules: [
-      { who: ['key:orders', 'dns:orders.internal'], may: ['read'], apps: [appId] },
+      { who: ['key:orders', 'dns:orders.internal', 'k8s:prod/default/orders'], may: ['read'], apps: [appId] },
       { who: ['key:runner'], may: ['read', 'refresh'], apps: ['*'] },
     ],
   },
 };
 
-/** Makes certificates of a CA of its own (`ca.pem`), one by another (`stranger.pem`), and the runner's key. */
+/**
+ * Makes certificates of a CA of its own (`ca.pem`), one by another (`stranger.pem`), a service account's token for the broker and
+ * one for another audience, and the runner's key.
+ */
 async function secure(folder: string): Promise<Own> {
   const ca = issue({ name: 'interop', isCa: true });
   const server = issue({ names: ['ip:127.0.0.1'], by: ca, usage: 'server' });
   const client = issue({ names: ['dns:orders.internal'], by: ca, usage: 'client' });
+  const signing = makeSigningKey('1');
+  const exp = Math.floor(Date.now() / 1000) + 3_600;
+  const token = (aud: string) =>
+    makeJwt(signing, { iss: issuer, aud, sub: 'system:serviceaccount:default:orders', exp });
   const files = {
+    ...{ 'jwks.json': jwksText(signing), token: `${token('lingpai')}\n`, 'other-token': token('https://api') },
     ...{ 'ca.pem': ca.cert, 'stranger.pem': issue({ name: 'stranger', isCa: true }).cert },
     ...{ 'server.pem': server.cert, 'server.key': server.key, 'client.pem': client.cert, 'client.key': client.key },
   };

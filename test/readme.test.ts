@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../src/config/load.ts';
 import { Child } from './support/child.ts';
 import { blocks } from './support/documents.ts';
-import { Place } from './support/lingpai.ts';
+import { Place, SECRET } from './support/lingpai.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
@@ -20,7 +20,7 @@ const DOCUMENTS = [
   'README.md',
   'README.zh-CN.md',
   'CONTRIBUTING.md',
-  ...['clients', 'operations', 'cluster', 'messages', 'migrating'].map((name) => `docs/${name}.md`),
+  ...['clients', 'operations', 'cluster', 'messages', 'migrating', 'security'].map((name) => `docs/${name}.md`),
   'docs/migrating.zh-CN.md',
 ];
 
@@ -181,12 +181,75 @@ describe('what the documents show works against the demo', () => {
   });
 });
 
+describe('services on other machines are served as the README has it, by TLS and a key', () => {
+  const [config = '', secured = ''] = blocks(README, 'yaml');
+  const commands = blocks(README, 'console').find((block) => block.startsWith('openssl')) ?? '';
+  const [openssl = '', create = '', get = ''] = commands.trimEnd().split('\n');
+  let place: Place;
+  let port: string;
+
+  /** One of its lines, for an app, names and ports that are here. */
+  const here = (text: string) =>
+    text.replaceAll('wx0123456789abcdef', 'wxa').replaceAll('lingpai.internal', 'localhost').replaceAll('7600', port);
+  const shell = (line: string) =>
+    promisify(execFile)('bash', ['-euo', 'pipefail', '-c', here(line)], {
+      cwd: place.folder,
+      env: { ...process.env, WX_SECRET: SECRET },
+    });
+  const command = `${process.execPath} --disable-warning=ExperimentalWarning ${join(ROOT, 'src/lingpai.js')}`;
+  const lingpai = (line: string) => line.replace('npm run -s lingpai --', command);
+
+  beforeAll(async () => {
+    place = await Place.make();
+    port = '0';
+    await shell(openssl);
+    const upstream = `upstream: { base_url: "${place.wechat.url}" }\nhttp: { listen: "127.0.0.1:0" }\n`;
+    const text = here(`${config}${secured}`).replace('0.0.0.0', '127.0.0.1');
+    await writeFile(join(place.folder, 'lingpai.yaml'), `${text}${upstream}`);
+    await shell(lingpai(create));
+    const broker = place.lingpaiWith({ WX_SECRET: SECRET }, 'serve');
+    const ready = await broker.next('"ready"', (line) => line.msg === 'ready');
+    expect(ready).toMatchObject({ access: 'rules' });
+    port = String(ready['grpc']).split(':')[1] ?? '';
+  });
+  afterAll(() => place[Symbol.asyncDispose]());
+
+  it('by the command line', async () => {
+    const { stdout } = await shell(lingpai(get));
+    expect(stdout).toContain('FRESH');
+    await expect(shell(lingpai(get).replace('LINGPAI_KEY_FILE=orders.key', ''))).rejects.toThrow(/CREDENTIALS_MISSING/);
+    await expect(shell(lingpai(get).replace('--ca cert.pem', ''))).rejects.toThrow(/certificate/);
+  });
+
+  it('by the loop for a service, with the two lines of docs/clients.md', async () => {
+    const [asking = ''] = blocks(README, 'js');
+    const [, lines = ''] = blocks(CLIENTS, 'js');
+    const [imports = '', ...rest] = lines.split('\n');
+    const [, tls = '', bearer = ''] = /^(const tls.*\n)([\s\S]*)$/m.exec(rest.join('\n')) ?? [];
+    const source = asking
+      .replace('const options', `${tls}${bearer}const options`)
+      .replace('grpc.credentials.createInsecure()', 'tls')
+      .replace('method.call(client, request, {', 'method.call(client, request, bearer(), {')
+      .replace('127.0.0.1:7600', `localhost:${port}`);
+    const after =
+      "await call('wxa', async (token) => (console.log(JSON.stringify({ msg: 'called', ok: token.length > 10 })), {}));";
+    for (const name of ['node_modules', 'proto']) await symlink(join(ROOT, name), join(place.folder, name));
+    const file = join(place.folder, 'service.mjs');
+    await writeFile(file, `${imports}\n${source}\n${after}\nprocess.exit();`);
+    const env = { LINGPAI_CA: 'cert.pem', LINGPAI_KEY_FILE: 'orders.key' };
+    await using child = new Child({ name: 'the service', command: [process.execPath, file], cwd: place.folder, env });
+    expect(await child.next('a call', ({ msg }) => msg === 'called')).toMatchObject({ ok: true });
+  });
+});
+
 it('the README is for deciding, and has at most 120 lines', () => {
   expect(README.trimEnd().split('\n').length).toBeLessThanOrEqual(120);
 });
 
 it('the configurations that are shown are valid', async () => {
-  for (const block of blocks(README + read('docs/cluster.md'), 'yaml')) {
+  const [first = '', secured = ''] = blocks(README, 'yaml');
+  expect(secured).toMatch(/^grpc:.*\ntls:.*\naccess:.*\n$/);
+  for (const block of [first, ...blocks(read('docs/cluster.md'), 'yaml')]) {
     const config = await loadConfig('lingpai.yaml', { WX_SECRET: 'x' }, { read: async () => block });
     expect(config.apps).toHaveLength(1);
   }
@@ -198,7 +261,7 @@ const NO_SETTING = /^(messages\.ndjson|grpc\.health|grpc\.enable_http_proxy)$/;
 /** The settings that a text names, by a section and a key in backquotes. */
 function settingsIn(text: string): Set<string> {
   const named = text.matchAll(
-    /`((?:grpc|http|store|upstream|refresh|watch|messages|review|cluster|apps\[\])\.[a-z_]+)/g,
+    /`((?:grpc|http|store|upstream|refresh|watch|messages|review|cluster|tls|access|apps\[\])\.[a-z_]+)/g,
   );
   return new Set([...named].map(([, name = '']) => name).filter((name) => !NO_SETTING.test(name)));
 }
@@ -226,6 +289,22 @@ it.each(['go', 'python', 'java'])('the %s snippets of docs/clients.md stand in t
   expect(snippets.length).toBeGreaterThan(0);
   for (const snippet of snippets) expect(sources.some((source) => source.includes(snippet))).toBe(true);
 });
+
+it.each(['go', 'python', 'java', 'node'])(
+  'the %s example reads the environment that examples/README.md names',
+  (language) => {
+    const named = [...read('examples/README.md').matchAll(/^\| (`LINGPAI_.*?) \|/gm)].flatMap(
+      ([, cell = '']) => cell.match(/LINGPAI_\w+/g) ?? [],
+    );
+    expect(named.length).toBe(7);
+    const folder = join(ROOT, 'examples', language);
+    const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((file) => /\.(go|py|java|js)$/.test(file) && !/(^|\/)(gen|target|\.venv|node_modules)\//.test(file))
+      .map((file) => readFileSync(join(folder, file), 'utf8'))
+      .join('\n');
+    expect(named.filter((name) => !sources.includes(name))).toEqual([]);
+  },
+);
 
 describe('docs/migrating.md names what is there', () => {
   const page = read('docs/migrating.md');

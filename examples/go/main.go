@@ -12,10 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"lingpai.example/go/tokens"
 )
 
@@ -26,7 +22,7 @@ func main() {
 	if addr == "" {
 		addr = "127.0.0.1:7600"
 	}
-	flag.StringVar(&addr, "addr", addr, "the broker's gRPC address (or LINGPAI_ADDR)")
+	flag.StringVar(&addr, "addr", addr, "the broker's gRPC address, HOST:PORT or https://HOST:PORT (or LINGPAI_ADDR)")
 	app := flag.String("app", "", "the WeChat app id (required)")
 	silence := flag.Float64("silence-seconds", 25, "how long a stream may say nothing before it counts as dead")
 	reportOnce := flag.Bool("report-once", false, "demonstrate a refused token: calls that find the one held refused")
@@ -37,20 +33,19 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, addr, *app, time.Duration(*silence*float64(time.Second)), *reportOnce); err != nil {
+	broker, err := brokerAt(addr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "token-service:", err)
+		os.Exit(2)
+	}
+	if err := run(ctx, broker, *app, time.Duration(*silence*float64(time.Second)), *reportOnce); err != nil {
 		fmt.Fprintln(os.Stderr, "token-service:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, addr, app string, silence time.Duration, reportOnce bool) error {
-	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 5 * time.Second}),
-		grpc.WithNoProxy(), // the broker is an internal address: HTTPS_PROXY is for others
-	}
-	dial := func() (*grpc.ClientConn, error) { return grpc.NewClient(addr, options...) }
-	source := &tokens.Source{Dial: dial, AppID: app, Silence: silence, Observe: printEvent}
+func run(ctx context.Context, broker broker, app string, silence time.Duration, reportOnce bool) error {
+	source := &tokens.Source{Dial: broker.dial, AppID: app, Silence: silence, Observe: printEvent}
 	if err := source.Load(ctx); err != nil {
 		failure := tokens.Explain(err)
 		printEvent("error", failure.Fields("get"))

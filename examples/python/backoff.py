@@ -16,11 +16,14 @@ class Backoff:
         self.failures = 0
         self._slow = False
 
-    def after(self, failure: Failure) -> float:
+    def after(self, failure: Failure, lived: bool) -> float:
         """The pause after a failure. It is drawn at random, so that many clients that lost one broker do not return
-        together, and is never shorter than the broker asks."""
-        if failure.needs_operator != self._slow:
-            self.failures, self._slow = 0, failure.needs_operator
+        together, and is never shorter than the broker asks. `lived`: the stream that failed was a good one."""
+        # A credential that expired while it was used is read anew: only where that one is refused too must someone mend it.
+        renewed = lived and failure.reason == "CREDENTIALS_EXPIRED"
+        slow = failure.needs_operator and not renewed
+        if slow != self._slow:
+            self.failures, self._slow = 0, slow
         base, longest = (30.0, 300.0) if self._slow else (0.5, 10.0)
         bound = min(longest, base * 2 ** min(self.failures, 10))
         self.failures += 1

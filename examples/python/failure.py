@@ -38,8 +38,14 @@ class Failure:
         }
 
 
+class NoCredential(Exception):
+    """What this service would show the broker cannot be read; the message says why."""
+
+
 def explain(error: Exception) -> Failure:
     """Reads the details of a gRPC error; of any other it takes the message."""
+    if isinstance(error, NoCredential):
+        return Failure("UNAUTHENTICATED", "", str(error))
     if not isinstance(error, grpc.aio.AioRpcError):
         return Failure("UNKNOWN", "", str(error))
     reason, retry_after = "", 0.0

@@ -8,15 +8,9 @@ import signal
 import sys
 
 import grpc
-from failure import explain
+from connect import Broker
+from failure import NoCredential, explain
 from token_source import NoToken, TokenRejected, TokenSource
-
-CHANNEL_OPTIONS = [
-    ("grpc.use_local_subchannel_pool", 1),  # else a new channel takes the connection of an old one
-    ("grpc.min_reconnect_backoff_ms", 5000),  # which is how long an attempt to connect may take
-    ("grpc.enable_http_proxy", 0),  # the broker is an internal address: http_proxy is for others
-]
-
 
 def print_event(event: str, **fields: object) -> None:
     """Writes one JSON line. It is told of no secret."""
@@ -52,16 +46,14 @@ async def demonstrate_report(source: TokenSource) -> None:
     await slow
 
 
-async def run(args: argparse.Namespace) -> int:
+async def run(broker: Broker, args: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    source = TokenSource(
-        lambda: grpc.aio.insecure_channel(args.addr, CHANNEL_OPTIONS), args.app, args.silence_seconds, print_event
-    )
+    source = TokenSource(broker.dial, args.app, args.silence_seconds, print_event)
     try:
         await source.load()
-    except grpc.aio.AioRpcError as error:
+    except (grpc.aio.AioRpcError, NoCredential) as error:
         failure = explain(error)
         print_event("error", **failure.fields("get"))
         if failure.permanent:
@@ -84,7 +76,9 @@ async def run(args: argparse.Namespace) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     addr = os.environ.get("LINGPAI_ADDR", "127.0.0.1:7600")
-    parser.add_argument("--addr", default=addr, help="the broker's gRPC address (or LINGPAI_ADDR)")
+    parser.add_argument(
+        "--addr", default=addr, help="the broker's gRPC address, HOST:PORT or https://HOST:PORT (or LINGPAI_ADDR)"
+    )
     parser.add_argument("--app", required=True, help="the WeChat app id")
     parser.add_argument(
         "--silence-seconds", type=float, default=25, help="how long a stream may say nothing before it counts as dead"
@@ -92,7 +86,12 @@ def main() -> int:
     parser.add_argument(
         "--report-once", action="store_true", help="demonstrate a refused token: calls that find the one held refused"
     )
-    return asyncio.run(run(parser.parse_args()))
+    args = parser.parse_args()
+    try:
+        broker = Broker(args.addr, os.environ)
+    except ValueError as wrong:
+        parser.error(str(wrong))
+    return asyncio.run(run(broker, args))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import grpc
 from backoff import GOAWAY_MAX, PAUSE_MIN, RETRY_MAX, Backoff
-from failure import explain
+from failure import NoCredential, explain
 from lingpai.v1 import token_pb2 as pb
 from lingpai.v1.token_pb2_grpc import TokenServiceStub
 
@@ -91,11 +91,13 @@ class TokenSource:
             self._opened = None
             try:
                 pause = await self._watch(reconnect)
-            except (grpc.aio.AioRpcError, StreamLost) as error:
-                if self._opened and now() - self._opened >= 0.4 * self._silence:  # it lived for a heartbeat: 10 s of 25
+            except (grpc.aio.AioRpcError, NoCredential, StreamLost) as error:
+                # It lived for a heartbeat: 10 s of 25.
+                lived = self._opened is not None and now() - self._opened >= 0.4 * self._silence
+                if lived:
                     pauses.failures = 0
                 failure = explain(error)
-                pause = pauses.after(failure)
+                pause = pauses.after(failure, lived)
                 fields = failure.fields("watch", retry_in=pause)
                 self._observe("error", **fields, failures=pauses.failures)
             await asyncio.sleep(pause)
@@ -156,7 +158,7 @@ class TokenSource:
             async with self._dial() as channel:
                 request = pb.ForceRefreshRequest(app_id=self._app_id, rejected_token=used.value)
                 response = await TokenServiceStub(channel).ForceRefresh(request, timeout=CALL_TIMEOUT)
-        except grpc.aio.AioRpcError as error:
+        except (grpc.aio.AioRpcError, NoCredential) as error:
             # COOLDOWN, for instance: the token is kept, and reported again no sooner than the broker says.
             failure = explain(error)
             self._observe("error", **failure.fields("force_refresh"))

@@ -1,12 +1,16 @@
+import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Client, createClient } from '@connectrpc/connect';
+import { promisify } from 'node:util';
+import { type Client, createClient, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { TokenService, type TokenState } from '../../src/gen/lingpai/v1/token_pb.js';
+import { issue } from '../support/certificates.ts';
 import { Child } from '../support/child.ts';
+import { jwksText, makeJwt, makeSigningKey } from '../support/jwt.ts';
 import { HttpProxy } from './http-proxy.ts';
 import { type Language, root } from './languages.ts';
 import { Middlebox } from './middlebox.ts';
@@ -40,19 +44,26 @@ export class Lab implements AsyncDisposable {
     sandboxUrl: string,
     box: Middlebox,
     proxy: HttpProxy,
+    own: Own | undefined,
   ) {
     this.box = box;
     this.proxy = proxy;
     this.#folder = folder;
     this.#sandbox = sandbox;
     this.#sandboxUrl = sandboxUrl;
-    this.#session = new Http2SessionManager(`http://${address}`);
-    const transport = createGrpcTransport({ baseUrl: `http://${address}`, sessionManager: this.#session });
+    const baseUrl = `${own ? 'https' : 'http'}://${address}`;
+    const nodeOptions = own ? { ca: own.ca } : {};
+    this.#session = new Http2SessionManager(baseUrl, {}, nodeOptions);
+    const transport = createGrpcTransport({
+      baseUrl,
+      sessionManager: this.#session,
+      interceptors: own ? [showing(own.key)] : [],
+    });
     this.#client = createClient(TokenService, transport);
   }
 
-  /** Starts the simulated WeChat; there is no broker yet. */
-  static async start(): Promise<Lab> {
+  /** Starts the simulated WeChat; there is no broker yet. `isSecured`: it will serve TLS and have rules. */
+  static async start({ isSecured = false } = {}): Promise<Lab> {
     const address = `127.0.0.1:${await freePort()}`;
     const folder = await mkdtemp(join(tmpdir(), 'lingpai-interop-'));
     process.once('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 })); // after a signal
@@ -64,9 +75,11 @@ export class Lab implements AsyncDisposable {
     try {
       const ready = await sandbox.next('"ready"', (line) => line.msg === 'ready');
       const box = await Middlebox.before(address);
-      const lab = new Lab(address, folder, sandbox, String(ready.url), box, await HttpProxy.start());
+      const file = join(folder, 'lingpai.yaml'); // JSON is YAML
+      await writeFile(file, JSON.stringify({ ...config(address, String(ready.url)), ...(isSecured && secured) }));
+      const own = isSecured ? await secure(folder) : undefined;
+      const lab = new Lab(address, folder, sandbox, String(ready.url), box, await HttpProxy.start(), own);
       await lab.#control('POST /sandbox/apps', { app_id: appId, secret });
-      await writeFile(lab.#config, JSON.stringify(config(address, lab.#sandboxUrl)));
       return lab;
     } catch (error) {
       await sandbox[Symbol.asyncDispose]();
@@ -75,24 +88,36 @@ export class Lab implements AsyncDisposable {
     }
   }
 
-  get #config(): string {
-    return join(this.#folder, 'lingpai.yaml'); // JSON is YAML
+  /** The path of a file in the folder of the broker's configuration. */
+  file(name: string): string {
+    return join(this.#folder, name);
+  }
+
+  /** `lingpai keys`, and the key that it makes, if it makes one. */
+  async keys(...args: string[]): Promise<string> {
+    const key = await keys(this.#folder, ...args);
+    if (key !== '') this.#secrets.add(key);
+    return key;
   }
 
   /** Starts a broker, always at the same address and on the same store, and waits until it serves. */
   async broker(): Promise<Child> {
-    const command = lingpai('serve', '--config', this.#config);
+    const command = lingpai('serve', '--config', this.file('lingpai.yaml'));
     const broker = this.#keep(new Child({ name: 'the broker', command, cwd: this.#folder }));
     await broker.next('"ready"', (line) => line.msg === 'ready');
     return broker;
   }
 
+  /** Starts a language's example with variables in its environment: by TLS, to the address that the certificate is for. */
+  serviceWith(env: Record<string, string>, language: Language, ...args: string[]): Child {
+    const to = { LINGPAI_ADDR: `https://127.0.0.1:${this.box.port}`, ...env };
+    return this.#service(language, { ...language.env, ...to }, args);
+  }
+
   /** Starts a language's example. */
   service(language: Language, ...args: string[]): Child {
     const env = { ...this.proxy.env, ...language.env, LINGPAI_ADDR: `${language.host}:${this.box.port}` };
-    const [file, ...rest] = language.start;
-    const name = `the ${language.name} service`;
-    return this.#keep(new Child({ name, command: [file, ...rest, ...args], cwd: this.#folder, env }));
+    return this.#service(language, env, args);
   }
 
   /** Reads the app's state from the broker. */
@@ -133,6 +158,12 @@ export class Lab implements AsyncDisposable {
     await rm(this.#folder, { recursive: true });
   }
 
+  #service(language: Language, env: Record<string, string>, args: string[]): Child {
+    const [file, ...rest] = language.start;
+    const name = `the ${language.name} service`;
+    return this.#keep(new Child({ name, command: [file, ...rest, ...args], cwd: this.#folder, env }));
+  }
+
   #keep(child: Child): Child {
     this.#children.push(child);
     return child;
@@ -162,10 +193,65 @@ function lingpai(...args: string[]): [string, ...string[]] {
   return [process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'src/lingpai.js'), ...args];
 }
 
+/** What the runner itself shows a broker that serves TLS and has rules. */
+interface Own {
+  readonly ca: string;
+  readonly key: string;
+}
+
+const issuer = 'https://kubernetes.default.svc.cluster.local';
+
+/** What a secured broker has in its configuration. */
+const secured = {
+  tls: { cert: 'server.pem', key: 'server.key', client_ca: 'ca.pem' },
+  access: {
+    keys: 'lingpai.keys',
+    tokens: [{ name: 'prod', kubernetes: true, issuer, audience: 'lingpai', jwks: { file: 'jwks.json' } }],
+    rules: [
+      { who: ['key:orders', 'dns:orders.internal', 'k8s:prod/default/orders'], may: ['read'], apps: [appId] },
+      { who: ['key:runner'], may: ['read', 'refresh'], apps: ['*'] },
+    ],
+  },
+};
+
+/**
+ * Makes certificates of a CA of its own (`ca.pem`), one by another (`stranger.pem`), a service account's token for the broker and
+ * one for another audience, and the runner's key.
+ */
+async function secure(folder: string): Promise<Own> {
+  const ca = issue({ name: 'interop', isCa: true });
+  const server = issue({ names: ['ip:127.0.0.1'], by: ca, usage: 'server' });
+  const client = issue({ names: ['dns:orders.internal'], by: ca, usage: 'client' });
+  const signing = makeSigningKey('1');
+  const exp = Math.floor(Date.now() / 1000) + 3_600;
+  const token = (aud: string) =>
+    makeJwt(signing, { iss: issuer, aud, sub: 'system:serviceaccount:default:orders', exp });
+  const files = {
+    ...{ 'jwks.json': jwksText(signing), token: `${token('lingpai')}\n`, 'other-token': token('https://api') },
+    ...{ 'ca.pem': ca.cert, 'stranger.pem': issue({ name: 'stranger', isCa: true }).cert },
+    ...{ 'server.pem': server.cert, 'server.key': server.key, 'client.pem': client.cert, 'client.key': client.key },
+  };
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text, { mode: 0o600 });
+  return { ca: ca.cert, key: await keys(folder, 'create', 'runner') };
+}
+
+async function keys(folder: string, ...args: string[]): Promise<string> {
+  const [file, ...rest] = lingpai('keys', ...args, '--config', join(folder, 'lingpai.yaml'));
+  const { stdout } = await promisify(execFile)(file, rest, { cwd: folder });
+  return stdout.trim();
+}
+
+function showing(key: string): Interceptor {
+  return (next) => (request) => {
+    request.header.set('authorization', `Bearer ${key}`);
+    return next(request);
+  };
+}
+
 function config(address: string, sandboxUrl: string): object {
   return {
     grpc: { listen: address },
-    http: { listen: '127.0.0.1:0' },
+    http: { listen: '127.0.0.1:0', hosts: ['0.0.0.0'] }, // as languages.ts has it for Go
     store: { url: 'sqlite:lingpai.db' },
     upstream: { base_url: sandboxUrl },
     // The broker is to learn from the services that a token died, and the scenario rotates faster than anyone should.

@@ -24,6 +24,10 @@ export interface Language {
   readonly env: Readonly<Record<string, string>>;
   /** An address that leads to 127.0.0.1, for which the language's gRPC would ask an HTTP proxy that the environment names. */
   readonly host: string;
+  /** An address that leads to 127.0.0.1, which the example does not take for loopback. */
+  readonly elsewhere: string;
+  /** Its gRPC never closes a connection on which nothing has come yet. */
+  readonly leavesUnanswered?: true;
   /** The exit code after SIGTERM. */
   readonly terminatedCode: number;
 }
@@ -31,6 +35,7 @@ export interface Language {
 const goFolder = join(root, 'examples/go');
 const pythonFolder = join(root, 'examples/python');
 const javaFolder = join(root, 'examples/java');
+const nodeFolder = join(root, 'examples/node');
 const python = join(pythonFolder, '.venv/bin/python');
 
 /** Every language that has an example. */
@@ -47,6 +52,7 @@ export const languages: readonly Language[] = [
     start: [join(goFolder, 'target/token-service')],
     env: {},
     host: '0.0.0.0', // it asks no proxy for 127.0.0.1
+    elsewhere: '0.0.0.0',
     terminatedCode: 0,
   },
   {
@@ -65,6 +71,7 @@ export const languages: readonly Language[] = [
     start: [python, join(pythonFolder, 'main.py')],
     env: { PYTHONPATH: join(pythonFolder, 'gen') },
     host: '127.0.0.1',
+    elsewhere: '0.0.0.0',
     terminatedCode: 0,
   },
   {
@@ -78,7 +85,23 @@ export const languages: readonly Language[] = [
     start: ['java', '-jar', join(javaFolder, 'target/token-service.jar')],
     env: {},
     host: '127.0.0.1',
+    elsewhere: '[::ffff:127.0.0.1]', // Netty reaches nobody by 0.0.0.0
     terminatedCode: 143, // what a JVM ends with after SIGTERM, once its shutdown hooks have run
+  },
+  {
+    name: 'node',
+    folder: nodeFolder,
+    tools: [
+      { command: ['node', '--version'], atLeast: [20, 11] },
+      { command: ['npm', '--version'], atLeast: [9, 0] },
+    ],
+    build: [['npm', 'install', '--no-package-lock', '--no-audit', '--no-fund', '--silent']],
+    start: ['node', join(nodeFolder, 'main.js')],
+    env: {},
+    host: '127.0.0.1',
+    elsewhere: '0.0.0.0',
+    leavesUnanswered: true,
+    terminatedCode: 0,
   },
 ];
 

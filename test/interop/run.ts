@@ -1,10 +1,11 @@
 /**
- * Builds the example services and takes each through a service's life beside a live broker, and through the rules for
- * clients beside a scripted one: `npm run interop`, or `npm run interop -- go java` for some of them.
+ * Builds the example services and takes each through a service's life beside a live broker, through the rules for
+ * clients beside a scripted one, and through keys and certificates beside one that asks for them: `npm run interop`, or `npm run interop -- go java` for some of them.
  *
  * A language whose toolchain is missing is named and left out; with `CI=true` in the environment that is a failure.
  * Exits with 0 when every example that was run passed.
  */
+import { access } from './access.ts';
 import { build, type Language, languages, missing } from './languages.ts';
 import { rules } from './rules.ts';
 import { scenario } from './scenario.ts';
@@ -40,7 +41,7 @@ async function interop(language: Language): Promise<Result> {
     const report = (step: string) => say(`${name}: ok, ${step}`);
     times.run = await timed(async () => {
       await scenario(language, report);
-      await rules(language, report);
+      await Promise.all([rules(language, report), access(language, report)]);
     });
     return { language: name, outcome: 'passed', ...times };
   } catch (error) {

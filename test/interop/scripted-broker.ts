@@ -53,6 +53,8 @@ export class ScriptedBroker implements AsyncDisposable {
   readonly watches: Watch[] = [];
   /** The values of the tokens that were reported. */
   readonly reports: string[] = [];
+  /** What was shown with each Get: its header `authorization`. */
+  readonly shown: (string | null)[] = [];
   readonly #answers: Answers;
   readonly #server: Http2Server;
   readonly #sessions = new Set<Http2Session>();
@@ -101,7 +103,10 @@ export class ScriptedBroker implements AsyncDisposable {
 
   #service(): ServiceImpl<typeof TokenService> {
     return {
-      get: () => ({ state: this.#answers.get }),
+      get: (_, { requestHeader }) => {
+        this.shown.push(requestHeader.get('authorization'));
+        return { state: this.#answers.get };
+      },
       forceRefresh: async ({ rejected }) => {
         this.reports.push(String(rejected.value));
         await setTimeout(reportMs);

@@ -102,7 +102,7 @@ describe('a message that waits', () => {
   const waiting = (_: Message, signal: AbortSignal) =>
     new Promise<SendResult>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
 
-  it('is not sent once its caller has lost the right', async () => {
+  it('is not sent once its caller has lost the right (P14)', async () => {
     const { access, audit, service, context } = rig(waiting);
     const request = create(SendTemplateRequestSchema, messageTo('wxa'));
     const call = Promise.resolve(service.sendTemplate(request, context(MessageService.method.sendTemplate)));

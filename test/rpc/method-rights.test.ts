@@ -248,7 +248,7 @@ describe.each(['grpc', 'grpc, found out later', 'web', 'web, found out later'])(
     expect(wrong).toEqual([]);
   });
 
-  it('every path is in the matrix', () => {
+  it('every path is in the matrix (P14)', () => {
     const paths = broker.listeners[ask === grpc ? 'grpc' : 'http'].paths.filter((path) => path.includes('.'));
     const known = new Set(METHODS.map(([, path]) => path));
     expect(paths.filter((path) => !known.has(path))).toEqual([]);
@@ -277,7 +277,7 @@ describe('a page', () => {
   });
 });
 
-describe('an app that is not here is answered as one that the caller has no right to', () => {
+describe('an app that is not here is answered as one that the caller has no right to (P14)', () => {
   /** An answer without the name of its app, also where it stands in base64. */
   const without = (appId: string, { fields, body }: Answered) => {
     const details = Buffer.from(String(fields['grpc-status-details-bin'] ?? ''), 'base64').toString('latin1');

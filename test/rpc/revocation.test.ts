@@ -131,7 +131,7 @@ describe('a watch', () => {
 });
 
 describe('a call that waits', () => {
-  it('for a generation gets no token once its caller has lost the right', async () => {
+  it('for a generation gets no token once its caller has lost the right (P14)', async () => {
     using raw = new RawConnection(broker.listeners.grpc.address);
     const before = BigInt(broker.world.state('wxa').generation);
     const call = raw.call(`${TOKENS}Get`, getOf('wxa', before + 1n), ORDERS);
@@ -167,7 +167,7 @@ describe('10,000 streams of one caller', () => {
   const STREAMS = 500;
   const WATCHES = CONNECTIONS * STREAMS;
 
-  it('end when it is revoked, those too that nobody reads, and others are served in between', {
+  it('end when it is revoked, those too that nobody reads, and others are served in between (P14)', {
     timeout: 120_000,
   }, async () => {
     const { address } = broker.listeners.grpc;

@@ -69,15 +69,15 @@ export class Child implements AsyncDisposable {
     return this.#exitCode;
   }
 
-  /** The next line that matches, after the one that the last call returned: lines before it are skipped. */
-  async next(what: string, matches: (line: Line) => boolean): Promise<Line> {
-    const timeout = AbortSignal.timeout(patienceMs);
+  /** The next line that matches, after the one that the last call returned: lines before it are skipped. `withinMs`: how long to wait. */
+  async next(what: string, matches: (line: Line) => boolean, withinMs = patienceMs): Promise<Line> {
+    const timeout = AbortSignal.timeout(withinMs);
     timeout.addEventListener('abort', () => this.#wake());
     while (true) {
       for (let line = this.lines[this.#read++]; line; line = this.lines[this.#read++]) if (matches(line)) return line;
       this.#read = this.lines.length;
       if (this.#exitCode !== undefined) throw this.#problem(`ended without printing ${what}`);
-      if (timeout.aborted) throw this.#problem(`did not print ${what} within ${patienceMs / 1000} s`);
+      if (timeout.aborted) throw this.#problem(`did not print ${what} within ${withinMs / 1000} s`);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

@@ -20,7 +20,7 @@ export const STOREYS: Readonly<Record<string, Room>> = {
     is: 'what operators ask WeChat: quotas, what became of a call',
     mayImport: ['core/kernel', 'core/tokens'],
   },
-  'core/access': { is: 'who makes a call', mayImport: ['core/kernel'] },
+  'core/access': { is: 'who makes a call, what rules allow it, what is audited', mayImport: ['core/kernel'] },
   'core/review': { is: "WeChat's review rules for templates", mayImport: ['core/kernel'] },
 };
 

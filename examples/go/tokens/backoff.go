@@ -18,9 +18,11 @@ type backoff struct {
 }
 
 // after is the pause after a failure. It is drawn at random, so that many clients that lost one broker do not return
-// together, and is never shorter than the broker asks.
-func (b *backoff) after(failure Failure) time.Duration {
-	if slow := failure.NeedsOperator(); slow != b.slow {
+// together, and is never shorter than the broker asks. lived: the stream that failed was a good one.
+func (b *backoff) after(failure Failure, lived bool) time.Duration {
+	// A credential that expired while it was used is read anew: only where that one is refused too must someone mend it.
+	renewed := lived && failure.Reason == "CREDENTIALS_EXPIRED"
+	if slow := failure.NeedsOperator() && !renewed; slow != b.slow {
 		*b = backoff{slow: slow}
 	}
 	base, longest := 500*time.Millisecond, 10*time.Second

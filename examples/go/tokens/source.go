@@ -147,13 +147,14 @@ func (s *Source) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !opened.IsZero() && time.Since(opened) >= s.Silence*2/5 { // it lived for a heartbeat: 10 s of 25
+		lived := !opened.IsZero() && time.Since(opened) >= s.Silence*2/5 // for a heartbeat: 10 s of 25
+		if lived {
 			pauses.failures = 0
 		}
 		pause := goaway
 		if err != nil {
 			failure := Explain(err)
-			pause = pauses.after(failure)
+			pause = pauses.after(failure, lived)
 			fields := failure.fields("watch", pause)
 			fields["failures"] = pauses.failures
 			s.Observe("error", fields)

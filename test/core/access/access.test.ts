@@ -150,7 +150,7 @@ describe('what goes on', () => {
     return { clock, ...parts, ended, open };
   }
 
-  it('ends when a rule no longer allows it, and others go on', async () => {
+  it('ends when a rule no longer allows it, and others go on (P14)', async () => {
     const { access, audit, ended, open } = rig();
     open(ORDERS, 'wxa');
     open(ORDERS, 'wxb1');

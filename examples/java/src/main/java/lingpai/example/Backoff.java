@@ -31,11 +31,14 @@ final class Backoff {
 
   /**
    * The pause after a failure. It is drawn at random, so that many clients that lost one broker do not return together,
-   * and is never shorter than the broker asks.
+   * and is never shorter than the broker asks. lived: the stream that failed was a good one.
    */
-  Duration after(Failure failure) {
-    if (failure.needsOperator() != slow) {
-      slow = failure.needsOperator();
+  Duration after(Failure failure, boolean lived) {
+    // A credential that expired while it was used is read anew: only where that one is refused too must someone mend it.
+    boolean renewed = lived && failure.reason().equals("CREDENTIALS_EXPIRED");
+    boolean mustWait = failure.needsOperator() && !renewed;
+    if (mustWait != slow) {
+      slow = mustWait;
       failures = 0;
     }
     long base = slow ? 30_000 : 500;

@@ -2,10 +2,7 @@ package lingpai.example;
 
 import com.google.gson.Gson;
 import com.google.gson.GsonBuilder;
-import io.grpc.ManagedChannel;
 import io.grpc.StatusException;
-import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
-import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -18,7 +15,7 @@ public final class Main {
   private static final String USAGE =
       """
       usage: java -jar target/token-service.jar --app ID [options]
-        --addr HOST:PORT        the broker's gRPC address (default LINGPAI_ADDR or 127.0.0.1:7600)
+        --addr ADDRESS          the broker's gRPC address, HOST:PORT or https://HOST:PORT (default LINGPAI_ADDR or 127.0.0.1:7600)
         --silence-seconds N     how long a stream may say nothing before it counts as dead (default 25)
         --report-once           demonstrate a refused token: calls that find the one held refused
       """;
@@ -27,6 +24,7 @@ public final class Main {
   private String addr = System.getenv().getOrDefault("LINGPAI_ADDR", "127.0.0.1:7600");
   private Duration silence = Duration.ofSeconds(25);
   private boolean reportOnce;
+  private Broker broker;
 
   public static void main(String[] args) {
     Main main = new Main();
@@ -50,10 +48,11 @@ public final class Main {
       }
     }
     if (app.isEmpty()) throw new IllegalArgumentException("--app is required: the id of an app that the broker serves");
+    broker = new Broker(addr, System.getenv());
   }
 
   private void run() {
-    TokenSource source = new TokenSource(this::dial, app, silence, Main::printEvent);
+    TokenSource source = new TokenSource(broker::dial, app, silence, Main::printEvent);
     try {
       source.load();
     } catch (StatusException error) {
@@ -73,14 +72,6 @@ public final class Main {
     } catch (InterruptedException stopped) {
       // The shutdown hook ends the process.
     }
-  }
-
-  private ManagedChannel dial() {
-    return NettyChannelBuilder.forTarget(addr)
-        .usePlaintext()
-        .withOption(ChannelOption.CONNECT_TIMEOUT_MILLIS, 5_000)
-        .proxyDetector(target -> null) // the broker is an internal address: https.proxyHost is for others
-        .build();
   }
 
   /** The JVM runs this on SIGTERM and SIGINT, and then exits with 143 or 130. */

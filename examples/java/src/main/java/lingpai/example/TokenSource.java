@@ -16,7 +16,6 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeoutException;
 import java.util.function.BiConsumer;
-import java.util.function.Supplier;
 import lingpai.v1.ForceRefreshOutcome;
 import lingpai.v1.ForceRefreshRequest;
 import lingpai.v1.GetRequest;
@@ -35,7 +34,12 @@ final class TokenSource {
     R with(String token) throws Exception;
   }
 
-  private final Supplier<ManagedChannel> dial;
+  /** Makes a connection. */
+  interface Dial {
+    ManagedChannel get() throws StatusException;
+  }
+
+  private final Dial dial;
   private final String appId;
   private final Duration silence;
   private final BiConsumer<String, Map<String, Object>> observe;
@@ -52,7 +56,7 @@ final class TokenSource {
    * @param observe told of what happens, never of a token's value
    */
   TokenSource(
-      Supplier<ManagedChannel> dial,
+      Dial dial,
       String appId,
       Duration silence,
       BiConsumer<String, Map<String, Object>> observe) {
@@ -115,8 +119,9 @@ final class TokenSource {
     if (isNewerThan(used)) return true; // it came while the call was under way
     if (mustWait(used)) return false;
     var request = ForceRefreshRequest.newBuilder().setAppId(appId).setRejectedToken(used.value()).build();
-    ManagedChannel channel = dial.get();
+    ManagedChannel channel = null;
     try {
+      channel = dial.get();
       var stub = TokenServiceGrpc.newBlockingV2Stub(channel).withDeadlineAfter(CALL_TIMEOUT_SECONDS, SECONDS);
       var response = stub.forceRefresh(request);
       observe.accept("force_refresh", Map.of("outcome", name(response.getOutcome()), "rejected_id", used.id()));
@@ -129,7 +134,7 @@ final class TokenSource {
       waitWith(used, failure.retryAfter());
       return false;
     } finally {
-      channel.shutdownNow();
+      if (channel != null) channel.shutdownNow();
     }
   }
 
@@ -142,10 +147,10 @@ final class TokenSource {
       try {
         pause = watch(reconnect);
       } catch (StatusException error) {
-        long lived = opened == 0 ? 0 : System.nanoTime() - opened;
-        if (lived >= silence.toNanos() / 5 * 2) backoff.reset(); // it lived for a heartbeat: 10 s of 25
+        boolean lived = opened != 0 && System.nanoTime() - opened >= silence.toNanos() / 5 * 2; // a heartbeat: 10 s of 25
+        if (lived) backoff.reset();
         Failure failure = Failure.of(error);
-        pause = backoff.after(failure);
+        pause = backoff.after(failure, lived);
         var fields = new LinkedHashMap<>(failure.fields("watch", pause));
         fields.put("failures", backoff.failures());
         observe.accept("error", fields);

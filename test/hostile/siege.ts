@@ -71,7 +71,7 @@ export async function besiege(attack: Attack, sandbox: string, { quietMs }: Sieg
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'lingpai-hostile-'));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
-  await attack.fill?.(join(folder, 'lingpai.db'));
+  await attack.fill?.(join(folder, 'lingpai.db'), folder);
   const broker = stack.use(await serve(folder, attack, sandbox));
   const polite = stack.use(startPolite(broker, attack));
   await polite.warm();
@@ -222,8 +222,9 @@ function isAsked(line: Line): line is Line & Asked {
   return line.msg === 'get';
 }
 
-function startPolite({ grpc, http, pauses }: Served, { isFull = false }: Attack) {
-  const command = [...NODE, join(import.meta.dirname, 'polite.ts'), grpc, http, APP] as const;
+function startPolite({ grpc, http, pauses }: Served, { isFull = false, settings }: Attack) {
+  const scheme = settings?.['tls'] ? 'https' : 'http';
+  const command = [...NODE, join(import.meta.dirname, 'polite.ts'), scheme, grpc, http, APP] as const;
   const child = new Child({ name: 'the polite client', command: [...command], cwd: ROOT });
   const asked = () => child.lines.filter(isAsked);
   return {

@@ -22,6 +22,8 @@ const WARM = 4;
 const MORE_FILES = 4;
 /** What stays in the heap without being held: shapes, code that became hot, pooled buffers. */
 const MORE_MIB = 8;
+/** A broker that the measurement holds up for so long, of the second that it waits for its peers, gives some of them up. */
+const STALLED_BY_US_MS = 500;
 
 /** How long the polite client's Gets took, in milliseconds, by each of its ways; and what went wrong. */
 export interface Politeness {
@@ -247,10 +249,11 @@ function startPolite({ grpc, http, pauses }: Served, { isFull = false, settings 
         const meanwhile = pauses.filter((pause) => pause.from < at + ms && pause.from + pause.ms > at);
         return meanwhile.reduce((sum, pause) => sum + pause.ms, 0);
       };
+      const blamed = all.filter((each) => each.failure !== undefined && ours(each) < STALLED_BY_US_MS);
       return {
         worstMs: Math.max(0, ...all.map((each) => each.ms - ours(each))),
         answers: all.length,
-        failures: [...new Set(all.flatMap(({ way, failure }) => (failure ? [`${way}: ${failure}`] : [])))],
+        failures: [...new Set(blamed.map(({ way, failure }) => `${way}: ${failure}`))],
       };
     },
     [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),

@@ -63,8 +63,8 @@ function port(): number {
 }
 
 /** A TCP connection that has said nothing. */
-async function tcp(): Promise<Socket> {
-  const socket = connectTcp(port(), '127.0.0.1');
+async function tcp(localAddress = '127.0.0.1'): Promise<Socket> {
+  const socket = connectTcp({ port: port(), host: '127.0.0.1', localAddress });
   sockets.push(socket);
   socket.on('error', () => {});
   socket.resume();
@@ -246,6 +246,17 @@ describe.each(['grpc', 'http'])('%s over TLS', (kind) => {
     await until(() => silent[0]?.closed ?? false);
     await clock.advance(0);
     for (let socket = await dial(); typeof socket === 'string'; socket = await dial());
+  });
+
+  it('of too many handshakes, one of the address that has most gives way', async () => {
+    await serve(kind, TLS);
+    const slow = await tcp();
+    const silent: Socket[] = [];
+    for (let i = 0; i < 255; i++) silent.push(await tcp('127.0.0.2'));
+    await clock.advance(0);
+    await call(kind);
+    await until(() => silent[0]?.closed ?? false);
+    expect([slow, ...silent].filter(({ closed }) => closed)).toHaveLength(1);
   });
 
   it('has at most 256 handshakes under way: of more, the oldest gives way', async () => {

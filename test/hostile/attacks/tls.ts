@@ -28,6 +28,7 @@ const FLOOD_MS = 3_000;
 const LOOPS = 20;
 const CHAINS = 100;
 const RENEGOTIATIONS = 500;
+const REFUSED_MS = 200;
 /** OpenSSL takes chains up to 100 KiB. */
 const FITS_BYTES = 60_000;
 const TOO_LARGE_BYTES = 120_000;
@@ -142,13 +143,17 @@ export const tls: readonly Attack[] = [
       const loop = async (address: string) => {
         const socket = await handshake(address, { maxVersion: 'TLSv1.2' });
         if (!socket) return;
+        socket.setMaxListeners(0);
         held.defer(() => void socket.destroy());
         for (let i = 0; i < RENEGOTIATIONS / LOOPS && !socket.destroyed; i++) {
           const { promise, resolve } = Promise.withResolvers<boolean>();
+          // A refusal is a warning, of which OpenSSL's client tells nobody.
+          const waiting = setTimeout(resolve, REFUSED_MS, false);
           socket.once('close', () => resolve(false));
           const asked = socket.renegotiate({}, (error) => resolve(error === null));
           if (asked === false) resolve(false);
           if (await promise) renewed++;
+          clearTimeout(waiting);
         }
       };
       await Promise.all(Array.from({ length: LOOPS }, (_, i) => loop(i % 2 ? grpc : http)));

@@ -66,6 +66,8 @@ async function ended(wires: readonly Wire[], check: Scene['check'], words: strin
 export const tls: readonly Attack[] = [
   {
     name: 'tls: 300 connections to each port that begin no handshake, or half',
+    // So many that handshakes are the bound, and not connections.
+    files: 4_096,
     settings: SETTINGS,
     fill,
     async play({ grpc, http, held, check }) {

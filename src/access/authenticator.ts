@@ -263,5 +263,12 @@ function bearerOf(authorization: string): string {
 }
 
 function countOf(rawHeaders: readonly string[] = []): number {
-  return rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'authorization').length;
+  let count = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string;
+    if (name.length === AUTHORIZATION.length && name.toLowerCase() === AUTHORIZATION) count++;
+  }
+  return count;
 }
+
+const AUTHORIZATION = 'authorization';

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
 import type { Sender } from '../core/messages/sender.ts';
+import { Operators } from '../core/operators/operators.ts';
 import { systemClock } from '../ops/clock.ts';
 import { type Logger, logEvent } from '../ops/log.ts';
 import type { Metrics } from '../ops/metrics.ts';
@@ -25,6 +26,7 @@ export interface CoreParts {
 /** A broker's tokens and messages. */
 export interface Core extends Broker {
   readonly sender: Sender;
+  readonly operators: Operators;
   /** The name of this process among replicas; undefined: it shares nothing. */
   readonly replica: string | undefined;
   /** Begins to keep the apps' tokens, and settles what a process before this one has left. Rejects with a StartError. */
@@ -58,9 +60,27 @@ export function createCore(parts: CoreParts): Core {
     config.settings,
   );
   const sender = createSender({ config, logger, metrics, wechat, ledger, broker, owner });
+  const { registry, clock } = broker;
+  const operators = new Operators({
+    clock,
+    api: wechat,
+    probe: (token, signal) => wechat.probe(token, signal),
+    timeoutMs: config.settings.timeoutMs,
+    tokens: {
+      app: (appId) => registry.app(appId),
+      get: (appId, options) => registry.get(appId, options),
+      forceRefresh: (appId, rejected, signal) =>
+        registry.forceRefresh(appId, { ...rejected, witness: 'broker' }, signal),
+    },
+    onCleared(appId) {
+      sender.quotaCleared(appId);
+      registry.retry(appId);
+    },
+  });
   return {
     ...broker,
     sender,
+    operators,
     replica: owner || undefined,
     async start() {
       await starting(broker.registry.start(config.apps));

@@ -8,7 +8,7 @@ import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import type { Metrics } from '../ops/metrics.ts';
 import { adminService } from '../rpc/admin-service.ts';
-import { auditedMessages, auditedTokens } from '../rpc/audited.ts';
+import { auditedAdmin, auditedMessages, auditedTokens } from '../rpc/audited.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { guarded } from '../rpc/guarded.ts';
 import { messageService } from '../rpc/message-service.ts';
@@ -40,7 +40,7 @@ export interface ServiceParts {
 /** Lingpai's services, on its core. */
 export function createServices(parts: ServiceParts): readonly Service[] {
   const { config, metrics, audit, core, access, ledger, onDeposit, draining, pause, report } = parts;
-  const { registry, clock, cluster, sender } = core;
+  const { registry, clock, cluster, sender, operators } = core;
   const tokens = tokenService({
     broker: registry,
     clock,
@@ -72,12 +72,14 @@ export function createServices(parts: ServiceParts): readonly Service[] {
     access,
     propagation: () => metrics.propagationSummary(),
     shutChannels: (appId) => sender.shutChannels(appId),
+    operators,
+    mintBudget: (appId, issuer) => registry.mintBudget(appId, issuer),
     pause,
   });
   return [
     guarded({ desc: TokenService, impl: auditedTokens(tokens, audit), limits: TOKEN_LIMITS }, TOKEN_NEEDS, access),
     guarded({ desc: MessageService, impl: messages, limits: MESSAGE_LIMITS }, MESSAGE_NEEDS, access),
-    guarded({ desc: AdminService, impl: admin }, ADMIN_NEEDS, access),
+    guarded({ desc: AdminService, impl: auditedAdmin(admin, audit) }, ADMIN_NEEDS, access),
   ];
 }
 

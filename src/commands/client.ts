@@ -85,7 +85,13 @@ function wordsOf({ code, reason, message, isHandshake, metadata, retryAfterMs }:
   if (reason === '' && code === 'Internal') return `${message} (Internal). Is ${addr} the gRPC port of a broker?`;
   const rid = metadata['rid'] && !message.includes(metadata['rid']) ? `, rid ${metadata['rid']}` : '';
   const retry = retryAfterMs === null ? '' : `; try again in ${Math.ceil(retryAfterMs / 1000)} s`;
-  return `${message} (${reason || code}${rid})${retry}`;
+  return `${message} (${reason || code}${rid})${retry}${ridAdvice(reason, metadata)}`;
+}
+
+/** Where WeChat has been asked, and may be asked what it knows of that. */
+function ridAdvice(reason: string, { app_id, rid }: Refusal['metadata']): string {
+  if (!app_id || !rid || reason === 'RID_UNKNOWN') return '';
+  return `; "lingpai rid ${app_id} ${rid}" tells what WeChat knows of the call`;
 }
 
 /** Calls a service; an error is printed, as JSON where that was asked for, and fails the command. */
@@ -99,8 +105,12 @@ export async function calling<Desc extends DescService, T>(
   try {
     return await call(client);
   } catch (error) {
-    const refusal = refusalOf(error);
-    if (options.json) print(jsonLine({ error: refusal }), io);
-    throw new Failure(refusalText(refusal, options.addr));
+    throw refused(refusalOf(error), options, io);
   }
+}
+
+/** The failure of a command whose call was refused; as JSON, where that was asked for, it is printed. */
+export function refused(refusal: Refusal, { json, addr }: CallOptions, io: Pick<Io, 'stdout'>): Failure {
+  if (json) print(jsonLine({ error: refusal }), io);
+  return new Failure(refusalText(refusal, addr));
 }

@@ -2,13 +2,17 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 
 /** A command that calls a broker. */
 function caller(name: string, summary: string): Command {
-  return new Command(name)
-    .summary(summary)
-    .addOption(
-      new Option('--addr <HOST:PORT>', "the broker's gRPC address; https://HOST:PORT: by TLS")
-        .env('LINGPAI_ADDR')
-        .default('127.0.0.1:7600'),
-    )
+  return calling(new Command(name).summary(summary), addrOption().env('LINGPAI_ADDR').default('127.0.0.1:7600'));
+}
+
+/** Which broker to call. */
+export const addrOption = () =>
+  new Option('--addr <HOST:PORT>', "the broker's gRPC address; https://HOST:PORT: by TLS");
+
+/** A command with the flags that say how a broker is called. */
+export function calling(command: Command, addr: Option): Command {
+  return command
+    .addOption(addr)
     .addOption(
       new Option('--ca <FILE>', "who signs the broker's certificate, in PEM; without: the public CAs").env(
         'LINGPAI_CA',

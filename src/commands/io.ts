@@ -13,7 +13,7 @@ export type SignalledProcess = Pick<NodeJS.EventEmitter, 'on' | 'off' | 'removeA
 
 /** What a command has of its process beside its arguments: `process` itself, or what a test hands in. */
 export interface Io extends SignalledProcess {
-  readonly stdin: AsyncIterable<Buffer>;
+  readonly stdin: AsyncIterable<Buffer> & { readonly isTTY?: boolean };
   readonly stdout: Output;
   /** The folder at which paths start. */
   cwd(): string;

@@ -1,12 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
+import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { hashOf, idOf, isKey, newKey, publicKeyOf, type RandomBytes } from '../access/key.ts';
 import { adviseOnName, KeyFileError, MAX_KEYS, parseKeys, type StoredKey } from '../access/key-file.ts';
 import { changeKeys } from '../access/write-keys.ts';
 import { FileError, readText } from '../config/files.ts';
 import { keyFilePath } from '../config/key-file-path.ts';
 import { ConfigError } from '../config/problem.ts';
+import { AdminService, type Caller, CallerMethod } from '../gen/lingpai/v1/admin_pb.js';
 import { systemClock } from '../ops/clock.ts';
+import { type CallOptions, calling } from './client.ts';
 import { counted } from './counted.ts';
 import { Failure } from './exit.ts';
 import type { Io } from './io.ts';
@@ -30,6 +33,7 @@ export interface KeysDeps {
 const MACHINE: KeysDeps = { now: () => systemClock.now(), randomBytes };
 
 const DAY_MS = 86_400_000;
+const LIST_TIMEOUT_MS = 10_000;
 /** A key that expired longer ago goes when another is made: until then its callers are told that it has expired. */
 const KEPT_EXPIRED_MS = 90 * DAY_MS;
 
@@ -63,7 +67,7 @@ export async function rotateKey(
 ): Promise<void> {
   const path = await pathOf(options.config);
   const made = makeKey(name, options.expires, deps);
-  const now = deps.now();
+  const now = made.stored.created;
   const end = now + options.overlap;
   await change(path, (keys) => {
     if (!keys.some((key) => key.name === name))
@@ -98,12 +102,14 @@ export async function revokeKey(nameOrId: string, options: KeysOptions, io: Io):
 
 /** `lingpai keys list`: the keys of the key file. */
 export async function listKeys(
-  options: KeysOptions & { readonly json?: boolean },
+  options: KeysOptions & Omit<CallOptions, 'addr'> & { readonly addr?: string },
   io: Io,
   deps: KeysDeps = MACHINE,
 ): Promise<void> {
   const path = await pathOf(options.config);
   const keys = await readKeys(path);
+  const { addr } = options;
+  const uses = addr === undefined ? undefined : await usesOf({ ...options, addr }, io);
   const now = deps.now();
   if (options.json) {
     const shown = keys.map((key) => ({
@@ -112,15 +118,39 @@ export async function listKeys(
       created: timeText(key.created),
       expires: key.expires === null ? null : timeText(key.expires),
       expired: isOver(key, now),
+      ...(uses && { lastUse: uses.get(key.id)?.lastUse ?? null, openStreams: uses.get(key.id)?.openStreams ?? 0 }),
     }));
     return print(jsonLine({ keys: shown }), io);
   }
   if (keys.length === 0) return print(`no keys in ${path}; make one: lingpai keys create NAME\n`, io);
   const rows = keys.map((key) => {
     const expires = key.expires === null ? 'never' : `${timeText(key.expires)}${isOver(key, now) ? ' (expired)' : ''}`;
-    return [key.name, key.id, timeText(key.created), expires];
+    const use = uses?.get(key.id);
+    const used = uses ? [use?.lastUse ?? '-', String(use?.openStreams ?? 0)] : [];
+    return [key.name, key.id, timeText(key.created), expires, ...used];
   });
-  print(asLines(tableLines(['NAME', 'ID', 'CREATED', 'EXPIRES'], rows)), io);
+  print(asLines(tableLines(['NAME', 'ID', 'CREATED', 'EXPIRES', ...(uses ? ['LAST USE', 'STREAMS'] : [])], rows)), io);
+}
+
+/** What a broker knows of the use of keys, by their ids. */
+async function usesOf(options: CallOptions, io: Io) {
+  const callers = await calling(AdminService, options, io, async (client) => {
+    const all: Caller[] = [];
+    let pageToken = '';
+    do {
+      const page = await client.listCallers({ pageToken }, { timeoutMs: LIST_TIMEOUT_MS });
+      all.push(...page.callers);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
+    return all;
+  });
+  const byKey = callers.filter(({ method }) => method === CallerMethod.KEY);
+  return new Map(
+    byKey.map(({ credentialId, lastUseTime, openStreams }) => [
+      credentialId,
+      { lastUse: lastUseTime ? timeText(timestampMs(lastUseTime)) : null, openStreams },
+    ]),
+  );
 }
 
 function makeKey(name: string, life: Life, deps: KeysDeps) {

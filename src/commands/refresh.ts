@@ -1,4 +1,3 @@
-import { textOf } from '../config/files.ts';
 import {
   ForceRefreshOutcome,
   type ForceRefreshRequest,
@@ -11,6 +10,7 @@ import { Failure } from './exit.ts';
 import type { Io } from './io.ts';
 import { jsonLine, print } from './output.ts';
 import { stateJson, stateText } from './show.ts';
+import { tokenFromInput } from './token-input.ts';
 
 const MEANING: Record<ForceRefreshOutcome, string> = {
   [ForceRefreshOutcome.UNSPECIFIED]: 'unknown outcome',
@@ -62,26 +62,5 @@ async function rejectedOf(
   }
   if (rejectedGeneration !== undefined) return { case: 'rejectedGeneration', value: BigInt(rejectedGeneration) };
   if (!rejectedTokenStdin) return { case: undefined };
-  const value = (await standardInput('--rejected-token-stdin', stdin)).trim();
-  if (value === '') throw new Failure('--rejected-token-stdin: standard input is empty; write the token to it', 2);
-  return { case: 'rejectedToken', value };
-}
-
-/** More than any token has. */
-const MAX_INPUT_BYTES = 64 * 1024;
-
-async function standardInput(flag: string, stdin: AsyncIterable<Buffer>): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of stdin) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > MAX_INPUT_BYTES)
-      throw new Failure(`${flag}: standard input is longer than 64 KiB; write the token to it`, 2);
-  }
-  try {
-    return textOf(Buffer.concat(chunks));
-  } catch (error) {
-    throw new Failure(`${flag}: standard input ${(error as Error).message}`, 2);
-  }
+  return { case: 'rejectedToken', value: await tokenFromInput('--rejected-token-stdin', stdin) };
 }

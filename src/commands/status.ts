@@ -150,13 +150,14 @@ function notesOf({ appId, statusReason, share, shutChannels }: AppStatus, now: n
   return notes;
 }
 
-function shutText(appId: string, { channel, until, reason, description }: ShutChannel, now: number): string {
+/** Why and until when a channel is shut, in words. */
+export function shutText(appId: string, { channel, until, reason, description }: ShutChannel, now: number): string {
   const why = `${description} (${reason})`;
   if (!until) return `messages by ${channel} are refused until one that is on its way finds them taken again: ${why}`;
   const at = new Date(timestampMs(until)).toISOString().replace(/\.\d+Z$/, 'Z');
   const advice =
     reason === 'DAILY_QUOTA_EXHAUSTED'
-      ? `; if you have cleared the quota (clear_quota), "lingpai refresh ${appId}" or SIGHUP has the next one tried at once`
+      ? `; "lingpai quota clear ${appId}" clears the quota and has the next one tried at once; if you have cleared it elsewhere (clear_quota), so do "lingpai refresh ${appId}" and SIGHUP`
       : '';
   return `messages by ${channel} are refused until ${at} (${span(timestampMs(until) - now)}), when one is tried: ${why}${advice}`;
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { forgetSealed, type SealedApp } from '../app/forget-sealed.ts';
 import { parseStoreUrl } from '../store/open.ts';
+import { confirm } from './confirm.ts';
 import { Failure } from './exit.ts';
 import type { Io } from './io.ts';
 import { asLines, complain, jsonLine, print } from './output.ts';
@@ -19,17 +20,17 @@ export async function storeForget(
   if ('error' in url) throw new Failure(`store.url: ${url.error}`, 2);
   if (url.kind === 'memory') throw new Failure('store.url: "memory:" is empty whenever it is opened', 2);
   if (url.kind === 'sqlite' && !existsSync(url.path)) throw new Failure(`store.url: there is no file ${url.path}`);
-  const confirm = async (apps: readonly SealedApp[]): Promise<boolean> => {
+  const confirmed = async (apps: readonly SealedApp[]): Promise<boolean> => {
     complain(`${asLines(apps.map(lineOf))}${costOf(apps)}\n`, io);
-    if (options.yes) return true;
-    complain('Remove these records? Type yes and Enter: ', io);
-    if ((await lineOfInput(io)).trim() === 'yes') return true;
-    throw new Failure('nothing was removed: it was not answered with yes (or give --yes)');
+    await confirm('Remove these records?', 'nothing was removed', options.yes, io);
+    return true;
   };
   const onWait = (name: string, ms: number) => complain(waitText(name, ms), io);
-  const forgotten = await forgetSealed(config, { name: nameOf(url), confirm, onWait }).catch((error: unknown) => {
-    throw error instanceof Failure ? error : new Failure(error instanceof Error ? error.message : String(error));
-  });
+  const forgotten = await forgetSealed(config, { name: nameOf(url), confirm: confirmed, onWait }).catch(
+    (error: unknown) => {
+      throw error instanceof Failure ? error : new Failure(error instanceof Error ? error.message : String(error));
+    },
+  );
   const count = forgotten.length;
   if (options.json) print(jsonLine({ forgotten }), io);
   else print(count === 0 ? 'no record is sealed by a key that is not held\n' : `${count} removed\n`, io);
@@ -42,14 +43,4 @@ function lineOf({ appId, issuer }: SealedApp): string {
 function costOf(apps: readonly SealedApp[]): string {
   const mints = apps.filter(({ issuer }) => issuer === 'classic').length;
   return `No key of store.seal opens these records. Without them the broker asks WeChat anew: ${mints} ${mints === 1 ? 'mint' : 'mints'}, one for each classic app, whose token of now lives on for upstream.overlap; a stable app's token is read. Budgets begin at 0.`;
-}
-
-/** The first line of standard input. */
-async function lineOfInput({ stdin }: Io): Promise<string> {
-  let text = '';
-  for await (const chunk of stdin) {
-    text += chunk.toString();
-    if (text.includes('\n') || text.length > 100) break;
-  }
-  return text.split('\n', 1)[0] ?? '';
 }

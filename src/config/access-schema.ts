@@ -83,7 +83,7 @@ const rule = settings({
     'The callers: key:NAME, spiffe://TRUST-DOMAIN/PATH, dns:NAME, k8s:ISSUER/NAMESPACE/ACCOUNT or jwt:ISSUER/SUB. A * at the end of a name stands for any rest; alone, for every caller that is known.',
   ),
   may: list(z.enum(VERBS, { error: verbError }), VERBS.length, verbError).describe(
-    'What they may do. read: Get, WatchToken, ForceRefresh that names what was refused, tickets. call: the gateway, where they see no token. send: messages and permits. refresh: ForceRefresh that names nothing. status: GetStatus; with apps ["*"] also /metrics and the names in /readyz. admin: ListCallers and what the console does.',
+    'What they may do. read: Get, WatchToken, ForceRefresh that names what was refused, tickets. call: the gateway, where they see no token. send: messages and permits. refresh: ForceRefresh that names nothing. status: GetStatus; with apps ["*"] also /metrics and the names in /readyz. admin: ListCallers, GetQuota, ClearQuota, GetRequest, ProbeToken, and what the console does.',
   ),
   apps: list(
     z.string({ error: appError }).regex(/^([A-Za-z0-9_-]{1,64}|[A-Za-z0-9_-]{0,64}\*)$/, { error: appError }),

@@ -11,6 +11,7 @@ import type { ShutChannel } from '../core/messages/sender.ts';
 import type { Status, TokenState } from '../core/tokens/state.ts';
 import * as pb from '../gen/lingpai/v1/admin_pb.js';
 import { callerOf } from '../transport/call.ts';
+import { type OperatorCallsDeps, operatorCalls } from './operator-calls.ts';
 import { timestamp } from './token-messages.ts';
 import { STATUS_PAGE, validateGetStatus, validateListCallers } from './validate.ts';
 
@@ -52,7 +53,7 @@ const KINDS: Readonly<Record<IntentStatus['kind'], pb.IntentKind>> = {
 };
 
 /** What AdminService is made of. */
-export interface AdminServiceDeps {
+export interface AdminServiceDeps extends Pick<OperatorCallsDeps, 'operators' | 'mintBudget'> {
   readonly broker: AdminBroker;
   /** How this replica sees its cluster; undefined: it is not one of several. */
   readonly cluster: () => ClusterStatus | undefined;
@@ -109,6 +110,13 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof pb.Admi
         serverTime: timestamp(clock.now()),
       });
     },
+
+    ...operatorCalls({
+      operators: deps.operators,
+      mintBudget: deps.mintBudget,
+      shutChannels: (appId) => shutChannels(appId).map(toShutChannel),
+      requireStill: (context, appId) => access.requireStill(callerOf(context), 'admin', appId),
+    }),
   };
 }
 

@@ -2,6 +2,7 @@ import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { MAX_APP_IDS } from '../core/access/audit-line.ts';
 import type { Audit, AuditedCall } from '../core/access/ports.ts';
 import { LingpaiError } from '../core/kernel/errors.ts';
+import type { AdminService } from '../gen/lingpai/v1/admin_pb.js';
 import {
   ForceRefreshOutcome,
   type ForceRefreshRequest,
@@ -79,6 +80,37 @@ export function auditedTokens(
         if (response.event.case === 'state') handedOut(response.event.value, call);
       });
     },
+  };
+}
+
+/** AdminService, with each thing recorded that an operator asks WeChat. Whoever is refused is to be refused before. */
+export function auditedAdmin(
+  impl: ServiceImpl<typeof AdminService>,
+  audit: Pick<Audit, 'record'>,
+): ServiceImpl<typeof AdminService> {
+  const recorded = <Request extends { readonly appId: string }, Response>(
+    event: 'quota.read' | 'quota.cleared' | 'request.read' | 'token.probed',
+    method: (request: Request, context: HandlerContext) => Response | Promise<Response>,
+  ) => {
+    return async (request: Request, context: HandlerContext) => {
+      const record = (outcome: string) =>
+        audit.record({ event, call: callerOf(context), appId: request.appId, outcome });
+      try {
+        const response = await method(request, context);
+        record('OK');
+        return response;
+      } catch (error) {
+        record(outcomeOf(error));
+        throw error;
+      }
+    };
+  };
+  return {
+    ...impl,
+    getQuota: recorded('quota.read', impl.getQuota),
+    clearQuota: recorded('quota.cleared', impl.clearQuota),
+    getRequest: recorded('request.read', impl.getRequest),
+    probeToken: recorded('token.probed', impl.probeToken),
   };
 }
 

@@ -62,6 +62,9 @@ export const CODES: Readonly<Record<Reason, Code>> = {
   ACCESS_DENIED: Code.PermissionDenied,
   CALLER_LIMITED: Code.ResourceExhausted,
   AUDIT_UNAVAILABLE: Code.Unavailable,
+  QUOTA_CLEARS_EXHAUSTED: Code.ResourceExhausted,
+  CGI_PATH_INVALID: Code.InvalidArgument,
+  RID_UNKNOWN: Code.NotFound,
 };
 
 /**

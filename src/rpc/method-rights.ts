@@ -57,6 +57,10 @@ export const MESSAGE_NEEDS: MethodNeeds<typeof MessageService> = {
 export const ADMIN_NEEDS: MethodNeeds<typeof AdminService> = {
   getStatus: apps('status'),
   listCallers: { kind: 'all', verb: 'admin' },
+  getQuota: app('admin'),
+  clearQuota: app('admin'),
+  getRequest: app('admin'),
+  probeToken: app('admin'),
 };
 
 /** Probes know no key. */

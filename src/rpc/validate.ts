@@ -1,10 +1,22 @@
 import { LingpaiError, type Violation } from '../core/kernel/errors.ts';
-import type { GetStatusRequest, ListCallersRequest } from '../gen/lingpai/v1/admin_pb.js';
+import type {
+  ClearQuotaRequest,
+  GetQuotaRequest,
+  GetRequestRequest,
+  GetStatusRequest,
+  ListCallersRequest,
+  ProbeTokenRequest,
+} from '../gen/lingpai/v1/admin_pb.js';
 import type { ForceRefreshRequest, GetRequest, WatchTokenRequest } from '../gen/lingpai/v1/token_pb.js';
 
 const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const AN_APP_ID = 'must be 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_"';
 const MAX_TOKEN_LENGTH = 2048;
+const CGI_PATH = /^\/[!-"$->@-~]{1,255}$/;
+const A_CGI_PATH =
+  'must be a path of 2 to 256 printable characters that begins with a slash, without a query: "/cgi-bin/message/subscribe/send"';
+const RID = /^[0-9a-f]{1,16}(?:-[0-9a-f]{1,16}){2}$/i;
+const A_RID = 'must be three hexadecimal numbers with hyphens between them: "6b0cd290-32a1f6ac-0881b87d"';
 const MAX_APP_IDS = 10_000;
 /** A page of callers ends with a name, which comes from a head of 8 KiB. */
 const MAX_PAGE_TOKEN = 10_000;
@@ -31,11 +43,7 @@ export function validateGet(request: GetRequest): void {
 /** Throws INVALID_REQUEST unless the request keeps the rules in the comments of ForceRefreshRequest. */
 export function validateForceRefresh({ appId: id, rejected }: ForceRefreshRequest): void {
   const violations = appId('app_id', id);
-  if (rejected.case === 'rejectedToken' && (rejected.value === '' || rejected.value.length > MAX_TOKEN_LENGTH))
-    violations.push({
-      field: 'rejected_token',
-      description: `must have 1 to ${MAX_TOKEN_LENGTH} characters, has ${rejected.value.length}`,
-    });
+  if (rejected.case === 'rejectedToken') violations.push(...tokenValue('rejected_token', rejected.value));
   if (rejected.case === 'rejectedGeneration') {
     if (rejected.value < 1n) violations.push({ field: 'rejected_generation', description: 'must be 1 or more' });
     violations.push(...generation('rejected_generation', rejected.value));
@@ -71,6 +79,36 @@ export function validateGetStatus({ appIds, pageToken }: GetStatusRequest): void
 export function validateListCallers({ pageToken }: ListCallersRequest): void {
   if (pageToken.length <= MAX_PAGE_TOKEN) return;
   reject([{ field: 'page_token', description: 'must be that of the answer before' }]);
+}
+
+/** Throws INVALID_REQUEST unless the request keeps the rules in the comments of GetQuotaRequest. */
+export function validateGetQuota({ appId: id, cgiPath }: GetQuotaRequest): void {
+  const violations = appId('app_id', id);
+  if (!CGI_PATH.test(cgiPath)) violations.push({ field: 'cgi_path', description: A_CGI_PATH });
+  reject(violations);
+}
+
+/** Throws INVALID_REQUEST unless the request keeps the rules in the comments of ClearQuotaRequest. */
+export function validateClearQuota({ appId: id }: ClearQuotaRequest): void {
+  reject(appId('app_id', id));
+}
+
+/** Throws INVALID_REQUEST unless the request keeps the rules in the comments of GetRequestRequest. */
+export function validateGetRequest({ appId: id, rid }: GetRequestRequest): void {
+  const violations = appId('app_id', id);
+  if (!RID.test(rid)) violations.push({ field: 'rid', description: A_RID });
+  reject(violations);
+}
+
+/** Throws INVALID_REQUEST unless the request keeps the rules in the comments of ProbeTokenRequest. */
+export function validateProbeToken({ appId: id, token }: ProbeTokenRequest): void {
+  reject([...appId('app_id', id), ...tokenValue('token', token)]);
+}
+
+/** What is wrong with the value of a token. */
+function tokenValue(field: string, { length }: string): Violation[] {
+  if (length > 0 && length <= MAX_TOKEN_LENGTH) return [];
+  return [{ field, description: `must have 1 to ${MAX_TOKEN_LENGTH} characters, has ${length}` }];
 }
 
 /** Any text can be a key: only what can be an app id is repeated. */

@@ -3,17 +3,26 @@ import type { Clock } from '../core/kernel/clock.ts';
 import { UpstreamError } from '../core/kernel/errors.ts';
 import type { Sent } from '../core/messages/message.ts';
 import type { Delivery, MessageApi } from '../core/messages/ports.ts';
+import type { CallQuota, KnownRequest, OperatorApi } from '../core/operators/ports.ts';
 import type { App, Grant, TokenCall, Verdict, WeChat } from '../core/tokens/ports.ts';
 import { readGrant, readVerdict } from './answers.ts';
 import { ConnectionPool } from './connection-pool.ts';
 import type { Answer } from './exchange.ts';
 import { exchange } from './exchange.ts';
 import { messageCall, readSent } from './messages.ts';
+import { readCleared, readQuota, readRequest } from './operators.ts';
 import type { Place } from './unreachable.ts';
 
 /** A call to WeChat that has ended, for metrics. */
 export interface WeChatCall {
-  readonly endpoint: 'token' | 'stable_token' | 'probe' | `message_${Delivery['message']['channel']['kind']}`;
+  readonly endpoint:
+    | 'token'
+    | 'stable_token'
+    | 'probe'
+    | `message_${Delivery['message']['channel']['kind']}`
+    | 'quota_get'
+    | 'clear_quota'
+    | 'rid_get';
   readonly durationMs: number;
   /** `ok`, WeChat's errcode in digits, or the UpstreamReason for which there was no errcode. */
   readonly result: string;
@@ -36,6 +45,10 @@ export interface WeChatClientOptions {
 
 /** The most connections for tokens that are open to WeChat at once; further calls wait for one. */
 const MAX_TOKEN_CONNECTIONS = 256;
+/** The most for what operators ask: it is not to hold up tokens. */
+const MAX_OPERATOR_CONNECTIONS = 8;
+
+const OPERATORS: ReadonlySet<WeChatCall['endpoint']> = new Set(['quota_get', 'clear_quota', 'rid_get']);
 
 interface Request {
   readonly method: 'GET' | 'POST';
@@ -44,11 +57,12 @@ interface Request {
 }
 
 /** WeChat over HTTP, by a pool of connections that are kept alive. It holds no token and no secret. */
-export class WeChatClient implements WeChat, MessageApi {
+export class WeChatClient implements WeChat, MessageApi, OperatorApi {
   readonly #options: WeChatClientOptions;
   readonly #tokens: ConnectionPool;
   /** Apart from tokens, and without a limit of its own: each app's messages are limited, and none may hold up another's. */
   readonly #messages: ConnectionPool;
+  readonly #operators: ConnectionPool;
   readonly #origin: string;
   readonly #prefix: string;
   readonly #place: Place;
@@ -63,6 +77,7 @@ export class WeChatClient implements WeChat, MessageApi {
     const shared = { origin: base.origin, proxy, timeoutMs, clock };
     this.#tokens = new ConnectionPool({ ...shared, most: MAX_TOKEN_CONNECTIONS });
     this.#messages = new ConnectionPool({ ...shared, most: null });
+    this.#operators = new ConnectionPool({ ...shared, most: MAX_OPERATOR_CONNECTIONS });
   }
 
   fetchToken(app: App, call: TokenCall, signal: AbortSignal): Promise<Grant> {
@@ -83,21 +98,37 @@ export class WeChatClient implements WeChat, MessageApi {
 
   send(delivery: Delivery, token: string, signal: AbortSignal): Promise<Sent> {
     const { path, body } = messageCall(delivery);
-    const request = {
-      method: 'POST',
-      path: `${path}?${new URLSearchParams({ access_token: token })}`,
-      body: JSON.stringify(body),
-    } as const;
+    const request = posted(path, body, token);
     const { kind } = delivery.message.channel;
     return this.#call(`message_${kind}`, request, (answer) => readSent(answer, delivery, token), signal);
   }
 
-  /** Closes every connection. Calls in progress and later ones fail as unreachable. */
-  async close(): Promise<void> {
-    await Promise.all([this.#tokens.close(), this.#messages.close()]);
+  quota({ secret }: App, cgiPath: string, token: string, signal: AbortSignal): Promise<CallQuota> {
+    const request = posted('/cgi-bin/openapi/quota/get', { cgi_path: cgiPath }, token);
+    return this.#call('quota_get', request, (answer) => readQuota(answer, [secret, token]), signal);
   }
 
-  async #call<T extends Grant | Verdict | Sent>(
+  clearQuota({ appId, secret }: App, token: string, signal: AbortSignal): Promise<{ readonly errmsg: string }> {
+    const request = posted('/cgi-bin/clear_quota', { appid: appId }, token);
+    return this.#call('clear_quota', request, (answer) => readCleared(answer, 'token', [secret, token]), signal);
+  }
+
+  clearQuotaBySecret({ appId, secret }: App, signal: AbortSignal): Promise<{ readonly errmsg: string }> {
+    const request = posted('/cgi-bin/clear_quota/v2', { appid: appId, appsecret: secret });
+    return this.#call('clear_quota', request, (answer) => readCleared(answer, 'secret', [secret]), signal);
+  }
+
+  request({ secret }: App, rid: string, token: string, signal: AbortSignal): Promise<KnownRequest> {
+    const request = posted('/cgi-bin/openapi/rid/get', { rid }, token);
+    return this.#call('rid_get', request, (answer) => readRequest(answer, [secret, token]), signal);
+  }
+
+  /** Closes every connection. Calls in progress and later ones fail as unreachable. */
+  async close(): Promise<void> {
+    await Promise.all([this.#tokens.close(), this.#messages.close(), this.#operators.close()]);
+  }
+
+  async #call<T extends object>(
     endpoint: WeChatCall['endpoint'],
     request: Request,
     read: (answer: Answer) => T,
@@ -110,7 +141,8 @@ export class WeChatClient implements WeChat, MessageApi {
       const value = read(
         await exchange(this.#connectionsFor(endpoint), this.#toDispatch(request), this.#place, signal),
       );
-      if ('errcode' in value) result = String(value.errcode);
+      // A probe that WeChat refuses is an answer.
+      if (endpoint === 'probe' && 'errcode' in value) result = String(value.errcode);
       return value;
     } catch (error) {
       if (error instanceof UpstreamError) result = error.answer ? String(error.answer.errcode) : error.reason;
@@ -121,7 +153,8 @@ export class WeChatClient implements WeChat, MessageApi {
   }
 
   #connectionsFor(endpoint: WeChatCall['endpoint']): ConnectionPool {
-    return endpoint.startsWith('message_') ? this.#messages : this.#tokens;
+    if (endpoint.startsWith('message_')) return this.#messages;
+    return OPERATORS.has(endpoint) ? this.#operators : this.#tokens;
   }
 
   #toDispatch(request: Request): Dispatcher.DispatchOptions {
@@ -136,4 +169,10 @@ export class WeChatClient implements WeChat, MessageApi {
       bodyTimeout: this.#options.timeoutMs,
     };
   }
+}
+
+/** A call with a body of JSON, by a token where there is one. */
+function posted(path: string, body: object, token?: string): Request {
+  const query = token === undefined ? '' : `?${new URLSearchParams({ access_token: token })}`;
+  return { method: 'POST', path: path + query, body: JSON.stringify(body) };
 }

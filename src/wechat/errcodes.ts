@@ -17,7 +17,7 @@ export const TOKEN_REFUSED: ReadonlySet<number> = new Set([40001, 40014, 42001])
  * WeChat's errcodes. A code that is not here keeps WeChat's own words; it counts as transient from a token endpoint and as
  * lasting from a message call.
  */
-const ROWS: readonly Row[] = [
+export const ROWS: readonly Row[] = [
   {
     codes: [-1],
     from: 'any',

@@ -10,6 +10,8 @@ export interface Fields {
   readonly expires_in?: unknown;
   readonly ip_list?: unknown;
   readonly msgid?: unknown;
+  readonly quota?: unknown;
+  readonly request?: unknown;
   readonly errcode?: unknown;
   readonly errmsg?: unknown;
 }

@@ -171,6 +171,29 @@ describe.each(['sqlite', 'redis'])('with %s', (kind) => {
     }
     await token('wxa');
     await token('wxb');
+    // What operators ask WeChat: it answers, and then it repeats what it was asked by.
+    wechat.setApp({ appId: 'wxa', secret: SECRET, templates: ['t2'] });
+    const unknown = ['--template', 't', '--data', 'thing1=x', '--channel', 'subscribe', '--addr', grpc];
+    await command('send', '--app', 'wxa', '--to', OPENID, ...unknown);
+    const [, rid = ''] = /lingpai rid wxa ([\w-]+)/.exec(commands.at(-1) ?? '') ?? [];
+    const ask = async () => {
+      await command('rid', 'wxa', rid, '--addr', grpc);
+      await command('quota', 'wxa', '/cgi-bin/token', '--addr', grpc);
+      await command('quota', 'clear', 'wxa', '--yes', '--addr', grpc);
+    };
+    await ask();
+    expect(commands.at(-3)).toContain('errcode    40037');
+    const repeated = `${SECRET} ${await token('wxa')}`;
+    const busy = { errcode: -1, errmsg: `system busy ${repeated}` };
+    faults.inject({ effect: { kind: 'errcode', ...busy }, calls: ['quota', 'rid', 'clear_quota'] });
+    await ask();
+    faults.clear();
+    const spent = { errcode: 45009, errmsg: `reach max api daily quota limit ${repeated}` };
+    faults.inject({ effect: { kind: 'errcode', ...spent }, calls: ['clear_quota'] });
+    const frozen = { errcode: 40243, errmsg: `frozen ${SECRET}` };
+    faults.inject({ effect: { kind: 'errcode', ...frozen }, calls: ['clear_quota_v2'] });
+    await ask();
+    faults.clear();
     await command('status', '--addr', grpc);
     await command('permits', 'wxa', '--addr', grpc, '--user', 'somebody');
     const line = JSON.stringify(message({ subscribe: {}, idempotency_key: 'k1' }));
@@ -200,7 +223,14 @@ describe.each(['sqlite', 'redis'])('with %s', (kind) => {
     canaries.expectNoneIn({ results });
     // What was looked through holds what was done.
     const audited = new Set(broker.lines.filter((line) => line['audit'] === true).map(({ event }) => event));
-    for (const event of ['config.loaded', 'token.read', 'token.reported', 'token.refreshed', 'messages.sent'])
+    for (const event of [
+      'config.loaded',
+      'token.read',
+      'token.reported',
+      'token.refreshed',
+      'messages.sent',
+      'quota.cleared',
+    ])
       expect(audited).toContain(event);
     const reasons = ['INVALID_REQUEST', 'APP_NOT_FOUND', 'OPENID_INVALID', 'SECRET_INVALID'];
     expect(reasons.filter((reason) => !errors.join().includes(reason))).toEqual([]);

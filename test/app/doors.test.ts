@@ -13,6 +13,7 @@ import { openMemory } from '../../src/store/database.ts';
 import { storeIn } from '../../src/store/open.ts';
 import { callerOf } from '../../src/transport/call.ts';
 import type { Service } from '../../src/transport/service.ts';
+import { operatorsOf } from '../support/operators.ts';
 import { framed, RawConnection } from '../support/raw-http2.ts';
 import { until } from '../support/rpc.ts';
 import { World } from '../support/world.ts';
@@ -29,6 +30,10 @@ const RPCS = [
   '/lingpai.v1.MessageService/ReviewTemplate',
   '/lingpai.v1.AdminService/GetStatus',
   '/lingpai.v1.AdminService/ListCallers',
+  '/lingpai.v1.AdminService/GetQuota',
+  '/lingpai.v1.AdminService/ClearQuota',
+  '/lingpai.v1.AdminService/GetRequest',
+  '/lingpai.v1.AdminService/ProbeToken',
 ];
 const REFLECTION = [
   '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
@@ -84,7 +89,17 @@ beforeEach(async () => {
   });
   const never = () => expect.fail('a message');
   const sender = { send: never, tryAgain: never, shutChannels: () => [] } as never;
-  const core = { registry, clock, cluster: undefined, sender, replica: undefined, start: never, stop: never };
+  const operators = operatorsOf(world);
+  const core = {
+    registry,
+    clock,
+    cluster: undefined,
+    sender,
+    operators,
+    replica: undefined,
+    start: never,
+    stop: never,
+  };
   const access = Access.open(clock);
   const parts = { config, metrics, access, pause: async () => {}, report: (error: unknown) => void faults.push(error) };
   const { ledger } = storeIn(openMemory(), 'memory:');

@@ -12,6 +12,7 @@ import { createMetrics } from '../../src/ops/metrics.ts';
 import { openMemory } from '../../src/store/database.ts';
 import { storeIn } from '../../src/store/open.ts';
 import { issue } from '../support/certificates.ts';
+import { operatorsOf } from '../support/operators.ts';
 import { type Outcome, RawConnection } from '../support/raw-http2.ts';
 import { World } from '../support/world.ts';
 
@@ -47,7 +48,17 @@ async function serve(settings: Partial<Config>, host = '127.0.0.1', hosts: strin
   });
   const never = () => expect.fail('a message');
   const sender = { send: never, tryAgain: never, shutChannels: () => [] } as never;
-  const core = { registry, clock, cluster: undefined, sender, replica: undefined, start: never, stop: never };
+  const operators = operatorsOf(world);
+  const core = {
+    registry,
+    clock,
+    cluster: undefined,
+    sender,
+    operators,
+    replica: undefined,
+    start: never,
+    stop: never,
+  };
   const access = Access.open(clock);
   const parts = { config, metrics, access, pause: async () => {}, report: never };
   const audit = { record() {}, writable: true };

@@ -1,12 +1,14 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hashOf, isKey, publicKeyOf } from '../../src/access/key.ts';
 import { formatKeys, parseKeys, type StoredKey } from '../../src/access/key-file.ts';
+import { AdminService, CallerMethod } from '../../src/gen/lingpai/v1/admin_pb.js';
 import { run } from '../../src/main.ts';
 import { makeKey } from '../support/access-key.ts';
-import { CapturedIo } from '../support/command.ts';
+import { CapturedIo, fakeBroker } from '../support/command.ts';
 
 const DAY_MS = 86_400_000;
 let folder: string;
@@ -215,5 +217,48 @@ describe('the configuration', () => {
     const { code, err } = await keys('list', '--config', 'other.yaml');
     expect(code).toBe(2);
     expect(err).toContain('other.yaml: does not exist; name the file with --config FILE');
+  });
+});
+
+describe('keys list --addr', () => {
+  it('adds when each key was used last, and its open streams, as the broker knows', async () => {
+    const [used, idle] = [makeKey('used').stored, makeKey('idle').stored];
+    await store(used, idle);
+    const callers = [
+      {
+        name: 'key:used',
+        credentialId: used.id,
+        method: CallerMethod.KEY,
+        lastUseTime: timestampFromMs(0),
+        openStreams: 3,
+      },
+      { name: 'spiffe://x', credentialId: idle.id, method: CallerMethod.CERTIFICATE, openStreams: 9 },
+    ];
+    // A page has one caller.
+    await using broker = await fakeBroker((router) =>
+      router.service(AdminService, {
+        listCallers: ({ pageToken }) =>
+          pageToken === '' ? { callers: callers.slice(1), nextPageToken: 'more' } : { callers: callers.slice(0, 1) },
+      }),
+    );
+    const { code, out } = await keys('list', '--addr', broker.addr);
+    expect(code).toBe(0);
+    const rows = out.split('\n').map((line) => line.split(/ {2,}/));
+    expect(rows[0]?.slice(4)).toEqual(['LAST USE', 'STREAMS']);
+    expect(rows[1]?.slice(4)).toEqual(['1970-01-01T00:00:00Z', '3']);
+    expect(rows[2]?.slice(4)).toEqual(['-', '0']);
+    const json = JSON.parse((await keys('list', '--addr', broker.addr, '--json')).out);
+    expect(json.keys.map(({ lastUse, openStreams }: Record<string, unknown>) => [lastUse, openStreams])).toEqual([
+      ['1970-01-01T00:00:00Z', 3],
+      [null, 0],
+    ]);
+  });
+
+  it('asks nobody without it, and says why a broker refuses', async () => {
+    await store(makeKey('a').stored);
+    expect((await keys('list')).out).not.toContain('LAST USE');
+    await using broker = await fakeBroker((router) => router.service(AdminService, {}));
+    const { code, err } = await keys('list', '--addr', broker.addr);
+    expect([code, err]).toEqual([1, expect.stringContaining('not implemented')]);
   });
 });

@@ -181,7 +181,7 @@ this replica to a watch      45000  1 ms    50 ms    61 ms
         .split('\n')
         .slice(-3),
     ).toEqual([
-      `wx1: messages by subscribe are refused until 2026-01-15T00:14:59Z (14:59), when one is tried: WeChat's quota of messages for the day is spent (errcode 45009) (DAILY_QUOTA_EXHAUSTED); if you have cleared the quota (clear_quota), "lingpai refresh wx1" or SIGHUP has the next one tried at once`,
+      `wx1: messages by subscribe are refused until 2026-01-15T00:14:59Z (14:59), when one is tried: WeChat's quota of messages for the day is spent (errcode 45009) (DAILY_QUOTA_EXHAUSTED); "lingpai quota clear wx1" clears the quota and has the next one tried at once; if you have cleared it elsewhere (clear_quota), so do "lingpai refresh wx1" and SIGHUP`,
       'wx1: messages by official_account are refused until one that is on its way finds them taken again: closed (errcode 50002) (ACCOUNT_CLOSED)',
       '',
     ]);

@@ -22,6 +22,7 @@ import { type AdminBroker, adminService, type Propagation } from '../../src/rpc/
 import { callValues } from '../../src/transport/call.ts';
 import { accessOf, caller } from '../support/access.ts';
 import { FakeClock } from '../support/clock.ts';
+import { NO_OPERATORS } from '../support/operators.ts';
 import { Replicas } from '../support/replicas.ts';
 import { SECOND, World } from '../support/world.ts';
 
@@ -78,6 +79,7 @@ async function statusOf(
   });
   const pause = async () => {};
   const service = adminService({
+    ...NO_OPERATORS,
     broker,
     cluster: () => cluster?.status(),
     clock,
@@ -316,6 +318,7 @@ it('lets others have their turn before each answer, and gives none to a caller w
     },
   };
   const service = adminService({
+    ...NO_OPERATORS,
     broker,
     cluster: () => undefined,
     clock: new FakeClock(),
@@ -347,6 +350,7 @@ describe('what a caller sees', () => {
     const clock = new FakeClock(NOW);
     const parts = accessOf(clock, rules);
     const service = adminService({
+      ...NO_OPERATORS,
       broker: fixed(states_).broker,
       access: parts.access,
       cluster: () => undefined,

@@ -7,7 +7,15 @@ import type { Rule } from '../../src/core/access/ports.ts';
 import { VERBS, type Verb } from '../../src/core/access/verbs.ts';
 import { HealthCheckRequestSchema, HealthListRequestSchema } from '../../src/gen/grpc/health/v1/health_pb.js';
 import { ServerReflectionRequestSchema } from '../../src/gen/grpc/reflection/v1/reflection_pb.js';
-import { AdminService, GetStatusRequestSchema, ListCallersRequestSchema } from '../../src/gen/lingpai/v1/admin_pb.js';
+import {
+  AdminService,
+  ClearQuotaRequestSchema,
+  GetQuotaRequestSchema,
+  GetRequestRequestSchema,
+  GetStatusRequestSchema,
+  ListCallersRequestSchema,
+  ProbeTokenRequestSchema,
+} from '../../src/gen/lingpai/v1/admin_pb.js';
 import {
   CountPermitsRequestSchema,
   DepositPermitsRequestSchema,
@@ -99,6 +107,15 @@ const METHODS: [what: string, path: string, asks: Asks, body: Body][] = [
   ['GetStatus', `${A}GetStatus`, 'status', (appId) => body(GetStatusRequestSchema, { appIds: [appId] })],
   ['GetStatus of all', `${A}GetStatus`, 'a rule', () => body(GetStatusRequestSchema, {})],
   ['ListCallers', `${A}ListCallers`, 'all admin', () => body(ListCallersRequestSchema, {})],
+  [
+    'GetQuota',
+    `${A}GetQuota`,
+    'admin',
+    (appId) => body(GetQuotaRequestSchema, { appId, cgiPath: '/cgi-bin/menu/get' }),
+  ],
+  ['ClearQuota', `${A}ClearQuota`, 'admin', (appId) => body(ClearQuotaRequestSchema, { appId })],
+  ['GetRequest', `${A}GetRequest`, 'admin', (appId) => body(GetRequestRequestSchema, { appId, rid: '1-2-3' })],
+  ['ProbeToken', `${A}ProbeToken`, 'admin', (appId) => body(ProbeTokenRequestSchema, { appId, token: 't' })],
   ['Health.Check', `${H}Check`, 'nothing', () => body(HealthCheckRequestSchema, {})],
   ['Health.Watch', `${H}Watch`, 'nothing', () => body(HealthCheckRequestSchema, {})],
   ['Health.List', `${H}List`, 'nothing', () => body(HealthListRequestSchema, {})],
@@ -312,7 +329,8 @@ describe('a method without a row', () => {
 
   it('is not served either', () => {
     const method = () => ({});
-    const impl = { getStatus: method, listCallers: method };
+    const operators = { getQuota: method, clearQuota: method, getRequest: method, probeToken: method };
+    const impl = { getStatus: method, listCallers: method, ...operators };
     const { getStatus } = ADMIN_NEEDS;
     const access = Access.open(new FakeClock());
     expect(() => guarded({ desc: AdminService, impl }, { getStatus } as never, access)).toThrow(

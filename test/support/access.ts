@@ -17,6 +17,7 @@ import { takingTurns } from '../../src/ops/turns.ts';
 import { openMemory } from '../../src/store/database.ts';
 import { storeIn } from '../../src/store/open.ts';
 import type { Authenticate } from '../../src/transport/head.ts';
+import { operatorsOf } from './operators.ts';
 import { World } from './world.ts';
 
 /** A caller by its name, with one credential. */
@@ -176,7 +177,17 @@ export class Guarded {
     };
     const never = () => expect.fail('it is not asked for');
     const sender = { send, tryAgain: () => {}, shutChannels: () => [] } as never;
-    const core = { registry, clock, cluster: undefined, sender, replica: undefined, start: never, stop: never };
+    const operators = operatorsOf(world);
+    const core = {
+      registry,
+      clock,
+      cluster: undefined,
+      sender,
+      operators,
+      replica: undefined,
+      start: never,
+      stop: never,
+    };
     const { ledger } = storeIn(openMemory(), 'memory:');
     const parts = { config, metrics, access, audit, pause, report };
     const draining = new AbortController().signal;

@@ -16,6 +16,10 @@ export const STOREYS: Readonly<Record<string, Room>> = {
     is: 'sending: limits, attempts, the ledger, permits',
     mayImport: ['core/kernel', 'core/tokens'],
   },
+  'core/operators': {
+    is: 'what operators ask WeChat: quotas, what became of a call',
+    mayImport: ['core/kernel', 'core/tokens'],
+  },
   'core/access': { is: 'who makes a call', mayImport: ['core/kernel'] },
   'core/review': { is: "WeChat's review rules for templates", mayImport: ['core/kernel'] },
 };

@@ -57,6 +57,10 @@ export function about(event: AuditEvent): About {
   switch (event.event) {
     case 'token.read':
       return { event: event.event, ...callOf(event), appId: appName(event.appId) };
+    case 'quota.read':
+    case 'quota.cleared':
+    case 'request.read':
+    case 'token.probed':
     case 'messages.sent':
       return { event: event.event, ...callOf(event), appId: appName(event.appId), outcome: short(event.outcome) };
     case 'access.denied':

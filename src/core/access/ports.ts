@@ -48,6 +48,13 @@ export type AuditEvent =
       /** `REFRESHED`, or the reason of the error. */
       readonly outcome: string;
     }
+  /** An operator asked WeChat something, or had it do something. `outcome`: `OK`, or the reason of the error. */
+  | {
+      readonly event: 'quota.read' | 'quota.cleared' | 'request.read' | 'token.probed';
+      readonly call: AuditedCall;
+      readonly appId: string;
+      readonly outcome: string;
+    }
   /** Messages were sent; many become one line with a count. */
   | { readonly event: 'messages.sent'; readonly call: AuditedCall; readonly appId: string; readonly outcome: string }
   | { readonly event: 'access.denied'; readonly call: AuditedCall; readonly verb: Verb; readonly appId: string }

@@ -47,7 +47,11 @@ export type UpstreamReason =
   | 'CONFIRMATION_REFUSED'
   | 'DAILY_QUOTA_EXHAUSTED'
   | 'MINUTE_QUOTA_EXHAUSTED'
+  | OperatorReason
   | MessageReason;
+
+/** The reasons for which WeChat refuses what operators ask. */
+export type OperatorReason = 'QUOTA_CLEARS_EXHAUSTED' | 'CGI_PATH_INVALID' | 'RID_UNKNOWN';
 
 /** The reasons for which WeChat refuses a message. */
 export type MessageReason =

@@ -117,6 +117,11 @@ export class Sender {
     else for (const limits of this.#limits.values()) limits.tryAgain();
   }
 
+  /** As `tryAgain` for one app, without a limit: WeChat itself says that the quota is cleared. */
+  quotaCleared(appId: string): void {
+    this.#limits.get(appId)?.tryAgain();
+  }
+
   /** The channels of an app whose circuit breaker refuses messages. */
   shutChannels(appId: string): readonly ShutChannel[] {
     return this.#limits.get(appId)?.shutChannels() ?? [];

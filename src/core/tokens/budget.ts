@@ -31,6 +31,21 @@ export function scheduledWaitMs(budget: Budget, sinceMintMs: number, wallNow: nu
   return Math.max(0, untilReset / left - sinceMintMs);
 }
 
+/** What was spent of one of the day's counts. */
+export interface Spent {
+  readonly used: number;
+  readonly dailyLimit: number;
+  /** When the count begins anew: wall-clock milliseconds. */
+  readonly resetTime: number;
+}
+
+/** What was spent today. */
+export function spentNow(budget: Budget, spends: MintTraits['spends'], wallNow: number, settings: Settings): Spent {
+  const used = budgetNow(budget, wallNow, settings)[spends];
+  const dailyLimit = spends === 'forced' ? settings.forceDailyBudget : settings.dailyBudget;
+  return { used, dailyLimit, resetTime: wallNow + msUntilReset(wallNow, settings.quotaResetHour) };
+}
+
 /** Whether the budget has room for a mint that is not on the schedule. */
 export function allowsForcedMint(budget: Budget, spends: MintTraits['spends'], settings: Settings): boolean {
   if (spends === 'forced') return budget.forced < settings.forceDailyBudget;

@@ -1,8 +1,10 @@
 import { appNotFoundError, drainingError } from '../kernel/errors.ts';
 import type { Timeline } from '../kernel/timeline.ts';
+import { type Spent, spentNow } from './budget.ts';
 import type { Coordinators } from './coordinator.ts';
+import { ISSUERS, MINTS } from './issuers.ts';
 import { type ForceResult, Keeper } from './keeper.ts';
-import type { App, Deps, Settings, StoredApp } from './ports.ts';
+import type { App, Deps, IssuerKind, Settings, StoredApp } from './ports.ts';
 import type { Rejected } from './rejected.ts';
 import type { TokenState } from './state.ts';
 import { relevant, type Watch } from './watch.ts';
@@ -146,6 +148,24 @@ export class Registry {
   /** Throws APP_NOT_FOUND unless the app is configured. */
   requireApp(appId: string): void {
     this.#keeper(appId);
+  }
+
+  /** The app as it is configured now. Throws APP_NOT_FOUND. */
+  app(appId: string): App {
+    return this.#keeper(appId).app;
+  }
+
+  /** What was spent today of the broker's own budget of mints from an issuer. Throws APP_NOT_FOUND. */
+  mintBudget(appId: string, issuer: IssuerKind): Spent {
+    const { budget } = this.#keeper(appId).storedRecord;
+    const { spends } = MINTS[ISSUERS[issuer].replacement];
+    return spentNow(budget, spends, this.#deps.clock.now(), this.#settings);
+  }
+
+  /** An operator has cleared the app's quotas: a refresh that waits is tried at once. */
+  retry(appId: string): void {
+    this.#catchUp();
+    this.#keepers.get(appId)?.reload();
   }
 
   /** How many watches are open. */

@@ -7,8 +7,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/server/http.ts',
-      find: ', ...rpcs(options, answers)], options);',
-      replace: ', ...rpcs(options, answers)], { clock });',
+      find: 'rpcs(options, answers)], options);',
+      replace: 'rpcs(options, answers)], { clock });',
     },
   ],
   caughtBy: { file: 'test/app/doors.test.ts', test: 'on the HTTP port, in no form that it takes: /metrics' },

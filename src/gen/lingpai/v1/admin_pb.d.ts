@@ -14,6 +14,302 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_lingpai_v1_admin: GenFile;
 
 /**
+ * GetQuotaRequest names one of WeChat's calls.
+ *
+ * @generated from message lingpai.v1.GetQuotaRequest
+ */
+export declare type GetQuotaRequest = Message<"lingpai.v1.GetQuotaRequest"> & {
+  /**
+   * The WeChat app id.
+   *
+   * @generated from field: string app_id = 1;
+   */
+  appId: string;
+
+  /**
+   * The path of the call, such as "/cgi-bin/message/subscribe/send": 2 to 256 printable ASCII characters that begin with a slash,
+   * without a query.
+   *
+   * @generated from field: string cgi_path = 2;
+   */
+  cgiPath: string;
+};
+
+/**
+ * Describes the message lingpai.v1.GetQuotaRequest.
+ * Use `create(GetQuotaRequestSchema)` to create a new message.
+ */
+export declare const GetQuotaRequestSchema: GenMessage<GetQuotaRequest>;
+
+/**
+ * GetQuotaResponse is what WeChat and the broker say of a call.
+ *
+ * @generated from message lingpai.v1.GetQuotaResponse
+ */
+export declare type GetQuotaResponse = Message<"lingpai.v1.GetQuotaResponse"> & {
+  /**
+   * How often the call may be made in a day.
+   *
+   * @generated from field: uint64 daily_limit = 1;
+   */
+  dailyLimit: bigint;
+
+  /**
+   * How often it was made today.
+   *
+   * @generated from field: uint64 used = 2;
+   */
+  used: bigint;
+
+  /**
+   * How often it may still be made today.
+   *
+   * @generated from field: uint64 remain = 3;
+   */
+  remain: bigint;
+
+  /**
+   * The channels of the app's messages that are shut at the broker that answers. A channel that is not here is open.
+   *
+   * @generated from field: repeated lingpai.v1.ShutChannel shut_channels = 4;
+   */
+  shutChannels: ShutChannel[];
+
+  /**
+   * What the broker allows itself of the call. Set where `cgi_path` is one of the two that fetch tokens.
+   *
+   * @generated from field: lingpai.v1.MintBudget mint_budget = 5;
+   */
+  mintBudget?: MintBudget | undefined;
+};
+
+/**
+ * Describes the message lingpai.v1.GetQuotaResponse.
+ * Use `create(GetQuotaResponseSchema)` to create a new message.
+ */
+export declare const GetQuotaResponseSchema: GenMessage<GetQuotaResponse>;
+
+/**
+ * MintBudget is how many tokens the broker itself lets be minted in a day (`refresh.daily_budget`, and for the stable endpoint's
+ * `force_refresh` `refresh.force_daily_budget`). It is below WeChat's quota, and clearing that does not clear it.
+ *
+ * @generated from message lingpai.v1.MintBudget
+ */
+export declare type MintBudget = Message<"lingpai.v1.MintBudget"> & {
+  /**
+   * How many mints there were today.
+   *
+   * @generated from field: uint32 used = 1;
+   */
+  used: number;
+
+  /**
+   * How many there may be.
+   *
+   * @generated from field: uint32 daily_limit = 2;
+   */
+  dailyLimit: number;
+
+  /**
+   * When the count begins anew.
+   *
+   * @generated from field: google.protobuf.Timestamp reset_time = 3;
+   */
+  resetTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message lingpai.v1.MintBudget.
+ * Use `create(MintBudgetSchema)` to create a new message.
+ */
+export declare const MintBudgetSchema: GenMessage<MintBudget>;
+
+/**
+ * ClearQuotaRequest names the app whose quotas are to be cleared.
+ *
+ * @generated from message lingpai.v1.ClearQuotaRequest
+ */
+export declare type ClearQuotaRequest = Message<"lingpai.v1.ClearQuotaRequest"> & {
+  /**
+   * The WeChat app id.
+   *
+   * @generated from field: string app_id = 1;
+   */
+  appId: string;
+};
+
+/**
+ * Describes the message lingpai.v1.ClearQuotaRequest.
+ * Use `create(ClearQuotaRequestSchema)` to create a new message.
+ */
+export declare const ClearQuotaRequestSchema: GenMessage<ClearQuotaRequest>;
+
+/**
+ * ClearQuotaResponse says that the quotas are cleared.
+ *
+ * @generated from message lingpai.v1.ClearQuotaResponse
+ */
+export declare type ClearQuotaResponse = Message<"lingpai.v1.ClearQuotaResponse"> & {
+  /**
+   * What WeChat said, in its own words. WeChat tells how often the app may do so still this month only where it says so here.
+   *
+   * @generated from field: string errmsg = 1;
+   */
+  errmsg: string;
+
+  /**
+   * Whether WeChat was asked by the AppSecret, since a spent quota was in the way of the token.
+   *
+   * @generated from field: bool by_secret = 2;
+   */
+  bySecret: boolean;
+};
+
+/**
+ * Describes the message lingpai.v1.ClearQuotaResponse.
+ * Use `create(ClearQuotaResponseSchema)` to create a new message.
+ */
+export declare const ClearQuotaResponseSchema: GenMessage<ClearQuotaResponse>;
+
+/**
+ * GetRequestRequest names a call that failed.
+ *
+ * @generated from message lingpai.v1.GetRequestRequest
+ */
+export declare type GetRequestRequest = Message<"lingpai.v1.GetRequestRequest"> & {
+  /**
+   * The WeChat app id.
+   *
+   * @generated from field: string app_id = 1;
+   */
+  appId: string;
+
+  /**
+   * The rid, as it stands in the errmsg and in google.rpc.ErrorInfo: three hexadecimal numbers such as
+   * "6b0cd290-32a1f6ac-0881b87d".
+   *
+   * @generated from field: string rid = 2;
+   */
+  rid: string;
+};
+
+/**
+ * Describes the message lingpai.v1.GetRequestRequest.
+ * Use `create(GetRequestRequestSchema)` to create a new message.
+ */
+export declare const GetRequestRequestSchema: GenMessage<GetRequestRequest>;
+
+/**
+ * GetRequestResponse is what WeChat knows of a call.
+ *
+ * @generated from message lingpai.v1.GetRequestResponse
+ */
+export declare type GetRequestResponse = Message<"lingpai.v1.GetRequestResponse"> & {
+  /**
+   * When WeChat got it. Unset: WeChat does not say.
+   *
+   * @generated from field: google.protobuf.Timestamp invoke_time = 1;
+   */
+  invokeTime?: Timestamp | undefined;
+
+  /**
+   * How long WeChat took. Unset: WeChat does not say.
+   *
+   * @generated from field: google.protobuf.Duration cost = 2;
+   */
+  cost?: Duration | undefined;
+
+  /**
+   * The path of the call, where WeChat says it, and the names in its query, with "***" for each value:
+   * "/cgi-bin/menu/get?access_token=***".
+   *
+   * @generated from field: string request_url = 3;
+   */
+  requestUrl: string;
+
+  /**
+   * The address from which the call came, as WeChat shows it.
+   *
+   * @generated from field: string client_ip = 4;
+   */
+  clientIp: string;
+
+  /**
+   * The errcode that WeChat answered. Unset: its answer is not known, or had none.
+   *
+   * @generated from field: optional int32 errcode = 5;
+   */
+  errcode?: number | undefined;
+
+  /**
+   * The errmsg that WeChat answered, with "***" for whatever the call carried and for what may be a token, a secret or an openid.
+   *
+   * @generated from field: string errmsg = 6;
+   */
+  errmsg: string;
+};
+
+/**
+ * Describes the message lingpai.v1.GetRequestResponse.
+ * Use `create(GetRequestResponseSchema)` to create a new message.
+ */
+export declare const GetRequestResponseSchema: GenMessage<GetRequestResponse>;
+
+/**
+ * ProbeTokenRequest names a token.
+ *
+ * @generated from message lingpai.v1.ProbeTokenRequest
+ */
+export declare type ProbeTokenRequest = Message<"lingpai.v1.ProbeTokenRequest"> & {
+  /**
+   * The WeChat app id.
+   *
+   * @generated from field: string app_id = 1;
+   */
+  appId: string;
+
+  /**
+   * The token's value, of at most 2,048 characters.
+   *
+   * @generated from field: string token = 2;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message lingpai.v1.ProbeTokenRequest.
+ * Use `create(ProbeTokenRequestSchema)` to create a new message.
+ */
+export declare const ProbeTokenRequestSchema: GenMessage<ProbeTokenRequest>;
+
+/**
+ * ProbeTokenResponse is WeChat's word on a token.
+ *
+ * @generated from message lingpai.v1.ProbeTokenResponse
+ */
+export declare type ProbeTokenResponse = Message<"lingpai.v1.ProbeTokenResponse"> & {
+  /**
+   * Whether WeChat accepts the token.
+   *
+   * @generated from field: bool accepted = 1;
+   */
+  accepted: boolean;
+
+  /**
+   * The errcode by which WeChat refused it: 40001, 40014 or 42001. 0: it accepts it.
+   *
+   * @generated from field: int32 errcode = 2;
+   */
+  errcode: number;
+};
+
+/**
+ * Describes the message lingpai.v1.ProbeTokenResponse.
+ * Use `create(ProbeTokenResponseSchema)` to create a new message.
+ */
+export declare const ProbeTokenResponseSchema: GenMessage<ProbeTokenResponse>;
+
+/**
  * ListCallersRequest asks for callers.
  *
  * @generated from message lingpai.v1.ListCallersRequest
@@ -769,6 +1065,72 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ListCallersRequestSchema;
     output: typeof ListCallersResponseSchema;
+  },
+  /**
+   * GetQuota asks WeChat how often one of its calls may be made today, and how often it was, by the app's token. With it comes
+   * what the broker that answers knows: which channels of messages are shut, and what is left of its own budget of mints.
+   *
+   * A caller needs the verb `admin` for the app.
+   *
+   * Errors: INVALID_ARGUMENT (INVALID_REQUEST, CGI_PATH_INVALID), NOT_FOUND (APP_NOT_FOUND), UNAVAILABLE (AUDIT_UNAVAILABLE,
+   * TOKEN_REFUSED: also the token that replaced a refused one), those of Get where there is no token, and WeChat's own.
+   *
+   * @generated from rpc lingpai.v1.AdminService.GetQuota
+   */
+  getQuota: {
+    methodKind: "unary";
+    input: typeof GetQuotaRequestSchema;
+    output: typeof GetQuotaResponseSchema;
+  },
+  /**
+   * ClearQuota has WeChat forget how often the app's calls were made today, which it does 10 times a month for an app. It is
+   * asked by the app's token; where a spent quota (45009) is in the way of that, by the AppSecret.
+   *
+   * The broker that answers then tries at once what it had put off: the next message of each shut channel is sent, and a refresh
+   * that failed is repeated. Other replicas do so within 15 minutes. A call whose answer did not come may have cleared the quota
+   * all the same: GetQuota tells.
+   *
+   * A caller needs the verb `admin` for the app.
+   *
+   * Errors: as GetQuota's, and RESOURCE_EXHAUSTED (QUOTA_CLEARS_EXHAUSTED).
+   *
+   * @generated from rpc lingpai.v1.AdminService.ClearQuota
+   */
+  clearQuota: {
+    methodKind: "unary";
+    input: typeof ClearQuotaRequestSchema;
+    output: typeof ClearQuotaResponseSchema;
+  },
+  /**
+   * GetRequest asks WeChat what it knows of a call that failed, by the rid in its errmsg. WeChat remembers for 7 days, and tells
+   * an app of its own calls alone. What the call carried is left out: no token, secret, openid or content comes with the answer.
+   *
+   * A caller needs the verb `admin` for the app.
+   *
+   * Errors: as GetQuota's, and NOT_FOUND (RID_UNKNOWN).
+   *
+   * @generated from rpc lingpai.v1.AdminService.GetRequest
+   */
+  getRequest: {
+    methodKind: "unary";
+    input: typeof GetRequestRequestSchema;
+    output: typeof GetRequestResponseSchema;
+  },
+  /**
+   * ProbeToken asks WeChat whether it accepts a token, by a call that changes nothing (/cgi-bin/get_api_domain_ip): for after a
+   * leak. The token may be any, and nothing is done about it. Who was refused a token and wants another calls ForceRefresh.
+   *
+   * A caller needs the verb `admin` for the app.
+   *
+   * Errors: INVALID_ARGUMENT (INVALID_REQUEST), NOT_FOUND (APP_NOT_FOUND), UNAVAILABLE (AUDIT_UNAVAILABLE), and WeChat's own where
+   * it does not say.
+   *
+   * @generated from rpc lingpai.v1.AdminService.ProbeToken
+   */
+  probeToken: {
+    methodKind: "unary";
+    input: typeof ProbeTokenRequestSchema;
+    output: typeof ProbeTokenResponseSchema;
   },
 }>;
 

@@ -11,91 +11,154 @@ import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@
  * Describes the file lingpai/v1/admin.proto.
  */
 export const file_lingpai_v1_admin = /*@__PURE__*/
-  fileDesc("ChZsaW5ncGFpL3YxL2FkbWluLnByb3RvEgpsaW5ncGFpLnYxIigKEkxpc3RDYWxsZXJzUmVxdWVzdBISCgpwYWdlX3Rva2VuGAEgASgJIoQBChNMaXN0Q2FsbGVyc1Jlc3BvbnNlEiMKB2NhbGxlcnMYASADKAsyEi5saW5ncGFpLnYxLkNhbGxlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSLwoLc2VydmVyX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItEBCgZDYWxsZXISDAoEbmFtZRgBIAEoCRIVCg1jcmVkZW50aWFsX2lkGAIgASgJEigKBm1ldGhvZBgDIAEoDjIYLmxpbmdwYWkudjEuQ2FsbGVyTWV0aG9kEjEKDWxhc3RfdXNlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDG9wZW5fc3RyZWFtcxgFIAEoDRIvCgtleHBpcmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiNwoQR2V0U3RhdHVzUmVxdWVzdBIPCgdhcHBfaWRzGAEgAygJEhIKCnBhZ2VfdG9rZW4YAiABKAki2gEKEUdldFN0YXR1c1Jlc3BvbnNlEioKB2NsdXN0ZXIYASABKAsyGS5saW5ncGFpLnYxLkNsdXN0ZXJTdGF0dXMSIwoEYXBwcxgCIAMoCzIVLmxpbmdwYWkudjEuQXBwU3RhdHVzEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCRIvCgtzZXJ2ZXJfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoLcHJvcGFnYXRpb24YBSADKAsyFS5saW5ncGFpLnYxLkhvcFN0YXR1cyK+AQoJSG9wU3RhdHVzEicKA2hvcBgBIAEoDjIaLmxpbmdwYWkudjEuUHJvcGFnYXRpb25Ib3ASDQoFY291bnQYAiABKAQSKQoGbWVkaWFuGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3A5ORgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNtYXgYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ivgEKDUNsdXN0ZXJTdGF0dXMSDwoHcmVwbGljYRgBIAEoCRIXCg9zdG9yZV9hdmFpbGFibGUYAiABKAgSLAoJc3RvcmVfYWdlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEisKCHJlcGxpY2FzGAQgAygLMhkubGluZ3BhaS52MS5SZXBsaWNhU3RhdHVzEhEKCWxvc3Rfc2V0cxgFIAEoBBIVCg1zdG9yZV90cm91YmxlGAYgASgJInoKDVJlcGxpY2FTdGF0dXMSDAoEbmFtZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgwKBHNlbGYYAyABKAgSDQoFYWxpdmUYBCABKAgSLQoKc2lsZW50X2ZvchgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLBAgoJQXBwU3RhdHVzEg4KBmFwcF9pZBgBIAEoCRISCgpnZW5lcmF0aW9uGAIgASgEEhAKCHRva2VuX2lkGAMgASgJEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZzdGF0dXMYBSABKA4yGi5saW5ncGFpLnYxLkFwcFRva2VuU3RhdHVzEhUKDXN0YXR1c19yZWFzb24YBiABKAkSNQoRbmV4dF9yZWZyZXNoX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiMKBXNoYXJlGAggASgLMhQubGluZ3BhaS52MS5BcHBTaGFyZRIuCg1zaHV0X2NoYW5uZWxzGAkgAygLMhcubGluZ3BhaS52MS5TaHV0Q2hhbm5lbCJuCgtTaHV0Q2hhbm5lbBIPCgdjaGFubmVsGAEgASgJEikKBXVudGlsGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkSEwoLZGVzY3JpcHRpb24YBCABKAkikwEKCEFwcFNoYXJlEg0KBW93bmVyGAEgASgJEg0KBWVwb2NoGAIgASgEEikKB2ludGVudHMYAyADKAsyGC5saW5ncGFpLnYxLkludGVudFN0YXR1cxItCglvd2VkX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Vuc2F2ZWQYBSABKAgifAoMSW50ZW50U3RhdHVzEg8KB3JlcGxpY2EYASABKAkSDQoFZXBvY2gYAiABKAQSJgoDYWdlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiQKBGtpbmQYBCABKA4yFi5saW5ncGFpLnYxLkludGVudEtpbmQqlQEKDENhbGxlck1ldGhvZBIdChlDQUxMRVJfTUVUSE9EX1VOU1BFQ0lGSUVEEAASFwoTQ0FMTEVSX01FVEhPRF9MT0NBTBABEhUKEUNBTExFUl9NRVRIT0RfS0VZEAISHQoZQ0FMTEVSX01FVEhPRF9DRVJUSUZJQ0FURRADEhcKE0NBTExFUl9NRVRIT0RfVE9LRU4QBCqFAQoOUHJvcGFnYXRpb25Ib3ASHwobUFJPUEFHQVRJT05fSE9QX1VOU1BFQ0lGSUVEEAASGQoVUFJPUEFHQVRJT05fSE9QX1NUT1JFEAESGwoXUFJPUEFHQVRJT05fSE9QX1JFUExJQ0EQAhIaChZQUk9QQUdBVElPTl9IT1BfU1RSRUFNEAMqqQEKDkFwcFRva2VuU3RhdHVzEiAKHEFQUF9UT0tFTl9TVEFUVVNfVU5TUEVDSUZJRUQQABIcChhBUFBfVE9LRU5fU1RBVFVTX1BFTkRJTkcQARIaChZBUFBfVE9LRU5fU1RBVFVTX0ZSRVNIEAISHQoZQVBQX1RPS0VOX1NUQVRVU19ERUdSQURFRBADEhwKGEFQUF9UT0tFTl9TVEFUVVNfRVhQSVJFRBAEKlYKCkludGVudEtpbmQSGwoXSU5URU5UX0tJTkRfVU5TUEVDSUZJRUQQABIVChFJTlRFTlRfS0lORF9MRUFTRRABEhQKEElOVEVOVF9LSU5EX09QRU4QAjKoAQoMQWRtaW5TZXJ2aWNlEkgKCUdldFN0YXR1cxIcLmxpbmdwYWkudjEuR2V0U3RhdHVzUmVxdWVzdBodLmxpbmdwYWkudjEuR2V0U3RhdHVzUmVzcG9uc2USTgoLTGlzdENhbGxlcnMSHi5saW5ncGFpLnYxLkxpc3RDYWxsZXJzUmVxdWVzdBofLmxpbmdwYWkudjEuTGlzdENhbGxlcnNSZXNwb25zZUIkCgpsaW5ncGFpLnYxUAFaFGxpbmdwYWkvdjE7bGluZ3BhaXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChZsaW5ncGFpL3YxL2FkbWluLnByb3RvEgpsaW5ncGFpLnYxIjMKD0dldFF1b3RhUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSEAoIY2dpX3BhdGgYAiABKAkiogEKEEdldFF1b3RhUmVzcG9uc2USEwoLZGFpbHlfbGltaXQYASABKAQSDAoEdXNlZBgCIAEoBBIOCgZyZW1haW4YAyABKAQSLgoNc2h1dF9jaGFubmVscxgEIAMoCzIXLmxpbmdwYWkudjEuU2h1dENoYW5uZWwSKwoLbWludF9idWRnZXQYBSABKAsyFi5saW5ncGFpLnYxLk1pbnRCdWRnZXQiXwoKTWludEJ1ZGdldBIMCgR1c2VkGAEgASgNEhMKC2RhaWx5X2xpbWl0GAIgASgNEi4KCnJlc2V0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiMKEUNsZWFyUXVvdGFSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCSI3ChJDbGVhclF1b3RhUmVzcG9uc2USDgoGZXJybXNnGAEgASgJEhEKCWJ5X3NlY3JldBgCIAEoCCIwChFHZXRSZXF1ZXN0UmVxdWVzdBIOCgZhcHBfaWQYASABKAkSCwoDcmlkGAIgASgJIsgBChJHZXRSZXF1ZXN0UmVzcG9uc2USLwoLaW52b2tlX3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBGNvc3QYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLcmVxdWVzdF91cmwYAyABKAkSEQoJY2xpZW50X2lwGAQgASgJEhQKB2VycmNvZGUYBSABKAVIAIgBARIOCgZlcnJtc2cYBiABKAlCCgoIX2VycmNvZGUiMgoRUHJvYmVUb2tlblJlcXVlc3QSDgoGYXBwX2lkGAEgASgJEg0KBXRva2VuGAIgASgJIjcKElByb2JlVG9rZW5SZXNwb25zZRIQCghhY2NlcHRlZBgBIAEoCBIPCgdlcnJjb2RlGAIgASgFIigKEkxpc3RDYWxsZXJzUmVxdWVzdBISCgpwYWdlX3Rva2VuGAEgASgJIoQBChNMaXN0Q2FsbGVyc1Jlc3BvbnNlEiMKB2NhbGxlcnMYASADKAsyEi5saW5ncGFpLnYxLkNhbGxlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSLwoLc2VydmVyX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItEBCgZDYWxsZXISDAoEbmFtZRgBIAEoCRIVCg1jcmVkZW50aWFsX2lkGAIgASgJEigKBm1ldGhvZBgDIAEoDjIYLmxpbmdwYWkudjEuQ2FsbGVyTWV0aG9kEjEKDWxhc3RfdXNlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDG9wZW5fc3RyZWFtcxgFIAEoDRIvCgtleHBpcmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiNwoQR2V0U3RhdHVzUmVxdWVzdBIPCgdhcHBfaWRzGAEgAygJEhIKCnBhZ2VfdG9rZW4YAiABKAki2gEKEUdldFN0YXR1c1Jlc3BvbnNlEioKB2NsdXN0ZXIYASABKAsyGS5saW5ncGFpLnYxLkNsdXN0ZXJTdGF0dXMSIwoEYXBwcxgCIAMoCzIVLmxpbmdwYWkudjEuQXBwU3RhdHVzEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCRIvCgtzZXJ2ZXJfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoLcHJvcGFnYXRpb24YBSADKAsyFS5saW5ncGFpLnYxLkhvcFN0YXR1cyK+AQoJSG9wU3RhdHVzEicKA2hvcBgBIAEoDjIaLmxpbmdwYWkudjEuUHJvcGFnYXRpb25Ib3ASDQoFY291bnQYAiABKAQSKQoGbWVkaWFuGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3A5ORgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNtYXgYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ivgEKDUNsdXN0ZXJTdGF0dXMSDwoHcmVwbGljYRgBIAEoCRIXCg9zdG9yZV9hdmFpbGFibGUYAiABKAgSLAoJc3RvcmVfYWdlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEisKCHJlcGxpY2FzGAQgAygLMhkubGluZ3BhaS52MS5SZXBsaWNhU3RhdHVzEhEKCWxvc3Rfc2V0cxgFIAEoBBIVCg1zdG9yZV90cm91YmxlGAYgASgJInoKDVJlcGxpY2FTdGF0dXMSDAoEbmFtZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgwKBHNlbGYYAyABKAgSDQoFYWxpdmUYBCABKAgSLQoKc2lsZW50X2ZvchgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLBAgoJQXBwU3RhdHVzEg4KBmFwcF9pZBgBIAEoCRISCgpnZW5lcmF0aW9uGAIgASgEEhAKCHRva2VuX2lkGAMgASgJEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZzdGF0dXMYBSABKA4yGi5saW5ncGFpLnYxLkFwcFRva2VuU3RhdHVzEhUKDXN0YXR1c19yZWFzb24YBiABKAkSNQoRbmV4dF9yZWZyZXNoX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiMKBXNoYXJlGAggASgLMhQubGluZ3BhaS52MS5BcHBTaGFyZRIuCg1zaHV0X2NoYW5uZWxzGAkgAygLMhcubGluZ3BhaS52MS5TaHV0Q2hhbm5lbCJuCgtTaHV0Q2hhbm5lbBIPCgdjaGFubmVsGAEgASgJEikKBXVudGlsGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkSEwoLZGVzY3JpcHRpb24YBCABKAkikwEKCEFwcFNoYXJlEg0KBW93bmVyGAEgASgJEg0KBWVwb2NoGAIgASgEEikKB2ludGVudHMYAyADKAsyGC5saW5ncGFpLnYxLkludGVudFN0YXR1cxItCglvd2VkX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Vuc2F2ZWQYBSABKAgifAoMSW50ZW50U3RhdHVzEg8KB3JlcGxpY2EYASABKAkSDQoFZXBvY2gYAiABKAQSJgoDYWdlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiQKBGtpbmQYBCABKA4yFi5saW5ncGFpLnYxLkludGVudEtpbmQqlQEKDENhbGxlck1ldGhvZBIdChlDQUxMRVJfTUVUSE9EX1VOU1BFQ0lGSUVEEAASFwoTQ0FMTEVSX01FVEhPRF9MT0NBTBABEhUKEUNBTExFUl9NRVRIT0RfS0VZEAISHQoZQ0FMTEVSX01FVEhPRF9DRVJUSUZJQ0FURRADEhcKE0NBTExFUl9NRVRIT0RfVE9LRU4QBCqFAQoOUHJvcGFnYXRpb25Ib3ASHwobUFJPUEFHQVRJT05fSE9QX1VOU1BFQ0lGSUVEEAASGQoVUFJPUEFHQVRJT05fSE9QX1NUT1JFEAESGwoXUFJPUEFHQVRJT05fSE9QX1JFUExJQ0EQAhIaChZQUk9QQUdBVElPTl9IT1BfU1RSRUFNEAMqqQEKDkFwcFRva2VuU3RhdHVzEiAKHEFQUF9UT0tFTl9TVEFUVVNfVU5TUEVDSUZJRUQQABIcChhBUFBfVE9LRU5fU1RBVFVTX1BFTkRJTkcQARIaChZBUFBfVE9LRU5fU1RBVFVTX0ZSRVNIEAISHQoZQVBQX1RPS0VOX1NUQVRVU19ERUdSQURFRBADEhwKGEFQUF9UT0tFTl9TVEFUVVNfRVhQSVJFRBAEKlYKCkludGVudEtpbmQSGwoXSU5URU5UX0tJTkRfVU5TUEVDSUZJRUQQABIVChFJTlRFTlRfS0lORF9MRUFTRRABEhQKEElOVEVOVF9LSU5EX09QRU4QAjLWAwoMQWRtaW5TZXJ2aWNlEkgKCUdldFN0YXR1cxIcLmxpbmdwYWkudjEuR2V0U3RhdHVzUmVxdWVzdBodLmxpbmdwYWkudjEuR2V0U3RhdHVzUmVzcG9uc2USTgoLTGlzdENhbGxlcnMSHi5saW5ncGFpLnYxLkxpc3RDYWxsZXJzUmVxdWVzdBofLmxpbmdwYWkudjEuTGlzdENhbGxlcnNSZXNwb25zZRJFCghHZXRRdW90YRIbLmxpbmdwYWkudjEuR2V0UXVvdGFSZXF1ZXN0GhwubGluZ3BhaS52MS5HZXRRdW90YVJlc3BvbnNlEksKCkNsZWFyUXVvdGESHS5saW5ncGFpLnYxLkNsZWFyUXVvdGFSZXF1ZXN0Gh4ubGluZ3BhaS52MS5DbGVhclF1b3RhUmVzcG9uc2USSwoKR2V0UmVxdWVzdBIdLmxpbmdwYWkudjEuR2V0UmVxdWVzdFJlcXVlc3QaHi5saW5ncGFpLnYxLkdldFJlcXVlc3RSZXNwb25zZRJLCgpQcm9iZVRva2VuEh0ubGluZ3BhaS52MS5Qcm9iZVRva2VuUmVxdWVzdBoeLmxpbmdwYWkudjEuUHJvYmVUb2tlblJlc3BvbnNlQiQKCmxpbmdwYWkudjFQAVoUbGluZ3BhaS92MTtsaW5ncGFpdjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+
+/**
+ * Describes the message lingpai.v1.GetQuotaRequest.
+ * Use `create(GetQuotaRequestSchema)` to create a new message.
+ */
+export const GetQuotaRequestSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 0);
+
+/**
+ * Describes the message lingpai.v1.GetQuotaResponse.
+ * Use `create(GetQuotaResponseSchema)` to create a new message.
+ */
+export const GetQuotaResponseSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 1);
+
+/**
+ * Describes the message lingpai.v1.MintBudget.
+ * Use `create(MintBudgetSchema)` to create a new message.
+ */
+export const MintBudgetSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 2);
+
+/**
+ * Describes the message lingpai.v1.ClearQuotaRequest.
+ * Use `create(ClearQuotaRequestSchema)` to create a new message.
+ */
+export const ClearQuotaRequestSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 3);
+
+/**
+ * Describes the message lingpai.v1.ClearQuotaResponse.
+ * Use `create(ClearQuotaResponseSchema)` to create a new message.
+ */
+export const ClearQuotaResponseSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 4);
+
+/**
+ * Describes the message lingpai.v1.GetRequestRequest.
+ * Use `create(GetRequestRequestSchema)` to create a new message.
+ */
+export const GetRequestRequestSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 5);
+
+/**
+ * Describes the message lingpai.v1.GetRequestResponse.
+ * Use `create(GetRequestResponseSchema)` to create a new message.
+ */
+export const GetRequestResponseSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 6);
+
+/**
+ * Describes the message lingpai.v1.ProbeTokenRequest.
+ * Use `create(ProbeTokenRequestSchema)` to create a new message.
+ */
+export const ProbeTokenRequestSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 7);
+
+/**
+ * Describes the message lingpai.v1.ProbeTokenResponse.
+ * Use `create(ProbeTokenResponseSchema)` to create a new message.
+ */
+export const ProbeTokenResponseSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 8);
 
 /**
  * Describes the message lingpai.v1.ListCallersRequest.
  * Use `create(ListCallersRequestSchema)` to create a new message.
  */
 export const ListCallersRequestSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 0);
+  messageDesc(file_lingpai_v1_admin, 9);
 
 /**
  * Describes the message lingpai.v1.ListCallersResponse.
  * Use `create(ListCallersResponseSchema)` to create a new message.
  */
 export const ListCallersResponseSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 1);
+  messageDesc(file_lingpai_v1_admin, 10);
 
 /**
  * Describes the message lingpai.v1.Caller.
  * Use `create(CallerSchema)` to create a new message.
  */
 export const CallerSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 2);
+  messageDesc(file_lingpai_v1_admin, 11);
 
 /**
  * Describes the message lingpai.v1.GetStatusRequest.
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 3);
+  messageDesc(file_lingpai_v1_admin, 12);
 
 /**
  * Describes the message lingpai.v1.GetStatusResponse.
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 4);
+  messageDesc(file_lingpai_v1_admin, 13);
 
 /**
  * Describes the message lingpai.v1.HopStatus.
  * Use `create(HopStatusSchema)` to create a new message.
  */
 export const HopStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 5);
+  messageDesc(file_lingpai_v1_admin, 14);
 
 /**
  * Describes the message lingpai.v1.ClusterStatus.
  * Use `create(ClusterStatusSchema)` to create a new message.
  */
 export const ClusterStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 6);
+  messageDesc(file_lingpai_v1_admin, 15);
 
 /**
  * Describes the message lingpai.v1.ReplicaStatus.
  * Use `create(ReplicaStatusSchema)` to create a new message.
  */
 export const ReplicaStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 7);
+  messageDesc(file_lingpai_v1_admin, 16);
 
 /**
  * Describes the message lingpai.v1.AppStatus.
  * Use `create(AppStatusSchema)` to create a new message.
  */
 export const AppStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 8);
+  messageDesc(file_lingpai_v1_admin, 17);
 
 /**
  * Describes the message lingpai.v1.ShutChannel.
  * Use `create(ShutChannelSchema)` to create a new message.
  */
 export const ShutChannelSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 9);
+  messageDesc(file_lingpai_v1_admin, 18);
 
 /**
  * Describes the message lingpai.v1.AppShare.
  * Use `create(AppShareSchema)` to create a new message.
  */
 export const AppShareSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 10);
+  messageDesc(file_lingpai_v1_admin, 19);
 
 /**
  * Describes the message lingpai.v1.IntentStatus.
  * Use `create(IntentStatusSchema)` to create a new message.
  */
 export const IntentStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 11);
+  messageDesc(file_lingpai_v1_admin, 20);
 
 /**
  * Describes the enum lingpai.v1.CallerMethod.

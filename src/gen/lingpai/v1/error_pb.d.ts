@@ -410,6 +410,27 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_AUDIT_UNAVAILABLE = 53;
    */
   AUDIT_UNAVAILABLE = 53,
+
+  /**
+   * RESOURCE_EXHAUSTED. The app's quotas were cleared 10 times this month, and WeChat clears them no more (48006).
+   *
+   * @generated from enum value: ERROR_REASON_QUOTA_CLEARS_EXHAUSTED = 60;
+   */
+  QUOTA_CLEARS_EXHAUSTED = 60,
+
+  /**
+   * INVALID_ARGUMENT. WeChat knows no call of this path, or does not count it (76003, 76021, 76022).
+   *
+   * @generated from enum value: ERROR_REASON_CGI_PATH_INVALID = 61;
+   */
+  CGI_PATH_INVALID = 61,
+
+  /**
+   * NOT_FOUND. WeChat knows nothing of this rid, or tells this app nothing of it (76001 to 76004, 76022). The message says which.
+   *
+   * @generated from enum value: ERROR_REASON_RID_UNKNOWN = 62;
+   */
+  RID_UNKNOWN = 62,
 }
 
 /**

@@ -1,5 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { Io } from './io.ts';
+import { addrOption, calling } from '../flags.ts';
+import type { Io } from '../io.ts';
+import { configOption } from './options.ts';
 
 const UNITS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 const TEN_YEARS_MS = 3_650 * 86_400_000;
@@ -20,13 +22,13 @@ function lifeOfKey(text: string): number | 'never' {
 }
 
 /** `lingpai keys` and the commands below it. */
-export function keysCommands(configOption: () => Option, io: Io): Command {
-  const below = (name: string, summary: string) => new Command(name).summary(summary).addOption(configOption());
+export function keysCommands(io: Io): Command {
+  const below = (name: string, summary: string) => new Command(name).summary(summary).addOption(configOption(io));
   const expires = () =>
     new Option('--expires <LIFE>', 'for how long the key is good: 365d, 12h, 30m, or never')
       .default(life('365d'), '365d')
       .argParser(lifeOfKey);
-  const actions = () => import('./keys.ts');
+  const actions = () => import('../keys.ts');
   return new Command('keys')
     .summary('make and revoke the keys of callers')
     .description(
@@ -62,8 +64,10 @@ export function keysCommands(configOption: () => Option, io: Io): Command {
         .action(async (nameOrId, options) => (await actions()).revokeKey(nameOrId, options, io)),
     )
     .addCommand(
-      below('list', 'show the keys')
-        .description('Shows the keys: name, id, when they were made and when they expire. It shows no key.')
+      calling(below('list', 'show the keys'), addrOption())
+        .description(
+          'Shows the keys: name, id, when they were made and when they expire. With --addr also when each was used last, and how many of its streams are open, as that broker knows since its start; for that a caller needs the verb admin on all apps. It shows no key.',
+        )
         .option('--json', 'print JSON instead of text')
         .action(async (options) => (await actions()).listKeys(options, io)),
     );

@@ -2,10 +2,12 @@ import type { AuditConfig, Config } from '../config/config.ts';
 import { AuditLog } from '../core/access/audit-log.ts';
 import type { Audit } from '../core/access/ports.ts';
 import type { AccessMetrics, KnownKey } from '../ops/access-metrics.ts';
-import { type AuditOutput, fileOutput, standardOutput } from '../ops/audit-output.ts';
+import { fileOutput } from '../ops/audit-output.ts';
 import { AuditWriter } from '../ops/audit-writer.ts';
 import { systemClock } from '../ops/clock.ts';
+import type { LineOutput } from '../ops/line-writer.ts';
 import { errorFields, type Logger } from '../ops/log.ts';
+import { standardOutput } from '../ops/standard-output.ts';
 import { starting } from './start-error.ts';
 
 /** The audit log of a broker. */
@@ -51,12 +53,12 @@ export async function openAudit(
 
 const NOWHERE = { log: { record() {}, writable: true } satisfies Audit, close: async () => {} };
 
-async function outputOf(to: AuditConfig): Promise<AuditOutput | undefined> {
+async function outputOf(to: AuditConfig): Promise<LineOutput | undefined> {
   if (to.to === 'file') return await fileOutput(to.path);
   return to.to === 'stdout' ? standardOutput() : undefined;
 }
 
-function writing(output: AuditOutput, logger: Logger, metrics: Pick<AccessMetrics, 'auditLost'>) {
+function writing(output: LineOutput, logger: Logger, metrics: Pick<AccessMetrics, 'auditLost'>) {
   const writer = new AuditWriter({
     output,
     clock: systemClock,

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Config } from '../config/config.ts';
 import { modeForOthers } from '../config/files.ts';
 import { ConfigError } from '../config/problem.ts';
-import { watchFiles } from '../config/watch.ts';
+import { type WatchedFiles, watchFiles } from '../config/watch.ts';
 import { systemClock } from '../ops/clock.ts';
 import type { Logger } from '../ops/log.ts';
 import { load } from './load.ts';
@@ -28,7 +28,7 @@ export function reloadOnChange(
       if (disposed) return;
       refuseLostKeys(current, next);
       running.reload(next);
-      files.setPaths(pathsOf(next));
+      files.setFiles(filesOf(next));
       await warnings(next);
       current = next;
       logger.info({ apps: next.apps.length }, 'configuration reloaded');
@@ -41,7 +41,7 @@ export function reloadOnChange(
   const onChange = () => {
     last = last.then(reload);
   };
-  const files = watchFiles({ paths: pathsOf(first), intervalMs: FILES_INTERVAL_MS, clock: systemClock, onChange });
+  const files = watchFiles({ files: filesOf(first), intervalMs: FILES_INTERVAL_MS, clock: systemClock, onChange });
   process.on('SIGHUP', onChange);
   return {
     [Symbol.dispose]() {
@@ -52,8 +52,8 @@ export function reloadOnChange(
   };
 }
 
-function pathsOf({ path, secretFiles, publicFiles }: Config): string[] {
-  return [path, ...secretFiles, ...publicFiles];
+function filesOf({ path, secretFiles, publicFiles, prints }: Config): WatchedFiles {
+  return { paths: [path, ...secretFiles, ...publicFiles], prints };
 }
 
 /** A key file that was there and is gone may be on its way back: all of its keys are not revoked by that. Throws a ConfigError. */

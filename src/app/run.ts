@@ -3,7 +3,7 @@ import type { AccessMode } from '../config/exposure.ts';
 import { drainingError } from '../core/kernel/errors.ts';
 import type { NewPermit } from '../core/messages/ports.ts';
 import { systemClock } from '../ops/clock.ts';
-import { errorFields, type Logger } from '../ops/log.ts';
+import { errorFields, type Logger, onLinesLost } from '../ops/log.ts';
 import { createMetrics } from '../ops/metrics.ts';
 import { takingTurns } from '../ops/turns.ts';
 import { createAccess } from './access.ts';
@@ -58,6 +58,7 @@ export async function runBroker(
     cluster: () => core.cluster?.status(),
     now: () => core.clock.now(),
   });
+  onLinesLost(logger, metrics.logLost);
   const opening = openAudit(config.audit, { logger, metrics: metrics.access });
   const audit = undo.adopt(await opening, ({ close }) => close());
   const wechat = undo.adopt(

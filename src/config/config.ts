@@ -38,6 +38,8 @@ export interface Config {
   readonly secretFiles: readonly string[];
   /** The absolute paths of the other files that were read, or will be when they are there: certificates, key file, JWK sets. */
   readonly publicFiles: readonly string[];
+  /** What each file was like before it was read, by its path: text that differs when the file does. */
+  readonly prints: Readonly<Record<string, string>>;
   /** What is right and may not be meant: for the log, and for `check`. */
   readonly warnings: readonly ConfigProblem[];
   /** All settings but the apps by their paths in the file, such as `store.url`: never log what they are. */

@@ -20,11 +20,14 @@ import {
 import { type ConfigFile, configSchema, secretSchema } from './schema.ts';
 import { type ResolvedSecret, resolveSecret, type SecretSources } from './secret.ts';
 import { adviseOnKey } from './unknown-keys.ts';
+import { fingerprintOf } from './watch.ts';
 
 /** What loading needs of others. */
 export interface LoadOptions extends AccessJudges {
   /** The text of a file; by default from disk. */
   readonly read?: (path: string) => Promise<string>;
+  /** Text that differs when a file does. */
+  readonly fingerprint?: (path: string) => Promise<string>;
   /** What is wrong with the address of a store, and what to write; undefined: nothing. */
   readonly adviseOnStore?: (url: string) => string | undefined;
 }
@@ -36,18 +39,23 @@ export interface LoadOptions extends AccessJudges {
 export async function loadConfig(
   path: string,
   env: NodeJS.ProcessEnv,
-  { read = readText, adviseOnStore = () => undefined, ...judges }: LoadOptions = {},
+  { read = readText, fingerprint = fingerprintOf, adviseOnStore = () => undefined, ...judges }: LoadOptions = {},
 ): Promise<Config> {
   const absolute = resolve(path);
   const folder = dirname(absolute);
-  const document = parseConfig(await readConfig(path, absolute, read));
+  const prints: Record<string, string> = {};
+  const lookAndRead = async (file: string) => {
+    prints[file] = await fingerprint(file);
+    return await read(file);
+  };
+  const document = parseConfig(await readConfig(path, absolute, lookAndRead));
   if (document.value === undefined && document.problems.length > 0) throw new ConfigError(path, document.problems);
 
   const parsed = configSchema.safeParse(document.value);
   const written = writtenApps(document.value);
   const texts = new Map<string, Promise<string>>();
   const readOnce = (file: string) => {
-    const text = texts.get(file) ?? read(file);
+    const text = texts.get(file) ?? lookAndRead(file);
     texts.set(file, text);
     return text;
   };
@@ -76,6 +84,7 @@ export async function loadConfig(
     files,
     warnings: shownProblems(warnings, 'warnings'),
     path: absolute,
+    prints,
   });
 }
 
@@ -182,10 +191,11 @@ function toConfig(
     files: AccessFiles;
     warnings: Config['warnings'];
     path: string;
+    prints: Config['prints'];
   },
 ): Config {
   const { upstream, refresh, watch, messages, review, cluster } = file;
-  const { path, addresses, files, warnings } = found;
+  const { path, addresses, files, warnings, prints } = found;
   const secrets = found.secrets.filter((secret) => secret?.ok === true);
   const apps = file.apps.map(
     (app, i): App => ({ appId: app.app_id, secret: secrets[i]?.text ?? '', issuer: app.issuer }),
@@ -241,6 +251,7 @@ function toConfig(
       ]),
     ],
     publicFiles: [...new Set(files.publicFiles)],
+    prints,
     warnings,
     // How callers are treated, and whether they are served with TLS, stays; rules and certificates change while running.
     fixed: {

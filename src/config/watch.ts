@@ -3,8 +3,7 @@ import type { Clock, Timer } from '../core/kernel/clock.ts';
 
 /** What a watch of files needs. */
 export interface FileWatchOptions {
-  /** Absolute paths: the config file and its secret files. They need not exist. */
-  readonly paths: readonly string[];
+  readonly files: WatchedFiles;
   /** The pause between looks. Bounds how late a change is noticed; 2000 is a good one. */
   readonly intervalMs: number;
   readonly clock: Clock;
@@ -14,10 +13,18 @@ export interface FileWatchOptions {
   readonly fingerprint?: (path: string) => Promise<string>;
 }
 
+/** The config file and those that it names, which need not exist. */
+export interface WatchedFiles {
+  /** Absolute. */
+  readonly paths: readonly string[];
+  /** What they were like before they were read, as `fingerprintOf` has it: what changed since is a change. */
+  readonly prints: Readonly<Record<string, string>>;
+}
+
 /** Looks at files again and again. Its timer keeps the process open: dispose it at the end. */
 export interface FileWatch extends Disposable {
-  /** Watches these paths from now on, for instance after a reload that named other secret files. */
-  setPaths(paths: readonly string[]): void;
+  /** Watches these from now on, after they were read anew. */
+  setFiles(files: WatchedFiles): void;
 }
 
 /**
@@ -25,8 +32,8 @@ export interface FileWatch extends Disposable {
  * swapping a symbolic link further up, an editor by renaming: a listener on the file itself hears of neither.
  */
 export function watchFiles(options: FileWatchOptions): FileWatch {
-  const { intervalMs, clock, onChange, fingerprint = statFingerprint } = options;
-  let paths = options.paths;
+  const { intervalMs, clock, onChange, fingerprint = fingerprintOf } = options;
+  let paths: readonly string[] = [];
   const seen = new Map<string, string>();
   let timer: Timer | undefined;
   let disposed = false;
@@ -38,34 +45,24 @@ export function watchFiles(options: FileWatchOptions): FileWatch {
       changed ||= (seen.get(path) ?? print) !== print;
       seen.set(path, print);
     }
-    forget();
     if (disposed) return;
     timer = clock.schedule(intervalMs, () => void look());
     if (changed) onChange();
   }
-  void look();
 
-  /** Looks at paths that are new before the next look, or what changes until then would never be noticed. */
-  async function greet(): Promise<void> {
+  function setFiles(files: WatchedFiles): void {
+    paths = files.paths;
+    seen.clear();
     for (const path of paths) {
-      if (seen.has(path)) continue;
-      const print = await fingerprint(path);
-      if (!seen.has(path)) seen.set(path, print);
+      const print = files.prints[path];
+      if (print !== undefined) seen.set(path, print);
     }
-    forget();
   }
 
-  function forget(): void {
-    const named = new Set(paths);
-    for (const path of seen.keys()) if (!named.has(path)) seen.delete(path);
-  }
-
+  setFiles(options.files);
+  void look();
   return {
-    setPaths(next) {
-      paths = next;
-      forget();
-      void greet();
-    },
+    setFiles,
     [Symbol.dispose]() {
       disposed = true;
       timer?.cancel();
@@ -73,8 +70,11 @@ export function watchFiles(options: FileWatchOptions): FileWatch {
   };
 }
 
-/** Follows symbolic links. The change time tells of a swap that kept size and modification time. */
-async function statFingerprint(path: string): Promise<string> {
+/**
+ * Text that differs when the file at `path` does, links followed. The change time tells of a swap that kept size and modification
+ * time.
+ */
+export async function fingerprintOf(path: string): Promise<string> {
   try {
     const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
     return [dev, ino, size, mtimeNs, ctimeNs].join(' ');

@@ -1,52 +1,14 @@
-import { write as writeFd } from 'node:fs';
 import { constants, type FileHandle, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { promisify } from 'node:util';
+import type { LineOutput } from './line-writer.ts';
 
-/** What lines are written to. */
-export interface AuditOutput {
-  /** How many bytes are given to `write` at most. */
-  readonly most: number;
-  /**
-   * Writes whole lines, of which the bytes before `from` have been written. Resolves with up to where they are written now:
-   * `from`, when nothing can be taken for the moment. Rejects when it cannot be written to.
-   */
-  write(lines: Buffer, from: number): Promise<number>;
-  close(): Promise<void>;
-}
-
-const write = promisify(writeFd);
-
-/** What a pipe takes as a whole or not at all, so that lines of the log stay apart: PIPE_BUF of Linux. */
-const PIPE_BYTES = 4_096;
 const FILE_BYTES = 64 * 1_024;
-
-/**
- * Standard output, beside the log. `fd` must not block where it is a pipe or a socket; 1 does not, once `process.stdout` was
- * looked at.
- */
-export function standardOutput(fd = 1): AuditOutput {
-  if (fd === 1) void process.stdout;
-  return {
-    most: PIPE_BYTES,
-    async write(lines, from) {
-      try {
-        const { bytesWritten } = await write(fd, lines, from, lines.length - from, null);
-        return from + bytesWritten;
-      } catch (error) {
-        if (codeOf(error) === 'EAGAIN') return from;
-        throw error;
-      }
-    },
-    close: async () => {},
-  };
-}
 
 /**
  * A file that lines are added to. It is made with mode 0600, and opened anew when another lies at its path, or none: a file that
  * was rotated is left to who rotated it. Rejects with what to do when it cannot be opened.
  */
-export async function fileOutput(path: string): Promise<AuditOutput> {
+export async function fileOutput(path: string): Promise<LineOutput> {
   let file = await opened(path).catch((error: unknown) => {
     throw new Error(`audit.to: ${adviceOf(path, error)}`, { cause: error });
   });

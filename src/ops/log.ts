@@ -5,6 +5,9 @@ import type { Status } from '../core/tokens/state.ts';
 import { PROBE_MUST_PASS } from '../core/tokens/token-health.ts';
 import type { TrialResult } from '../core/tokens/trial.ts';
 import { causeLabel } from './cause.ts';
+import { systemClock } from './clock.ts';
+import { LineWriter, type LineWriterOptions } from './line-writer.ts';
+import { standardOutput } from './standard-output.ts';
 
 /** What the log writes through: constant messages, data in fields named in snake_case. */
 export type Logger = pino.Logger;
@@ -16,9 +19,74 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 /** Nobody logs these fields. Should somebody begin to, their content still stays out. */
 const SECRET_FIELDS = ['secret', 'access_token', 'value', 'token', 'openid', 'touser', 'to_user'];
 
+/** Lines that wait while nobody reads. */
+const MAX_BYTES = 1024 * 1024;
+/** How long a process that ends waits for somebody to read its last lines. */
+const LAST_MS = 500;
+
+/** Writes the lines of a log, without making anybody wait. */
+export class LogLines implements pino.DestinationStream {
+  readonly #lines: LineWriter;
+  /** How many were lost, since nobody read them. */
+  lost = 0;
+  /** Told of lines that were lost. */
+  onLost: (lines: number) => void = () => {};
+
+  constructor(options: Pick<LineWriterOptions, 'output' | 'clock'>) {
+    this.#lines = new LineWriter({
+      ...options,
+      maxBytes: MAX_BYTES,
+      lostLine: ({ count }) => `${JSON.stringify(lostFields(count, options.clock.now()))}\n`,
+      onLost: (lines) => {
+        this.lost += lines;
+        this.onLost(lines);
+      },
+    });
+  }
+
+  write(line: string): void {
+    this.#lines.write(line);
+  }
+
+  /** Writes what waits as far as it is taken at once. False: more may be taken in a moment. */
+  flush(): boolean {
+    return this.#lines.flush();
+  }
+}
+
+function lostFields(lost: number, now: number) {
+  return { level: 'warn', time: new Date(now).toISOString(), lost, msg: 'log lines lost' };
+}
+
+/** Told how many lines of a logger were lost, and of each that is from now on. */
+export function onLinesLost(logger: Logger, told: (lines: number) => void): void {
+  const lines: unknown = Reflect.get(logger, pino.symbols.streamSym);
+  if (!(lines instanceof LogLines)) return;
+  told(lines.lost);
+  lines.onLost = told;
+}
+
+/** A process has one standard output. Lines that nobody reads do not keep it from ending. */
+let standard: LogLines | undefined;
+function standardLines(): LogLines {
+  if (standard) return standard;
+  const schedule = (ms: number, fn: () => void) => {
+    const timeout = setTimeout(fn, ms).unref();
+    return { cancel: () => clearTimeout(timeout) };
+  };
+  const lines = new LogLines({ output: standardOutput(), clock: { ...systemClock, schedule } });
+  process.once('exit', () => {
+    const since = performance.now();
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    while (!lines.flush() && performance.now() - since < LAST_MS) Atomics.wait(pause, 0, 0, 10);
+  });
+  standard = lines;
+  return lines;
+}
+
 /**
- * A logger of JSON lines: `level` in words, `time` in ISO 8601, `msg`.
- * Standard output is the default, written at once: a line that was logged before a crash is there.
+ * A logger of JSON lines: `level` in words, `time` in ISO 8601, `msg`. Standard output is the default, written at once: a line that
+ * was logged before a crash is there. Where nobody reads it lines wait, up to 1 MiB, and then they are lost and counted.
  */
 export function createLogger(options: { level: LogLevel; destination?: pino.DestinationStream }): Logger {
   return pino(
@@ -29,7 +97,7 @@ export function createLogger(options: { level: LogLevel; destination?: pino.Dest
       formatters: { level: (label) => ({ level: label }) },
       redact: [...SECRET_FIELDS, ...SECRET_FIELDS.map((field) => `*.${field}`)],
     },
-    options.destination ?? pino.destination({ fd: 1, sync: true }),
+    options.destination ?? standardLines(),
   );
 }
 

@@ -43,6 +43,8 @@ export interface Metrics {
   observe(event: BrokerEvent): void;
   /** How many records the store had when it was last looked at, by the id of the key that seals them. */
   storeRecords(byKey: ReadonlyMap<string, number>): void;
+  /** Counts lines of the log that were lost. */
+  logLost(lines: number): void;
   /** Counts a call to WeChat. */
   upstream(call: UpstreamCall): void;
   /** Counts an RPC that has ended. `method` and `code` must come out of closed sets: `lingpai.v1.TokenService/Get`, `OK`. */
@@ -148,6 +150,11 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
     registers,
   });
   for (const endpoint of ENDPOINTS) for (const result of RESULTS) calls.inc({ endpoint, result }, 0);
+  const logLost = new Counter({
+    name: 'lingpai_log_lost_total',
+    help: 'Lines of the log that were lost, since nobody read standard output.',
+    registers,
+  });
   const messages = registerMessageMetrics(registry, now);
   const tls = registerTlsMetrics(registry, now);
   const access = registerAccessMetrics(registry, now);
@@ -172,6 +179,8 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
       records.reset();
       for (const [key, count] of byKey) records.set({ key }, count);
     },
+
+    logLost: (lines) => logLost.inc(lines),
 
     upstream({ endpoint, durationMs, result }) {
       if (results.size < MAX_RESULTS) results.add(result);

@@ -1,7 +1,7 @@
 import type { DescMessage, MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { LingpaiError, type Reason } from '../core/kernel/errors.ts';
+import { LingpaiError, type Reason, withoutStack } from '../core/kernel/errors.ts';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_details_pb.js';
 
 /** The `domain` of every google.rpc.ErrorInfo that the broker sends. */
@@ -89,7 +89,7 @@ export function toConnectError(error: unknown, report: (error: unknown) => void)
 
 function fromLingpaiError(error: LingpaiError): ConnectError {
   const { message, reason, retryAfterMs } = error;
-  return new ConnectError(message, CODES[reason], undefined, [
+  const details = [
     detail(ErrorInfoSchema, { reason, domain: ERROR_DOMAIN, metadata: metadata(error) }),
     ...(retryAfterMs === undefined
       ? []
@@ -97,7 +97,8 @@ function fromLingpaiError(error: LingpaiError): ConnectError {
     ...(CODES[reason] === Code.InvalidArgument
       ? [detail(BadRequestSchema, { fieldViolations: [...error.violations] })]
       : []),
-  ]);
+  ];
+  return withoutStack(() => new ConnectError(message, CODES[reason], undefined, details));
 }
 
 function metadata({ appId, answer }: LingpaiError): Record<string, string> {

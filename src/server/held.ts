@@ -26,6 +26,7 @@ export class Held {
   #bytes = 0;
   #isMakingRoom = false;
   #timer: Timer | undefined;
+  #isStopped = false;
 
   constructor(clock: Clock, limitMs: number, limitBytes: number) {
     this.#clock = clock;
@@ -61,12 +62,14 @@ export class Held {
 
   /** Leaves no timer. */
   stop(): void {
+    this.#isStopped = true;
     this.#timer?.cancel();
   }
 
   #arm(delayMs: number): void {
     this.#timer?.cancel();
-    this.#timer = this.#clock.schedule(delayMs, this.#look);
+    // A process that was held up sees the time before what has long come: that is read first.
+    this.#timer = this.#clock.schedule(delayMs, () => void setImmediate(this.#look));
   }
 
   /** Who lets go may hold its status instead: those that come to be held meanwhile are looked at last, and not from within. */
@@ -86,6 +89,7 @@ export class Held {
 
   /** One timer serves all, and not one each: nearly all hold nothing any more long before their time has passed. */
   readonly #look = (): void => {
+    if (this.#isStopped) return;
     this.#timer = undefined;
     const now = this.#clock.monotonic();
     let released = 0;

@@ -9,6 +9,7 @@ import {
   type Server as TlsServer,
 } from 'node:tls';
 import type { Clock, Timer } from '../core/kernel/clock.ts';
+import { peerName } from '../transport/peer.ts';
 import type { Connection, Connections } from './connections.ts';
 
 /** What a listener serves TLS with, as PEM. */
@@ -22,7 +23,10 @@ export interface Tls {
 
 /** How long a handshake may take. */
 const HANDSHAKE_MS = 10_000;
-/** Handshakes that are not finished; one more, and the oldest is ended. Each takes some 50 KB. */
+/**
+ * Handshakes that are not finished; one more, and the oldest of the address that has most is ended: others are not to wait for
+ * nothing. Each takes some 50 KB.
+ */
 const MAX_HANDSHAKES = 256;
 /** How often it is looked whose certificate has expired. */
 const LOOK_MS = 1_000;
@@ -126,6 +130,8 @@ export function reset(socket: Socket): void {
 /** A connection whose handshake is under way. */
 interface Handshake {
   readonly ends: string;
+  /** The address at its other end. */
+  readonly peer: string;
   readonly raw: Socket;
   readonly timer: Timer;
   readonly enter: (socket: TLSSocket) => () => void;
@@ -162,12 +168,9 @@ export class Handshakes {
       raw.destroy();
       return;
     }
-    for (const oldest of this.#underWay.values()) {
-      if (this.#underWay.size < MAX_HANDSHAKES) break;
-      this.#end(oldest);
-    }
+    if (this.#underWay.size >= MAX_HANDSHAKES) this.#makeRoom();
     const timer = this.#clock.schedule(HANDSHAKE_MS, () => this.#end(handshake));
-    const handshake: Handshake = { ends, raw, timer, enter };
+    const handshake: Handshake = { ends, peer: peerName(raw), raw, timer, enter };
     this.#underWay.set(ends, handshake);
     raw.once('close', () => this.#forget(handshake));
   }
@@ -238,6 +241,18 @@ export class Handshakes {
       this.#identified.delete(socket);
       retire();
     }
+  }
+
+  #makeRoom(): void {
+    const oldest = new Map<string, { readonly handshake: Handshake; count: number }>();
+    for (const handshake of this.#underWay.values()) {
+      const found = oldest.get(handshake.peer);
+      if (found) found.count++;
+      else oldest.set(handshake.peer, { handshake, count: 1 });
+    }
+    let most: { readonly handshake: Handshake; readonly count: number } | undefined;
+    for (const found of oldest.values()) if (found.count > (most?.count ?? 0)) most = found;
+    if (most) this.#end(most.handshake);
   }
 
   #end(handshake: Handshake): void {

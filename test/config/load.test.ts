@@ -50,6 +50,7 @@ describe('a config that is right', () => {
       secretFiles: [],
       publicFiles: [],
       warnings: [],
+      prints: expect.any(Object),
       fixed: expect.any(Object),
     });
   });
@@ -122,6 +123,7 @@ apps:
       secretFiles: [`${FOLDER}/keys/wx2`, '/run/wx3'],
       publicFiles: [],
       warnings: [],
+      prints: expect.any(Object),
       fixed: expect.any(Object),
     });
   });
@@ -475,6 +477,27 @@ describe('on a real disk', () => {
     const config = await loadConfig(join(folder, 'ok.yaml'), {});
     expect(config.apps[0]?.secret).toBe('s1');
     expect(config.secretFiles).toEqual([join(folder, 'key')]);
+  });
+
+  test('says what each file was like before it was read, whatever changed while it was', async () => {
+    const path = join(folder, 'changing.yaml');
+    const texts = new Map([
+      [path, 'apps: [{ app_id: wx1, secret: { file: key } }, { app_id: wx2, secret: { file: key } }]'],
+      [join(folder, 'key'), 's1'],
+    ]);
+    const prints = new Map([...texts.keys()].map((file) => [file, 'before']));
+    const config = await loadConfig(
+      path,
+      {},
+      {
+        fingerprint: async (file) => prints.get(file) ?? '',
+        read: async (file) => {
+          prints.set(file, 'after');
+          return texts.get(file) ?? '';
+        },
+      },
+    );
+    expect(config.prints).toEqual(Object.fromEntries([...texts.keys()].map((file) => [file, 'before'])));
   });
 
   test.each<[string, string | Buffer | undefined, string]>([

@@ -65,7 +65,7 @@ test('the example shows every setting with its default', async () => {
       read: async (path) => (path === example.pathname ? readFile(path, 'utf8') : 's'),
     },
   );
-  const { apps: _, path: __, secretFiles: ___, store: ____, fixed: _____, ...rest } = shown;
+  const { apps: _, path: __, secretFiles: ___, store: ____, fixed: _____, prints: ______, ...rest } = shown;
   expect(defaults).toMatchObject(rest);
   expect(written.store.url).toBe('sqlite:lingpai.db');
   const keys = (value: object) =>

@@ -6,13 +6,13 @@ import { watchFiles } from '../../src/config/watch.ts';
 import { FakeClock, settle } from '../support/clock.ts';
 
 describe('watchFiles', () => {
-  function setup(paths = ['a', 'b']) {
+  function setup(paths = ['a', 'b'], read: Record<string, string> = {}) {
     const clock = new FakeClock();
     const prints = new Map([...'abc'].map((path) => [path, '1']));
     const looks: string[] = [];
     let changes = 0;
     const watch = watchFiles({
-      paths,
+      files: { paths, prints: Object.fromEntries(paths.map((path) => [path, read[path] ?? '1'])) },
       intervalMs: 2000,
       clock,
       onChange: () => changes++,
@@ -23,6 +23,28 @@ describe('watchFiles', () => {
     });
     return { clock, prints, watch, looks, changes: () => changes };
   }
+
+  const now = (prints: ReadonlyMap<string, string>) => Object.fromEntries(prints);
+
+  test('notices what changed after it was read and before the first look', async () => {
+    const { changes } = setup(['a', 'b'], { b: 'as it was read' });
+    await settle();
+    expect(changes()).toBe(1);
+  });
+
+  test('notices what changed after it was read anew and before that was told', async () => {
+    const { clock, prints, watch, changes } = setup(['a']);
+    await settle();
+    const read = now(prints);
+    for (const path of ['a', 'c']) {
+      prints.set(path, '2');
+      watch.setFiles({ paths: ['a', 'c'], prints: read });
+      await clock.advance(2_000);
+      prints.set(path, '1');
+      await clock.advance(2_000);
+    }
+    expect(changes()).toBe(4);
+  });
 
   test('says nothing while nothing changes', async () => {
     const { clock, looks, changes } = setup();
@@ -50,7 +72,7 @@ describe('watchFiles', () => {
   test('follows the paths it is given later; a new path alone is no change', async () => {
     const { clock, prints, watch, changes } = setup(['a']);
     await settle();
-    watch.setPaths(['a', 'c']);
+    watch.setFiles({ paths: ['a', 'c'], prints: now(prints) });
     await clock.advance(4_000);
     expect(changes()).toBe(0);
     prints.set('c', '2');
@@ -62,7 +84,7 @@ describe('watchFiles', () => {
   test('notices a change in a path that it was given a moment before', async () => {
     const { clock, prints, watch, changes } = setup(['a']);
     await settle();
-    watch.setPaths(['a', 'c']);
+    watch.setFiles({ paths: ['a', 'c'], prints: now(prints) });
     await settle();
     prints.set('c', '2');
     await clock.advance(2_000);
@@ -72,10 +94,10 @@ describe('watchFiles', () => {
   test('a path that is given again is a new one', async () => {
     const { clock, prints, watch, changes } = setup(['a', 'c']);
     await settle();
-    watch.setPaths(['a']);
+    watch.setFiles({ paths: ['a'], prints: now(prints) });
     prints.set('c', '2');
     await clock.advance(2_000);
-    watch.setPaths(['a', 'c']);
+    watch.setFiles({ paths: ['a', 'c'], prints: now(prints) });
     await clock.advance(4_000);
     expect(changes()).toBe(0);
   });
@@ -130,7 +152,7 @@ describe('watchFiles on a real disk', () => {
     const { promise: changed, resolve } = Promise.withResolvers<void>();
     // The clock knows when a look is over: it then schedules the next.
     const looked = onSchedule(clock);
-    const watch = watchFiles({ paths: [path], intervalMs: 1, clock, onChange: resolve });
+    const watch = watchFiles({ files: { paths: [path], prints: {} }, intervalMs: 1, clock, onChange: resolve });
     await looked;
     await change(path);
     await clock.advance(1);

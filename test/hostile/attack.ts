@@ -21,8 +21,8 @@ export interface Attack {
   readonly files?: number;
   /** Sections of its configuration, in place of what it has otherwise. */
   readonly settings?: Readonly<Record<string, object>> & { readonly apps?: readonly object[] };
-  /** Fills the store at this path before the broker starts. */
-  readonly fill?: (path: string) => Promise<void>;
+  /** Fills the store at this path, and the folder of the configuration, before the broker starts. */
+  readonly fill?: (path: string, folder: string) => Promise<void>;
   /** How long the broker has to let go of all of it, in milliseconds; default 15,000. */
   readonly settleMs?: number;
   /** Connections beyond its own may be refused to the polite client too: they are not looked at. */

@@ -9,6 +9,7 @@ import { rebinding } from './attacks/rebinding.ts';
 import { requests } from './attacks/requests.ts';
 import { review } from './attacks/review.ts';
 import { standardServices } from './attacks/standard-services.ts';
+import { tls } from './attacks/tls.ts';
 import { unread } from './attacks/unread.ts';
 import { watch } from './attacks/watch.ts';
 
@@ -22,6 +23,7 @@ export const ATTACKS: readonly Attack[] = [
   rebinding,
   unread,
   connections,
+  tls,
   requests,
   http2,
   deadlines,

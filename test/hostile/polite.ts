@@ -1,10 +1,11 @@
 /**
- * A polite client, in a process of its own: `polite.ts GRPC HTTP APP`. It asks Get every 20 ms on a connection that it keeps,
+ * A polite client, in a process of its own: `polite.ts SCHEME GRPC HTTP APP`, `http` or, by TLS, `https`. It asks Get every 20 ms on a connection that it keeps,
  * and now and then on a new one and over HTTP. It prints a line for each answer: when it was due on the clock that the
  * machine's processes share, how long it took from then on, and what went wrong.
  */
-import { request } from 'node:http';
+import { request as requestPlain } from 'node:http';
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
+import { request as requestSecure } from 'node:https';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { GetRequestSchema } from '../../src/gen/lingpai/v1/token_pb.js';
 import { sharedNow } from '../support/shared-now.ts';
@@ -16,7 +17,10 @@ const NEW_EVERY = 10;
 const HTTP_EVERY = 5;
 const PATIENCE_MS = 20_000;
 
-const [grpc = '', http = '', appId = ''] = process.argv.slice(2);
+const [scheme = '', grpc = '', http = '', appId = ''] = process.argv.slice(2);
+const request = scheme === 'https' ? requestSecure : requestPlain;
+/** What it wants to know is how long an answer takes, and not who gives it. */
+const TRUSTING = { rejectUnauthorized: false };
 const message = toBinary(GetRequestSchema, create(GetRequestSchema, { appId }));
 const framed = Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]);
 
@@ -41,7 +45,7 @@ function overGrpc(session: ClientHttp2Session): Promise<Outcome> {
 
 function overNew(): Promise<Outcome> {
   return new Promise((resolve) => {
-    const session = connect(`http://${grpc}`);
+    const session = connect(`${scheme}://${grpc}`, TRUSTING);
     session.once('error', (error) => resolve(error.message));
     session.once('connect', async () => {
       resolve(await overGrpc(session));
@@ -53,9 +57,15 @@ function overNew(): Promise<Outcome> {
 function overHttp(): Promise<Outcome> {
   return new Promise((resolve) => {
     const headers = { 'content-type': 'application/json' };
-    const call = request(`http://${http}${GET}`, { method: 'POST', headers, agent: false }, (response) => {
-      response.resume().once('end', () => resolve(response.statusCode === 200 ? undefined : `${response.statusCode}`));
-    });
+    const call = request(
+      `${scheme}://${http}${GET}`,
+      { method: 'POST', headers, agent: false, ...TRUSTING },
+      (response) => {
+        response
+          .resume()
+          .once('end', () => resolve(response.statusCode === 200 ? undefined : `${response.statusCode}`));
+      },
+    );
     call.setTimeout(PATIENCE_MS, () => call.destroy(new Error('no answer')));
     call.once('error', (error) => resolve(error.message)).end(JSON.stringify({ appId }));
   });
@@ -66,7 +76,7 @@ async function ask(way: 'kept' | 'new' | 'http', at: number, call: () => Promise
   process.stdout.write(`${JSON.stringify({ msg: 'get', way, at, ms: sharedNow() - at, failure })}\n`);
 }
 
-let kept = connect(`http://${grpc}`);
+let kept = connect(`${scheme}://${grpc}`, TRUSTING);
 kept.on('error', () => {});
 let due = sharedNow();
 for (let turn = 0; ; turn++) {
@@ -75,7 +85,7 @@ for (let turn = 0; ; turn++) {
   const pause = due - sharedNow();
   if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
   if (kept.destroyed || kept.closed) {
-    kept = connect(`http://${grpc}`);
+    kept = connect(`${scheme}://${grpc}`, TRUSTING);
     kept.on('error', () => {});
   }
   void ask('kept', due, () => overGrpc(kept));

@@ -22,6 +22,8 @@ const WARM = 4;
 const MORE_FILES = 4;
 /** What stays in the heap without being held: shapes, code that became hot, pooled buffers. */
 const MORE_MIB = 8;
+/** A broker that the measurement holds up for so long, of the second that it waits for its peers, gives some of them up. */
+const STALLED_BY_US_MS = 500;
 
 /** How long the polite client's Gets took, in milliseconds, by each of its ways; and what went wrong. */
 export interface Politeness {
@@ -71,7 +73,7 @@ export async function besiege(attack: Attack, sandbox: string, { quietMs }: Sieg
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'lingpai-hostile-'));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
-  await attack.fill?.(join(folder, 'lingpai.db'));
+  await attack.fill?.(join(folder, 'lingpai.db'), folder);
   const broker = stack.use(await serve(folder, attack, sandbox));
   const polite = stack.use(startPolite(broker, attack));
   await polite.warm();
@@ -222,8 +224,9 @@ function isAsked(line: Line): line is Line & Asked {
   return line.msg === 'get';
 }
 
-function startPolite({ grpc, http, pauses }: Served, { isFull = false }: Attack) {
-  const command = [...NODE, join(import.meta.dirname, 'polite.ts'), grpc, http, APP] as const;
+function startPolite({ grpc, http, pauses }: Served, { isFull = false, settings }: Attack) {
+  const scheme = settings?.['tls'] ? 'https' : 'http';
+  const command = [...NODE, join(import.meta.dirname, 'polite.ts'), scheme, grpc, http, APP] as const;
   const child = new Child({ name: 'the polite client', command: [...command], cwd: ROOT });
   const asked = () => child.lines.filter(isAsked);
   return {
@@ -246,10 +249,11 @@ function startPolite({ grpc, http, pauses }: Served, { isFull = false }: Attack)
         const meanwhile = pauses.filter((pause) => pause.from < at + ms && pause.from + pause.ms > at);
         return meanwhile.reduce((sum, pause) => sum + pause.ms, 0);
       };
+      const blamed = all.filter((each) => each.failure !== undefined && ours(each) < STALLED_BY_US_MS);
       return {
         worstMs: Math.max(0, ...all.map((each) => each.ms - ours(each))),
         answers: all.length,
-        failures: [...new Set(all.flatMap(({ way, failure }) => (failure ? [`${way}: ${failure}`] : [])))],
+        failures: [...new Set(blamed.map(({ way, failure }) => `${way}: ${failure}`))],
       };
     },
     [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { fileOutput, standardOutput } from '../../src/ops/audit-output.ts';
+import { fileOutput } from '../../src/ops/audit-output.ts';
 
 let folder = '';
 beforeEach(async () => {
@@ -90,26 +90,5 @@ describe('a file', () => {
     expect(await refusal('/dev/null')).toContain('no regular file');
     await chmod(file, 0o400);
     if (process.getuid?.() !== 0) expect(await refusal(file)).toContain('let the user that runs the broker write it');
-  });
-});
-
-describe('standard output', () => {
-  it('that is a pipe nobody reads takes nothing more, and does not wait; lines go into it whole', async () => {
-    const path = join(folder, 'fifo');
-    execFileSync('mkfifo', [path]);
-    const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const pipe = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
-    const output = standardOutput(pipe);
-    const lines = Buffer.from(`${'x'.repeat(999)}\n`.repeat(4));
-    let taken = 0;
-    while ((await output.write(lines, 0)) === lines.length) taken++;
-    // All or nothing: what is in the pipe are whole writes.
-    const bytes = Buffer.alloc(1_000_000);
-    expect(readSync(reader, bytes)).toBe(taken * lines.length);
-    expect(taken).toBeGreaterThan(10);
-    expect(await output.write(lines, 0)).toBe(lines.length);
-    closeSync(reader);
-    await expect(output.write(lines, 0)).rejects.toMatchObject({ code: 'EPIPE' });
-    closeSync(pipe);
   });
 });

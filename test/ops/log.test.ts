@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { LingpaiError, UpstreamError } from '../../src/core/kernel/errors.ts';
 import type { BrokerEvent } from '../../src/core/tokens/events.ts';
-import { createLogger, errorFields, type LogLevel, logEvent } from '../../src/ops/log.ts';
+import { createLogger, errorFields, type LogLevel, LogLines, logEvent, onLinesLost } from '../../src/ops/log.ts';
+import { FakeClock } from '../support/clock.ts';
 
 /** A logger and the lines that it wrote. */
 function setup(level: LogLevel = 'debug') {
@@ -217,6 +218,78 @@ describe('createLogger', () => {
       expect(lines()[0]).toMatchObject({ [name]: '[Redacted]', nested: { [name]: '[Redacted]' } });
     },
   );
+});
+
+describe('lines that nobody reads', () => {
+  /** A log on an output that takes so many bytes. */
+  function unread(room: number) {
+    const clock = new FakeClock();
+    const output = {
+      room,
+      text: '',
+      most: 4_096,
+      write(lines: Buffer, from: number) {
+        const to = Math.min(lines.length, from + output.room);
+        output.room -= to - from;
+        output.text += lines.toString('utf8', from, to);
+        return to;
+      },
+      close: async () => {},
+    };
+    const lines = new LogLines({ output, clock });
+    const logger = createLogger({ level: 'info', destination: lines });
+    return { clock, output, lines, logger };
+  }
+
+  test('wait, and are written in their order', async () => {
+    const { clock, output, lines, logger } = unread(100);
+    for (let i = 0; i < 50; i++) logger.info({ i }, 'one');
+    expect(output.text.length).toBe(100);
+    output.room = 1_000_000;
+    await clock.advance(20);
+    const written = output.text.trimEnd().split('\n');
+    expect(written.map((line) => JSON.parse(line).i)).toEqual(Array.from({ length: 50 }, (_, i) => i));
+    expect([lines.lost, clock.pending]).toEqual([0, 0]);
+  });
+
+  test('are lost beyond 1 MiB, counted, and told of when somebody reads', async () => {
+    const { clock, output, lines, logger } = unread(0);
+    for (let i = 0; i < 10; i++) logger.info({ text: 'x'.repeat(300_000) }, 'long');
+    const told: number[] = [];
+    onLinesLost(logger, (count) => told.push(count));
+    logger.info({ text: 'x'.repeat(300_000) }, 'long');
+    expect([lines.lost, told]).toEqual([8, [7, 1]]);
+    output.room = Number.POSITIVE_INFINITY;
+    await clock.advance(20);
+    const written = output.text.trimEnd().split('\n');
+    expect(written.length).toBe(4);
+    expect(JSON.parse(written.at(-1) ?? '')).toEqual({
+      level: 'warn',
+      time: new Date(clock.now()).toISOString(),
+      lost: 8,
+      msg: 'log lines lost',
+    });
+    logger.info('again');
+    expect(output.text).toContain('again');
+  });
+
+  test('are written as the process ends, as far as they are taken', () => {
+    const { output, lines, logger } = unread(0);
+    logger.info('last');
+    expect(lines.flush()).toBe(false);
+    output.room = 1_000_000;
+    expect(lines.flush()).toBe(true);
+    expect(output.text).toContain('last');
+  });
+
+  test('do not hold a process that ends where there is nobody to read', () => {
+    const { output, lines, logger } = unread(0);
+    output.write = () => {
+      throw new Error('EPIPE');
+    };
+    logger.info('last');
+    expect(lines.flush()).toBe(true);
+  });
 });
 
 test('P12: errorFields gives words and codes of an error, never what hangs on it', () => {

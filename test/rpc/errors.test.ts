@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
-import { LingpaiError, type Reason } from '../../src/core/kernel/errors.ts';
+import { accessDeniedError, callerLimitedError, credentialsError, noRuleError } from '../../src/core/access/errors.ts';
+import { LingpaiError, type Reason, withoutStack } from '../../src/core/kernel/errors.ts';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../src/gen/google/rpc/error_details_pb.js';
 import { ErrorReasonSchema } from '../../src/gen/lingpai/v1/error_pb.js';
 import { CODES, toConnectError } from '../../src/rpc/errors.ts';
@@ -86,5 +87,30 @@ describe('what is no LingpaiError', () => {
     ['a status', new ConnectError('x', Code.Unimplemented), Code.Unimplemented],
   ])('%s keeps its meaning', (_, error, code) => {
     expect(translate(error).code).toBe(code);
+  });
+});
+
+describe('what a caller did wrong', () => {
+  const caller = { name: 'key:a', method: 'key', credentialId: 'a', expireTime: null } as const;
+  const isTraced = ({ stack = '' }: Error) => stack.includes('\n    at ');
+
+  it.each([
+    ['is not believed', () => credentialsError('CREDENTIALS_INVALID')],
+    ['may not', () => accessDeniedError(caller, 'read', 'wx1')],
+    ['is named by no rule', () => noRuleError(caller)],
+    ['calls too often', () => callerLimitedError('calls', 1)],
+  ])('has no stack, which would cost ten times the rest: it %s', (_, made) => {
+    expect(isTraced(made())).toBe(false);
+    expect(isTraced(translate(made()))).toBe(false);
+    expect(isTraced(new Error('a fault of ours'))).toBe(true);
+  });
+
+  it('leaves other errors theirs, also where it cannot be made', () => {
+    expect(() =>
+      withoutStack(() => {
+        throw new RangeError();
+      }),
+    ).toThrow(RangeError);
+    expect(isTraced(new Error('a fault of ours'))).toBe(true);
   });
 });

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Held, type Holder } from '../../src/server/held.ts';
-import { FakeClock } from '../support/clock.ts';
+import { FakeClock, settle } from '../support/clock.ts';
 
 class Peer implements Holder {
   hold: Holder['hold'];
@@ -42,6 +42,22 @@ describe('what is held', () => {
     await clock.advance(600);
     expect(gone).toEqual(['a', 'b']);
     expect([held.bytes, clock.pending]).toEqual([0, 0]);
+  });
+
+  it('is not let go where its time is seen to have passed before what has come by then is read', async () => {
+    const due: (() => void)[] = [];
+    const schedule = (_: number, fn: () => void) => {
+      due.push(fn);
+      return { cancel: () => {} };
+    };
+    held = new Held({ now: () => 0, monotonic: () => clock.monotonic(), schedule }, 1_000, 100);
+    const [a] = peers('a');
+    held.set(a, 0);
+    await clock.advance(1_100);
+    due[0]?.();
+    held.delete(a);
+    await settle();
+    expect(gone).toEqual([]);
   });
 
   it('by many is let go in several turns', async () => {

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
 /** A JSON line that a child printed: an example's event, or a log line of the broker or the sandbox. */
@@ -24,6 +24,8 @@ export interface ChildOptions {
   readonly cwd: string;
   /** On top of this process's own environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** A descriptor that it writes to, and that is read elsewhere. */
+  readonly stdout?: number;
 }
 
 /** The longest that a child may take to print a line that is waited for, or to end. */
@@ -45,9 +47,10 @@ export class Child implements AsyncDisposable {
   #exitCode: number | undefined;
   #wake = () => {};
 
-  constructor({ name, command: [file, ...args], cwd, env = {} }: ChildOptions) {
+  constructor({ name, command: [file, ...args], cwd, env = {}, stdout }: ChildOptions) {
     this.name = name;
-    this.#process = spawn(file, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const stdio: StdioOptions = ['ignore', stdout ?? 'pipe', 'pipe'];
+    this.#process = spawn(file, args, { cwd, env: { ...process.env, ...env }, stdio });
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
     });

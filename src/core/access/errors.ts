@@ -1,4 +1,4 @@
-import { LingpaiError } from '../kernel/errors.ts';
+import { LingpaiError, withoutStack } from '../kernel/errors.ts';
 import type { CredentialFault } from './ports.ts';
 import type { Principal } from './principal.ts';
 import type { Verb } from './verbs.ts';
@@ -16,21 +16,20 @@ const MAX_APP_ID = 64;
 
 /** UNAUTHENTICATED: the caller is not believed. */
 export function credentialsError(fault: CredentialFault): LingpaiError {
-  return new LingpaiError(FAULTS[fault], { reason: fault });
+  return withoutStack(() => new LingpaiError(FAULTS[fault], { reason: fault }));
 }
 
 /** PERMISSION_DENIED. It is the same for an app that does not exist. `appId` is as it was asked for; `*`: all apps. */
 export function accessDeniedError({ name }: Principal, verb: Verb, appId: string): LingpaiError {
   const [who, app] = [cut(name, MAX_NAME), cut(appId, MAX_APP_ID)];
   const message = `no rule of access.rules lets ${JSON.stringify(who)} ${verb} ${app === '*' ? 'all apps' : JSON.stringify(app)}`;
-  return new LingpaiError(message, { reason: 'ACCESS_DENIED', appId: app });
+  return withoutStack(() => new LingpaiError(message, { reason: 'ACCESS_DENIED', appId: app }));
 }
 
 /** PERMISSION_DENIED: the call needs a caller that has a rule, whatever the rule allows. */
 export function noRuleError({ name }: Principal): LingpaiError {
-  return new LingpaiError(`no rule of access.rules names ${JSON.stringify(cut(name, MAX_NAME))}`, {
-    reason: 'ACCESS_DENIED',
-  });
+  const message = `no rule of access.rules names ${JSON.stringify(cut(name, MAX_NAME))}`;
+  return withoutStack(() => new LingpaiError(message, { reason: 'ACCESS_DENIED' }));
 }
 
 /** When what was not recorded may be tried again. */
@@ -49,7 +48,8 @@ export function callerLimitedError(what: 'calls' | 'streams', retryAfterMs: numb
     calls: 'this caller makes more calls a second than access.limits.calls',
     streams: 'this caller has as many streams open as access.limits.streams',
   };
-  return new LingpaiError(`${words[what]} allows: try again later`, { reason: 'CALLER_LIMITED', retryAfterMs });
+  const message = `${words[what]} allows: try again later`;
+  return withoutStack(() => new LingpaiError(message, { reason: 'CALLER_LIMITED', retryAfterMs }));
 }
 
 function cut(text: string, length: number): string {

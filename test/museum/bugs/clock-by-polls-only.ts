@@ -8,8 +8,8 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/core/cluster/cluster.ts',
-      find: 'const { records } = await this.#dated(() => this.#deps.store.read(appIds));',
-      replace: 'const { records } = await this.#deps.store.read(appIds);',
+      find: 'const { records, sealed = [] } = await this.#dated(() => this.#deps.store.read(appIds));',
+      replace: 'const { records, sealed = [] } = await this.#deps.store.read(appIds);',
     },
     {
       file: 'src/core/cluster/cluster.ts',

@@ -7,7 +7,7 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/server/guard.ts',
-      find: 'const anyHost = !options.isLocal && hosts.length === 0;',
+      find: 'const anyHost = !isLocal && hosts.length === 0;',
       replace: 'const anyHost = hosts.length === 0;',
     },
   ],

@@ -7,7 +7,7 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/server/http-answers.ts',
-      find: 'if (response.socket) reset(response);',
+      find: 'if (response.socket) reset(response.socket);',
       replace: 'if (response.socket) return;',
     },
   ],

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { AuditLine } from '../../src/core/access/audit-line.ts';
-import type { AuditOutput } from '../../src/ops/audit-output.ts';
 import { AuditWriter } from '../../src/ops/audit-writer.ts';
+import type { LineOutput } from '../../src/ops/line-writer.ts';
 import { FakeClock } from '../support/clock.ts';
 
 /** An output that takes what it is told to: all, some bytes of each write, nothing, or it fails, or it never answers. */
-class FakeOutput implements AuditOutput {
+class FakeOutput implements LineOutput {
   readonly most: number;
   takes: number | Error | 'never' = Number.POSITIVE_INFINITY;
   text = '';

@@ -89,6 +89,7 @@ const ENDPOINTS = [
   'token',
   'stable_token',
   'probe',
+  'ticket',
   'message_mini_program',
   'message_subscribe',
   'message_official_account',

@@ -1,4 +1,5 @@
 import type { LingpaiError, UpstreamError } from '../kernel/errors.ts';
+import type { BrokerEvent } from '../tokens/events.ts';
 import type { TicketType } from './ports.ts';
 
 /** What happens to tickets, for logs and metrics. It never holds a value. */
@@ -15,6 +16,11 @@ export type TicketEvent =
       ticketType: TicketType;
       durationMs: number;
       error: UpstreamError | LingpaiError;
-      /** When it is tried again; null: not before somebody asks. */
-      retryInMs: number | null;
+      /** When it is tried again. */
+      retryInMs: number;
     };
+
+/** Whether it is a ticket that something happened to, and not the store. */
+export function isTicketEvent(event: TicketEvent | BrokerEvent): event is TicketEvent {
+  return 'ticketType' in event;
+}

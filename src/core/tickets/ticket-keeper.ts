@@ -1,24 +1,22 @@
-import { abortable, withDeadline } from '../kernel/abortable.ts';
+import { abortable } from '../kernel/abortable.ts';
 import { backoffMs } from '../kernel/backoff.ts';
 import { CLOCKS_AGREE_MS, type Timer } from '../kernel/clock.ts';
-import { callersError, LingpaiError, storeUnavailableError, UpstreamError } from '../kernel/errors.ts';
+import { callersError, LingpaiError, UpstreamError } from '../kernel/errors.ts';
 import { toToken } from '../tokens/app-record.ts';
 import { nextAttemptAt } from '../tokens/backoff.ts';
-import { budgetNow, joinBudgets, scheduledWaitMs, spend } from '../tokens/budget.ts';
-import type { Grant, Trouble } from '../tokens/ports.ts';
+import { joinBudgets } from '../tokens/budget.ts';
+import type { Trouble } from '../tokens/ports.ts';
 import { RecordWriter } from '../tokens/record-writer.ts';
-import type { Token, TokenState } from '../tokens/state.ts';
+import type { Token } from '../tokens/state.ts';
 import { toldOf } from '../tokens/token-health.ts';
 import type { Health } from '../tokens/view.ts';
 import type { StoredTicket, TicketDeps, TicketKey } from './ports.ts';
+import { TicketCalls } from './ticket-calls.ts';
 import { NO_TICKET, reviveTicket, type TicketRecord, ticketDueAt, toStoredTicket } from './ticket-record.ts';
+import { TicketShare } from './ticket-share.ts';
 
 /** How long before its end a ticket is replaced though the store does not say whether another replica does so. */
 const PRESSING_MS = 10 * 60_000;
-/** The pause before it is looked whether another replica has brought the ticket that it fetches. */
-const LOOK_AGAIN_MS = 500;
-/** A replica that claims a ticket and dies keeps the others from it for so many times the deadline of one call. */
-const CLAIMED_CALLS = 3;
 
 /**
  * Keeps one ticket of one app, once somebody has asked for it: one flight at a time, which callers share, and a timer for its
@@ -27,6 +25,8 @@ const CLAIMED_CALLS = 3;
 export class TicketKeeper {
   readonly key: TicketKey;
   readonly #deps: TicketDeps;
+  readonly #calls: TicketCalls;
+  readonly #share: TicketShare;
   readonly #writer: RecordWriter<StoredTicket>;
   readonly #save: (record: StoredTicket) => Promise<void>;
   #record: TicketRecord = NO_TICKET;
@@ -38,8 +38,6 @@ export class TicketKeeper {
   /** Somebody has asked for it, and the app was configured when it was last due. */
   #isWanted = false;
   #flight: { readonly completion: Promise<void>; readonly controller: AbortController } | undefined;
-  /** WeChat is being asked: what it answers is not to be lost. */
-  #isAsking = false;
   /** The wall time of the timeline's beginning: it falls where the clock was set back. */
   #origin: number;
   #timer: Timer | undefined;
@@ -50,10 +48,16 @@ export class TicketKeeper {
     const { clock, random, timeline, observe } = deps;
     this.key = key;
     this.#deps = deps;
+    this.#calls = new TicketCalls(deps, key, {
+      read: () => this.#record,
+      take: (record) => {
+        this.#record = record;
+      },
+    });
     this.#heedsSince = clock.now();
     this.#origin = timeline.wallOf(0);
-    const store = { save: (record: StoredTicket) => this.#store(record) };
-    this.#writer = new RecordWriter<StoredTicket>({ clock, random, store, observe }, key.appId);
+    this.#share = new TicketShare(deps, key);
+    this.#writer = new RecordWriter<StoredTicket>({ clock, random, store: this.#share, observe }, key.appId);
     this.#save = this.#writer.adopt(() => undefined);
     if (stored) this.#take(stored);
     this.#isWanted = this.#record.ticket !== null;
@@ -104,7 +108,7 @@ export class TicketKeeper {
   async close(reason: LingpaiError): Promise<void> {
     this.#closed ??= reason;
     this.#timer?.cancel();
-    if (!this.#isAsking) this.#flight?.controller.abort(reason);
+    if (!this.#calls.isAsking) this.#flight?.controller.abort(reason);
     await this.#flight?.completion.catch(() => undefined);
     await this.#writer.stop();
   }
@@ -144,69 +148,31 @@ export class TicketKeeper {
   }
 
   async #refresh(signal: AbortSignal): Promise<void> {
-    const { tokens, store, owner } = this.#deps;
+    const { observe } = this.#deps;
     // Before anything is claimed: others are not to wait while this replica waits for a token.
-    await this.#token(signal);
-    if (!(await this.#claim(signal))) return;
+    await this.#calls.token(signal);
+    const adopt = (stored: StoredTicket) => this.#adopt(stored);
+    if (!(await this.#share.claim(signal, adopt, () => this.#isPressing()))) return;
     try {
-      const state = await this.#token(signal);
-      const { value, id } = tokenOf(state);
-      await this.#ask(value, signal).catch(async (error: unknown) => {
-        if (!(error instanceof UpstreamError) || error.reason !== 'TOKEN_REFUSED') throw error;
-        this.#deps.observe({ type: 'ticket_token_refused', ...this.#named(), tokenId: id });
-        const rejected = { kind: 'token', token: value, witness: 'broker' } as const;
-        const newer = tokenOf((await tokens.forceRefresh(this.key.appId, rejected, signal)).state);
-        // WeChat accepts it after all: it has said no to this call, and is not asked at once again.
-        if (newer.value === value) throw error;
-        await this.#ask(newer.value, signal);
+      const ticket = await this.#calls.bring(signal);
+      this.#record = { ...this.#record, ticket };
+      this.#landed();
+      observe({
+        type: 'ticket_rotated',
+        ...this.#named(),
+        ticketId: ticket.id,
+        durationMs: this.#now() - ticket.issuedAt,
       });
+      // It is served from now on, whether or not the store takes it. The claim is kept until it has: there others find it.
+      await this.#write();
     } finally {
-      // Where the store is away the claim ends by itself.
-      await store.release(this.key, owner).catch(() => undefined);
-    }
-  }
-
-  /** Resolves with false where another replica has brought a ticket. Throws what another replica has failed with, too. */
-  async #claim(signal: AbortSignal): Promise<boolean> {
-    const { store, owner, settings } = this.#deps;
-    for (;;) {
-      let isMine: boolean;
-      let stored: StoredTicket | undefined;
-      try {
-        isMine = await store.claim(this.key, owner, CLAIMED_CALLS * settings.timeoutMs);
-        stored = await store.read(this.key);
-      } catch (cause) {
-        if (this.#isPressing()) return true;
-        throw storeUnavailableError(this.key.appId, 'another replica may be about to bring a ticket', cause);
-      }
-      try {
-        if (stored && this.#adopt(stored)) {
-          if (isMine) await store.release(this.key, owner).catch(() => undefined);
-          return false;
-        }
-      } catch (error) {
-        if (isMine) await store.release(this.key, owner).catch(() => undefined);
-        throw error;
-      }
-      if (isMine) return true;
-      await this.#pause(signal);
+      await this.#share.release();
     }
   }
 
   #isPressing(): boolean {
     const { ticket } = this.#record;
     return !ticket || ticket.expiresAt - this.#now() <= PRESSING_MS;
-  }
-
-  #pause(signal: AbortSignal): Promise<void> {
-    let timer: Timer | undefined;
-    const over = new Promise<void>((resolve) => {
-      timer = this.#deps.clock.schedule(LOOK_AGAIN_MS, resolve);
-    });
-    return abortable(over, signal, () => {
-      timer?.cancel();
-      return true;
-    });
   }
 
   /** Whether another replica's ticket was taken into use that is not due. Throws what another replica was refused a moment ago. */
@@ -252,47 +218,6 @@ export class TicketKeeper {
       lastCallAt: Math.max(lastCallAt, calledAt),
     };
     return isNew;
-  }
-
-  async #token(signal: AbortSignal): Promise<TokenState> {
-    return await this.#deps.tokens.get(this.key.appId, { signal: () => signal });
-  }
-
-  /** One call of getticket, within the budget; its ticket is in use when it resolves. */
-  async #ask(token: string, signal: AbortSignal): Promise<void> {
-    const { clock, settings, wechat } = this.#deps;
-    const { type } = this.key;
-    const sentAt = this.#now();
-    const before = budgetNow(this.#record.budget, clock.now(), settings);
-    const waitMs = scheduledWaitMs(before, sentAt - this.#record.lastCallAt, clock.now(), settings);
-    if (waitMs > 0) throw budgetError(waitMs);
-    this.#record = { ...this.#record, budget: spend(before, 'mints', 1), lastCallAt: sentAt };
-    this.#isAsking = true;
-    try {
-      const fetch = (limited: AbortSignal) => wechat.fetchTicket(type, token, limited);
-      this.#use(await withDeadline(clock, settings.timeoutMs, signal, fetch), sentAt);
-    } catch (error) {
-      if (error instanceof UpstreamError && error.effect === 'unsent')
-        this.#record = { ...this.#record, budget: spend(this.#record.budget, 'mints', -1) };
-      throw error;
-    } finally {
-      this.#isAsking = false;
-    }
-    const durationMs = this.#now() - sentAt;
-    const { id: ticketId } = this.#record.ticket as { id: string };
-    this.#deps.observe({ type: 'ticket_rotated', ...this.#named(), ticketId, durationMs });
-    // Served from now on, whether or not the store takes it; the claim is kept until it has, since others read it there.
-    await this.#write();
-  }
-
-  /** Takes WeChat's answer into use. Its life counts from before the request left. */
-  #use({ value, id, lifetimeMs }: Grant, sentAt: number): void {
-    const { clock, random, settings } = this.#deps;
-    const life = { issuedAt: sentAt, expiresAt: sentAt + lifetimeMs };
-    if (life.expiresAt <= this.#now()) throw overError();
-    const ticket = { value, id, ...life, answeredAt: clock.monotonic(), dueAt: ticketDueAt(life, settings, random()) };
-    this.#record = { ...this.#record, ticket };
-    this.#landed();
   }
 
   #landed(): void {
@@ -346,15 +271,6 @@ export class TicketKeeper {
     return this.#save(toStoredTicket(this.key, this.#record, this.#trouble, this.#deps.timeline));
   }
 
-  /** Stores a record, unless another replica has stored a ticket that ends later: this one has waited for the store to return. */
-  async #store(record: StoredTicket): Promise<void> {
-    const { store } = this.#deps;
-    const there = (await store.read(this.key))?.ticket;
-    const isOurs = !there || there.id === record.ticket?.id;
-    if (!isOurs && there.expireTime > (record.ticket?.expireTime ?? 0)) return;
-    await store.save(record);
-  }
-
   #named() {
     return { appId: this.key.appId, ticketType: this.key.type };
   }
@@ -362,24 +278,4 @@ export class TicketKeeper {
   #now(): number {
     return this.#deps.timeline.elapsed();
   }
-}
-
-function tokenOf({ current }: TokenState): { readonly value: string; readonly id: string } {
-  if (current) return current;
-  throw new LingpaiError('there is no token to fetch a ticket with', { reason: 'INTERNAL' });
-}
-
-function budgetError(retryAfterMs: number): LingpaiError {
-  return new LingpaiError(
-    "what is left of refresh.daily_budget for this ticket is spread over the rest of WeChat's day: something has it fetched far too often",
-    { reason: 'BUDGET_EXHAUSTED', retryAfterMs },
-  );
-}
-
-function overError(): UpstreamError {
-  return new UpstreamError('WeChat answered with a ticket whose life was over when it came', {
-    reason: 'UPSTREAM_ERROR',
-    recovery: { kind: 'backoff' },
-    effect: 'unknown',
-  });
 }

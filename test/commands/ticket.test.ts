@@ -6,14 +6,14 @@ import { RedisServer } from '../support/redis.ts';
 
 /** Calls of getticket that reached the simulated WeChat. */
 const callsOf = ({ wechat }: Place) => wechat.wechat.calls.filter(({ kind }) => kind === 'ticket').length;
-const valueOf = ({ wechat }: Place) => wechat.wechat.tickets('wxa')[0]?.value ?? '';
+const ticketOf = ({ wechat }: Place) => wechat.wechat.tickets('wxa')[0]?.value ?? '';
 
 it('ticket shows a ticket without its value, and sign what wx.config needs', async () => {
   await using place = await Place.make();
   await place.configure();
   const { broker, grpc, http } = await place.serve();
   const text = await place.run('ticket', 'wxa', '--addr', grpc);
-  const value = valueOf(place);
+  const value = ticketOf(place);
   const id = createHash('sha256').update(value).digest('hex').slice(0, 12);
   expect(text.code).toBe(0);
   expect(text.output).toMatch(/app {4}wxa\ntype {3}jsapi\nticket \w{12}, expires in (1:59:5\d|2:00:00)\n/);
@@ -75,7 +75,7 @@ describe.each(['sqlite', 'redis'])('with %s', (kind) => {
     await first.broker.ended();
     const second = await place.serve();
     const shown = await place.run('ticket', 'wxa', '--addr', second.grpc, '--json', '--show-token');
-    expect(JSON.parse(shown.output).ticket.value).toBe(valueOf(place));
+    expect(JSON.parse(shown.output).ticket.value).toBe(ticketOf(place));
     expect(callsOf(place)).toBe(1);
   });
 });
@@ -90,7 +90,7 @@ it('P6: two replicas on one Redis make one call of getticket, though both are as
   const ask = ({ grpc }: { grpc: string }) =>
     place.run('ticket', 'wxa', '--addr', grpc, '--json', '--show-token').then(({ output }) => JSON.parse(output));
   const got = await Promise.all([...replicas, ...replicas].map(ask));
-  expect(new Set(got.map(({ ticket }) => ticket.value))).toEqual(new Set([valueOf(place)]));
+  expect(new Set(got.map(({ ticket }) => ticket.value))).toEqual(new Set([ticketOf(place)]));
   expect(callsOf(place)).toBe(1);
   expect(await redis.command('KEYS *ticket-claim*')).toMatch(/^\*0\r\n/);
 });

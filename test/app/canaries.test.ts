@@ -46,7 +46,10 @@ const requestsOf = (token: string): Readonly<Record<string, readonly object[]>> 
     { app_id: 'wxb', type: 'TICKET_TYPE_WX_CARD' },
     { app_id: token, type: 'TICKET_TYPE_JSAPI' },
   ],
-  SignJsapi: [{ app_id: 'wxa', url: `http://a.example/?openid=${OPENID}` }, { app_id: 'wxa', url: OPENID }],
+  SignJsapi: [
+    { app_id: 'wxa', url: `http://a.example/?openid=${OPENID}` },
+    { app_id: 'wxa', url: OPENID },
+  ],
   SendTemplate: [
     message({ subscribe: {} }),
     message({ subscribe: {}, idempotency_key: 'k' }),
@@ -191,8 +194,7 @@ describe.each(['sqlite', 'redis'])('with %s', (kind) => {
     broker.signal('SIGHUP');
     await broker.next('the refusal', ({ msg }) => String(msg).startsWith('configuration not reloaded'));
     await command('check');
-    for (const app of ['wxa', 'wxb'])
-      for (const ticket of wechat.tickets(app)) canaries.add('ticket', ticket.value);
+    for (const app of ['wxa', 'wxb']) for (const ticket of wechat.tickets(app)) canaries.add('ticket', ticket.value);
     const metrics = await (await fetch(`http://${http}/metrics`)).text();
     broker.signal('SIGTERM');
     expect(await broker.ended()).toBe(0);

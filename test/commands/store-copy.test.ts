@@ -31,9 +31,13 @@ const token = async (addr: string[], app: string) => {
   const { generation, current } = JSON.parse(output).state;
   return { generation, current };
 };
-const tokens = async (addr: string[]) => [await token(addr, 'wxa'), await token(addr, 'wxb')];
+const ticket = async (addr: string[]) => {
+  const { output } = await place.run('ticket', 'wxa', ...addr, '--json', '--show-token');
+  return JSON.parse(output).ticket;
+};
+const tokens = async (addr: string[]) => [await token(addr, 'wxa'), await token(addr, 'wxb'), await ticket(addr)];
 
-it('moves a broker from sqlite to Redis and back: the same tokens, no mint, no message twice', async () => {
+it('moves a broker from sqlite to Redis and back: the same tokens and ticket, no mint, no message twice', async () => {
   const message = ['send', '--app', 'wxa', '--to', 'o1', '--template', 't1', '--channel', 'official_account'];
   const send = (addr: string[]) => place.run(...message, '--data', 'first=hi', '--key', 'k1', '--json', ...addr);
   const url = redis.url('/3?prefix=moved:');
@@ -45,7 +49,7 @@ it('moves a broker from sqlite to Redis and back: the same tokens, no mint, no m
   expect(there).toEqual({
     code: 0,
     output:
-      'apps              2 copied\npermits           0 copied\nidempotency keys  1 copied\ndaily counts      1 copied\n',
+      'apps              2 copied\ntickets           1 copied\npermits           0 copied\nidempotency keys  1 copied\ndaily counts      1 copied\n',
   });
   const replay = { messageId: JSON.parse(first.output).messageId, replayed: true };
   await serving(url, async (addr) => {

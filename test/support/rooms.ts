@@ -31,6 +31,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   ops: { is: 'the real clock and randomness, logs, metrics, tasks', mayImport: ['core'] },
   transport: { is: 'inbound: what listeners and services agree on', mayImport: ['core'] },
   rpc: { is: 'inbound: the services; the table of errors and statuses', mayImport: ['core', 'transport', 'gen'] },
+  gateway: { is: "inbound: WeChat's own API, passed on with the token in place", mayImport: ['core', 'transport'] },
   server: { is: 'inbound: the listeners and their doors', mayImport: ['core', 'transport', 'gen'] },
   app: {
     is: 'the composition root: store, core, services, listeners, tasks',

@@ -35,7 +35,20 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   server: { is: 'inbound: the listeners and their doors', mayImport: ['core', 'transport', 'gen'] },
   app: {
     is: 'the composition root: store, core, services, listeners, tasks',
-    mayImport: ['core', 'config', 'wechat', 'store', 'access', 'sandbox', 'ops', 'transport', 'rpc', 'server', 'gen'],
+    mayImport: [
+      'core',
+      'config',
+      'wechat',
+      'store',
+      'access',
+      'sandbox',
+      'ops',
+      'transport',
+      'rpc',
+      'gateway',
+      'server',
+      'gen',
+    ],
   },
   commands: {
     is: 'the command line: parse, call, print',

@@ -53,8 +53,8 @@ export interface Upstream {
   errcodeOf(body: Buffer, contentEncoding: string): number | null;
   /** Whether this errcode says that the token was refused, and that nothing was done. */
   isTokenRefused(errcode: number): boolean;
-  /** A small answer, inflated, in which `***` stands for each secret. Throws where it cannot be inflated. */
-  redactAnswer(body: Buffer, contentEncoding: string, secrets: readonly string[]): Buffer;
+  /** A small answer, inflated, in which `***` stands for each secret; null: none is in it. Throws where it cannot be inflated. */
+  redactAnswer(body: Buffer, contentEncoding: string, secrets: readonly string[]): Buffer | null;
 }
 
 /** What the forwarder is given. */

@@ -95,7 +95,7 @@ describe('force_refresh: true', () => {
     const house = await guarded();
     await house.clock.advance(MINUTE);
     const token = house.world.token('wxc');
-    house.world.wechat.kill('wxc', { issuer: 'classic' });
+    house.world.wechat.kill('wxc', { issuer: 'classic', which: 'current' });
     expect(await fetchStable(house, { appid: 'wxc', secret: orders.key, force_refresh: true })).toEqual(STAND_IN);
     expect(house.world.token('wxc')).not.toBe(token);
     expect(house.audit.of('token.reported')).toMatchObject([{ appId: 'wxc', outcome: 'REFRESHED' }]);
@@ -129,7 +129,7 @@ describe('tokens: real', () => {
     await house.clock.advance(MINUTE);
     const dead = house.world.token('wxc');
     const { classic } = house.world.counts('wxc');
-    house.world.wechat.kill('wxc', { issuer: 'classic' });
+    house.world.wechat.kill('wxc', { issuer: 'classic', which: 'current' });
     const all = await driven(house, Promise.all(Array.from({ length: 20 }, () => fetchToken(house, 'wxc', crm.key))));
     expect(new Set(all.map((one) => one.access_token)).size).toBe(1);
     expect(all[0]?.access_token).not.toBe(dead);
@@ -152,7 +152,7 @@ describe('tokens: real', () => {
     house.world.mend();
     await house.clock.advance(MINUTE);
     // It is found to be dead, and no other can be had.
-    house.world.wechat.kill('wxs', { issuer: 'stable' });
+    house.world.wechat.kill('wxs', { issuer: 'stable', which: 'current' });
     house.world.break({ kind: 'reset', takesEffect: false }, { calls: ['stable', 'stable_force'] });
     expect(await asked()).toMatchObject({ errcode: -1, errmsg: expect.stringMatching(/\w+ \w+/) });
     expect(await asked()).toMatchObject({ errcode: -1 });
@@ -272,7 +272,7 @@ describe('errors have status 200, an integer errcode and a sentence', () => {
       world: { apps: { wxc: 'classic' } },
     });
     house.world.break({ kind: 'errcode', errcode: 40125 }, { calls: ['classic'] });
-    house.world.wechat.kill('wxc', { issuer: 'classic' });
+    house.world.wechat.kill('wxc', { issuer: 'classic', which: 'current' });
     const answered = await driven(house, fetchToken(house, 'wxc', crm.key));
     expect(answered).toMatchObject({ errcode: -1, errmsg: expect.stringMatching(/secret/i) });
     expect(answered.access_token).toBeUndefined();

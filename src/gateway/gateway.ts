@@ -98,6 +98,7 @@ export class Gateway {
       const found = await ticketAnswer(ticket, { appId, type, signal, clock });
       this.#deps.access.requireStill(call, 'call', appId);
       this.#deps.access.requirePath(call, appId, path);
+      this.#deps.access.record({ event: 'gateway.called', call, appId, outcome: '0' });
       return found;
     });
   }
@@ -155,6 +156,7 @@ export class Gateway {
       end: () => void response.destroy(),
     });
     const { errcode, cured, addedMs } = await forwarder.forward(request, response, { ...what, path, query });
+    access.record({ event: 'gateway.called', call, appId, outcome: errcode === null ? 'none' : String(errcode) });
     return { appId, errcode, cured, addedMs };
   }
 

@@ -39,6 +39,9 @@ describe('a call with a stand-in', () => {
       addedMs: 0.2,
     });
     expect(house.authenticated).toEqual(['key ok', 'key ok']);
+    expect(house.audit.events).toMatchObject([
+      { event: 'gateway.called', appId: 'wxc', outcome: '0', call: { caller: { name: 'key:orders' } } },
+    ]);
   });
 
   it('is counted by its app, a path out of a closed list, errcode, and whether it was cured', async () => {

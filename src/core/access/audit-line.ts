@@ -37,7 +37,7 @@ export interface About {
 /** The events of which many become one line. */
 export type Counted = Extract<
   AuditEvent,
-  { readonly event: 'token.read' | 'messages.sent' | 'access.denied' | 'authn.failed' }
+  { readonly event: 'token.read' | 'messages.sent' | 'gateway.called' | 'access.denied' | 'authn.failed' }
 >;
 
 /** What stands in a line for all that no line of their own is kept for. */
@@ -58,6 +58,7 @@ export function about(event: AuditEvent): About {
     case 'token.read':
       return { event: event.event, ...callOf(event), appId: appName(event.appId) };
     case 'messages.sent':
+    case 'gateway.called':
       return { event: event.event, ...callOf(event), appId: appName(event.appId), outcome: short(event.outcome) };
     case 'access.denied':
       return { event: event.event, ...callOf(event), verb: event.verb, appId: appName(event.appId) };

@@ -108,6 +108,19 @@ it('keys, rules and apps are those of the newest configuration', async () => {
   expect(await fetchToken(house, 'wxc', orders.key)).toMatchObject({ errcode: 40125 });
 });
 
+it('an AppSecret that a reload brings is the one that goes out', async () => {
+  const path = join(folder, 'lingpai.json');
+  const app = (secret: string) => ({ apps: [{ app_id: 'wxc', secret, issuer: 'stable' }] });
+  const house = await guarded(app('not-the-secret-0123456789'));
+  const query = `appid=wxc&secret=${orders.key}&js_code=code-1&grant_type=authorization_code`;
+  const login = () => ask(`${house.url}/sns/jscode2session?${query}`);
+  expect((await login()).errcode).toBeGreaterThan(0);
+  const written = JSON.parse(await readFile(path, 'utf8'));
+  await writeFile(path, JSON.stringify({ ...written, ...app(SECRET) }));
+  running?.reload(await load(path));
+  expect(await login()).toHaveProperty('openid');
+});
+
 it('calls are counted by app, path, errcode, and what was cured; what the gateway added is measured', async () => {
   const house = await guarded();
   const { access_token: standIn = '' } = await fetchToken(house, 'wxc', orders.key);

@@ -41,6 +41,7 @@ describe('a stand-in', () => {
 
   it('is handed out where the base URL ends in a slash, and whatever else is said', async () => {
     const house = await guarded();
+    const before = house.world.counts('wxc');
     const query = `grant_type=client_credential&appid=wxc&secret=${orders.key}&neededText=&x=1&force_refresh=1`;
     for (const path of ['//cgi-bin/token', '/cgi-bin//token', '///cgi-bin///token'])
       expect(await ask(`${house.url}${path}?${query}`), path).toEqual(STAND_IN);
@@ -65,6 +66,8 @@ describe('a stand-in', () => {
     expect(await ask(`${house.url}/cgi-bin/stable_token`, { method: 'POST', body: Buffer.from(body) })).toEqual(
       STAND_IN,
     );
+    // None of it is a report.
+    expect(house.world.counts('wxc')).toEqual(before);
   });
 
   it("locally is handed out for any secret, and is nobody's", async () => {

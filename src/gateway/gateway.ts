@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AuditedCall } from '../core/access/ports.ts';
-import { deadline } from '../core/kernel/abortable.ts';
+import { abortable, deadline } from '../core/kernel/abortable.ts';
 import { LingpaiError } from '../core/kernel/errors.ts';
 import { peerName } from '../transport/peer.ts';
 import { answer, ERRCODES, Refused, refusalOf, type Stage } from './answers.ts';
@@ -125,7 +125,8 @@ export class Gateway {
       secret = inBody.secret;
       appId ||= inBody.appId;
     }
-    const caller = await callers.bySecret(secret, request.socket);
+    const found = callers.bySecret(secret, request.socket);
+    const caller = found instanceof Promise ? await abortable(found, limit.signal) : found;
     const peer = peerName(request.socket);
     access.admit(caller, () => peer);
     const call = { caller, peer };

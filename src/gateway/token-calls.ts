@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { AuditedCall } from '../core/access/ports.ts';
+import { abortable } from '../core/kernel/abortable.ts';
 import { LingpaiError } from '../core/kernel/errors.ts';
 import type { TokenState } from '../core/tokens/state.ts';
 import { isKnownDead } from '../core/tokens/view.ts';
@@ -74,7 +75,7 @@ export class TokenCalls {
     const { appId, secret } = wish;
     const peer = peerName(socket);
     const found = callers.bySecret(secret, socket);
-    const caller = found instanceof Promise ? await found : found;
+    const caller = found instanceof Promise ? await abortable(found, signal) : found;
     access.admit(caller, () => peer);
     const call = { caller, peer };
     if (appId === '') throw new Refused(ERRCODES.APP_MISSING, 'appid is missing');

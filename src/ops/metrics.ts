@@ -7,6 +7,7 @@ import type { TokenState } from '../core/tokens/state.ts';
 import { type AccessMetrics, registerAccessMetrics } from './access-metrics.ts';
 import { formatClusterGauges } from './cluster-gauges.ts';
 import { registerEventCounters } from './event-counters.ts';
+import { type GatewayMetrics, registerGatewayMetrics } from './gateway-metrics.ts';
 import { type HistogramSummary, registerHistogram } from './histogram.ts';
 import { type MessageMetrics, registerMessageMetrics } from './message-metrics.ts';
 import { createTicketMetrics, type TicketMetrics, ticketGaugeLines } from './ticket-metrics.ts';
@@ -44,6 +45,7 @@ export interface Metrics {
   readonly tickets: TicketMetrics;
   readonly tls: TlsMetrics;
   readonly access: AccessMetrics;
+  readonly gateway: GatewayMetrics;
   /** Counts an event of the broker. */
   observe(event: BrokerEvent): void;
   /** How many records the store had when it was last looked at, by the id of the key that seals them. */
@@ -165,6 +167,7 @@ export function createMetrics({ states, tickets: kept = () => [], watchers, clus
   const tickets = createTicketMetrics();
   const tls = registerTlsMetrics(registry, now);
   const access = registerAccessMetrics(registry, now);
+  const gateway = registerGatewayMetrics(registry);
   const results = new Set<string>(RESULTS);
   /** What is being rendered: those that ask meanwhile get the same. */
   let text: Promise<Uint8Array> | undefined;
@@ -176,6 +179,7 @@ export function createMetrics({ states, tickets: kept = () => [], watchers, clus
     tickets,
     tls,
     access,
+    gateway,
 
     observe(event) {
       events.observe(event);
@@ -220,6 +224,7 @@ export function createMetrics({ states, tickets: kept = () => [], watchers, clus
     const all = [...states()];
     const appIds = new Set(all.map(({ appId }) => appId));
     messages.keepOnly(appIds);
+    gateway.keepOnly(appIds);
     const parts: Buffer[] = [];
     await collect(tokenGaugeLines(all, now()), parts);
     await collect(ticketGaugeLines(kept(), appIds, now()), parts);

@@ -34,6 +34,7 @@ const samples: Readonly<Record<AuditLine['event'], AuditEvent | AuditLine>> = {
   'quota.cleared': { event: 'quota.cleared', ...app, outcome: 'OK' },
   'request.read': { event: 'request.read', ...app, outcome: 'OK' },
   'token.probed': { event: 'token.probed', ...app, outcome: 'OK' },
+  'gateway.called': { event: 'gateway.called', ...app, outcome: '0' },
   'access.denied': { event: 'access.denied', ...app, verb: 'read' },
   'authn.failed': { event: 'authn.failed', peer: '::1', method: 'key', cause: 'x' },
   'config.loaded': { event: 'config.loaded', rules: 0, apps: 0 },

@@ -116,7 +116,7 @@ function keyOf(event: Counted): Key {
   const { caller, peer } = event.call;
   const key = [peer, caller.name, caller.credentialId ?? '', appName(event.appId)];
   if (event.event === 'token.read') key.push(event.kind ?? '');
-  if (event.event === 'messages.sent') key.push(event.outcome);
+  if (event.event === 'messages.sent' || event.event === 'gateway.called') key.push(event.outcome);
   if (event.event === 'access.denied') key.push(event.verb);
   return key;
 }

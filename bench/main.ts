@@ -7,6 +7,7 @@ import { apps } from './apps.ts';
 import { cluster } from './cluster.ts';
 import { coldStart } from './cold-start.ts';
 import { type Result, table, toResult } from './figure.ts';
+import { gateway } from './gateway.ts';
 import { get, tls } from './get.ts';
 import { hostile } from './hostile.ts';
 import { send } from './send.ts';
@@ -23,6 +24,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   send,
   'send-file': sendFile,
   cluster,
+  gateway,
   hostile,
 };
 

@@ -145,6 +145,7 @@ describe('an early answer', () => {
     ['and reads on', (): void => {}],
     ['and reads no more', (socket: { pause(): void }) => void socket.pause()],
     ['and ends the connection', (socket: { end(): void }) => void socket.end()],
+    ['and breaks the connection', (socket: { destroySoon(): void }) => void socket.destroySoon()],
   ])(
     'is passed, the rest of the request taken, and the connection to WeChat not used again: WeChat answers %s',
     async (_, then) => {

@@ -8,6 +8,7 @@ import { apps } from './apps.ts';
 import { cluster } from './cluster.ts';
 import { coldStart } from './cold-start.ts';
 import { type Result, table, toResult } from './figure.ts';
+import { gateway } from './gateway.ts';
 import { get, tls } from './get.ts';
 import { hostile } from './hostile.ts';
 import { send } from './send.ts';
@@ -25,6 +26,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   send,
   'send-file': sendFile,
   cluster,
+  gateway,
   hostile,
 };
 

@@ -40,6 +40,8 @@ export class Passage {
   #brokenBy = '';
   #waitedMs = 0;
   #addedMs = 0;
+  /** Whether the client wants its connection closed. */
+  readonly #closes: boolean;
 
   constructor(shared: Shared, request: IncomingMessage, response: ServerResponse, call: ForwardedCall) {
     this.#shared = shared;
@@ -48,6 +50,9 @@ export class Passage {
     this.#call = call;
     this.#arrivedAt = shared.deps.clock.monotonic();
     this.#left.promise.catch(() => {});
+    this.#closes = !response.shouldKeepAlive;
+    // Node would close it with the answer's last byte, and what is still on its way in would have the answer lost.
+    if (lengthOf(request) !== 0 && !request.complete) response.shouldKeepAlive = true;
   }
 
   /** Passes the call on. It never rejects. */
@@ -61,7 +66,7 @@ export class Passage {
   }
 
   async #through(way: () => Promise<Result>): Promise<ForwardResult> {
-    const { stalls, heads, kept } = this.#shared;
+    const { heads, kept } = this.#shared;
     this.#response.once('close', this.#onClose);
     if (this.#isCutOff || this.#request.socket.destroyed) this.#onClose();
     let result: Result;
@@ -75,7 +80,7 @@ export class Passage {
     this.#body.release();
     kept.give(this.#ownBytes);
     this.#ownBytes = 0;
-    if (this.#request.complete || this.#request.socket.destroyed) stalls.stop(this.#stall);
+    if (this.#request.complete || this.#request.socket.destroyed) this.#finish();
     else this.#drain();
     return { ...result, addedMs: this.#addedMs };
   }
@@ -128,6 +133,7 @@ export class Passage {
       stalls.start(this.#stall);
       const whole = await this.#orLeft(collect(this.#request, WHOLE_BYTES, this.#moved));
       stalls.stop(this.#stall);
+      if (this.#request.complete) this.#response.shouldKeepAlive = !this.#closes;
       if (this.#isCutOff) throw new Left();
       if (!whole) throw new Refused(-1, `A call that carries a secret has at most ${WHOLE_BYTES} bytes.`);
       return { query, body: whole };
@@ -341,7 +347,12 @@ export class Passage {
     drain(
       this.#request,
       () => stalls.start(this.#stall),
-      () => stalls.stop(this.#stall),
+      () => this.#finish(),
     );
+  }
+
+  #finish(): void {
+    this.#shared.stalls.stop(this.#stall);
+    if (this.#closes && this.#response.shouldKeepAlive) this.#request.socket.end();
   }
 }

@@ -145,6 +145,7 @@ describe('an early answer', () => {
     ['and reads on', (): void => {}],
     ['and reads no more', (socket: { pause(): void }) => void socket.pause()],
     ['and ends the connection', (socket: { end(): void }) => void socket.end()],
+    ['and breaks the connection', (socket: { destroySoon(): void }) => void socket.destroySoon()],
   ])(
     'is passed, the rest of the request taken, and the connection to WeChat not used again: WeChat answers %s',
     async (_, then) => {
@@ -169,6 +170,20 @@ describe('an early answer', () => {
       expect(gateway.clock.pending).toBe(0);
     },
   );
+
+  it('is not lost to a client that wants its connection closed', async () => {
+    const wechat = await rawUpstream((socket) => socket.once('data', () => socket.write(EARLY)));
+    const gateway = await rig(wechat.url);
+    const { socket, heard } = hearing(gateway.port);
+    socket.write(`${POST}Content-Length: ${8 * MIB}\r\nConnection: close\r\n\r\n`);
+    socket.write(Buffer.alloc(8 * MIB - 1));
+    await gateway.ended(1);
+    await soon(() => heard.text.includes('40097'), 'the answer');
+    expect(heard.isClosed).toBe(false);
+    socket.write('x');
+    await soon(() => heard.isClosed, 'an end');
+    expect(gateway.clock.pending).toBe(0);
+  });
 
   it('ends the connection of a client that neither sends on nor goes', async () => {
     const wechat = await rawUpstream((socket) => socket.once('data', () => socket.write(EARLY)));

@@ -1,5 +1,8 @@
 import { gzipSync } from 'node:zlib';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { LingpaiError } from '../../src/core/kernel/errors.ts';
+import { BusinessApi } from '../../src/wechat/business-api.ts';
+import { FakeClock } from '../support/clock.ts';
 import { ask, rawUpstream, rig, STANDIN, say, upstream } from './support.ts';
 
 const PATH = `/cgi-bin/message/template/send?access_token=${STANDIN}&a=1`;
@@ -143,6 +146,34 @@ describe('a token that WeChat refuses', () => {
     expect([answer.status, answer.body.toString()]).toEqual([status, body]);
     expect(gateway.reports).toEqual([]);
     expect(wechat.requests).toHaveLength(1);
+  });
+});
+
+describe('the way to WeChat', () => {
+  it('leads through the proxy of the configuration', async () => {
+    const asked: string[] = [];
+    const proxy = await upstream(({ url, headers }, _, response) => {
+      asked.push(`${url} ${headers['proxy-authorization']}`);
+      say(response, { errcode: 0 });
+    });
+    const { host } = new URL(proxy.url);
+    const clock = new FakeClock();
+    const options = { baseUrl: 'http://wechat.invalid/api', timeoutMs: 20_000, proxy: `http://u:p@${host}`, clock };
+    const api = new BusinessApi(options);
+    onTestFinished(() => api.close());
+    const gateway = await rig('http://wechat.invalid', { upstream: api });
+    expect((await ask(gateway.url, PATH)).json).toEqual({ errcode: 0 });
+    const to = '/api/cgi-bin/message/template/send?access_token=token-1&a=1';
+    expect(asked).toEqual([`http://wechat.invalid${to} Basic ${btoa('u:p')}`]);
+  });
+
+  it('is not taken without a token: the caller reads why', async () => {
+    const wechat = await refusing();
+    const tokenOf = () => Promise.reject(new LingpaiError('app wx1 has no token', { reason: 'STORE_UNAVAILABLE' }));
+    const gateway = await rig(wechat.url, { tokenOf });
+    expect((await ask(gateway.url, PATH)).json).toEqual({ errcode: -1, errmsg: 'app wx1 has no token' });
+    expect((await ask(gateway.url, PATH, { method: 'POST', body: Buffer.alloc(300_000) })).json.errcode).toBe(-1);
+    expect(wechat.requests).toEqual([]);
   });
 });
 

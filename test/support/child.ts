@@ -24,6 +24,8 @@ export interface ChildOptions {
   readonly cwd: string;
   /** On top of this process's own environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** It reads what `say` writes; without it its stdin is empty. */
+  readonly listens?: true;
 }
 
 /** The longest that a child may take to print a line that is waited for, or to end. */
@@ -45,9 +47,11 @@ export class Child implements AsyncDisposable {
   #exitCode: number | undefined;
   #wake = () => {};
 
-  constructor({ name, command: [file, ...args], cwd, env = {} }: ChildOptions) {
+  constructor({ name, command: [file, ...args], cwd, env = {}, listens }: ChildOptions) {
     this.name = name;
-    this.#process = spawn(file, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const stdin = listens ? 'pipe' : 'ignore';
+    this.#process = spawn(file, args, { cwd, env: { ...process.env, ...env }, stdio: [stdin, 'pipe', 'pipe'] });
+    this.#process.stdin?.on('error', () => {}); // it ended, which who waits for its answer is told
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
     });
@@ -87,6 +91,16 @@ export class Child implements AsyncDisposable {
   /** Its process id; 0 when it could not be started. */
   get pid(): number {
     return this.#process.pid ?? 0;
+  }
+
+  /** Writes a line to its stdin. */
+  say(line: string): void {
+    this.#process.stdin?.write(`${line}\n`);
+  }
+
+  /** Ends its stdin. */
+  hush(): void {
+    this.#process.stdin?.end();
   }
 
   signal(signal: NodeJS.Signals): void {

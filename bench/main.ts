@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { arch, cpus, loadavg, platform } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { access } from './access.ts';
 import { apps } from './apps.ts';
 import { cluster } from './cluster.ts';
 import { coldStart } from './cold-start.ts';
@@ -17,6 +18,7 @@ import { watchers } from './watchers.ts';
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   get,
   tls,
+  access,
   watchers,
   apps,
   'cold-start': coldStart,

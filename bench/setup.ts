@@ -43,7 +43,12 @@ export async function temporaryFolder(): Promise<AsyncDisposable & { readonly pa
 /** Writes a config file for `lingpai serve`, everything at its default but where it listens and what is given. */
 export async function writeConfig(
   path: string,
-  options: { store: string; upstream: string; apps: readonly BenchApp[]; settings?: Partial<Record<string, object>> },
+  options: {
+    store: string;
+    upstream: string;
+    apps: readonly BenchApp[];
+    settings?: Partial<Record<string, object | string>>;
+  },
 ): Promise<string> {
   const { store, upstream, apps, settings = {} } = options;
   const config = {
@@ -51,7 +56,7 @@ export async function writeConfig(
     http: { listen: '127.0.0.1:0' },
     store: { url: store.startsWith('redis:') ? store : `sqlite:${store}` },
     ...settings,
-    upstream: { ...settings['upstream'], base_url: upstream },
+    upstream: { ...Object(settings['upstream']), base_url: upstream },
     apps: apps.map(({ appId, secret, issuer }) => ({ app_id: appId, secret, issuer })),
   };
   await writeFile(path, JSON.stringify(config, null, 2));

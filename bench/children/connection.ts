@@ -11,6 +11,8 @@ export interface Target {
   readonly message: Buffer;
   /** By TLS, with a certificate that this one signs, in PEM. */
   readonly ca?: string | undefined;
+  /** The header `authorization`, of at most 126 characters. */
+  readonly authorization?: string | undefined;
 }
 
 /** Told of what comes. Streams are numbered from 0 in the order in which they were opened. */
@@ -165,7 +167,7 @@ function windowUpdate(bytes: number): Buffer {
 }
 
 /** HPACK: the first call teaches the server its headers, the ones after it name them by a byte each, as client libraries do. */
-function headerBlocks({ address, path }: Target): [first: Buffer, next: Buffer] {
+function headerBlocks({ address, path, authorization }: Target): [first: Buffer, next: Buffer] {
   const fixed = Buffer.from([0x83, 0x86]); // :method POST, :scheme http
   const headers = [
     [':path', path],
@@ -174,6 +176,7 @@ function headerBlocks({ address, path }: Target): [first: Buffer, next: Buffer] 
     ['content-type', 'application/grpc'],
     ['user-agent', 'lingpai-bench'],
     ['grpc-accept-encoding', 'identity'],
+    ...(authorization === undefined ? [] : [['authorization', authorization]]),
   ];
   const text = (value = '') => Buffer.concat([Buffer.from([value.length]), Buffer.from(value)]);
   const literals = headers.map(([name, value]) => Buffer.concat([Buffer.from([0x40]), text(name), text(value)]));

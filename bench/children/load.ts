@@ -27,6 +27,8 @@ interface Watchers {
   leastBytes: number;
   readonly heard: Set<number>;
   awaited: PromiseWithResolvers<number>;
+  /** Those that have ended, where they may. */
+  ended: Set<number> | undefined;
 }
 
 const callers = new Map<string, Callers>();
@@ -110,7 +112,7 @@ answer({
 
   /** Opens streams that stay open; resolves when each has had a message. */
   async watch({ streams, ...target }: LoadTarget & { streams: number }): Promise<void> {
-    const group: Watchers = { leastBytes: 1, heard: new Set(), awaited: Promise.withResolvers() };
+    const group: Watchers = { leastBytes: 1, heard: new Set(), awaited: Promise.withResolvers(), ended: undefined };
     watchers.set(target.name, group);
     for (let i = 0; i < target.connections; i++) {
       const connection = await Connection.open(toTarget(target), {
@@ -119,8 +121,10 @@ answer({
           group.heard.add(i * streams + stream);
           if (group.heard.size === target.connections * streams) group.awaited.resolve(sharedNow());
         },
-        ended: () => {
-          throw new Error(`a stream of ${target.path} ended`);
+        ended(stream) {
+          if (!group.ended) throw new Error(`a stream of ${target.path} ended`);
+          group.ended.add(i * streams + stream);
+          if (group.ended.size === target.connections * streams) group.awaited.resolve(sharedNow());
         },
       });
       connection.call(streams);
@@ -134,6 +138,14 @@ answer({
     if (!group) throw new RangeError(`${name} is not watched`);
     group.heard.clear();
     group.leastBytes = leastBytes;
+    group.awaited = Promise.withResolvers();
+  },
+
+  /** Begins to wait for the end of every stream. */
+  expectEnd(name: string): void {
+    const group = watchers.get(name);
+    if (!group) throw new RangeError(`${name} is not watched`);
+    group.ended = new Set();
     group.awaited = Promise.withResolvers();
   },
 

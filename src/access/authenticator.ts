@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { credentialsError } from '../core/access/errors.ts';
 import type { CredentialFault, Credentials } from '../core/access/ports.ts';
 import type { Principal } from '../core/access/principal.ts';
 import type { Clock } from '../core/kernel/clock.ts';
@@ -43,8 +44,8 @@ export interface AuthenticatorDeps {
   readonly fetchJwks: (address: JwksAddress, signal: AbortSignal) => Promise<string>;
   /** Told of each call that was not believed. `cause` is a fixed text, which holds nothing of what was presented. */
   readonly onFailure: (failure: { readonly method: Presented; readonly cause: string; readonly peer: string }) => void;
-  /** Counts each call: `lingpai_authentications_total{method,result}`. */
-  readonly onResult: (method: Presented, result: Result) => void;
+  /** Told how each call was known: `lingpai_authentications_total{method,result}`; with `ok`, by whom it is made. */
+  readonly onResult: (method: Presented, result: Result, principal?: Principal) => void;
   /** Told of each fetch of an issuer's keys, by the issuer's name: why it failed, undefined when it did not. */
   readonly onFetch: (issuer: string, error: string | undefined) => void;
 }
@@ -55,18 +56,11 @@ export interface KeyChanges {
   readonly revoked: readonly StoredKey[];
 }
 
-const TEXTS: Readonly<Record<Refusal['fault'], string>> = {
-  missing: 'this call needs credentials: send "authorization: Bearer KEY", or a client certificate',
-  invalid: 'the credentials are not accepted here',
-  expired: 'the credentials have expired; get new ones',
-  busy: 'too many tokens are being checked; try again',
-};
 const REASONS = {
   missing: 'CREDENTIALS_MISSING',
   invalid: 'CREDENTIALS_INVALID',
   expired: 'CREDENTIALS_EXPIRED',
-  busy: 'CALLER_LIMITED',
-} as const satisfies Record<Refusal['fault'], string>;
+} as const satisfies Partial<Record<Refusal['fault'], CredentialFault>>;
 const BUSY_RETRY_MS = 1_000;
 
 interface KnownKey {
@@ -241,7 +235,7 @@ export class Authenticator implements Credentials, Disposable {
   }
 
   #believed(method: Presented, principal: Principal): Principal {
-    this.#deps.onResult(method, 'ok');
+    this.#deps.onResult(method, 'ok', principal);
     return principal;
   }
 
@@ -250,8 +244,9 @@ export class Authenticator implements Credentials, Disposable {
     const { fault } = refusal;
     this.#deps.onResult(method, fault);
     this.#deps.onFailure({ method, cause: refusal.message, peer: socket?.remoteAddress ?? '' });
-    const retry = fault === 'busy' ? { retryAfterMs: BUSY_RETRY_MS } : {};
-    throw new LingpaiError(TEXTS[fault], { reason: REASONS[fault], ...retry });
+    if (fault !== 'busy') throw credentialsError(REASONS[fault]);
+    const message = 'too many tokens are being checked; try again';
+    throw new LingpaiError(message, { reason: 'CALLER_LIMITED', retryAfterMs: BUSY_RETRY_MS });
   }
 }
 
@@ -268,5 +263,12 @@ function bearerOf(authorization: string): string {
 }
 
 function countOf(rawHeaders: readonly string[] = []): number {
-  return rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'authorization').length;
+  let count = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string;
+    if (name.length === AUTHORIZATION.length && name.toLowerCase() === AUTHORIZATION) count++;
+  }
+  return count;
 }
+
+const AUTHORIZATION = 'authorization';

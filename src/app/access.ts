@@ -1,44 +1,95 @@
+import { Authenticator } from '../access/authenticator.ts';
+import { fetchJwks } from '../access/fetch-jwks.ts';
 import type { Config } from '../config/config.ts';
 import { type AccessMode, accessMode } from '../config/exposure.ts';
+import { Access } from '../core/access/access.ts';
 import { CallerLimiter } from '../core/access/caller-limiter.ts';
 import { Policy } from '../core/access/policy.ts';
+import type { Audit } from '../core/access/ports.ts';
 import type { Clock } from '../core/kernel/clock.ts';
+import type { AccessMetrics, KnownKey } from '../ops/access-metrics.ts';
+import type { Logger } from '../ops/log.ts';
+import type { Authenticate } from '../transport/head.ts';
 
-/** Who may do what, and how much of it, by the configuration that is in use. */
-export interface AccessInUse {
+/** What access is made of besides its configuration. */
+export interface AccessParts {
+  readonly clock: Clock;
+  readonly audit: Audit;
+  readonly metrics: Pick<AccessMetrics, 'believed' | 'refused' | 'denied' | 'limited'>;
+  readonly logger: Logger;
+  /** Resolves when all else that is due has had its turn. */
+  readonly pause: () => Promise<void>;
+}
+
+/** How callers are known, and who may do what, by the configuration that is in use. */
+export interface AccessInUse extends Disposable {
   /** How callers are treated: it stays until a restart. */
   readonly mode: AccessMode;
-  /** The rules; with another configuration it is another object. */
-  readonly policy: Policy;
-  /** The same one throughout: what callers have open goes on to count. */
-  readonly limiter: CallerLimiter;
-  /** Takes another configuration into use, where it treats callers alike: else nothing changes. */
+  readonly access: Access;
+  /** Undefined: everyone is `local`. */
+  readonly authenticate: Authenticate | undefined;
+  /** The keys of callers. */
+  readonly keys: readonly KnownKey[];
+  /**
+   * Takes another configuration into use, where it treats callers alike: else nothing changes. Throws an Error that says what
+   * cannot be used, and then nothing has changed either.
+   */
   take(next: Config): void;
 }
 
-/** Makes rules and limits of a configuration. */
-export function createAccess(config: Config, clock: Pick<Clock, 'monotonic'>): AccessInUse {
+/** Access by a configuration. Throws an Error that says what of it cannot be used. */
+export function createAccess(config: Config, { clock, audit, metrics, logger, pause }: AccessParts): AccessInUse {
   const mode = accessMode(config);
-  let policy = policyOf(config);
-  const limiter = new CallerLimiter(limitsOf(config), clock);
+  if (mode !== 'rules' || config.access === null || config.access === 'open') {
+    const access = Access.open(clock);
+    return { mode, access, authenticate: undefined, keys: [], take() {}, [Symbol.dispose]() {} };
+  }
+  const counting: Audit = {
+    record(event) {
+      if (event.event === 'access.denied') metrics.denied(event.call.caller.name, event.verb);
+      audit.record(event);
+    },
+    get writable() {
+      return audit.writable;
+    },
+  };
+  const authenticator = new Authenticator(settingsOf(config), {
+    clock,
+    fetchJwks,
+    onFailure: (failure) => audit.record({ event: 'authn.failed', ...failure }),
+    onResult(method, result, principal) {
+      if (principal) metrics.believed(principal);
+      else if (result !== 'ok') metrics.refused(method, result);
+    },
+    onFetch(issuer, error) {
+      if (error === undefined) logger.debug({ issuer }, 'keys of an issuer fetched');
+      else logger.warn({ issuer, error }, 'keys of an issuer cannot be fetched; those that are known stay in use');
+    },
+  });
+  const limiter = new CallerLimiter(config.access.limits, clock);
+  const onLimited = ({ name }: { readonly name: string }) => metrics.limited(name);
+  const parts = { rights: new Policy(config.access), limiter, credentials: authenticator };
+  const access = new Access({ clock, pause, audit: counting, onLimited }, parts);
   return {
     mode,
-    get policy() {
-      return policy;
+    access,
+    authenticate: (head) => authenticator.authenticate(head),
+    get keys() {
+      return authenticator.keys.map(({ name, id, expires }) => ({ caller: `key:${name}`, id, expireTime: expires }));
     },
-    limiter,
     take(next) {
-      if (accessMode(next) !== mode) return;
-      policy = policyOf(next);
-      limiter.configure(limitsOf(next));
+      if (accessMode(next) !== mode || next.access === null || next.access === 'open') return;
+      authenticator.reconfigure(settingsOf(next));
+      limiter.configure(next.access.limits);
+      access.replace({ rights: new Policy(next.access) });
+    },
+    [Symbol.dispose]() {
+      authenticator[Symbol.dispose]();
     },
   };
 }
 
-function policyOf({ access }: Config): Policy {
-  return access === null || access === 'open' ? Policy.OPEN : new Policy(access);
-}
-
-function limitsOf({ access }: Config) {
-  return access === null || access === 'open' ? null : access.limits;
+function settingsOf({ access, tls }: Config) {
+  const { keys, tokens } = access === null || access === 'open' ? { keys: null, tokens: [] } : access;
+  return { keys, tokens, clientCa: tls === null || tls === 'off' ? null : tls.clientCa };
 }

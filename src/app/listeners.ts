@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Config, TlsConfig } from '../config/config.ts';
+import type { Access } from '../core/access/access.ts';
+import type { Principal } from '../core/access/principal.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import type { TokenState } from '../core/tokens/state.ts';
 import type { Logger } from '../ops/log.ts';
@@ -12,7 +14,8 @@ import { startGrpc } from '../server/grpc.ts';
 import { startHttp } from '../server/http.ts';
 import type { Listener, Mount } from '../server/mount.ts';
 import { expiryOf } from '../server/tls.ts';
-import type { Authenticate } from '../transport/head.ts';
+import type { Authenticate, Head } from '../transport/head.ts';
+import { peerName } from '../transport/peer.ts';
 import type { Service } from '../transport/service.ts';
 import { starting } from './start-error.ts';
 
@@ -31,6 +34,8 @@ export interface ListenerParts {
   readonly report: (error: unknown) => void;
   /** Finds out who makes a call. Default: everyone is `local`. */
   readonly authenticate?: Authenticate;
+  /** Lets callers in, and says who may see pages and reflection. */
+  readonly access: Access;
 }
 
 /** The listeners of a broker. */
@@ -48,12 +53,12 @@ const CAPS = { inAll: 'listener', perPeer: 'peer' } as const;
 
 /** Starts to listen: gRPC, with its standard services, and HTTP, with its pages. Rejects with a StartError. */
 export async function startListeners(parts: ListenerParts): Promise<Listeners> {
-  const { config, logger, metrics, clock, services, states, pause, report, authenticate } = parts;
+  const { config, logger, metrics, clock, services, states, pause, report, authenticate, access } = parts;
   const { stallTimeoutMs } = config.watch;
   const mount = {
     services,
     toError: (error) => toConnectError(error, report),
-    ...(authenticate && { authenticate }),
+    ...(authenticate && { authenticate: admitting(authenticate, access) }),
     rpc: metrics.rpc,
     report,
     clock,
@@ -68,7 +73,7 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
     const { cap, connections, peer, refused } = refusal;
     logger.warn({ listener, cap: CAPS[cap], connections, peer, refused }, 'connections refused');
   };
-  const standard = standardServices(services);
+  const standard = standardServices(services, access);
   await using undo = new AsyncDisposableStack();
   const grpc = await starting(
     startGrpc({
@@ -88,6 +93,7 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
       limits: limits.http,
       onRefused: onRefused('http'),
       states,
+      requireStatus: (call) => access.requireAll(call, 'status'),
       metrics: { contentType: metrics.contentType, metrics: () => metrics.text() },
     }),
   );
@@ -121,4 +127,16 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
 
 function pairOf(tls: Config['tls']): TlsConfig | undefined {
   return tls === null || tls === 'off' ? undefined : tls;
+}
+
+/** Finds out who makes a call, and lets in who is neither blocked nor calls too often. */
+function admitting(authenticate: Authenticate, access: Access): Authenticate {
+  const admit = (caller: Principal, { socket }: Head) => {
+    access.admit(caller, () => peerName(socket));
+    return caller;
+  };
+  return (head) => {
+    const caller = authenticate(head);
+    return caller instanceof Promise ? caller.then((known) => admit(known, head)) : admit(caller, head);
+  };
 }

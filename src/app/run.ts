@@ -2,6 +2,7 @@ import type { Config } from '../config/config.ts';
 import type { AccessMode } from '../config/exposure.ts';
 import { drainingError } from '../core/kernel/errors.ts';
 import type { NewPermit } from '../core/messages/ports.ts';
+import { systemClock } from '../ops/clock.ts';
 import { errorFields, type Logger } from '../ops/log.ts';
 import { createMetrics } from '../ops/metrics.ts';
 import { takingTurns } from '../ops/turns.ts';
@@ -68,14 +69,30 @@ export async function runBroker(
   const core = undo.adopt(createCore({ config, logger, metrics, wechat, store, address }), ({ stop }) => stop());
   await core.start();
   const { registry, clock, sender, replica } = core;
-  const access = createAccess(config, clock);
+  const accessParts = { clock: systemClock, audit, metrics: metrics.access, logger, pause };
+  const inUse = undo.use(createAccess(config, accessParts));
+  const { access, authenticate, mode } = inUse;
+  audit.loaded(config, inUse.keys);
 
   const signal = draining.signal;
-  const services = createServices({ config, metrics, audit, core, ledger, onDeposit, draining: signal, pause, report });
+  const serviceParts = { config, metrics, audit, core, access, ledger, onDeposit, draining: signal, pause, report };
+  const services = createServices(serviceParts);
   const states = () => registry.states();
-  audit.loaded(config, []);
-  const listening = startListeners({ config, logger, metrics, clock, services, states, pause, report });
-  const { grpc, http, setTls } = undo.adopt(await listening, ({ stop }) => stop());
+  const { grpc, http, setTls } = undo.adopt(
+    await startListeners({
+      config,
+      logger,
+      metrics,
+      clock,
+      services,
+      states,
+      pause,
+      report,
+      access,
+      ...(authenticate && { authenticate }),
+    }),
+    ({ stop }) => stop(),
+  );
   grpcAddress = reachable(grpc.address);
   const listeners = [grpc, http];
   for (const listener of listeners) listener.setServing(true);
@@ -87,13 +104,14 @@ export async function runBroker(
     grpc: grpc.address,
     http: http.address,
     replica,
-    access: access.mode,
+    access: mode,
     reload(next) {
-      access.take(next);
+      inUse.take(next);
       registry.configure(next.apps);
+      access.changed();
       setTls(next.tls);
       sender.tryAgain();
-      audit.loaded(next, []);
+      audit.loaded(next, inUse.keys);
     },
     async stop() {
       tasks.stop();

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Config } from '../config/config.ts';
+import type { Access } from '../core/access/access.ts';
 import type { Audit } from '../core/access/ports.ts';
 import type { Ledger, NewPermit } from '../core/messages/ports.ts';
 import { AdminService } from '../gen/lingpai/v1/admin_pb.js';
@@ -9,7 +10,9 @@ import type { Metrics } from '../ops/metrics.ts';
 import { adminService } from '../rpc/admin-service.ts';
 import { auditedMessages, auditedTokens } from '../rpc/audited.ts';
 import { toConnectError } from '../rpc/errors.ts';
+import { guarded } from '../rpc/guarded.ts';
 import { messageService } from '../rpc/message-service.ts';
+import { ADMIN_NEEDS, MESSAGE_NEEDS, TOKEN_NEEDS } from '../rpc/method-rights.ts';
 import { tokenService } from '../rpc/token-service.ts';
 import { TOKEN_LIMITS } from '../rpc/validate.ts';
 import { MESSAGE_LIMITS } from '../rpc/validate-message.ts';
@@ -22,6 +25,7 @@ export interface ServiceParts {
   readonly metrics: Metrics;
   readonly audit: Audit;
   readonly core: Core;
+  readonly access: Access;
   readonly ledger: Ledger;
   /** Told of each permit that was deposited and was not known. */
   readonly onDeposit: ((appId: string, permit: NewPermit) => void) | undefined;
@@ -35,11 +39,12 @@ export interface ServiceParts {
 
 /** Lingpai's services, on its core. */
 export function createServices(parts: ServiceParts): readonly Service[] {
-  const { config, metrics, audit, core, ledger, onDeposit, draining, pause, report } = parts;
+  const { config, metrics, audit, core, access, ledger, onDeposit, draining, pause, report } = parts;
   const { registry, clock, cluster, sender } = core;
   const tokens = tokenService({
     broker: registry,
     clock,
+    access,
     stallTimeoutMs: config.watch.stallTimeoutMs,
     onOperator: (appId) => sender.tryAgain(appId),
     propagation: (ms) => metrics.propagation(ms),
@@ -48,6 +53,7 @@ export function createServices(parts: ServiceParts): readonly Service[] {
     sender: { send: (message, signal) => metrics.messages.track(sender.send(message, signal)) },
     ledger: onDeposit ? telling(ledger, onDeposit) : ledger,
     clock,
+    access,
     requireApp: (appId) => registry.requireApp(appId),
     newId: randomUUID,
     maxPermits: config.messages.maxPermits,
@@ -63,14 +69,15 @@ export function createServices(parts: ServiceParts): readonly Service[] {
     broker: registry,
     cluster: () => cluster?.status(),
     clock,
+    access,
     propagation: () => metrics.propagationSummary(),
     shutChannels: (appId) => sender.shutChannels(appId),
     pause,
   });
   return [
-    { desc: TokenService, impl: auditedTokens(tokens, audit), limits: TOKEN_LIMITS },
-    { desc: MessageService, impl: messages, limits: MESSAGE_LIMITS },
-    { desc: AdminService, impl: admin },
+    guarded({ desc: TokenService, impl: auditedTokens(tokens, audit), limits: TOKEN_LIMITS }, TOKEN_NEEDS, access),
+    guarded({ desc: MessageService, impl: messages, limits: MESSAGE_LIMITS }, MESSAGE_NEEDS, access),
+    guarded({ desc: AdminService, impl: admin }, ADMIN_NEEDS, access),
   ];
 }
 

@@ -1,5 +1,4 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { CredentialFault } from '../core/access/ports.ts';
 import type { Method, Principal } from '../core/access/principal.ts';
 import { VERBS, type Verb } from '../core/access/verbs.ts';
 import { CallerLabels } from './caller-labels.ts';
@@ -20,8 +19,8 @@ export interface AccessMetrics {
   configure(who: Iterable<string>, keys: Iterable<KnownKey>): void;
   /** Counts a call whose caller was believed. */
   believed(principal: Principal): void;
-  /** Counts one whose caller was not. `method`: how they tried; `none`: not at all. */
-  refused(method: Exclude<Method, 'local'> | 'none', fault: CredentialFault): void;
+  /** Counts one whose caller was not. `method`: how they tried; `none`: not at all. `busy`: nobody looked. */
+  refused(method: Exclude<Method, 'local'> | 'none', result: Refused): void;
   /** Counts a call that no rule allows. */
   denied(caller: string, verb: Verb): void;
   /** Counts a call that was beyond its caller's limits. */
@@ -30,12 +29,8 @@ export interface AccessMetrics {
   auditLost(lines: number): void;
 }
 
-const RESULTS = {
-  CREDENTIALS_MISSING: 'missing',
-  CREDENTIALS_INVALID: 'invalid',
-  CREDENTIALS_EXPIRED: 'expired',
-} as const satisfies Record<CredentialFault, string>;
-type Result = 'ok' | (typeof RESULTS)[CredentialFault];
+type Refused = 'missing' | 'invalid' | 'expired' | 'busy';
+type Result = 'ok' | Refused;
 
 /**
  * Registers the metrics of callers. `now` is the wall-clock time in milliseconds. Each entry of `who` begins with 7 series at 0:
@@ -51,7 +46,7 @@ export function registerAccessMetrics(registry: Registry, now: () => number): Ac
   const attempts = new Map<string, Map<Result, number>>();
   new Counter({
     name: 'lingpai_authentications_total',
-    help: 'Calls by how their callers were known (key, certificate, token; local: nobody is asked; none: they had no credential) and what came of it: ok, missing, invalid, expired.',
+    help: 'Calls by how their callers were known (key, certificate, token; local: nobody is asked; none: they had no credential) and what came of it: ok, missing, invalid, expired, or busy where nobody could look.',
     labelNames: ['method', 'result'],
     registers,
     collect() {
@@ -140,7 +135,7 @@ export function registerAccessMetrics(registry: Registry, now: () => number): Ac
       if (method === 'key' && credentialId !== null && keys.has(credentialId)) usedAt.set(credentialId, now());
     },
 
-    refused: (method, fault) => attempt(method, RESULTS[fault]),
+    refused: (method, result) => attempt(method, result),
 
     denied: (caller, verb) => denials.inc({ caller: labels.of(caller), verb }),
 

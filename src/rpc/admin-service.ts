@@ -1,14 +1,18 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
+import { Access } from '../core/access/access.ts';
+import { type KnownCaller, keyOf } from '../core/access/known-callers.ts';
+import type { Method } from '../core/access/principal.ts';
 import type { AppShare, ClusterStatus, IntentStatus } from '../core/cluster/status.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import type { Reason } from '../core/kernel/errors.ts';
 import type { ShutChannel } from '../core/messages/sender.ts';
 import type { Status, TokenState } from '../core/tokens/state.ts';
 import * as pb from '../gen/lingpai/v1/admin_pb.js';
+import { callerOf } from '../transport/call.ts';
 import { timestamp } from './token-messages.ts';
-import { STATUS_PAGE, validateGetStatus } from './validate.ts';
+import { STATUS_PAGE, validateGetStatus, validateListCallers } from './validate.ts';
 
 /** What AdminService needs of the broker. */
 export interface AdminBroker {
@@ -54,6 +58,8 @@ export interface AdminServiceDeps {
   readonly cluster: () => ClusterStatus | undefined;
   /** The clock by which the broker's tokens age. */
   readonly clock: Clock;
+  /** Who may see what, and who calls. Default: everyone may see everything, and nobody is known. */
+  readonly access?: Access | undefined;
   readonly propagation: () => Propagation;
   /** The channels of an app whose messages are refused at once. */
   readonly shutChannels: (appId: string) => readonly ShutChannel[];
@@ -64,27 +70,77 @@ export interface AdminServiceDeps {
 /** AdminService, written once for every listener. Its methods throw LingpaiErrors, which `toConnectError` translates. */
 export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof pb.AdminService> {
   const { broker, clock, propagation, shutChannels, pause } = deps;
+  const access = deps.access ?? Access.open(clock);
   return {
-    async getStatus(request, { signal }) {
+    async getStatus(request, context) {
       validateGetStatus(request);
       await pause();
-      signal.throwIfAborted();
+      context.signal.throwIfAborted();
+      const call = callerOf(context);
+      const seesAll = access.mayAll(call, 'status');
       const named = new Set(request.appIds);
       for (const appId of named) broker.requireApp(appId);
       const chosen = [...broker.states()]
         .filter(({ appId }) => (named.size > 0 ? named.has(appId) : appId > request.pageToken))
+        .filter(({ appId }) => seesAll || access.may(call, 'status', appId))
         .sort((a, b) => (a.appId < b.appId ? -1 : 1));
       const page = chosen.slice(0, STATUS_PAGE);
       const cluster = deps.cluster();
       const shares = new Map(cluster?.apps.map((share) => [share.appId, share]));
       return create(pb.GetStatusResponseSchema, {
-        ...(cluster && { cluster: toCluster(cluster) }),
+        ...(cluster && seesAll && { cluster: toCluster(cluster) }),
         apps: page.map((state) => toApp(state, shares.get(state.appId), shutChannels(state.appId))),
         nextPageToken: chosen.length > page.length ? (page.at(-1)?.appId ?? '') : '',
         serverTime: timestamp(clock.now()),
-        propagation: toHops(propagation()),
+        propagation: seesAll ? toHops(propagation()) : [],
       });
     },
+
+    async listCallers(request, context) {
+      validateListCallers(request);
+      await pause();
+      context.signal.throwIfAborted();
+      const rest = access.callers().filter(({ principal }) => keyOf(principal) > request.pageToken);
+      const page = pageOf(rest);
+      const last = page.at(-1);
+      return create(pb.ListCallersResponseSchema, {
+        callers: page.map(toCaller),
+        nextPageToken: last && rest.length > page.length ? keyOf(last.principal) : '',
+        serverTime: timestamp(clock.now()),
+      });
+    },
+  };
+}
+
+/** How many callers one ListCallers tells of, and how many characters their names may have in all; the first is always in it. */
+const CALLERS_PAGE = 1_000;
+const CALLERS_PAGE_LENGTH = 200_000;
+
+function pageOf(callers: readonly KnownCaller[]): readonly KnownCaller[] {
+  let left = CALLERS_PAGE_LENGTH;
+  const end = callers.findIndex(({ principal }, index) => {
+    left -= principal.name.length;
+    return index === CALLERS_PAGE || (left < 0 && index > 0);
+  });
+  return end < 0 ? callers : callers.slice(0, end);
+}
+
+const METHODS: Readonly<Record<Method, pb.CallerMethod>> = {
+  local: pb.CallerMethod.LOCAL,
+  key: pb.CallerMethod.KEY,
+  certificate: pb.CallerMethod.CERTIFICATE,
+  token: pb.CallerMethod.TOKEN,
+};
+
+function toCaller({ principal, lastUseTime, openStreams }: KnownCaller): MessageInitShape<typeof pb.CallerSchema> {
+  const { name, credentialId, method, expireTime } = principal;
+  return {
+    name,
+    credentialId: credentialId ?? '',
+    method: METHODS[method],
+    lastUseTime: timestamp(lastUseTime),
+    openStreams,
+    ...(expireTime !== null && { expireTime: timestamp(expireTime) }),
   };
 }
 

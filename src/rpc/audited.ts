@@ -12,7 +12,7 @@ import {
   type WatchTokenRequest,
   type WatchTokenResponse,
 } from '../gen/lingpai/v1/token_pb.js';
-import { peerOf, principalOf, streamControlOf } from '../transport/call.ts';
+import { callerOf, streamControlOf } from '../transport/call.ts';
 import { codeName } from '../transport/code-name.ts';
 import type { Feed } from '../transport/service.ts';
 import { toConnectError } from './errors.ts';
@@ -41,7 +41,7 @@ export function auditedTokens(
     if (previous) audit.record({ event: 'token.read', call, appId, tokenId: previous.id });
   };
   const recorded = (response: GetResponse, context: HandlerContext) => {
-    handedOut(response.state, callOf(context));
+    handedOut(response.state, callerOf(context));
     return response;
   };
 
@@ -56,7 +56,7 @@ export function auditedTokens(
     async forceRefresh(request, context) {
       const { appId, rejected } = request;
       const event = rejected.case === undefined ? 'token.refreshed' : 'token.reported';
-      const call = callOf(context);
+      const call = callerOf(context);
       try {
         const response = await tokens.forceRefresh(request, context);
         const tokenId = response.state?.current?.id ?? null;
@@ -70,7 +70,7 @@ export function auditedTokens(
 
     watchToken(request, context) {
       const feed = tokens.watchToken(request, context);
-      const call = callOf(context);
+      const call = callerOf(context);
       audit.record({ event: 'watch.opened', call, appIds: request.appIds });
       // Thousands of apps may be named, and the watch may last for ever.
       const appIds = request.appIds.slice(0, MAX_APP_IDS);
@@ -84,15 +84,11 @@ export function auditedTokens(
 
 /** Has each message recorded that was sent, or was not. */
 export function auditedMessages(audit: Pick<Audit, 'record'>): NonNullable<MessageServiceDeps['onAnswered']> {
-  return (context, appId, result) => {
+  return (call, appId, result) => {
     const sent = 'replayed' in result && result.replayed ? 'REPLAYED' : 'SENT';
     const outcome = 'error' in result ? outcomeOf(result.error) : sent;
-    audit.record({ event: 'messages.sent', call: callOf(context), appId, outcome });
+    audit.record({ event: 'messages.sent', call, appId, outcome });
   };
-}
-
-function callOf(context: HandlerContext): AuditedCall {
-  return { caller: principalOf(context), peer: peerOf(context) };
 }
 
 /** The reason of an error, or the status that its caller gets. */

@@ -61,6 +61,7 @@ export const CODES: Readonly<Record<Reason, Code>> = {
   CREDENTIALS_EXPIRED: Code.Unauthenticated,
   ACCESS_DENIED: Code.PermissionDenied,
   CALLER_LIMITED: Code.ResourceExhausted,
+  AUDIT_UNAVAILABLE: Code.Unavailable,
 };
 
 /**

@@ -17,11 +17,12 @@ const KINDS: Readonly<Record<PermitKind, pb.PermitKind>> = {
 };
 const ALL_KINDS = Object.keys(KINDS) as PermitKind[];
 
-/** The message of a request that was validated. */
-export function toMessage(request: pb.SendTemplateRequest): Message {
+/** The message of a request that was validated. `caller`: whose it is; undefined where nobody asks. */
+export function toMessage(request: pb.SendTemplateRequest, caller?: string): Message {
   const { appId, toUser, templateId, page, data, idempotencyKey } = request;
   const values = Object.entries(data).map(([name, { value, color }]) => [name, { value, color }] as const);
   return {
+    ...(caller !== undefined && { caller }),
     appId,
     toUser,
     templateId,

@@ -1,5 +1,7 @@
 import { create } from '@bufbuild/protobuf';
-import type { ConnectError, HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { ConnectError, ServiceImpl } from '@connectrpc/connect';
+import { Access } from '../core/access/access.ts';
+import type { AuditedCall } from '../core/access/ports.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import type { Message } from '../core/messages/message.ts';
 import { ledgerError, permitLimitError } from '../core/messages/message-errors.ts';
@@ -16,6 +18,7 @@ import {
   type SendTemplatesResponse,
   SendTemplatesResponseSchema,
 } from '../gen/lingpai/v1/message_pb.js';
+import { callerOf, nameOf } from '../transport/call.ts';
 import {
   toCountPermitsResponse,
   toMessage,
@@ -42,6 +45,8 @@ export interface MessageServiceDeps {
   readonly sender: { send(message: Message, signal: AbortSignal): Promise<SendResult> };
   readonly ledger: Pick<Ledger, 'deposit' | 'count'>;
   readonly clock: Clock;
+  /** Who may do what: a caller may lose a right while its message waits. Default: everyone may do everything. */
+  readonly access?: Access | undefined;
   /** Throws APP_NOT_FOUND unless the app is configured. */
   readonly requireApp: (appId: string) => void;
   /** A name that no other consent has or had. */
@@ -56,11 +61,7 @@ export interface MessageServiceDeps {
   /** Aborts when the broker drains: its reason is what streams then end with. */
   readonly draining: AbortSignal;
   /** Told what became of a message: its result, or the error that its caller gets. */
-  readonly onAnswered?: (
-    context: HandlerContext,
-    appId: string,
-    outcome: SendResult | { readonly error: unknown },
-  ) => void;
+  readonly onAnswered?: (call: AuditedCall, appId: string, outcome: SendResult | { readonly error: unknown }) => void;
   /** Translates an error of one message of a stream. */
   readonly toError: (error: unknown) => ConnectError;
   /** Told of a fault that the caller learns only the reason of. */
@@ -70,30 +71,53 @@ export interface MessageServiceDeps {
 /** MessageService, written once for every listener. Its methods throw LingpaiErrors, which `toConnectError` translates. */
 export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof MessageService> {
   const { sender, clock, newId } = deps;
+  const access = deps.access ?? Access.open(clock);
 
   /** Sends one message, and tells what became of it. */
-  function send(message: Message, context: HandlerContext): Promise<SendResult> {
-    const sending = sender.send(message, context.signal);
+  async function send(message: Message, call: AuditedCall, signal: AbortSignal): Promise<SendResult> {
     const { appId } = message;
-    sending.then(
-      (result) => deps.onAnswered?.(context, appId, result),
-      (error: unknown) => deps.onAnswered?.(context, appId, { error }),
-    );
-    return sending;
+    try {
+      const result = await (access.isOpen ? sender.send(message, signal) : sendWhileAllowed(message, call, signal));
+      deps.onAnswered?.(call, appId, result);
+      return result;
+    } catch (error) {
+      deps.onAnswered?.(call, appId, { error });
+      throw error;
+    }
+  }
+
+  /** What is not begun when its caller loses the right is not sent. */
+  async function sendWhileAllowed(message: Message, call: AuditedCall, signal: AbortSignal): Promise<SendResult> {
+    const lost = new AbortController();
+    const check = () => access.require(call, 'send', message.appId);
+    using _followed = access.follow(call, { check, end: (error) => lost.abort(error) });
+    const leave = () => lost.abort(signal.reason);
+    if (signal.aborted) leave();
+    signal.addEventListener('abort', leave, { once: true });
+    try {
+      return await sender.send(message, lost.signal);
+    } finally {
+      signal.removeEventListener('abort', leave);
+    }
   }
 
   // A message may wait for minutes, and its request may have a megabyte of what nobody knows: it is let go of before.
-  async function begin(request: SendTemplatesRequest, context: HandlerContext): Promise<SendResult> {
+  async function begin(request: SendTemplatesRequest, call: AuditedCall, signal: AbortSignal): Promise<SendResult> {
+    access.require(call, 'send', request.message?.appId ?? '');
     validateSendTemplates(request);
-    return send(toMessage(request.message), context);
+    return send(toMessage(request.message, nameOf(call)), call, signal);
   }
 
   /** One message of a stream, answered whatever becomes of it. */
-  function answer(request: SendTemplatesRequest, context: HandlerContext): Promise<SendTemplatesResponse> {
+  function answer(
+    request: SendTemplatesRequest,
+    call: AuditedCall,
+    signal: AbortSignal,
+  ): Promise<SendTemplatesResponse> {
     const correlationId = request.correlationId.slice(0, MAX_ECHO).toWellFormed();
     const outcome = (value: SendTemplatesResponse['outcome']) =>
       create(SendTemplatesResponseSchema, { correlationId, outcome: value });
-    return begin(request, context).then(
+    return begin(request, call, signal).then(
       (result) => outcome({ case: 'sent', value: toSendTemplateResponse(result) }),
       (error: unknown) => outcome({ case: 'failure', value: toSendFailure(deps.toError(error)) }),
     );
@@ -113,13 +137,15 @@ export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof Mes
   return {
     sendTemplate(request, context) {
       validateSendTemplate(request);
-      return send(toMessage(request), context).then(toSendTemplateResponse);
+      const call = callerOf(context);
+      return send(toMessage(request, nameOf(call)), call, context.signal).then(toSendTemplateResponse);
     },
 
     sendTemplates(requests, context) {
       // Messages that are read and not begun when the caller goes are not sent: the signal tells the sender.
-      const send = (request: SendTemplatesRequest) => answer(request, context);
-      return new SendStream(requests, { send, limit: deps.streamLimit, draining: deps.draining });
+      const call = callerOf(context);
+      const answered = (request: SendTemplatesRequest) => answer(request, call, context.signal);
+      return new SendStream(requests, { send: answered, limit: deps.streamLimit, draining: deps.draining });
     },
 
     async depositPermits(request) {

@@ -1,12 +1,14 @@
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
+import { Access } from '../core/access/access.ts';
 import { type Deadline, deadline } from '../core/kernel/abortable.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import { CoalescedTimers } from '../core/kernel/coalesced-timers.ts';
 import { LingpaiError } from '../core/kernel/errors.ts';
 import type { Rejected } from '../core/tokens/rejected.ts';
 import type { ForceOutcome, TokenState } from '../core/tokens/state.ts';
+import type { Scope } from '../core/tokens/watch-hub.ts';
 import type { ForceRefreshRequest, TokenService } from '../gen/lingpai/v1/token_pb.js';
-import { streamControlOf } from '../transport/call.ts';
+import { callerOf, nameOf, streamControlOf } from '../transport/call.ts';
 import { TokenMessages } from './token-messages.ts';
 import { validateForceRefresh, validateGet, validateWatchToken } from './validate.ts';
 import { type TokenWatch, WatchStream } from './watch-stream.ts';
@@ -19,13 +21,21 @@ export interface TokenBroker {
     rejected: Rejected | undefined,
     signal: AbortSignal,
   ): Promise<{ readonly state: TokenState; readonly outcome: ForceOutcome }>;
-  watch(options: { appIds: readonly string[]; known: ReadonlyMap<string, number> }): TokenWatch;
+  watch(options: {
+    readonly appIds: readonly string[];
+    readonly known: ReadonlyMap<string, number>;
+    readonly scope?: Scope | undefined;
+  }): TokenWatch;
+  /** The scope of a watch has changed. */
+  rescope(watch: TokenWatch): void;
 }
 
 /** What TokenService is made of. */
 export interface TokenServiceDeps {
   readonly broker: TokenBroker;
   readonly clock: Clock;
+  /** Who may do what: a caller may lose a right while it waits or watches. Default: everyone may do everything. */
+  readonly access?: Access | undefined;
   /** How long a watch may leave one message unread before it is ended. */
   readonly stallTimeoutMs: number;
   /** How many Gets may wait at once, for a first token or for a generation. Default 20,000. */
@@ -47,9 +57,11 @@ const NO_ROOM_MS = 1_000;
 export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): ServiceImpl<typeof TokenService> {
   const messages = new TokenMessages(clock);
   const { stallTimeoutMs, propagation, maxWaiting = MAX_WAITING } = deps;
+  const access = deps.access ?? Access.open(clock);
   const stalls = new CoalescedTimers<WatchStream>(clock, stallTimeoutMs, (stream) => stream.stalled(stallTimeoutMs));
   let waiting = 0;
   const streamDeps = { clock, messages, stalls, propagation };
+
   return {
     get(request, context) {
       validateGet(request);
@@ -67,7 +79,10 @@ export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): Serv
       const state = broker.get(appId, { minGeneration: Number(request.minGeneration), signal });
       if (!(state instanceof Promise)) return messages.answer(state);
       return state
-        .then((reached) => messages.answer(reached))
+        .then((reached) => {
+          access.requireStill(callerOf(context), 'read', appId);
+          return messages.answer(reached);
+        })
         .catch((error: unknown) => {
           throw isDeadline(error) ? notReached(appId) : error;
         })
@@ -80,27 +95,44 @@ export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): Serv
 
     async forceRefresh(request, context) {
       validateForceRefresh(request);
-      const rejected = rejectedOf(request);
-      if (!rejected) deps.onOperator?.(request.appId);
-      const { state, outcome } = await broker.forceRefresh(request.appId, rejected, context.signal);
+      const call = callerOf(context);
+      const rejected = rejectedOf(request, nameOf(call));
+      const { appId } = request;
+      if (!rejected) deps.onOperator?.(appId);
+      const { state, outcome } = await broker.forceRefresh(appId, rejected, context.signal);
+      // Its token is one that another Get would be refused.
+      access.requireStill(call, rejected ? 'read' : 'refresh', appId);
       return messages.forced(state, outcome);
     },
 
     watchToken(request, context) {
       validateWatchToken(request);
-      const known = new Map(Object.entries(request.knownGenerations).map(([id, known]) => [id, Number(known)]));
-      const watch = broker.watch({ appIds: request.appIds, known });
-      return new WatchStream(watch, streamControlOf(context), streamDeps);
+      const call = callerOf(context);
+      const control = streamControlOf(context);
+      const { appIds } = request;
+      const sees = (appId: string) => access.may(call, 'read', appId);
+      // What a caller says of an app that it may not read counts for nothing.
+      const known = new Map<string, number>();
+      for (const [appId, generation] of Object.entries(request.knownGenerations))
+        if (sees(appId)) known.set(appId, Number(generation));
+      const isScoped = !access.isOpen && appIds.length === 0;
+      const scope = isScoped ? { sees, seesAll: () => access.mayAll(call, 'read') } : undefined;
+      const watch = broker.watch({ appIds, known, scope });
+      if (isScoped) {
+        const followed = access.follow(call, { check: () => broker.rescope(watch), end() {} });
+        control.onClose(() => followed[Symbol.dispose]());
+      }
+      return new WatchStream(watch, control, streamDeps);
     },
   };
 }
 
-function rejectedOf({ rejected }: ForceRefreshRequest): Rejected | undefined {
+function rejectedOf({ rejected }: ForceRefreshRequest, reporter: string | undefined): Rejected | undefined {
   switch (rejected.case) {
     case 'rejectedToken':
-      return { kind: 'token', token: rejected.value };
+      return { kind: 'token', token: rejected.value, reporter };
     case 'rejectedGeneration':
-      return { kind: 'generation', generation: Number(rejected.value) };
+      return { kind: 'generation', generation: Number(rejected.value), reporter };
     case undefined:
       return undefined;
   }

@@ -1,11 +1,13 @@
 import { LingpaiError, type Violation } from '../core/kernel/errors.ts';
-import type { GetStatusRequest } from '../gen/lingpai/v1/admin_pb.js';
+import type { GetStatusRequest, ListCallersRequest } from '../gen/lingpai/v1/admin_pb.js';
 import type { ForceRefreshRequest, GetRequest, WatchTokenRequest } from '../gen/lingpai/v1/token_pb.js';
 
 const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
 const AN_APP_ID = 'must be 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_"';
 const MAX_TOKEN_LENGTH = 2048;
 const MAX_APP_IDS = 10_000;
+/** A page of callers ends with a name, which comes from a head of 8 KiB. */
+const MAX_PAGE_TOKEN = 10_000;
 /**
  * What a request may be before it is decoded. WeChat's app ids have 18 characters: 10,000 in app_ids and in
  * known_generations, with their generations, take 500 KB.
@@ -63,6 +65,12 @@ export function validateGetStatus({ appIds, pageToken }: GetStatusRequest): void
   if (pageToken !== '' && (appIds.length > 0 || !APP_ID.test(pageToken)))
     violations.push({ field: 'page_token', description: 'must be that of the answer before, and go without app_ids' });
   reject(violations);
+}
+
+/** Throws INVALID_REQUEST unless the request keeps the rules in the comments of ListCallersRequest. */
+export function validateListCallers({ pageToken }: ListCallersRequest): void {
+  if (pageToken.length <= MAX_PAGE_TOKEN) return;
+  reject([{ field: 'page_token', description: 'must be that of the answer before' }]);
 }
 
 /** Any text can be a key: only what can be an app id is repeated. */

@@ -1,5 +1,6 @@
 import { isIPv6, type Socket } from 'node:net';
 import type { Clock, Timer } from '../core/kernel/clock.ts';
+import { peerName } from '../transport/peer.ts';
 
 /** How many connections a listener holds at once. */
 export interface ConnectionLimits {
@@ -80,7 +81,7 @@ export class Connections {
    * `end` is called at the end of each idle time, and by default destroys the socket.
    */
   admit(socket: Socket, end: () => void = () => socket.destroy()): Connection | undefined {
-    const peer = peerOf(socket.remoteAddress);
+    const peer = peerOf(socket);
     const held = this.#peers.get(peer) ?? 0;
     const { inAll, perPeer } = this.#options.limits;
     if (this.#sockets.size >= inAll) return this.#refuse(socket, { cap: 'inAll', connections: inAll, peer });
@@ -172,10 +173,9 @@ class Idle implements Connection {
   }
 }
 
-/** The peer that an address counts as. An IPv4 address in IPv6 form is itself. */
-function peerOf(address = ''): string {
-  const v4 = /^::ffff:([\d.]+)$/i.exec(address)?.[1];
-  if (v4 !== undefined) return v4;
+/** The peer that a socket counts as. */
+function peerOf(socket: Pick<Socket, 'remoteAddress'>): string {
+  const address = peerName(socket);
   return isIPv6(address) ? networkOf(address) : address;
 }
 

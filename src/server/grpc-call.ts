@@ -312,7 +312,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   get values(): ContextValues {
-    this.#values ??= callValues(this, this.head.principal, this.head.connection.peer);
+    this.#values ??= callValues(this, { caller: this.head.principal, peer: this.head.connection.peer });
     return this.#values;
   }
 
@@ -352,7 +352,8 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 }
 
-function late(): ConnectError {
+/** The error of a call whose caller waits no longer. */
+export function late(): ConnectError {
   return new ConnectError("the call's deadline has passed", Code.DeadlineExceeded);
 }
 

@@ -1,14 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ConnectError } from '@connectrpc/connect';
 import { codeToHttpStatus } from '@connectrpc/connect/protocol-connect';
-import type { Principal } from '../core/access/principal.ts';
+import type { AuditedCall } from '../core/access/ports.ts';
 import type { Clock, Timer } from '../core/kernel/clock.ts';
 import { reset } from './tls.ts';
 
 /** What answers the requests of one path. */
 export interface Responder {
   /** Of a caller that the door let in. */
-  answer(request: IncomingMessage, response: ServerResponse, caller: Principal): void;
+  answer(request: IncomingMessage, response: ServerResponse, caller: AuditedCall): void;
   /** Of one that it did not, without reading the body. */
   refuse(request: IncomingMessage, response: ServerResponse, error: ConnectError): void;
 }

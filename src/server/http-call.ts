@@ -8,18 +8,17 @@ import {
   type Interceptor,
   type StreamResponse,
 } from '@connectrpc/connect';
-import type { Principal } from '../core/access/principal.ts';
+import type { AuditedCall } from '../core/access/ports.ts';
 import type { StreamControl } from '../transport/call.ts';
 import { callValues } from '../transport/call.ts';
 import { codeName } from '../transport/code-name.ts';
-import { peerName } from '../transport/peer.ts';
 import type { Answers } from './http-answers.ts';
 import type { Mount } from './mount.ts';
 
 const httpCall = createContextKey<HttpCall | undefined>(undefined, { description: 'httpCall' });
 
 /** Who makes a call, or why it is refused. */
-export type Caller = { readonly principal: Principal } | { readonly refusal: ConnectError };
+export type Caller = AuditedCall | { readonly refusal: ConnectError };
 
 /** One RPC over HTTP: its control, its translated error, and its measurement. */
 export class HttpCall implements StreamControl {
@@ -44,10 +43,7 @@ export class HttpCall implements StreamControl {
   /** What the handler's context holds. */
   values() {
     const caller = this.#caller;
-    const values =
-      'principal' in caller
-        ? callValues(this, caller.principal, peerName(this.#response.req.socket))
-        : createContextValues();
+    const values = 'caller' in caller ? callValues(this, caller) : createContextValues();
     return values.set(httpCall, this);
   }
 

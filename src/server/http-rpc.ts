@@ -3,6 +3,7 @@ import { Code, ConnectError, createConnectRouter } from '@connectrpc/connect';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
 import { MAX_MESSAGE_BYTES, type RequestLimit } from '../transport/service.ts';
 import { Bodies } from './bodies.ts';
+import type { Listed } from './door.ts';
 import { type Answers, type Responder, say, sayError } from './http-answers.ts';
 import { readBody } from './http-body.ts';
 import { type Caller, gate, HttpCall, recorded } from './http-call.ts';
@@ -21,7 +22,7 @@ const TYPES = {
 } as const;
 
 /** Every mounted RPC as Connect (JSON and binary) and gRPC-Web. */
-export function rpcs(mount: Mount, answers: Answers): (readonly [path: string, responder: Responder])[] {
+export function rpcs(mount: Mount, answers: Answers): Listed<Responder>[] {
   const router = createConnectRouter({
     grpc: false,
     interceptors: [recorded],
@@ -33,18 +34,15 @@ export function rpcs(mount: Mount, answers: Answers): (readonly [path: string, r
   for (const { desc, impl } of mount.services) router.service(desc, impl);
   const bodies = new Bodies(BODIES_BYTES);
   return router.handlers.map((handler) => {
-    const needs = { mount, answers, bodies, limit: limitOf(mount, handler) };
+    const { limits, open } = mount.services.find(({ desc }) => desc.typeName === handler.method.parent.typeName) ?? {};
+    const { localName } = handler.method;
+    const needs = { mount, answers, bodies, limit: limits?.[localName] ?? { bytes: MAX_MESSAGE_BYTES } };
     const responder: Responder = {
-      answer: (request, response, principal) => void answer(handler, request, response, { principal }, needs),
+      answer: (request, response, caller) => void answer(handler, request, response, caller, needs),
       refuse: (request, response, refusal) => void answer(handler, request, response, { refusal }, needs),
     };
-    return [handler.requestPath, responder];
+    return [handler.requestPath, responder, open?.has(localName)];
   });
-}
-
-function limitOf({ services }: Mount, { method }: Handler): RequestLimit {
-  const service = services.find(({ desc }) => desc.typeName === method.parent.typeName);
-  return service?.limits?.[method.localName] ?? { bytes: MAX_MESSAGE_BYTES };
 }
 
 /** connectNodeAdapter, but that requests of the wrong form are told what to send, and that faults go to our log. */

@@ -1,16 +1,18 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import type { AuditedCall } from '../core/access/ports.ts';
 import type { TokenState } from '../core/tokens/state.ts';
+import { peerName } from '../transport/peer.ts';
 import { type Connection, type ConnectionLimits, Connections, type Refusal } from './connections.ts';
-import { Door } from './door.ts';
+import { Arrival, Door, type Entered } from './door.ts';
 import { guard } from './guard.ts';
 import { Answers, type Responder, say } from './http-answers.ts';
 import { rpcs } from './http-rpc.ts';
 import { HttpSockets } from './http-sockets.ts';
 import { listen } from './listen.ts';
 import type { Listen, Listener, Mount } from './mount.ts';
-import { type MetricsSource, notFound, pages, pathOf } from './pages.ts';
+import { type MetricsSource, notFound, pageOf, pages, pathOf } from './pages.ts';
 import { Handshakes, letIn, serverOptions, takeTls } from './tls.ts';
 import { within } from './within.ts';
 
@@ -26,6 +28,8 @@ export interface HttpOptions extends Mount {
   readonly states: () => Iterable<TokenState>;
   /** For `/metrics`. */
   readonly metrics: MetricsSource;
+  /** Throws unless the caller may know of every app how it is. Default: everyone may. */
+  readonly requireStatus?: (call: AuditedCall) => void;
 }
 
 /** How long a connection may take to its first request, or go without the next. */
@@ -44,16 +48,16 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
   const answers = new Answers(clock, stallTimeoutMs);
   const connections = new Connections({ limits, onRefused, clock, idleMs: IDLE_MS });
   const sockets = new HttpSockets();
-  const { metrics, report, states } = options;
-  const found = pages({ serving: () => serving, states, metrics, report, answers });
-  const door = new Door<Responder>([...found, ...rpcs(options, answers)], options.authenticate);
+  const { metrics, report, states, toError, requireStatus = () => {} } = options;
+  const found = pages({ serving: () => serving, states, metrics, report, answers, toError, requireStatus });
+  const door = new Door<Responder>([...found, ...rpcs(options, answers)], options);
   const elsewhere = notFound(options.services);
   const come = (request: IncomingMessage, response: ServerResponse, waits = false) => {
     // Node looks whether anyone listens for the error of a caller that left, and tells it a tick later, when the one who
     // did may have gone: without a listener it would end the process.
     request.on('error', () => {});
     if (!sockets.begin(request.socket, response)) return;
-    const path = pathOf(request);
+    const path = pageOf(pathOf(request), request);
     const refuse = (status: number, text: string) => {
       say(response, status, text);
       answers.complete(response);
@@ -61,14 +65,21 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
     const { method, headers } = request;
     const objection = objectionTo(method, headers.host, headers, path);
     if (objection) return refuse(objection.status, objection.text);
-    const entered = door.enter({ path, headers, socket: request.socket });
+    const { rawHeaders, socket } = request;
+    const entered = door.enter({ path, headers, rawHeaders, socket });
     if (!entered) return refuse(404, elsewhere);
-    const { answer } = entered;
-    if ('refusal' in entered) answer.refuse(request, response, options.toError(entered.refusal));
-    else {
-      if (waits) response.writeContinue();
-      answer.answer(request, response, entered.principal);
-    }
+    const begin = (known: Entered<Responder>) => {
+      const { answer } = known;
+      if ('refusal' in known) answer.refuse(request, response, toError(known.refusal));
+      else {
+        if (waits) response.writeContinue();
+        answer.answer(request, response, { caller: known.principal, peer: peerName(socket) });
+      }
+    };
+    if (entered instanceof Arrival) {
+      response.once('close', () => entered.leave());
+      entered.onKnown(begin);
+    } else begin(entered);
   };
   const secured = tls && createHttpsServer({ ...ARRIVAL, ...serverOptions(tls, 'http/1.1') });
   const handshakes = secured && new Handshakes(secured, tls, clock);

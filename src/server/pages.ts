@@ -1,7 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
+import type { ConnectError } from '@connectrpc/connect';
+import type { AuditedCall } from '../core/access/ports.ts';
 import type { TokenState } from '../core/tokens/state.ts';
 import type { Service } from '../transport/service.ts';
+import type { Listed } from './door.ts';
 import { type Answers, type Responder, say, sayError } from './http-answers.ts';
 
 /** A registry of metrics: prom-client's, for one. */
@@ -19,32 +22,49 @@ export interface PagesOptions {
   readonly metrics: MetricsSource;
   readonly report: (error: unknown) => void;
   readonly answers: Answers;
+  /** Translates what `requireStatus` throws. */
+  readonly toError: (error: unknown) => ConnectError;
+  /** Throws unless the caller may know of every app how it is. */
+  readonly requireStatus: (call: AuditedCall) => void;
 }
 
-type Page = (query: URLSearchParams) => Promise<{ status: number; type: string; body: string | Uint8Array }>;
+interface Page {
+  /** It tells nothing of the apps: anyone may ask, without being asked who it is. */
+  readonly isOpen?: true;
+  show(): Promise<{ status: number; type: string; body: string | Uint8Array }>;
+}
 
 const TEXT = 'text/plain; charset=utf-8';
 
-/** `/livez` (200 as long as the loop runs), `/readyz[?apps]` and `/metrics`. */
-export function pages(options: PagesOptions): (readonly [path: string, responder: Responder])[] {
+/** The path at which `/readyz` has the apps too. */
+const READY_APPS = '/readyz?apps';
+
+/** `/livez` (200 as long as the loop runs), `/readyz`, `/readyz?apps` and `/metrics`. */
+export function pages(options: PagesOptions): Listed<Responder>[] {
   const turn = turns();
+  const ready = (states?: Iterable<TokenState>) => {
+    const state = readiness(options.serving(), states);
+    const body = `${JSON.stringify(state)}\n`;
+    return { status: state.ready ? 200 : 503, type: 'application/json; charset=utf-8', body };
+  };
   const found: Readonly<Record<string, Page>> = {
-    '/livez': async () => ({ status: 200, type: TEXT, body: 'ok\n' }),
-    '/readyz': async (query) => {
-      const state = readiness(options.serving(), query.has('apps') ? options.states() : undefined);
-      return {
-        status: state.ready ? 200 : 503,
-        type: 'application/json; charset=utf-8',
-        body: `${JSON.stringify(state)}\n`,
-      };
-    },
-    '/metrics': async () => {
-      const body = await options.metrics.metrics();
-      await turn();
-      return { status: 200, type: options.metrics.contentType, body };
+    '/livez': { isOpen: true, show: async () => ({ status: 200, type: TEXT, body: 'ok\n' }) },
+    '/readyz': { isOpen: true, show: async () => ready() },
+    [READY_APPS]: { show: async () => ready(options.states()) },
+    '/metrics': {
+      async show() {
+        const body = await options.metrics.metrics();
+        await turn();
+        return { status: 200, type: options.metrics.contentType, body };
+      },
     },
   };
-  return Object.entries(found).map(([path, page]) => [path, responder(page, options)]);
+  return Object.entries(found).map(([path, page]) => [path, responder(page, options), page.isOpen]);
+}
+
+/** The page that a request with this path is for: `/readyz` with `apps` in its query is another. */
+export function pageOf(path: string, { url = '' }: IncomingMessage): string {
+  return path === '/readyz' && new URLSearchParams(url.slice(path.length)).has('apps') ? READY_APPS : path;
 }
 
 /** What `/readyz` tells. Field names are as in the protos. */
@@ -68,15 +88,25 @@ function readiness(serving: boolean, states?: Iterable<TokenState>): Readiness {
   return { ready: serving && apps.length === 0, serving, apps };
 }
 
-function responder(page: Page, { answers, report }: PagesOptions): Responder {
+function responder({ isOpen, show }: Page, { answers, report, toError, requireStatus }: PagesOptions): Responder {
+  const refuse: Responder['refuse'] = (_, response, error) => {
+    sayError(response, error);
+    answers.complete(response);
+  };
   return {
-    answer(request, response) {
+    refuse,
+    answer(request, response, caller) {
+      try {
+        if (!isOpen) requireStatus(caller);
+      } catch (error) {
+        return refuse(request, response, toError(error));
+      }
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         say(response, 405, 'use GET', { allow: 'GET' });
         answers.complete(response);
         return;
       }
-      page(new URLSearchParams(request.url?.slice(pathOf(request).length)))
+      show()
         .then(({ status, type, body }) => {
           response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
         })
@@ -85,10 +115,6 @@ function responder(page: Page, { answers, report }: PagesOptions): Responder {
           say(response, 500, 'the broker failed; its log has the cause');
         })
         .finally(() => answers.complete(response));
-    },
-    refuse(_, response, error) {
-      sayError(response, error);
-      answers.complete(response);
     },
   };
 }
@@ -111,7 +137,7 @@ export function pathOf({ url = '' }: IncomingMessage): string {
 /** What is said of a path that is not listed. */
 export function notFound(services: readonly Service[]): string {
   const methods = services.flatMap(({ desc }) => desc.methods.map(({ name }) => `POST /${desc.typeName}/${name}`));
-  return ['not found; there are:', 'GET /livez', 'GET /readyz', 'GET /readyz?apps', 'GET /metrics', ...methods].join(
+  return ['not found; there are:', 'GET /livez', 'GET /readyz', `GET ${READY_APPS}`, 'GET /metrics', ...methods].join(
     '\n',
   );
 }

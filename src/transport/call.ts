@@ -1,5 +1,6 @@
 import { type ContextValues, createContextKey, createContextValues } from '@connectrpc/connect';
-import { LOCAL, type Principal } from '../core/access/principal.ts';
+import type { AuditedCall } from '../core/access/ports.ts';
+import { LOCAL } from '../core/access/principal.ts';
 
 /** What a listener lets a streaming handler do to its call though it is suspended at a `yield`. */
 export interface StreamControl {
@@ -10,12 +11,11 @@ export interface StreamControl {
 }
 
 const streamControl = createContextKey<StreamControl | undefined>(undefined, { description: 'streamControl' });
-const principal = createContextKey<Principal>(LOCAL, { description: 'principal' });
-const peer = createContextKey('unknown', { description: 'peer' });
+const caller = createContextKey<AuditedCall>({ caller: LOCAL, peer: 'unknown' }, { description: 'caller' });
 
-/** The context values by which a listener hands its handler the control of a call, and who makes it, from which address. */
-export function callValues(control: StreamControl, caller: Principal, from = 'unknown'): ContextValues {
-  return createContextValues().set(streamControl, control).set(principal, caller).set(peer, from);
+/** The context values by which a listener hands its handler the control of a call, and who makes it from where. */
+export function callValues(control: StreamControl, by: AuditedCall): ContextValues {
+  return createContextValues().set(streamControl, control).set(caller, by);
 }
 
 /** The control of the call that is being handled. Throws where a listener forgot to provide it. */
@@ -25,12 +25,12 @@ export function streamControlOf(context: { readonly values: ContextValues }): St
   return control;
 }
 
-/** Who makes the call that is being handled, as the door it came through found out before it read the body. */
-export function principalOf(context: { readonly values: ContextValues }): Principal {
-  return context.values.get(principal);
+/** The name that tells a caller from others; undefined where nobody asks who callers are. */
+export function nameOf({ caller: { method, name } }: AuditedCall): string | undefined {
+  return method === 'local' ? undefined : name;
 }
 
-/** The address that the call which is being handled comes from, as `peerName` has it; `unknown` where nobody said. */
-export function peerOf(context: { readonly values: ContextValues }): string {
-  return context.values.get(peer);
+/** Who makes the call that is being handled, as the door it came through found out before it read the body, and from where. */
+export function callerOf(context: { readonly values: ContextValues }): AuditedCall {
+  return context.values.get(caller);
 }

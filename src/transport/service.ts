@@ -7,6 +7,8 @@ export interface Service<Desc extends DescService = DescService> {
   readonly impl: ServiceImpl<Desc>;
   /** What a request may be at most, by the local name of its method; without: MAX_MESSAGE_BYTES and any number of fields. */
   readonly limits?: Readonly<Record<string, RequestLimit>>;
+  /** The local names of the methods that anyone may call, without being asked who they are. Default: none. */
+  readonly open?: ReadonlySet<string>;
 }
 
 /** What a request may be at most. It is looked at before the request is decoded, which costs many times as much. */

@@ -5,12 +5,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Listeners, startListeners } from '../../src/app/listeners.ts';
 import { createServices } from '../../src/app/services.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { Access } from '../../src/core/access/access.ts';
 import { LOCAL } from '../../src/core/access/principal.ts';
 import { createLogger } from '../../src/ops/log.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { openMemory } from '../../src/store/database.ts';
 import { storeIn } from '../../src/store/open.ts';
-import { peerOf, principalOf } from '../../src/transport/call.ts';
+import { callerOf } from '../../src/transport/call.ts';
 import type { Service } from '../../src/transport/service.ts';
 import { framed, RawConnection } from '../support/raw-http2.ts';
 import { until } from '../support/rpc.ts';
@@ -27,15 +28,16 @@ const RPCS = [
   '/lingpai.v1.MessageService/CountPermits',
   '/lingpai.v1.MessageService/ReviewTemplate',
   '/lingpai.v1.AdminService/GetStatus',
+  '/lingpai.v1.AdminService/ListCallers',
 ];
-const STANDARD = [
-  '/grpc.health.v1.Health/Check',
-  '/grpc.health.v1.Health/Watch',
-  '/grpc.health.v1.Health/List',
+const REFLECTION = [
   '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
   '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo',
 ];
-const PAGES = ['/livez', '/readyz', '/metrics'];
+/** Probes know no key: what they ask for is open. */
+const HEALTH = ['/grpc.health.v1.Health/Check', '/grpc.health.v1.Health/Watch', '/grpc.health.v1.Health/List'];
+const PROBES = ['/livez', '/readyz'];
+const PAGES = ['/readyz?apps', '/metrics'];
 const STREAMS = ['/lingpai.v1.TokenService/WatchToken', '/lingpai.v1.MessageService/SendTemplates'];
 const GET = '/lingpai.v1.TokenService/Get';
 const KEY = { authorization: 'Bearer k' };
@@ -53,7 +55,7 @@ function telling({ desc, impl, limits }: Service): Service {
   const methods = desc.methods.map(({ localName }) => {
     const method = (impl as Record<string, (input: unknown, context: HandlerContext) => unknown>)[localName];
     const told = (input: unknown, context: HandlerContext) => {
-      handled.push(`${localName} by ${principalOf(context).name} from ${peerOf(context)}`);
+      handled.push(`${localName} by ${callerOf(context).caller.name} from ${callerOf(context).peer}`);
       return method?.call(impl, input, context);
     };
     return [localName, told];
@@ -83,7 +85,8 @@ beforeEach(async () => {
   const never = () => expect.fail('a message');
   const sender = { send: never, tryAgain: never, shutChannels: () => [] } as never;
   const core = { registry, clock, cluster: undefined, sender, replica: undefined, start: never, stop: never };
-  const parts = { config, metrics, pause: async () => {}, report: (error: unknown) => void faults.push(error) };
+  const access = Access.open(clock);
+  const parts = { config, metrics, access, pause: async () => {}, report: (error: unknown) => void faults.push(error) };
   const { ledger } = storeIn(openMemory(), 'memory:');
   const draining = new AbortController().signal;
   const audit = { record() {}, writable: true };
@@ -124,12 +127,12 @@ async function headOnly(path: string, headers: Record<string, string>, method = 
 const sorted = (paths: readonly string[]) => [...paths].sort();
 
 it('each listener answers the paths that are listed here, and no other', () => {
-  expect(sorted(listeners.grpc.paths)).toEqual(sorted([...RPCS, ...STANDARD]));
-  expect(sorted(listeners.http.paths)).toEqual(sorted([...RPCS, ...PAGES]));
+  expect(sorted(listeners.grpc.paths)).toEqual(sorted([...RPCS, ...REFLECTION, ...HEALTH]));
+  expect(sorted(listeners.http.paths)).toEqual(sorted([...RPCS, ...PROBES, ...PAGES]));
 });
 
 describe('of a caller who may not come in, no body is read and no handler is called', () => {
-  it.each([...RPCS, ...STANDARD])('on the gRPC port: %s', async (path) => {
+  it.each([...RPCS, ...REFLECTION])('on the gRPC port: %s', async (path) => {
     using raw = new RawConnection(listeners.grpc.address);
     const { fields } = await raw.call(path);
     expect(fields).toMatchObject({ ':status': 200, 'grpc-status': '16', 'grpc-message': encodeURI(REFUSED) });
@@ -196,6 +199,20 @@ describe('of a caller who may not come in, no body is read and no handler is cal
     };
     expect(await counted()).toBe('2');
   });
+});
+
+it.each(PROBES)('anyone may ask for %s', async (path) => {
+  listeners.http.setServing(true);
+  expect((await headOnly(path, {}, 'GET')).status).toBe(200);
+  expect([asked, handled]).toEqual([[], []]);
+});
+
+it.each(HEALTH)('anyone may ask for %s', async (path) => {
+  using raw = new RawConnection(listeners.grpc.address);
+  const [headers] = await once(raw.open(path, framed(Buffer.alloc(0))), 'response');
+  // A status that comes with the head is a refusal.
+  expect([headers[':status'], headers['grpc-status']]).toEqual([200, undefined]);
+  expect([asked, handled]).toEqual([[], []]);
 });
 
 describe('a path that is not listed', () => {

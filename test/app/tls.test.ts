@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type Listeners, startListeners } from '../../src/app/listeners.ts';
 import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { Access } from '../../src/core/access/access.ts';
 import { createLogger } from '../../src/ops/log.ts';
 import { createMetrics, type Metrics } from '../../src/ops/metrics.ts';
 import { issue } from '../support/certificates.ts';
@@ -38,6 +39,7 @@ async function serve(tls: Config['tls']): Promise<void> {
     states: () => [],
     pause: async () => {},
     report: () => {},
+    access: Access.open(clock),
   });
 }
 

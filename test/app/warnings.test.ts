@@ -56,7 +56,11 @@ it('settings that need a restart are named by their paths, once', async () => {
 const CONTENTS = { key: 's', store: 'memory:', keys: '# none yet' } as const;
 
 it('what may not be meant is told at the start and when it changes, and certificates are no secret', async () => {
-  for (const [name, mode] of [['key', 0o600], ['store', 0o600], ['keys', 0o644]] as const) {
+  for (const [name, mode] of [
+    ['key', 0o600],
+    ['store', 0o600],
+    ['keys', 0o644],
+  ] as const) {
     await writeFile(join(folder, name), CONTENTS[name]);
     await chmod(join(folder, name), mode);
   }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { run } from '../../src/main.ts';
+import { keyFile, makeKey } from '../support/access-key.ts';
 import { CapturedIo } from '../support/command.ts';
 
 let folder: string;
@@ -22,7 +23,7 @@ const RULES = {
 };
 
 async function asked(access: unknown, question: string, ...flags: string[]) {
-  await writeFile(join(folder, 'keys'), '# no key\n');
+  await writeFile(join(folder, 'keys'), keyFile(makeKey('oncall'), makeKey('orders')));
   const apps = [{ app_id: 'wx1', secret: 's' }];
   await writeFile(join(folder, 'lingpai.yaml'), JSON.stringify({ ...(access ? { access } : {}), apps }));
   const [who = '', may = '', app = ''] = question.split(' ');

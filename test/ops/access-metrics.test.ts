@@ -27,9 +27,9 @@ it('authentications are counted by method and result, and what is alerted on beg
   const { metrics, samples } = setup();
   expect(await samples('authentications_total', true)).toHaveLength(10);
   for (const method of ['local', 'key', 'key', 'certificate', 'token'] as const) metrics.believed(principal(method));
-  metrics.refused('none', 'CREDENTIALS_MISSING');
-  metrics.refused('key', 'CREDENTIALS_INVALID');
-  metrics.refused('token', 'CREDENTIALS_EXPIRED');
+  metrics.refused('none', 'missing');
+  metrics.refused('key', 'invalid');
+  metrics.refused('token', 'expired');
   const expected = [
     '{method="none",result="missing"} 1',
     '{method="key",result="ok"} 2',

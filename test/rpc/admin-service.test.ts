@@ -1,6 +1,7 @@
-import { create, toJsonString } from '@bufbuild/protobuf';
+import { create, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { createHandlerContext } from '@connectrpc/connect';
 import { describe, expect, it } from 'vitest';
+import type { Rule } from '../../src/core/access/ports.ts';
 import type { ClusterStatus } from '../../src/core/cluster/status.ts';
 import { appNotFoundError } from '../../src/core/kernel/errors.ts';
 import type { ShutChannel } from '../../src/core/messages/sender.ts';
@@ -8,12 +9,18 @@ import type { TokenState } from '../../src/core/tokens/state.ts';
 import {
   AdminService,
   AppTokenStatus,
+  CallerMethod,
+  CallerSchema,
   GetStatusRequestSchema,
   type GetStatusResponse,
   GetStatusResponseSchema,
   IntentKind,
+  ListCallersRequestSchema,
+  ListCallersResponseSchema,
 } from '../../src/gen/lingpai/v1/admin_pb.js';
 import { type AdminBroker, adminService, type Propagation } from '../../src/rpc/admin-service.ts';
+import { callValues } from '../../src/transport/call.ts';
+import { accessOf, caller } from '../support/access.ts';
 import { FakeClock } from '../support/clock.ts';
 import { Replicas } from '../support/replicas.ts';
 import { SECOND, World } from '../support/world.ts';
@@ -331,4 +338,99 @@ it('lets others have their turn before each answer, and gives none to a caller w
   turn.resolve();
   await expect(answer).rejects.toThrow();
   expect(asked).toBe(0);
+});
+
+describe('what a caller sees', () => {
+  const states = ['wxa', 'wxb', 'wxc'].map((appId) => stateOf(appId));
+
+  async function asked(rules: readonly Rule[], states_: readonly TokenState[] = states) {
+    const clock = new FakeClock(NOW);
+    const parts = accessOf(clock, rules);
+    const service = adminService({
+      broker: fixed(states_).broker,
+      access: parts.access,
+      cluster: () => undefined,
+      clock,
+      propagation: () => ({ ...UNMOVED, store: { ...NONE, count: 1 } }),
+      shutChannels: () => [],
+      pause: async () => {},
+    });
+    const context = (method: (typeof AdminService)['methods'][number]) =>
+      createHandlerContext({
+        service: AdminService,
+        method,
+        protocolName: 'test',
+        requestMethod: 'POST',
+        url: 'http://localhost/',
+        contextValues: callValues({ onClose() {}, end() {} }, { caller: caller('key:x'), peer: '' }),
+      });
+    return { ...parts, clock, service, context };
+  }
+
+  it('of GetStatus without names is what it has the verb for, page by page', async () => {
+    const many = Array.from({ length: 1_200 }, (_, i) => stateOf(`wx${i % 2 ? 'odd' : 'even'}${1_000 + i}`));
+    const { service, context } = await asked([{ who: ['key:x'], may: ['status'], apps: ['wxodd*'] }], many);
+    const pages: string[][] = [];
+    let pageToken = '';
+    do {
+      const request = create(GetStatusRequestSchema, { pageToken });
+      const answer = await service.getStatus(request, context(AdminService.method.getStatus));
+      pages.push((answer.apps ?? []).map(({ appId = '' }) => appId));
+      expect(answer.propagation).toEqual([]);
+      pageToken = answer.nextPageToken ?? '';
+    } while (pageToken);
+    expect(pages.map(({ length }) => length)).toEqual([500, 100]);
+    expect(pages.flat().every((appId) => appId.startsWith('wxodd'))).toBe(true);
+  });
+
+  it('with the verb for all apps is all, hops too', async () => {
+    const { service, context } = await asked([{ who: ['key:x'], may: ['status'], apps: ['*'] }]);
+    const answer = await service.getStatus(create(GetStatusRequestSchema), context(AdminService.method.getStatus));
+    expect([answer.apps?.length, answer.propagation?.length]).toEqual([3, 1]);
+  });
+
+  it('of ListCallers is who has called, by name and credential, page by page', async () => {
+    const { service, context, access, clock } = await asked([]);
+    for (let i = 0; i < 1_500; i++) access.admit(caller(`key:${1_000 + i}`, { credentialId: 'c1' }), () => '');
+    access.admit(
+      caller('spiffe://x', { method: 'certificate', credentialId: null, expireTime: NOW + 60_000 }),
+      () => '',
+    );
+    access.open({ caller: caller('key:1000', { credentialId: 'c1' }), peer: '' }, { check() {}, end() {} });
+    const page = (pageToken = '') =>
+      service.listCallers(create(ListCallersRequestSchema, { pageToken }), context(AdminService.method.listCallers));
+    const first = await page();
+    expect(first.callers?.[0]).toMatchObject({
+      name: 'key:1000',
+      credentialId: 'c1',
+      method: CallerMethod.KEY,
+      openStreams: 1,
+    });
+    const rest = await page(first.nextPageToken);
+    expect([first.callers?.length, rest.callers?.length, rest.nextPageToken]).toEqual([1_000, 501, '']);
+    const last = create(CallerSchema, rest.callers?.at(-1));
+    expect(toJsonString(CallerSchema, last)).toBe(
+      JSON.stringify({
+        name: 'spiffe://x',
+        method: 'CALLER_METHOD_CERTIFICATE',
+        lastUseTime: new Date(clock.now()).toISOString().replace('.000', ''),
+        expireTime: new Date(NOW + 60_000).toISOString().replace('.000', ''),
+      }),
+    );
+    await expect(page('x'.repeat(20_000))).rejects.toMatchObject({ reason: 'INVALID_REQUEST' });
+  });
+
+  it('of ListCallers with the longest names still fits into one answer', async () => {
+    const { service, context, access } = await asked([]);
+    for (let i = 0; i < 1_000; i++)
+      access.admit(caller(`jwt:x/${i}${'令'.repeat(2_000)}`, { credentialId: 'c1' }), () => '');
+    const answer = await service.listCallers(
+      create(ListCallersRequestSchema),
+      context(AdminService.method.listCallers),
+    );
+    const bytes = toBinary(ListCallersResponseSchema, create(ListCallersResponseSchema, answer)).length;
+    expect(bytes).toBeGreaterThan(100_000);
+    expect(bytes).toBeLessThan(1024 * 1024);
+    expect(answer.nextPageToken).not.toBe('');
+  });
 });

@@ -51,7 +51,11 @@ class Called {
         this.ended = error;
       },
     };
-    const watching = context(TokenService.method.watchToken, undefined, callValues(control, LOCAL));
+    const watching = context(
+      TokenService.method.watchToken,
+      undefined,
+      callValues(control, { caller: LOCAL, peer: '' }),
+    );
     const events = this.service.watchToken(create(WatchTokenRequestSchema, request), watching);
     return events[Symbol.asyncIterator]() as AsyncIterator<WatchTokenResponse>;
   }

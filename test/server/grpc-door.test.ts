@@ -3,11 +3,11 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { type StringValue, StringValueSchema } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { LOCAL } from '../../src/core/access/principal.ts';
+import { LOCAL, type Principal } from '../../src/core/access/principal.ts';
 import type { Refusal } from '../../src/server/connections.ts';
 import { type GrpcOptions, startGrpc } from '../../src/server/grpc.ts';
 import type { Listener } from '../../src/server/mount.ts';
-import { principalOf } from '../../src/transport/call.ts';
+import { callerOf } from '../../src/transport/call.ts';
 import type { Head } from '../../src/transport/head.ts';
 import type { Service } from '../../src/transport/service.ts';
 import { FakeClock, settle } from '../support/clock.ts';
@@ -134,7 +134,7 @@ describe('a call begins only when its head is right', () => {
     const heads: Head[] = [];
     let seen = '';
     const say = (request: StringValue, context: HandlerContext) => {
-      seen = principalOf(context).name;
+      seen = callerOf(context).caller.name;
       return request;
     };
     await serve(
@@ -148,7 +148,7 @@ describe('a call begins only when its head is right', () => {
       },
     );
     using raw = new RawConnection(listener.address);
-    for (const path of [SAY, CHAT, REFLECTION, '/grpc.health.v1.Health/Watch'])
+    for (const path of [SAY, CHAT, REFLECTION])
       expect((await raw.call(path)).fields).toMatchObject({ 'grpc-status': '16' });
     expect((await raw.call(SAY, hello, { authorization: 'Bearer x' })).fields).toMatchObject({ 'grpc-status': '0' });
     expect(seen).toBe('key:orders');
@@ -159,12 +159,166 @@ describe('a call begins only when its head is right', () => {
     let seen = '';
     await serve({
       say: (request, context) => {
-        seen = principalOf(context).name;
+        seen = callerOf(context).caller.name;
         return request;
       },
     });
     await expectAnswers();
     expect(seen).toBe('local');
+  });
+});
+
+describe('where it takes time to know who calls', () => {
+  /** Serves with an answer to who calls that is given when the test says so. */
+  async function serveLater() {
+    const asked: PromiseWithResolvers<Principal>[] = [];
+    const authenticate = () => {
+      const answer = Promise.withResolvers<Principal>();
+      asked.push(answer);
+      return answer.promise;
+    };
+    await serve({}, { authenticate });
+    return asked;
+  }
+
+  it.each([
+    ['unary', SAY],
+    ['bidirectional', CHAT],
+  ])('a %s call begins then, and nothing of its body is read before', async (_, path) => {
+    const asked = await serveLater();
+    using raw = new RawConnection(listener.address);
+    const call = raw.call(path, hello);
+    await until(() => asked.length === 1);
+    for (let turn = 0; turn < 20; turn++) await settle();
+    expect([handled, mounted.calls]).toEqual([[], []]);
+    asked[0]?.resolve(LOCAL);
+    expect((await call).fields).toMatchObject({ 'grpc-status': '0' });
+    expect(handled).toEqual(['hello']);
+  });
+
+  it('a bidirectional call has what came before and what comes after, whole or in parts', async () => {
+    const asked = await serveLater();
+    using raw = new RawConnection(listener.address);
+    const stream = raw.open(CHAT);
+    const call = outcome(stream);
+    stream.write(Buffer.concat([hello, hello.subarray(0, 3)]));
+    await until(() => asked.length === 1);
+    for (let turn = 0; turn < 20; turn++) await settle();
+    asked[0]?.resolve(LOCAL);
+    await until(() => handled.length === 1);
+    stream.end(hello.subarray(3));
+    const { fields, body } = await call;
+    expect([fields['grpc-status'], handled, body.equals(Buffer.concat([hello, hello]))]).toEqual([
+      '0',
+      ['hello', 'hello'],
+      true,
+    ]);
+  });
+
+  it.each([
+    ['unary', SAY, '12'],
+    ['bidirectional', CHAT, '0'],
+  ])('a %s call without a request ends', async (_, path, status) => {
+    const asked = await serveLater();
+    using raw = new RawConnection(listener.address);
+    const stream = raw.open(path);
+    const call = outcome(stream);
+    stream.end();
+    await until(() => asked.length === 1);
+    for (let turn = 0; turn < 20; turn++) await settle();
+    asked[0]?.resolve(LOCAL);
+    expect((await call).fields).toMatchObject({ 'grpc-status': status });
+  });
+
+  it('frames of one byte end the connection also then', async () => {
+    await serveLater();
+    using raw = new RawSocket(listener.address);
+    raw.socket.write(h2(FRAME.headers, END_HEADERS, 1, headerBlock(SAY)));
+    const crumbs = Buffer.concat(Array.from({ length: 1_100 }, () => h2(FRAME.data, 0, 1, Buffer.alloc(1))));
+    raw.socket.write(crumbs);
+    await raw.closed;
+  });
+
+  it('who is refused then is told so, and no handler is called', async () => {
+    const asked = await serveLater();
+    using raw = new RawConnection(listener.address);
+    const call = raw.call(SAY, hello);
+    await until(() => asked.length === 1);
+    asked[0]?.reject(new ConnectError('who are you?', Code.Unauthenticated));
+    expect((await call).fields).toMatchObject({ 'grpc-status': '16' });
+    expect([handled, mounted.calls]).toEqual([[], ['test.Echo/Say UNAUTHENTICATED']]);
+  });
+
+  it('who leaves meanwhile leaves nothing, and is counted', async () => {
+    const asked = await serveLater();
+    const raw = new RawConnection(listener.address);
+    void raw.call(SAY, hello);
+    await until(() => asked.length === 1);
+    raw[Symbol.dispose]();
+    await until(() => mounted.calls.length === 1);
+    expect(mounted.calls).toEqual(['test.Echo/Say CANCELLED']);
+    asked[0]?.resolve(LOCAL);
+    await settle();
+    expect(handled).toEqual([]);
+  });
+
+  it('a deadline passes meanwhile as at any other time', async () => {
+    const asked = await serveLater();
+    using raw = new RawConnection(listener.address);
+    const call = raw.call(SAY, hello, { 'grpc-timeout': '2S' });
+    await until(() => asked.length === 1);
+    await clock.advance(2_000);
+    expect((await call).fields).toMatchObject({ 'grpc-status': '4' });
+    asked[0]?.resolve(LOCAL);
+    await settle();
+    expect([handled, mounted.calls]).toEqual([[], ['test.Echo/Say DEADLINE_EXCEEDED']]);
+  });
+
+  it('what is left of a deadline is what the call has', async () => {
+    const left: (number | undefined)[] = [];
+    const say = (request: StringValue, context: HandlerContext) => {
+      left.push(context.timeoutMs());
+      return request;
+    };
+    const answer = Promise.withResolvers<Principal>();
+    let asked = false;
+    const authenticate = () => {
+      asked = true;
+      return answer.promise;
+    };
+    await serve({ say }, { authenticate });
+    using raw = new RawConnection(listener.address);
+    const call = raw.call(SAY, hello, { 'grpc-timeout': '5S' });
+    await until(() => asked);
+    await clock.advance(2_000);
+    answer.resolve(LOCAL);
+    await call;
+    expect(left).toEqual([3_000]);
+  });
+
+  it('those that wait beyond 512 are refused, and say when to come again', async () => {
+    const asked = await serveLater();
+    using raw = new RawConnection(listener.address);
+    const calls = Array.from({ length: 513 }, () => raw.call(SAY, hello));
+    await until(() => asked.length === 513);
+    expect((await Promise.race(calls)).fields).toMatchObject({ 'grpc-status': '8' });
+    for (const { resolve } of asked) resolve(LOCAL);
+    const statuses = (await Promise.all(calls)).map(({ fields }) => fields['grpc-status']);
+    expect(statuses.filter((status) => status === '0')).toHaveLength(512);
+  });
+
+  it('a drain waits for it', async () => {
+    const asked = await serveLater();
+    using raw = new RawConnection(listener.address);
+    const call = raw.call(SAY, hello);
+    await until(() => asked.length === 1);
+    const drained = listener.drain(10_000);
+    for (let turn = 0; turn < 20; turn++) await settle();
+    await clock.advance(1_500);
+    asked[0]?.resolve(LOCAL);
+    expect((await call).fields).toMatchObject({ 'grpc-status': '0' });
+    await clock.advance(10_000);
+    await drained;
   });
 });
 

@@ -150,6 +150,7 @@ describe('a fault', () => {
       },
       forceRefresh: () => Promise.reject(new Error('hunter2')),
       watch: () => world.broker.watch({ appIds: [], known: new Map() }),
+      rescope() {},
     });
     const faulty = await startGrpc(grpcOf(broken));
     using other = new ForeignClient(faulty.address);

@@ -103,11 +103,12 @@ describe('the guard', () => {
     expect((await get('/metrics', { host: '10.1.2.3' })).status).toBe(421);
   });
 
-  it('answers probes by any Host', async () => {
+  it('answers probes by any Host, and names apps to none', async () => {
     await serve();
     listener.setServing(true);
-    for (const path of ['/livez', '/readyz', '/readyz?apps'])
-      expect((await get(path, { host: '10.1.2.3:7680' })).status).toBe(200);
+    const host = '10.1.2.3:7680';
+    for (const path of ['/livez', '/readyz']) expect((await get(path, { host })).status).toBe(200);
+    expect((await get('/readyz?apps', { host })).status).toBe(421);
   });
 
   it.each([

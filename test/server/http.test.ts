@@ -172,6 +172,7 @@ describe('Connect with JSON', () => {
         throw new TypeError('the secret is hunter2');
       },
       forceRefresh: () => Promise.reject(new Error('hunter2')),
+      rescope() {},
       watch: () => {
         throw new Error('hunter2');
       },

@@ -347,6 +347,8 @@ describe('a client certificate on an open connection', () => {
     const raw = http2(options);
     const stream = raw.open(WATCH, framed(Buffer.alloc(0)));
     await once(stream, 'data');
+    // Health is open: nobody is asked who watches it.
+    await raw.call(SAY, framed(HELLO));
     return { raw, stream, socket: seen.at(-1) as TLSSocket };
   }
 

@@ -14,6 +14,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { Access } from '../../src/core/access/access.ts';
 import type { Clock } from '../../src/core/kernel/clock.ts';
 import {
   type BadRequest,
@@ -86,7 +87,7 @@ export class Mounted implements Mount {
 
 /** What the gRPC listener is given: what is mounted, and gRPC's standard services. */
 export function grpcOf(mounted: Mounted) {
-  const { health, services } = standardServices(mounted.services);
+  const { health, services } = standardServices(mounted.services, Access.open(mounted.clock));
   return { ...mounted, services: [...mounted.services, ...services], health, listen: LOOPBACK };
 }
 

@@ -27,7 +27,8 @@ export type AccessReason =
   | 'CREDENTIALS_INVALID'
   | 'CREDENTIALS_EXPIRED'
   | 'ACCESS_DENIED'
-  | 'CALLER_LIMITED';
+  | 'CALLER_LIMITED'
+  | 'AUDIT_UNAVAILABLE';
 
 /** The reasons that lie with WeChat or with the way to it. */
 export type UpstreamReason =

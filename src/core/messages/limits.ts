@@ -34,7 +34,11 @@ export interface ShutChannel {
 /** What may go at once: what the rate allows in this time, and at least one message. */
 const BURST_MS = 100;
 
+/** The part of an app's waiting room that one caller may fill: the rest is for others. */
+const CALLERS_SHARE = 0.5;
+
 interface Waiter {
+  readonly caller: string | undefined;
   readonly channel: Channel['kind'];
   readonly grant: (turn: Turn) => void;
   readonly refuse: (error: LingpaiError) => void;
@@ -50,6 +54,8 @@ export class Limits {
   readonly #breakers = new Map<Channel['kind'], CircuitBreaker>();
   /** In the order of their coming. */
   readonly #waiting = new Set<Waiter>();
+  /** How many wait of each caller that has a name. */
+  readonly #waitingOf = new Map<string, number>();
   #underWay = 0;
   #triedAgainAt = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
@@ -71,20 +77,24 @@ export class Limits {
 
   /**
    * Resolves when it is the message's turn. Rejects with LingpaiError when the channel's circuit breaker is open, or opens while
-   * the message waits, and when as many wait as may; with the signal's reason when the caller leaves.
+   * the message waits, and when as many wait as may, or of the caller alone half as many; with the signal's reason when the
+   * caller leaves. `caller` undefined: nobody knows its name.
    */
-  enter(channel: Channel['kind'], signal: AbortSignal): Promise<Turn> {
+  enter(channel: Channel['kind'], signal: AbortSignal, caller?: string): Promise<Turn> {
     const refusal = this.#refusal(channel);
     if (refusal) return Promise.reject(refusal);
     if (this.#waiting.size === 0 && this.#roomInMs() === 0) return Promise.resolve(this.#grant(channel));
     if (this.#waiting.size >= this.#settings.maxWaiting) return Promise.reject(this.#noRoom());
+    const share = Math.ceil(this.#settings.maxWaiting * CALLERS_SHARE);
+    if (caller !== undefined && (this.#waitingOf.get(caller) ?? 0) >= share) return Promise.reject(this.#noRoom(share));
     const { promise, resolve, reject } = Promise.withResolvers<Turn>();
-    const waiter: Waiter = { channel, grant: resolve, refuse: reject };
+    const waiter: Waiter = { caller, channel, grant: resolve, refuse: reject };
     this.#waiting.add(waiter);
+    this.#count(caller, 1);
     this.#pump();
     return abortable(promise, signal, () => {
       // One that has just been let in has a turn to give back.
-      const isWaiting = this.#waiting.delete(waiter);
+      const isWaiting = this.#remove(waiter);
       if (isWaiting) this.#pump();
       return isWaiting;
     });
@@ -122,7 +132,7 @@ export class Limits {
     for (const waiter of this.#waiting) {
       const refusal = this.#refusal(waiter.channel);
       if (refusal) {
-        this.#waiting.delete(waiter);
+        this.#remove(waiter);
         waiter.refuse(refusal);
         continue;
       }
@@ -131,7 +141,7 @@ export class Limits {
         if (delayMs < Infinity) this.#timer = this.#clock.schedule(delayMs, () => this.#pump());
         return;
       }
-      this.#waiting.delete(waiter);
+      this.#remove(waiter);
       waiter.grant(this.#grant(waiter.channel));
     }
   }
@@ -180,7 +190,7 @@ export class Limits {
     for (const waiter of this.#waiting) {
       const refusal = waiter.channel === channel && this.#refusal(channel);
       if (!refusal) continue;
-      this.#waiting.delete(waiter);
+      this.#remove(waiter);
       waiter.refuse(refusal);
     }
   }
@@ -203,9 +213,24 @@ export class Limits {
     return answer.kind === 'refused' ? freedError(this.#appId, answer.failure, answer.retryAfterMs) : undefined;
   }
 
-  #noRoom(): LingpaiError {
+  #remove(waiter: Waiter): boolean {
+    const wasWaiting = this.#waiting.delete(waiter);
+    if (wasWaiting) this.#count(waiter.caller, -1);
+    return wasWaiting;
+  }
+
+  #count(caller: string | undefined, by: 1 | -1): void {
+    if (caller === undefined) return;
+    const count = (this.#waitingOf.get(caller) ?? 0) + by;
+    if (count > 0) this.#waitingOf.set(caller, count);
+    else this.#waitingOf.delete(caller);
+  }
+
+  #noRoom(share?: number): LingpaiError {
     const { ratePerSecond, maxWaiting } = this.#settings;
     const queueMs = ratePerSecond > 0 ? (this.#waiting.size / ratePerSecond) * 1_000 : 0;
-    return noRoomError(this.#appId, `${maxWaiting} messages of the app`, queueMs);
+    const who =
+      share === undefined ? `${maxWaiting} messages of the app` : `${share} messages of this caller for the app`;
+    return noRoomError(this.#appId, who, queueMs);
   }
 }

@@ -18,6 +18,8 @@ export type Channel =
 
 /** One message to one user. It was checked where it came in. */
 export interface Message {
+  /** The name of whoever sends it; absent: nobody asks who callers are, and all are one. */
+  readonly caller?: string | undefined;
   readonly appId: string;
   /** The openid: personal data, never logged. */
   readonly toUser: string;
@@ -29,12 +31,20 @@ export interface Message {
   readonly channel: Channel;
 }
 
+/**
+ * The idempotency key as the ledger knows it: a caller's keys are its own. Where nobody asks who callers are it is the key itself,
+ * as in stores from before callers had names. Empty: none.
+ */
+export function ledgerKey({ caller, idempotencyKey }: Pick<Message, 'caller' | 'idempotencyKey'>): string {
+  return caller === undefined || idempotencyKey === '' ? idempotencyKey : JSON.stringify([caller, idempotencyKey]);
+}
+
 /** What a field takes besides its text, in characters. */
 const FIELD = 16;
 
 /** How much memory a message takes, in characters, roughly. */
-export function sizeOf({ toUser, templateId, page, data, idempotencyKey, channel }: Message): number {
-  const texts = [toUser, templateId, page, idempotencyKey, ...Object.values(channel)];
+export function sizeOf({ caller = '', toUser, templateId, page, data, idempotencyKey, channel }: Message): number {
+  const texts = [caller, toUser, templateId, page, idempotencyKey, ...Object.values(channel)];
   const fields = Object.entries(data).flatMap(([name, { value, color }]) => [name, value, color]);
   return [...texts, ...fields].reduce((size, text) => size + text.length + FIELD, 0);
 }

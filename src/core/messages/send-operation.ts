@@ -4,7 +4,7 @@ import { msUntilReset, quotaDay } from '../kernel/quota-day.ts';
 import type { TokenState } from '../tokens/state.ts';
 import { type AttemptDeps, Attempts, type Ending } from './attempts.ts';
 import type { Limits, Turn } from './limits.ts';
-import type { Message, Sent } from './message.ts';
+import { ledgerKey, type Message, type Sent } from './message.ts';
 import {
   keyReusedError,
   ledgerError,
@@ -105,7 +105,7 @@ export class SendOperation {
     try {
       // An app that is not configured has no limits, and without a token there is nothing to wait for.
       await tokens.get(appId, options);
-      turn = await limits(appId).enter(channel.kind, this.#signal);
+      turn = await limits(appId).enter(channel.kind, this.#signal, this.#message.caller);
       return await this.#begin(turn, await tokens.get(appId, options));
     } catch (error) {
       if (!this.#begun) turn?.giveBack();
@@ -203,7 +203,7 @@ export class SendOperation {
     const { appId, idempotencyKey } = this.#message;
     if (!(error instanceof LingpaiError) || error.reason === 'APP_NOT_FOUND') return undefined;
     if (idempotencyKey === '' || this.#signal.aborted) return undefined;
-    const query = { appId, key: idempotencyKey, digest: this.#digest, now: clock.now() };
+    const query = { appId, key: ledgerKey(this.#message), digest: this.#digest, now: clock.now() };
     let known: KnownKey | undefined;
     try {
       known = await ledger.lookup(query);
@@ -221,14 +221,14 @@ export class SendOperation {
 
   #newSend(): NewSend {
     const { clock, newId, owner, settings } = this.#deps;
-    const { appId, channel, idempotencyKey } = this.#message;
+    const { appId, channel } = this.#message;
     const now = clock.now();
     return {
       sendId: newId(),
       owner,
       appId,
       channel: channel.kind,
-      key: idempotencyKey,
+      key: ledgerKey(this.#message),
       digest: this.#digest,
       now,
       keyExpireTime: now + KEY_MS,

@@ -3,7 +3,7 @@ import { drainingError, LingpaiError } from '../kernel/errors.ts';
 import type { AttemptDeps } from './attempts.ts';
 import { canonicalText } from './digest.ts';
 import { Limits, type ShutChannel } from './limits.ts';
-import { type Message, sizeOf } from './message.ts';
+import { ledgerKey, type Message, sizeOf } from './message.ts';
 import { keyReusedError, noRoomError } from './message-errors.ts';
 import type { MessageSettings } from './ports.ts';
 import { KEY_MS, SendOperation, type SendOperationDeps, type SendResult } from './send-operation.ts';
@@ -88,7 +88,7 @@ export class Sender {
       throw noRoomError(appId, `messages of ${MAX_HELD} characters`, 0);
     if (idempotencyKey === '') return await this.#wait(this.#start(message, '', undefined), signal);
     const digest = this.#deps.digest(canonicalText(message));
-    const name = JSON.stringify([appId, idempotencyKey]);
+    const name = JSON.stringify([appId, ledgerKey(message)]);
     const shared = this.#keyed.get(name);
     if (!shared || shared.startedAt + KEY_MS <= this.#deps.clock.monotonic())
       return await this.#wait(this.#start(message, digest, name), signal);

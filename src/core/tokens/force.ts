@@ -98,7 +98,7 @@ export class Force {
         const unsaid = word === 'unknown' ? this.#unsaid() : undefined;
         if (unsaid) throw unsaid;
         if (!told || told !== this.#suspicion)
-          told = tokenHealth.report(owner.read().generation, rejected.witness ?? 'caller', this.#now());
+          told = tokenHealth.report(owner.read().generation, rejected, this.#now());
       }
       const before = this.#refresher.current;
       target.want();

@@ -6,7 +6,7 @@ import type { App, Deps, Settings, StoredApp } from './ports.ts';
 import type { Rejected } from './rejected.ts';
 import type { TokenState } from './state.ts';
 import { relevant, type Watch } from './watch.ts';
-import { WatchHub } from './watch-hub.ts';
+import { type Scope, WatchHub } from './watch-hub.ts';
 
 export type { ForceResult } from './keeper.ts';
 
@@ -102,13 +102,21 @@ export class Registry {
   }
 
   /**
-   * Subscribes to apps (none named: to all, also those that come later). `known` are the generations that the watcher
-   * has. Throws APP_NOT_FOUND, TOO_MANY_WATCHERS or DRAINING.
+   * Subscribes to apps (none named: to all, also those that come later, and of them those that `scope` lets it see). `known`
+   * are the generations that the watcher has. Throws APP_NOT_FOUND, TOO_MANY_WATCHERS or DRAINING.
    */
-  watch(options: { appIds: readonly string[]; known: ReadonlyMap<string, number> }): Watch {
+  watch(options: {
+    readonly appIds: readonly string[];
+    readonly known: ReadonlyMap<string, number>;
+    readonly scope?: Scope | undefined;
+  }): Watch {
     this.#catchUp();
+    const { scope } = options;
     const named = new Set(options.appIds);
-    const keepers = named.size > 0 ? [...named].map((appId) => this.#keeper(appId)) : [...this.#keepers.values()];
+    const keepers =
+      named.size > 0
+        ? [...named].map((appId) => this.#keeper(appId))
+        : [...this.#keepers.values()].filter(({ state }) => !scope || scope.sees(state.appId));
     if (this.#draining) throw drainingError();
     const watch = this.#hub.subscribe(
       named,
@@ -116,11 +124,23 @@ export class Registry {
         options.known,
         keepers.map(({ state }) => state.appId),
       ),
+      scope,
     );
+    this.#hub.rescope(watch, this.#keepers.keys());
     for (const keeper of keepers) {
       this.#raiseGenerationAbove(keeper, watch.begin({ type: 'state', state: keeper.state }));
     }
     return watch;
+  }
+
+  /** The scope of a watch has changed: it is told that apps are gone which it sees no more, and of those that it sees now. */
+  rescope(watch: Watch): void {
+    const { gained, lost } = this.#hub.rescope(watch, this.#keepers.keys());
+    for (const appId of lost) watch.remove(appId);
+    for (const appId of gained) {
+      const keeper = this.#keeper(appId);
+      this.#raiseGenerationAbove(keeper, watch.offer({ type: 'state', state: keeper.state }));
+    }
   }
 
   /** Throws APP_NOT_FOUND unless the app is configured. */
@@ -199,6 +219,7 @@ export class Registry {
       },
     });
     this.#keepers.set(appId, keeper);
+    this.#hub.appear(appId);
     keeper.tick();
     this.#offer(keeper.state, keeper);
   }
@@ -216,6 +237,7 @@ export class Registry {
     this.#stored.set(appId, keeper.storedRecord);
     this.#keepers.delete(appId);
     this.#hub.each(appId, (watch) => watch.remove(appId));
+    this.#hub.vanish(appId);
   }
 
   #offer(state: TokenState, keeper: Keeper): void {

@@ -2,8 +2,11 @@ import { LingpaiError, storeUnavailableError } from '../kernel/errors.ts';
 import type { TokenState } from './state.ts';
 import type { Witness } from './suspicion.ts';
 
-/** The token that WeChat refused, by the word of `witness`: a caller's, unless it says otherwise. */
-export type Rejected = { readonly witness?: Witness } & (
+/**
+ * The token that WeChat refused, by the word of `witness`: a caller's, unless it says otherwise. `reporter` is that caller's name;
+ * undefined: nobody knows it.
+ */
+export type Rejected = { readonly witness?: Witness; readonly reporter?: string | undefined } & (
   | { readonly kind: 'token'; readonly token: string }
   | { readonly kind: 'generation'; readonly generation: number }
 );

@@ -3,12 +3,18 @@ import type { UpstreamError } from '../kernel/errors.ts';
 /** Who says that WeChat refused a token: a caller, or this broker, to which WeChat said so itself when it sent a message. */
 export type Witness = 'caller' | 'broker';
 
-/** So many reports of one token are believed without WeChat's word. */
+/** By whose word; `reporter` is the name of a caller, undefined where nobody knows it. */
+export interface Report {
+  readonly witness?: Witness | undefined;
+  readonly reporter?: string | undefined;
+}
+
+/** So many callers' reports of one token are believed without WeChat's word. */
 const ENOUGH_REPORTS = 2;
 
 /**
- * What is reported of the current token while WeChat's own word on it is wanting. Each call that reports it counts as one
- * caller's: nothing tells callers apart. Times are elapsed milliseconds.
+ * What is reported of the current token while WeChat's own word on it is wanting. A caller counts once, however often it reports;
+ * where callers have no names, each call counts as one caller's. Times are elapsed milliseconds.
  */
 export class Suspicion {
   readonly generation: number;
@@ -21,6 +27,8 @@ export class Suspicion {
   /** The reports are believed. */
   isBelieved = false;
   #reports = 0;
+  /** The first who reported it by name. */
+  #reporter: string | undefined;
   #isSeen = false;
 
   constructor(generation: number, now: number) {
@@ -29,9 +37,11 @@ export class Suspicion {
   }
 
   /** One more report. */
-  add(witness: Witness): void {
-    this.#reports++;
+  add({ witness, reporter }: Report): void {
     this.#isSeen ||= witness === 'broker';
+    // Two are enough: nobody after the first need be remembered.
+    if (reporter === undefined || reporter !== this.#reporter) this.#reports++;
+    this.#reporter ??= reporter;
   }
 
   /** Whether WeChat refused the token at a call of this broker's own: nothing but the probe's word is wanting. */

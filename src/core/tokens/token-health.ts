@@ -4,7 +4,7 @@ import type { Timeline } from '../kernel/timeline.ts';
 import type { CurrentToken } from './app-record.ts';
 import type { SharedPart, Trouble } from './ports.ts';
 import type { RecordChange } from './record-change.ts';
-import { Suspicion, type Witness } from './suspicion.ts';
+import { type Report, Suspicion } from './suspicion.ts';
 import type { Health, Trust } from './view.ts';
 
 /** After so many probes in a row without a verdict there is something to mend. */
@@ -96,9 +96,9 @@ export class TokenHealth {
   }
 
   /** One more report of this generation, which is the current one. */
-  report(generation: number, witness: Witness, now: number): Suspicion {
+  report(generation: number, by: Report, now: number): Suspicion {
     this.#suspicion = this.suspicion(generation) ?? new Suspicion(generation, now);
-    this.#suspicion.add(witness);
+    this.#suspicion.add(by);
     return this.#suspicion;
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { LingpaiError } from '../../../src/core/kernel/errors.ts';
+import { ledgerKey } from '../../../src/core/messages/message.ts';
 import { settle } from '../../support/clock.ts';
 import { type AttemptFault, MessageWorld, message } from '../../support/messages.ts';
 import { HOUR, MINUTE, SECOND } from '../../support/world.ts';
@@ -53,6 +54,36 @@ describe('a key', () => {
     expect(await world.send(keyed)).toMatchObject({ replayed: false });
     expect(await world.send({ ...keyed, appId: 'wxb' })).toMatchObject({ replayed: false });
     expect(world.wechat.accepted).toHaveLength(2);
+  });
+
+  it('belongs to one caller: another has its own, also after a restart', async () => {
+    const world = new MessageWorld();
+    const by = (caller?: string, more = {}) => world.send({ ...keyed, ...(caller && { caller }), ...more });
+    const other = message('official_account', { idempotencyKey: 'k', text: 'other' });
+    for (const caller of [undefined, 'key:a', 'key:b']) expect(await by(caller)).toMatchObject({ replayed: false });
+    expect(await by('key:c', other)).toMatchObject({ replayed: false });
+    await world.restart();
+    for (const caller of [undefined, 'key:a', 'key:b']) expect(await by(caller)).toMatchObject({ replayed: true });
+    expect(await by('key:c')).toMatchObject({ reason: 'IDEMPOTENCY_KEY_REUSED' });
+    expect(world.wechat.accepted).toHaveLength(4);
+  });
+
+  it('of two callers is two also while both are under way', async () => {
+    const world = new MessageWorld();
+    world.api.fault = { kind: 'slow', ms: SECOND };
+    const all = ['key:a', 'key:b', 'key:a'].map((caller) => world.tell({ ...keyed, caller }));
+    await world.clock.advance(5 * SECOND);
+    expect(await Promise.all(all)).toMatchObject([{ replayed: false }, { replayed: false }, { replayed: true }]);
+    expect(world.wechat.accepted).toHaveLength(2);
+  });
+
+  it.each([
+    [undefined, 'k', 'k'],
+    ['key:a', 'k', '["key:a","k"]'],
+    ['key:a', '', ''],
+    ['jwt:x/","', 'k', '["jwt:x/\\",\\"","k"]'],
+  ])('of %s is in the ledger what no other caller can make it: %j', (caller, idempotencyKey, expected) => {
+    expect(ledgerKey({ caller, idempotencyKey })).toBe(expected);
   });
 
   it('of a message with other content is refused, before and after the first is sent', async () => {

@@ -57,6 +57,27 @@ describe('limits', () => {
     expect(world.ledger.journal).toHaveLength(4);
   });
 
+  it('leave half of the room to wait to other callers, where callers have names', async () => {
+    const world = new MessageWorld({ settings: { concurrency: 1, maxWaiting: 4, ratePerSecond: 1 } });
+    world.api.fault = slow;
+    const greedy = burst(world, 6, { ...base, caller: 'key:greedy' });
+    await settle();
+    expect(greedy.told).toMatchObject(Array(3).fill({ reason: 'SEND_LIMIT_EXCEEDED' }));
+    expect(String(greedy.told[0])).toMatch(/2 messages of this caller/);
+    const modest = burst(world, 3, { ...base, caller: 'key:modest' });
+    await settle();
+    expect(modest.told).toHaveLength(1);
+    expect(String(modest.told[0])).toMatch(/4 messages of the app/);
+    await world.clock.advance(20 * SECOND);
+    expect(world.wechat.accepted).toHaveLength(5);
+    // Those that were sent, or left, wait no longer.
+    const again = burst(world, 3, { ...base, caller: 'key:greedy' });
+    await settle();
+    expect(again.told).toEqual([]);
+    await world.clock.advance(20 * SECOND);
+    expect(world.clock.pending).toBe(0);
+  });
+
   it('hold no more than so many characters in all, of those too that repeat a key or wait for a token', async () => {
     const world = new MessageWorld({ settings: { concurrency: 1 } });
     const long = (key: string, appId = 'wxa') =>

@@ -20,8 +20,8 @@ async function world(issuer: 'classic' | 'stable', effect: FaultEffect, probeInt
   return world;
 }
 
-async function report(world: World, witness: 'caller' | 'broker' = 'caller') {
-  const result = world.broker.forceRefresh('wx', { ...byToken(world.token('wx')), witness });
+async function report(world: World, witness: 'caller' | 'broker' = 'caller', reporter?: string) {
+  const result = world.broker.forceRefresh('wx', { ...byToken(world.token('wx')), witness, reporter });
   result.catch(() => undefined); // whoever asked looks later
   await world.clock.advance(0);
   return result;
@@ -50,6 +50,17 @@ describe.each(NO_VERDICT)('P17: a dead token, where a probe gets no verdict (%s)
     expect(outcomes.map(({ outcome }) => outcome)).toContain('REFRESHED');
     expect(at.good('wx')).toBe(true);
     expect(at.counts('wx').classic).toBe(2);
+  });
+
+  it('classic: a caller that has a name counts once, however often it reports', async () => {
+    const at = await world('classic', effect);
+    at.wechat.kill('wx', { issuer: 'classic', which: 'all' });
+    for (let i = 0; i < 3; i++) {
+      await expect(report(at, 'caller', 'key:a')).rejects.toMatchObject({ retryAfterMs: expect.any(Number) });
+      expect(at.counts('wx').classic).toBe(1);
+    }
+    expect((await report(at, 'caller', 'key:b')).outcome).toBe('REFRESHED');
+    expect([at.good('wx'), at.counts('wx').classic]).toEqual([true, 2]);
   });
 
   it("is replaced at once on the broker's own 40001; a stable one is read first, and forced where that does not help", async () => {

@@ -6,7 +6,7 @@ export const bug: Bug = {
     'Whoever decompresses them before they are asked for holds gigabytes for a few megabytes that a stranger sent.',
   edits: [
     {
-      file: 'src/server/grpc.ts',
+      file: 'src/server/grpc-entrance.ts',
       find: "if ((headers['grpc-encoding'] ?? 'identity') !== 'identity') throw compressed();",
       replace: "if (headers['grpc-encoding'] === '') throw compressed();",
     },

@@ -6,7 +6,7 @@ export const bug: Bug = {
     'is told at once that its time has passed.',
   edits: [
     {
-      file: 'src/server/grpc.ts',
+      file: 'src/server/grpc-entrance.ts',
       find: 'return Math.min(timeoutMs, LONGEST_TIMEOUT_MS);',
       replace: 'return Math.min(timeoutMs | 0, LONGEST_TIMEOUT_MS);',
     },

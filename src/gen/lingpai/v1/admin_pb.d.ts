@@ -14,6 +14,116 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_lingpai_v1_admin: GenFile;
 
 /**
+ * ListCallersRequest asks for callers.
+ *
+ * @generated from message lingpai.v1.ListCallersRequest
+ */
+export declare type ListCallersRequest = Message<"lingpai.v1.ListCallersRequest"> & {
+  /**
+   * `next_page_token` of the answer before. Empty: the first page.
+   *
+   * @generated from field: string page_token = 1;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message lingpai.v1.ListCallersRequest.
+ * Use `create(ListCallersRequestSchema)` to create a new message.
+ */
+export declare const ListCallersRequestSchema: GenMessage<ListCallersRequest>;
+
+/**
+ * ListCallersResponse is a page of at most 1,000 callers.
+ *
+ * @generated from message lingpai.v1.ListCallersResponse
+ */
+export declare type ListCallersResponse = Message<"lingpai.v1.ListCallersResponse"> & {
+  /**
+   * By name and credential: a caller that has several credentials is here once for each.
+   *
+   * @generated from field: repeated lingpai.v1.Caller callers = 1;
+   */
+  callers: Caller[];
+
+  /**
+   * Where the next page begins. Empty: this is the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * The clock by which the times of this answer are given: the broker's own, or the store's that all replicas go by.
+   *
+   * @generated from field: google.protobuf.Timestamp server_time = 3;
+   */
+  serverTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message lingpai.v1.ListCallersResponse.
+ * Use `create(ListCallersResponseSchema)` to create a new message.
+ */
+export declare const ListCallersResponseSchema: GenMessage<ListCallersResponse>;
+
+/**
+ * Caller is one credential of a caller, and what it was used for lately.
+ *
+ * @generated from message lingpai.v1.Caller
+ */
+export declare type Caller = Message<"lingpai.v1.Caller"> & {
+  /**
+   * The name by which rules and the audit log know the caller: `key:NAME`, `spiffe://...`, `dns:NAME`,
+   * `k8s:ISSUER/NAMESPACE/ACCOUNT` or `jwt:ISSUER/SUB`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Names the credential: the first 12 hex digits of its SHA-256, as with Token.id. Empty: it has none.
+   *
+   * @generated from field: string credential_id = 2;
+   */
+  credentialId: string;
+
+  /**
+   * How the caller was found out.
+   *
+   * @generated from field: lingpai.v1.CallerMethod method = 3;
+   */
+  method: CallerMethod;
+
+  /**
+   * When it made its last call, or opened its last stream.
+   *
+   * @generated from field: google.protobuf.Timestamp last_use_time = 4;
+   */
+  lastUseTime?: Timestamp | undefined;
+
+  /**
+   * Its streams that are open, by this credential.
+   *
+   * @generated from field: uint32 open_streams = 5;
+   */
+  openStreams: number;
+
+  /**
+   * When the credential expires, as it was when it was used last. Unset: never.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 6;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message lingpai.v1.Caller.
+ * Use `create(CallerSchema)` to create a new message.
+ */
+export declare const CallerSchema: GenMessage<Caller>;
+
+/**
  * GetStatusRequest chooses apps.
  *
  * @generated from message lingpai.v1.GetStatusRequest
@@ -47,7 +157,7 @@ export declare const GetStatusRequestSchema: GenMessage<GetStatusRequest>;
  */
 export declare type GetStatusResponse = Message<"lingpai.v1.GetStatusResponse"> & {
   /**
-   * The replicas and their store. Unset where one process owns the store.
+   * The replicas and their store. Unset where one process owns the store, and for a caller without `status` on all apps.
    *
    * @generated from field: lingpai.v1.ClusterStatus cluster = 1;
    */
@@ -75,7 +185,7 @@ export declare type GetStatusResponse = Message<"lingpai.v1.GetStatusResponse"> 
   serverTime?: Timestamp | undefined;
 
   /**
-   * How long new tokens took from hop to hop, as the broker that answers saw it since it started. A hop that none has
+   * For a caller with `status` on all apps: how long new tokens took from hop to hop, as the broker that answers saw it since it started. A hop that none has
    * taken is left out.
    *
    * @generated from field: repeated lingpai.v1.HopStatus propagation = 5;
@@ -454,6 +564,53 @@ export declare type IntentStatus = Message<"lingpai.v1.IntentStatus"> & {
 export declare const IntentStatusSchema: GenMessage<IntentStatus>;
 
 /**
+ * CallerMethod is how a caller is found out.
+ *
+ * @generated from enum lingpai.v1.CallerMethod
+ */
+export enum CallerMethod {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: CALLER_METHOD_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Not at all: whoever reaches the listener.
+   *
+   * @generated from enum value: CALLER_METHOD_LOCAL = 1;
+   */
+  LOCAL = 1,
+
+  /**
+   * By an API key.
+   *
+   * @generated from enum value: CALLER_METHOD_KEY = 2;
+   */
+  KEY = 2,
+
+  /**
+   * By a client certificate.
+   *
+   * @generated from enum value: CALLER_METHOD_CERTIFICATE = 3;
+   */
+  CERTIFICATE = 3,
+
+  /**
+   * By a JWT, a Kubernetes service account's included.
+   *
+   * @generated from enum value: CALLER_METHOD_TOKEN = 4;
+   */
+  TOKEN = 4,
+}
+
+/**
+ * Describes the enum lingpai.v1.CallerMethod.
+ */
+export declare const CallerMethodSchema: GenEnum<CallerMethod>;
+
+/**
  * PropagationHop is a part of the way of a new token.
  *
  * @generated from enum lingpai.v1.PropagationHop
@@ -586,6 +743,9 @@ export declare const AdminService: GenService<{
    * others and what they share of each app. It is answered from memory: neither the store nor WeChat is asked, so that it
    * also answers while they are away. Different replicas may give different answers.
    *
+   * A caller needs the verb `status` for each app that it names. Where it names none, it is told of those for which it has it, and
+   * of replicas and hops only with `status` on all apps.
+   *
    * Errors: INVALID_ARGUMENT (INVALID_REQUEST), NOT_FOUND (APP_NOT_FOUND: a named app is not configured).
    *
    * @generated from rpc lingpai.v1.AdminService.GetStatus
@@ -594,6 +754,21 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof GetStatusRequestSchema;
     output: typeof GetStatusResponseSchema;
+  },
+  /**
+   * ListCallers tells who has called the broker that answers lately, with which credential, and how many streams are open.
+   * Callers of other replicas are not in it, nor those before its start, and only the 10,000 that called last.
+   *
+   * A caller needs the verb `admin` on all apps. Where callers are not asked who they are, nobody is in it.
+   *
+   * Errors: INVALID_ARGUMENT (INVALID_REQUEST).
+   *
+   * @generated from rpc lingpai.v1.AdminService.ListCallers
+   */
+  listCallers: {
+    methodKind: "unary";
+    input: typeof ListCallersRequestSchema;
+    output: typeof ListCallersResponseSchema;
   },
 }>;
 

@@ -11,76 +11,111 @@ import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@
  * Describes the file lingpai/v1/admin.proto.
  */
 export const file_lingpai_v1_admin = /*@__PURE__*/
-  fileDesc("ChZsaW5ncGFpL3YxL2FkbWluLnByb3RvEgpsaW5ncGFpLnYxIjcKEEdldFN0YXR1c1JlcXVlc3QSDwoHYXBwX2lkcxgBIAMoCRISCgpwYWdlX3Rva2VuGAIgASgJItoBChFHZXRTdGF0dXNSZXNwb25zZRIqCgdjbHVzdGVyGAEgASgLMhkubGluZ3BhaS52MS5DbHVzdGVyU3RhdHVzEiMKBGFwcHMYAiADKAsyFS5saW5ncGFpLnYxLkFwcFN0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAyABKAkSLwoLc2VydmVyX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKC3Byb3BhZ2F0aW9uGAUgAygLMhUubGluZ3BhaS52MS5Ib3BTdGF0dXMivgEKCUhvcFN0YXR1cxInCgNob3AYASABKA4yGi5saW5ncGFpLnYxLlByb3BhZ2F0aW9uSG9wEg0KBWNvdW50GAIgASgEEikKBm1lZGlhbhgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNwOTkYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoDbWF4GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIr4BCg1DbHVzdGVyU3RhdHVzEg8KB3JlcGxpY2EYASABKAkSFwoPc3RvcmVfYXZhaWxhYmxlGAIgASgIEiwKCXN0b3JlX2FnZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIrCghyZXBsaWNhcxgEIAMoCzIZLmxpbmdwYWkudjEuUmVwbGljYVN0YXR1cxIRCglsb3N0X3NldHMYBSABKAQSFQoNc3RvcmVfdHJvdWJsZRgGIAEoCSJ6Cg1SZXBsaWNhU3RhdHVzEgwKBG5hbWUYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIMCgRzZWxmGAMgASgIEg0KBWFsaXZlGAQgASgIEi0KCnNpbGVudF9mb3IYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iwQIKCUFwcFN0YXR1cxIOCgZhcHBfaWQYASABKAkSEgoKZ2VuZXJhdGlvbhgCIAEoBBIQCgh0b2tlbl9pZBgDIAEoCRIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoGc3RhdHVzGAUgASgOMhoubGluZ3BhaS52MS5BcHBUb2tlblN0YXR1cxIVCg1zdGF0dXNfcmVhc29uGAYgASgJEjUKEW5leHRfcmVmcmVzaF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIjCgVzaGFyZRgIIAEoCzIULmxpbmdwYWkudjEuQXBwU2hhcmUSLgoNc2h1dF9jaGFubmVscxgJIAMoCzIXLmxpbmdwYWkudjEuU2h1dENoYW5uZWwibgoLU2h1dENoYW5uZWwSDwoHY2hhbm5lbBgBIAEoCRIpCgV1bnRpbBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGAMgASgJEhMKC2Rlc2NyaXB0aW9uGAQgASgJIpMBCghBcHBTaGFyZRINCgVvd25lchgBIAEoCRINCgVlcG9jaBgCIAEoBBIpCgdpbnRlbnRzGAMgAygLMhgubGluZ3BhaS52MS5JbnRlbnRTdGF0dXMSLQoJb3dlZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd1bnNhdmVkGAUgASgIInwKDEludGVudFN0YXR1cxIPCgdyZXBsaWNhGAEgASgJEg0KBWVwb2NoGAIgASgEEiYKA2FnZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIkCgRraW5kGAQgASgOMhYubGluZ3BhaS52MS5JbnRlbnRLaW5kKoUBCg5Qcm9wYWdhdGlvbkhvcBIfChtQUk9QQUdBVElPTl9IT1BfVU5TUEVDSUZJRUQQABIZChVQUk9QQUdBVElPTl9IT1BfU1RPUkUQARIbChdQUk9QQUdBVElPTl9IT1BfUkVQTElDQRACEhoKFlBST1BBR0FUSU9OX0hPUF9TVFJFQU0QAyqpAQoOQXBwVG9rZW5TdGF0dXMSIAocQVBQX1RPS0VOX1NUQVRVU19VTlNQRUNJRklFRBAAEhwKGEFQUF9UT0tFTl9TVEFUVVNfUEVORElORxABEhoKFkFQUF9UT0tFTl9TVEFUVVNfRlJFU0gQAhIdChlBUFBfVE9LRU5fU1RBVFVTX0RFR1JBREVEEAMSHAoYQVBQX1RPS0VOX1NUQVRVU19FWFBJUkVEEAQqVgoKSW50ZW50S2luZBIbChdJTlRFTlRfS0lORF9VTlNQRUNJRklFRBAAEhUKEUlOVEVOVF9LSU5EX0xFQVNFEAESFAoQSU5URU5UX0tJTkRfT1BFThACMlgKDEFkbWluU2VydmljZRJICglHZXRTdGF0dXMSHC5saW5ncGFpLnYxLkdldFN0YXR1c1JlcXVlc3QaHS5saW5ncGFpLnYxLkdldFN0YXR1c1Jlc3BvbnNlQiQKCmxpbmdwYWkudjFQAVoUbGluZ3BhaS92MTtsaW5ncGFpdjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChZsaW5ncGFpL3YxL2FkbWluLnByb3RvEgpsaW5ncGFpLnYxIigKEkxpc3RDYWxsZXJzUmVxdWVzdBISCgpwYWdlX3Rva2VuGAEgASgJIoQBChNMaXN0Q2FsbGVyc1Jlc3BvbnNlEiMKB2NhbGxlcnMYASADKAsyEi5saW5ncGFpLnYxLkNhbGxlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSLwoLc2VydmVyX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItEBCgZDYWxsZXISDAoEbmFtZRgBIAEoCRIVCg1jcmVkZW50aWFsX2lkGAIgASgJEigKBm1ldGhvZBgDIAEoDjIYLmxpbmdwYWkudjEuQ2FsbGVyTWV0aG9kEjEKDWxhc3RfdXNlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDG9wZW5fc3RyZWFtcxgFIAEoDRIvCgtleHBpcmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiNwoQR2V0U3RhdHVzUmVxdWVzdBIPCgdhcHBfaWRzGAEgAygJEhIKCnBhZ2VfdG9rZW4YAiABKAki2gEKEUdldFN0YXR1c1Jlc3BvbnNlEioKB2NsdXN0ZXIYASABKAsyGS5saW5ncGFpLnYxLkNsdXN0ZXJTdGF0dXMSIwoEYXBwcxgCIAMoCzIVLmxpbmdwYWkudjEuQXBwU3RhdHVzEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCRIvCgtzZXJ2ZXJfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKgoLcHJvcGFnYXRpb24YBSADKAsyFS5saW5ncGFpLnYxLkhvcFN0YXR1cyK+AQoJSG9wU3RhdHVzEicKA2hvcBgBIAEoDjIaLmxpbmdwYWkudjEuUHJvcGFnYXRpb25Ib3ASDQoFY291bnQYAiABKAQSKQoGbWVkaWFuGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA3A5ORgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNtYXgYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ivgEKDUNsdXN0ZXJTdGF0dXMSDwoHcmVwbGljYRgBIAEoCRIXCg9zdG9yZV9hdmFpbGFibGUYAiABKAgSLAoJc3RvcmVfYWdlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEisKCHJlcGxpY2FzGAQgAygLMhkubGluZ3BhaS52MS5SZXBsaWNhU3RhdHVzEhEKCWxvc3Rfc2V0cxgFIAEoBBIVCg1zdG9yZV90cm91YmxlGAYgASgJInoKDVJlcGxpY2FTdGF0dXMSDAoEbmFtZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEgwKBHNlbGYYAyABKAgSDQoFYWxpdmUYBCABKAgSLQoKc2lsZW50X2ZvchgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLBAgoJQXBwU3RhdHVzEg4KBmFwcF9pZBgBIAEoCRISCgpnZW5lcmF0aW9uGAIgASgEEhAKCHRva2VuX2lkGAMgASgJEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgZzdGF0dXMYBSABKA4yGi5saW5ncGFpLnYxLkFwcFRva2VuU3RhdHVzEhUKDXN0YXR1c19yZWFzb24YBiABKAkSNQoRbmV4dF9yZWZyZXNoX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiMKBXNoYXJlGAggASgLMhQubGluZ3BhaS52MS5BcHBTaGFyZRIuCg1zaHV0X2NoYW5uZWxzGAkgAygLMhcubGluZ3BhaS52MS5TaHV0Q2hhbm5lbCJuCgtTaHV0Q2hhbm5lbBIPCgdjaGFubmVsGAEgASgJEikKBXVudGlsGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YAyABKAkSEwoLZGVzY3JpcHRpb24YBCABKAkikwEKCEFwcFNoYXJlEg0KBW93bmVyGAEgASgJEg0KBWVwb2NoGAIgASgEEikKB2ludGVudHMYAyADKAsyGC5saW5ncGFpLnYxLkludGVudFN0YXR1cxItCglvd2VkX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Vuc2F2ZWQYBSABKAgifAoMSW50ZW50U3RhdHVzEg8KB3JlcGxpY2EYASABKAkSDQoFZXBvY2gYAiABKAQSJgoDYWdlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiQKBGtpbmQYBCABKA4yFi5saW5ncGFpLnYxLkludGVudEtpbmQqlQEKDENhbGxlck1ldGhvZBIdChlDQUxMRVJfTUVUSE9EX1VOU1BFQ0lGSUVEEAASFwoTQ0FMTEVSX01FVEhPRF9MT0NBTBABEhUKEUNBTExFUl9NRVRIT0RfS0VZEAISHQoZQ0FMTEVSX01FVEhPRF9DRVJUSUZJQ0FURRADEhcKE0NBTExFUl9NRVRIT0RfVE9LRU4QBCqFAQoOUHJvcGFnYXRpb25Ib3ASHwobUFJPUEFHQVRJT05fSE9QX1VOU1BFQ0lGSUVEEAASGQoVUFJPUEFHQVRJT05fSE9QX1NUT1JFEAESGwoXUFJPUEFHQVRJT05fSE9QX1JFUExJQ0EQAhIaChZQUk9QQUdBVElPTl9IT1BfU1RSRUFNEAMqqQEKDkFwcFRva2VuU3RhdHVzEiAKHEFQUF9UT0tFTl9TVEFUVVNfVU5TUEVDSUZJRUQQABIcChhBUFBfVE9LRU5fU1RBVFVTX1BFTkRJTkcQARIaChZBUFBfVE9LRU5fU1RBVFVTX0ZSRVNIEAISHQoZQVBQX1RPS0VOX1NUQVRVU19ERUdSQURFRBADEhwKGEFQUF9UT0tFTl9TVEFUVVNfRVhQSVJFRBAEKlYKCkludGVudEtpbmQSGwoXSU5URU5UX0tJTkRfVU5TUEVDSUZJRUQQABIVChFJTlRFTlRfS0lORF9MRUFTRRABEhQKEElOVEVOVF9LSU5EX09QRU4QAjKoAQoMQWRtaW5TZXJ2aWNlEkgKCUdldFN0YXR1cxIcLmxpbmdwYWkudjEuR2V0U3RhdHVzUmVxdWVzdBodLmxpbmdwYWkudjEuR2V0U3RhdHVzUmVzcG9uc2USTgoLTGlzdENhbGxlcnMSHi5saW5ncGFpLnYxLkxpc3RDYWxsZXJzUmVxdWVzdBofLmxpbmdwYWkudjEuTGlzdENhbGxlcnNSZXNwb25zZUIkCgpsaW5ncGFpLnYxUAFaFGxpbmdwYWkvdjE7bGluZ3BhaXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+
+/**
+ * Describes the message lingpai.v1.ListCallersRequest.
+ * Use `create(ListCallersRequestSchema)` to create a new message.
+ */
+export const ListCallersRequestSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 0);
+
+/**
+ * Describes the message lingpai.v1.ListCallersResponse.
+ * Use `create(ListCallersResponseSchema)` to create a new message.
+ */
+export const ListCallersResponseSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 1);
+
+/**
+ * Describes the message lingpai.v1.Caller.
+ * Use `create(CallerSchema)` to create a new message.
+ */
+export const CallerSchema = /*@__PURE__*/
+  messageDesc(file_lingpai_v1_admin, 2);
 
 /**
  * Describes the message lingpai.v1.GetStatusRequest.
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 0);
+  messageDesc(file_lingpai_v1_admin, 3);
 
 /**
  * Describes the message lingpai.v1.GetStatusResponse.
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 1);
+  messageDesc(file_lingpai_v1_admin, 4);
 
 /**
  * Describes the message lingpai.v1.HopStatus.
  * Use `create(HopStatusSchema)` to create a new message.
  */
 export const HopStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 2);
+  messageDesc(file_lingpai_v1_admin, 5);
 
 /**
  * Describes the message lingpai.v1.ClusterStatus.
  * Use `create(ClusterStatusSchema)` to create a new message.
  */
 export const ClusterStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 3);
+  messageDesc(file_lingpai_v1_admin, 6);
 
 /**
  * Describes the message lingpai.v1.ReplicaStatus.
  * Use `create(ReplicaStatusSchema)` to create a new message.
  */
 export const ReplicaStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 4);
+  messageDesc(file_lingpai_v1_admin, 7);
 
 /**
  * Describes the message lingpai.v1.AppStatus.
  * Use `create(AppStatusSchema)` to create a new message.
  */
 export const AppStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 5);
+  messageDesc(file_lingpai_v1_admin, 8);
 
 /**
  * Describes the message lingpai.v1.ShutChannel.
  * Use `create(ShutChannelSchema)` to create a new message.
  */
 export const ShutChannelSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 6);
+  messageDesc(file_lingpai_v1_admin, 9);
 
 /**
  * Describes the message lingpai.v1.AppShare.
  * Use `create(AppShareSchema)` to create a new message.
  */
 export const AppShareSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 7);
+  messageDesc(file_lingpai_v1_admin, 10);
 
 /**
  * Describes the message lingpai.v1.IntentStatus.
  * Use `create(IntentStatusSchema)` to create a new message.
  */
 export const IntentStatusSchema = /*@__PURE__*/
-  messageDesc(file_lingpai_v1_admin, 8);
+  messageDesc(file_lingpai_v1_admin, 11);
+
+/**
+ * Describes the enum lingpai.v1.CallerMethod.
+ */
+export const CallerMethodSchema = /*@__PURE__*/
+  enumDesc(file_lingpai_v1_admin, 0);
+
+/**
+ * CallerMethod is how a caller is found out.
+ *
+ * @generated from enum lingpai.v1.CallerMethod
+ */
+export const CallerMethod = /*@__PURE__*/
+  tsEnum(CallerMethodSchema);
 
 /**
  * Describes the enum lingpai.v1.PropagationHop.
  */
 export const PropagationHopSchema = /*@__PURE__*/
-  enumDesc(file_lingpai_v1_admin, 0);
+  enumDesc(file_lingpai_v1_admin, 1);
 
 /**
  * PropagationHop is a part of the way of a new token.
@@ -94,7 +129,7 @@ export const PropagationHop = /*@__PURE__*/
  * Describes the enum lingpai.v1.AppTokenStatus.
  */
 export const AppTokenStatusSchema = /*@__PURE__*/
-  enumDesc(file_lingpai_v1_admin, 1);
+  enumDesc(file_lingpai_v1_admin, 2);
 
 /**
  * AppTokenStatus is the health of one app's token: TokenStatus by another name, so that this file needs no other.
@@ -108,7 +143,7 @@ export const AppTokenStatus = /*@__PURE__*/
  * Describes the enum lingpai.v1.IntentKind.
  */
 export const IntentKindSchema = /*@__PURE__*/
-  enumDesc(file_lingpai_v1_admin, 2);
+  enumDesc(file_lingpai_v1_admin, 3);
 
 /**
  * IntentKind is what an intent means to other replicas.

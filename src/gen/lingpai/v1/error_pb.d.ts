@@ -402,6 +402,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_CALLER_LIMITED = 52;
    */
   CALLER_LIMITED = 52,
+
+  /**
+   * UNAVAILABLE. The audit log cannot be written, and a refresh that names no token, or what needs the verb `admin`, is not done
+   * without it. Tokens are served meanwhile.
+   *
+   * @generated from enum value: ERROR_REASON_AUDIT_UNAVAILABLE = 53;
+   */
+  AUDIT_UNAVAILABLE = 53,
 }
 
 /**

@@ -57,8 +57,8 @@ export declare type SendTemplateRequest = Message<"lingpai.v1.SendTemplateReques
   data: { [key: string]: TemplateValue };
 
   /**
-   * A name for this message that the caller chooses: at most 128 characters. For 24 hours a call with the same key, app and
-   * content gets the outcome of the first, and with other content INVALID_ARGUMENT. A transient refusal frees the key.
+   * A name for this message that the caller chooses: at most 128 characters. It is the caller's own: another caller's is another
+   * key. For 24 hours a call with the same key, app and content gets the outcome of the first, and with other content INVALID_ARGUMENT. A transient refusal frees the key.
    * Empty: each call is a message of its own.
    *
    * @generated from field: string idempotency_key = 6;

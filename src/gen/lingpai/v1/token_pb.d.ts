@@ -535,7 +535,7 @@ export declare const TokenService: GenService<{
    *
    * The broker first asks WeChat whether the named token is really dead, so that a mistaken report costs no token. Any
    * number of reports of one token cause at most one refresh. Where WeChat does not say, a stable token is read again, and a
-   * classic one replaced when a second call reports it, or when the report has stood for `refresh.cooldown`; until then the
+   * classic one replaced when a second caller reports it (where callers are not asked who they are: a second call), or when the report has stood for `refresh.cooldown`; until then the
    * error is why WeChat did not say, with RetryInfo. Calls that come thick are answered every 2 seconds. With neither a token
    * nor a generation named it replaces whatever is held without asking, which is for an operator (a leaked token, for
    * instance) and not for services.

@@ -1,0 +1,22 @@
+import type { Principal } from './principal.ts';
+import type { Verb } from './verbs.ts';
+
+/** What the rules of a configuration say. */
+export interface Rights {
+  /** Whether a caller may do this with this app, which may be none that is configured. */
+  may(principal: Principal, verb: Verb, appId: string): boolean;
+  /** Whether a caller may do this with every app, those to come included. */
+  mayAll(principal: Principal, verb: Verb): boolean;
+  /** Whether any rule names a caller. */
+  hasRule(principal: Principal): boolean;
+  /** Whether a caller, or its credential, is blocked. */
+  isBlocked(principal: Principal): boolean;
+}
+
+/** What one caller may use of the broker. */
+export interface Limiter {
+  /** Takes one call of the caller with this name and returns 0; or returns in how many milliseconds the next may be made. */
+  call(name: string): number;
+  /** Counts a stream that opens, and returns what is to be called when it has ended; undefined: there are too many. */
+  open(name: string): (() => void) | undefined;
+}

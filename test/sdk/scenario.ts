@@ -23,7 +23,7 @@ export async function scenario(sdk: Sdk, report: Report): Promise<void> {
   await using lab = await openLab();
   const driver = lab.driver(sdk);
   try {
-    await steps(lab, driver, report);
+    await steps(lab, sdk, driver, report);
   } catch (error) {
     throw new Error(withoutSecrets(lab, `${(error as Error).message}\n${driver.tail()}\n${lab.broker.tail()}`), {
       cause: error,
@@ -31,7 +31,7 @@ export async function scenario(sdk: Sdk, report: Report): Promise<void> {
   }
 }
 
-async function steps(lab: Lab, driver: Child, report: Report): Promise<void> {
+async function steps(lab: Lab, sdk: Sdk, driver: Child, report: Report): Promise<void> {
   const { wechat } = lab;
   const standIn = await standInOf(lab);
   assert.match(standIn, /^lps1\./, 'the gateway hands out a stand-in');
@@ -53,6 +53,12 @@ async function steps(lab: Lab, driver: Child, report: Report): Promise<void> {
   const mediaId = await order(driver, 'upload', path);
   assert.equal(await order(driver, 'download', mediaId), digest(photo), 'the download is what was uploaded');
   report('8 MiB uploaded, and downloaded as they were');
+
+  const all = { errcode: 0, errmsg: 'ok', colors: [], list: [] };
+  wechat.stubs.set(sdk.elsewhere, JSON.stringify(all));
+  await order(driver, 'elsewhere');
+  assert.ok(lab.upstream.asked.includes(` ${sdk.elsewhere}?`), 'the call reached WeChat through the gateway');
+  report(`${sdk.elsewhere}, for which some SDKs have a URL of its own`);
 
   const { mints } = wechat.counts(appId);
   wechat.kill(appId, { issuer: 'classic', which: 'current', stuck: false });

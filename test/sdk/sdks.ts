@@ -5,17 +5,21 @@ import { type Command, type Foreign, root, venv } from '../support/foreign.ts';
 export interface Sdk extends Foreign {
   readonly start: Command;
   readonly env: Readonly<Record<string, string>>;
+  /** The source of the driver, below this folder: between the marks are the lines that move the SDK to the gateway. */
+  readonly driver: string;
+  /** The path of a call that is not below /cgi-bin/; what has SDKs' URLs in several places is tried with one that is hard to move. */
+  readonly elsewhere: string;
 }
 
 const folderOf = (name: string) => join(import.meta.dirname, name);
 
 /** Every SDK that the gateway is tried with. */
 export const sdks: readonly Sdk[] = [
-  node('co-wechat-api'),
-  node('wechat-api'),
-  node('node-easywechat'),
-  python('wechatpy'),
-  python('werobot'),
+  node('co-wechat-api', '/card/getcolors'),
+  node('wechat-api', '/card/getcolors'),
+  node('node-easywechat', '/card/getcolors'),
+  python('wechatpy', '/card/getcolors'),
+  python('werobot', '/customservice/kfaccount/uploadheadimg'),
   {
     name: 'silenceper',
     folder: folderOf('silenceper'),
@@ -23,14 +27,16 @@ export const sdks: readonly Sdk[] = [
     build: [['go', 'build', '-o', 'target/driver', '.']],
     start: [join(folderOf('silenceper'), 'target/driver')],
     env: {},
+    driver: 'silenceper/driver.go',
+    elsewhere: '/datacube/getusersummary',
   },
-  java('wxjava-mp', 'lingpai.sdk.Mp'),
-  java('wxjava-miniapp', 'lingpai.sdk.MiniApp'),
+  java('wxjava-mp', 'Mp', '/datacube/getusersummary'),
+  java('wxjava-miniapp', 'MiniApp', '/datacube/getweanalysisappiddailysummarytrend'),
 ];
 
 // Each SDK logs all that it can, but for the bytes of files.
 
-function node(name: string): Sdk {
+function node(name: string, elsewhere: string): Sdk {
   return {
     name,
     folder: folderOf(name),
@@ -38,10 +44,12 @@ function node(name: string): Sdk {
     build: [['npm', 'ci', '--ignore-scripts']],
     start: [process.execPath, join(folderOf(name), 'driver.mjs')],
     env: { DEBUG: '*,-httpx:body' },
+    driver: `${name}/driver.mjs`,
+    elsewhere,
   };
 }
 
-function python(name: string): Sdk {
+function python(name: string, elsewhere: string): Sdk {
   return {
     name,
     folder: folderOf(name),
@@ -49,10 +57,12 @@ function python(name: string): Sdk {
     build: venv,
     start: [join(root, 'test/sdk', name, '.venv/bin/python'), join(folderOf(name), 'driver.py')],
     env: { PYTHONDONTWRITEBYTECODE: '1' },
+    driver: `${name}/driver.py`,
+    elsewhere,
   };
 }
 
-function java(name: string, main: string): Sdk {
+function java(name: string, main: string, elsewhere: string): Sdk {
   const folder = folderOf('wxjava');
   return {
     name,
@@ -64,8 +74,15 @@ function java(name: string, main: string): Sdk {
     build: [['mvn', '--batch-mode', '--quiet', '--no-transfer-progress', 'package']],
     start: [
       ...(['java', '-Xmx256m', '-Dorg.slf4j.simpleLogger.defaultLogLevel=debug'] as const),
-      ...['-Dorg.slf4j.simpleLogger.log.org.apache.http.wire=info', '-cp', join(folder, 'target/driver.jar'), main],
+      ...[
+        '-Dorg.slf4j.simpleLogger.log.org.apache.http.wire=info',
+        '-cp',
+        join(folder, 'target/driver.jar'),
+        `lingpai.sdk.${main}`,
+      ],
     ],
     env: {},
+    driver: `wxjava/src/main/java/lingpai/sdk/${main}.java`,
+    elsewhere,
   };
 }

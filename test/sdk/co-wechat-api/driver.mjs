@@ -5,10 +5,9 @@ const { GATEWAY, APP_ID, KEY } = process.env;
 
 // docs/gateway.md: co-wechat-api
 const api = new API(APP_ID, KEY);
-api.prefix = `${GATEWAY}/cgi-bin/`;
-api.snsPrefix = `${GATEWAY}/sns/`;
-api.wxaPrefix = `${GATEWAY}/wxa/`;
-api.customservicePrefix = `${GATEWAY}/customservice/`;
+const { request } = api;
+api.request = (url, ...rest) =>
+  request.call(api, url.replace(/^https?:\/\/(file\.)?api\.weixin\.qq\.com/, GATEWAY), ...rest);
 // docs/gateway.md: end
 
 await serve({
@@ -17,4 +16,5 @@ await serve({
   ticket: async () => digest((await api.getTicket()).ticket),
   upload: async (file) => (await api.uploadMedia(file, 'image')).media_id,
   download: async (mediaId) => digest(await api.getMedia(mediaId)),
+  elsewhere: async () => (await api.getColors()).errmsg,
 });

@@ -21,6 +21,7 @@ await serve({
   upload: async (file) =>
     (await client.withFile(file, 'media').post('cgi-bin/media/upload', { params: { type: 'image' } })).toObject()
       .media_id,
+  elsewhere: async () => (await client.get('card/getcolors')).toObject().errmsg,
   download: async (mediaId) => {
     const options = { params: { media_id: mediaId }, responseType: 'arraybuffer' };
     return digest((await client.get('cgi-bin/media/get', options)).getContent());

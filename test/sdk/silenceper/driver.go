@@ -100,6 +100,10 @@ func main() {
 			media, err := account.GetMaterial().MediaUpload("image", path)
 			return media.MediaID, err
 		},
+		"elsewhere": func(string) (string, error) {
+			_, err := account.GetDataCube().GetUserSummary("2026-01-01", "2026-01-02")
+			return "", err
+		},
 		"download": func(mediaID string) (string, error) { return download(account, mediaID, client) },
 	}
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {

@@ -34,6 +34,7 @@ serve(
         "message": lambda to: client.message.send_template(to, "T1", {"first": {"value": "hello"}})["msgid"],
         "ticket": lambda _: digest(client.jsapi.get_jsapi_ticket()),
         "upload": upload,
+        "elsewhere": lambda _: client.card.get_colors(),
         "download": lambda media_id: digest(client.media.download(media_id).content),
     }
 )

@@ -10,6 +10,7 @@ import cn.binarywang.wx.miniapp.api.impl.WxMaServiceImpl;
 import cn.binarywang.wx.miniapp.bean.WxMaSubscribeMessage;
 import cn.binarywang.wx.miniapp.config.impl.WxMaDefaultConfigImpl;
 import java.io.File;
+import java.util.Date;
 import java.util.Map;
 
 /** The driver of weixin-java-miniapp. */
@@ -34,6 +35,7 @@ final class MiniApp {
               return "";
             },
             "ticket", none -> digest(service.getJsapiService().getJsapiTicket()),
+            "elsewhere", none -> service.getAnalysisService().getDailySummaryTrend(new Date(), new Date()).toString(),
             "upload", path -> service.getMediaService().uploadMedia("image", new File(path)).getMediaId(),
             "download", mediaId -> digest(service.getMediaService().getMedia(mediaId))));
   }

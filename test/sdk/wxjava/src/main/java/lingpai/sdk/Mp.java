@@ -6,6 +6,7 @@ import static lingpai.sdk.Driver.KEY;
 import static lingpai.sdk.Driver.digest;
 
 import java.io.File;
+import java.util.Date;
 import java.util.Map;
 import me.chanjar.weixin.mp.api.WxMpService;
 import me.chanjar.weixin.mp.api.impl.WxMpServiceImpl;
@@ -33,6 +34,7 @@ final class Mp {
             "token", none -> digest(service.getAccessToken()),
             "message", to -> service.getTemplateMsgService().sendTemplateMsg(message(to)),
             "ticket", none -> digest(service.getJsapiTicket()),
+            "elsewhere", none -> service.getDataCubeService().getUserSummary(new Date(), new Date()).toString(),
             "upload", path -> service.getMaterialService().mediaUpload("image", new File(path)).getMediaId(),
             "download", mediaId -> digest(service.getMaterialService().mediaDownload(mediaId))));
   }

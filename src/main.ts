@@ -79,6 +79,7 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
       )
       .option('--grpc <HOST:PORT>', 'where the broker serves gRPC', '127.0.0.1:7600')
       .option('--http <HOST:PORT>', 'where the broker serves HTTP', '127.0.0.1:7680')
+      .option('--gateway <HOST:PORT>', "where the broker serves WeChat's own API", '127.0.0.1:7670')
       .option('--sandbox <HOST:PORT>', 'where the simulated WeChat listens', '127.0.0.1:7690')
       .action(async (options) => (await import('./commands/demo.ts')).demo(options)),
   );
@@ -273,6 +274,7 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
     new Command('start')
       .option('--grpc <HOST:PORT>')
       .option('--http <HOST:PORT>')
+      .option('--gateway <HOST:PORT>')
       .option('--sandbox <HOST:PORT>')
       .action(async (options, command: Command) => {
         const config = resolve(io.cwd(), DEFAULT_CONFIG);
@@ -280,7 +282,7 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
         const flags = givenBeside(command, []);
         if (flags.length > 0) {
           throw new Failure(
-            `${flags.join(', ')}: for the demo, and there is ${config}, which is served as it says; set grpc.listen and http.listen in it, or run the demo: npm run -s lingpai -- demo ${flags.map((flag) => `${flag} HOST:PORT`).join(' ')}`,
+            `${flags.join(', ')}: for the demo, and there is ${config}, which is served as it says; set grpc.listen, http.listen and gateway.listen in it, or run the demo: npm run -s lingpai -- demo ${flags.map((flag) => `${flag} HOST:PORT`).join(' ')}`,
             2,
           );
         }

@@ -124,6 +124,38 @@ export class Authenticator implements Credentials, Disposable {
     }
   }
 
+  /** Whether the peer of a connection presented a certificate. */
+  isCertified(socket: CallHead['socket']): boolean {
+    return isPeerSocket(socket) && this.#certificates.isPresented(socket);
+  }
+
+  /** Who the peer of a connection is by its certificate; undefined: it presented none. Throws a Refusal. */
+  byCertificate(socket: CallHead['socket']): Principal | undefined {
+    return isPeerSocket(socket) ? this.#certificates.identify(socket, this.#deps.clock.now()) : undefined;
+  }
+
+  /** The key with this id. */
+  keyOf(id: string): StoredKey | undefined {
+    return this.#keysById.get(id)?.stored;
+  }
+
+  /** Who calls by something that the key with this id has signed. Throws a Refusal where that key is good no longer. */
+  byKeyId(id: string): Principal {
+    const known = this.#keysById.get(id);
+    if (!known) throw new Refusal('invalid', 'the key is unknown or revoked');
+    if (this.#isOver(known.principal)) throw new Refusal('expired', 'the key has expired');
+    return known.principal;
+  }
+
+  /** As `authenticate`, by what `find` finds in another way: it is counted and told alike. `find` throws a Refusal. */
+  authenticateBy(method: Presented, socket: CallHead['socket'], find: () => Principal): Principal {
+    try {
+      return this.#believed(method, find());
+    } catch (error) {
+      return this.#refused(method, { headers: {}, socket }, error);
+    }
+  }
+
   /**
    * To be told of each connection of TLS when it is made, so that its certificate is known to be of the authorities of that time. Without, that is taken to be so
    * at its first call.
@@ -192,7 +224,7 @@ export class Authenticator implements Credentials, Disposable {
   /** What a call presents, by its look. A bearer that is no key is taken for a token. */
   #methodOf({ headers: { authorization }, socket }: CallHead): Presented {
     if (authorization !== undefined) return authorization.startsWith(KEY_PREFIX, 7) ? 'key' : 'token';
-    return isPeerSocket(socket) && this.#certificates.isPresented(socket) ? 'certificate' : 'none';
+    return this.isCertified(socket) ? 'certificate' : 'none';
   }
 
   #find(method: Presented, { headers, rawHeaders, socket }: CallHead): Principal | Promise<Principal> {
@@ -201,7 +233,7 @@ export class Authenticator implements Credentials, Disposable {
       if (countOf(rawHeaders) > 1) throw new Refusal('invalid', 'there are several authorization headers');
       return method === 'key' ? this.#byKey(bearerOf(authorization)) : this.#jwts.verify(bearerOf(authorization));
     }
-    const principal = isPeerSocket(socket) ? this.#certificates.identify(socket, this.#deps.clock.now()) : undefined;
+    const principal = this.byCertificate(socket);
     if (!principal) throw new Refusal('missing', 'no credentials were presented');
     return principal;
   }

@@ -1,5 +1,6 @@
 import { Authenticator } from '../access/authenticator.ts';
 import { fetchJwks } from '../access/fetch-jwks.ts';
+import { type GatewayCallers, knownCallers, localCallers } from '../access/gateway-callers.ts';
 import type { Config } from '../config/config.ts';
 import { type AccessMode, accessMode } from '../config/exposure.ts';
 import { Access } from '../core/access/access.ts';
@@ -28,6 +29,8 @@ export interface AccessInUse extends Disposable {
   readonly access: Access;
   /** Undefined: everyone is `local`. */
   readonly authenticate: Authenticate | undefined;
+  /** Finds out who calls through the gateway. */
+  readonly gatewayCallers: GatewayCallers;
   /** The keys of callers. */
   readonly keys: readonly KnownKey[];
   /**
@@ -42,7 +45,15 @@ export function createAccess(config: Config, { clock, audit, metrics, logger, pa
   const mode = accessMode(config);
   if (mode !== 'rules' || config.access === null || config.access === 'open') {
     const access = Access.open(clock);
-    return { mode, access, authenticate: undefined, keys: [], take() {}, [Symbol.dispose]() {} };
+    return {
+      mode,
+      access,
+      authenticate: undefined,
+      gatewayCallers: localCallers,
+      keys: [],
+      take() {},
+      [Symbol.dispose]() {},
+    };
   }
   const counting: Audit = {
     record(event) {
@@ -74,6 +85,7 @@ export function createAccess(config: Config, { clock, audit, metrics, logger, pa
     mode,
     access,
     authenticate: (head) => authenticator.authenticate(head),
+    gatewayCallers: knownCallers(authenticator),
     get keys() {
       return authenticator.keys.map(({ name, id, expires }) => ({ caller: `key:${name}`, id, expireTime: expires }));
     },

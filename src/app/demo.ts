@@ -12,7 +12,7 @@ import { type Running, runBroker } from './run.ts';
 import { starting } from './start-error.ts';
 
 /** A broker that serves, and the simulated WeChat that it asks. */
-export interface RunningDemo extends Pick<Running, 'grpc' | 'http' | 'access' | 'stop'> {
+export interface RunningDemo extends Pick<Running, 'grpc' | 'http' | 'gateway' | 'access' | 'stop'> {
   /** Where the simulated WeChat is: `http://127.0.0.1:7690`. */
   readonly sandbox: string;
 }
@@ -35,7 +35,7 @@ const QUOTAS = {
 
 /** Starts a simulated WeChat and a broker for two of its apps. Rejects with a StartError, and leaves nothing. */
 export async function runDemo(
-  listen: Record<'grpc' | 'http' | 'sandbox', Listen>,
+  listen: Record<'grpc' | 'http' | 'gateway' | 'sandbox', Listen>,
   logger: Logger,
 ): Promise<RunningDemo> {
   await using undo = new AsyncDisposableStack();
@@ -46,11 +46,13 @@ export async function runDemo(
   const sandbox = undo.adopt(await starting(starts), (started) => started.close());
   // As in life: who agrees to messages tells WeChat and the service at once, and what the service deposits is what WeChat knows.
   const onDeposit = (appId: string, permit: NewPermit) => sandbox.wechat.messages(appId).permits.add(permit);
-  const { grpc, http, access, stop } = await runBroker(await configOf(listen, sandbox.url), logger, onDeposit);
+  const config = await configOf(listen, sandbox.url);
+  const { grpc, http, gateway, access, stop } = await runBroker(config, logger, onDeposit);
   const rest = undo.move();
   return {
     grpc,
     http,
+    gateway,
     access,
     sandbox: sandbox.url,
     async stop() {
@@ -63,13 +65,17 @@ export async function runDemo(
   };
 }
 
-function configOf({ grpc, http }: Record<'grpc' | 'http', Listen>, baseUrl: string): Promise<Config> {
+function configOf(
+  { grpc, http, gateway }: Record<'grpc' | 'http' | 'gateway', Listen>,
+  baseUrl: string,
+): Promise<Config> {
   // The tokens are of a simulated WeChat, and who names another address means it.
-  const isExposed = [grpc, http].some(({ host }) => !isLoopback(host));
+  const isExposed = [grpc, http, gateway].some(({ host }) => !isLoopback(host));
   const config = {
     ...(isExposed && { access: 'open' }),
     grpc: { listen: formatListen(grpc) },
     http: { listen: formatListen(http) },
+    gateway: { listen: formatListen(gateway) },
     store: { url: 'memory:' },
     upstream: { base_url: baseUrl, overlap: `${OVERLAP_MS}ms` },
     refresh: { stable_poll: '2s', cooldown: '5s', probe_interval: '10s', daily_budget: 10_000 },

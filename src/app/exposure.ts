@@ -34,8 +34,8 @@ export async function refuseExposure(config: Config, find: Lookup = systemLookup
 
 /** Warns of what a configuration lets others reach or read. */
 export function warnOfExposure(config: Config, logger: Logger): void {
-  const { grpc, http, upstream, tls } = config;
-  for (const listen of [grpc, http]) {
+  const { upstream, tls } = config;
+  for (const { listen } of exposureOf(config).listeners) {
     if (isLoopback(listen.host)) continue;
     if (accessMode(config) === 'open')
       logger.warn({ listen: formatListen(listen) }, 'listening beyond loopback without access control');

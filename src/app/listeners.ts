@@ -4,12 +4,14 @@ import type { Access } from '../core/access/access.ts';
 import type { Principal } from '../core/access/principal.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import type { TokenState } from '../core/tokens/state.ts';
+import type { Gateway } from '../gateway/gateway.ts';
 import type { Logger } from '../ops/log.ts';
 import type { Metrics } from '../ops/metrics.ts';
 import { openFilesLimit } from '../ops/open-files.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { standardServices } from '../rpc/standard-services.ts';
 import { connectionLimits, type Refusal } from '../server/connections.ts';
+import { startGateway } from '../server/gateway.ts';
 import { startGrpc } from '../server/grpc.ts';
 import { startHttp } from '../server/http.ts';
 import type { Listener, Mount } from '../server/mount.ts';
@@ -21,11 +23,13 @@ import { starting } from './start-error.ts';
 
 /** What the listeners serve, and what they need for it. */
 export interface ListenerParts {
-  readonly config: Pick<Config, 'grpc' | 'http' | 'watch' | 'tls' | 'access'>;
+  readonly config: Pick<Config, 'grpc' | 'http' | 'gateway' | 'watch' | 'tls' | 'access'>;
   readonly logger: Logger;
   readonly metrics: Pick<Metrics, 'rpc' | 'tls' | 'contentType' | 'text'>;
   readonly clock: Clock;
   readonly services: readonly Service[];
+  /** WeChat's own API; undefined: it is not served. */
+  readonly gateway?: Pick<Gateway, 'answer' | 'object'> | undefined;
   /** The state of every app. */
   readonly states: () => Iterable<TokenState>;
   /** Resolves when all else that is due has had its turn. */
@@ -42,16 +46,18 @@ export interface ListenerParts {
 export interface Listeners {
   readonly grpc: Listener;
   readonly http: Listener;
+  /** Undefined: there is none. */
+  readonly gateway: Listener | undefined;
   /** Takes certificates that have changed into use; what cannot be used is told, and changes nothing. */
   setTls(tls: Config['tls']): void;
-  /** Ends both at once. */
+  /** Ends all at once. */
   stop(): Promise<void>;
 }
 
 /** The caps of connections as the log names them: of the listener, and of one address. */
 const CAPS = { inAll: 'listener', perPeer: 'peer' } as const;
 
-/** Starts to listen: gRPC, with its standard services, and HTTP, with its pages. Rejects with a StartError. */
+/** Starts to listen: gRPC, with its standard services, HTTP, with its pages, and the gateway. Rejects with a StartError. */
 export async function startListeners(parts: ListenerParts): Promise<Listeners> {
   const { config, logger, metrics, clock, services, states, pause, report, authenticate, access } = parts;
   const { stallTimeoutMs } = config.watch;
@@ -68,7 +74,8 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
     hosts: config.http.hosts,
     refuseForwarded: config.access === null,
   } satisfies Mount;
-  const limits = connectionLimits(openFilesLimit());
+  const { listen } = config.gateway;
+  const limits = connectionLimits(openFilesLimit(), listen !== null);
   const onRefused = (listener: string) => (refusal: Refusal) => {
     const { cap, connections, peer, refused } = refusal;
     logger.warn({ listener, cap: CAPS[cap], connections, peer, refused }, 'connections refused');
@@ -98,18 +105,33 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
     }),
   );
   undo.defer(() => http.stop());
+  const gateway =
+    parts.gateway && listen
+      ? await starting(
+          startGateway({
+            ...mount,
+            listen,
+            limits: limits.gateway,
+            onRefused: onRefused('gateway'),
+            gateway: parts.gateway,
+          }),
+        )
+      : undefined;
+  if (gateway) undo.defer(() => gateway.stop());
+  const all = [grpc, http, ...(gateway ? [gateway] : [])];
   let current = mount.tls;
   if (current) metrics.tls.expires(expiryOf(current.cert));
   const started = undo.move();
   return {
     grpc,
     http,
+    gateway,
     setTls(tls) {
       const next = pairOf(tls);
       // Whether there is TLS at all is decided at the start.
       if (!current || !next || isDeepStrictEqual(next, current)) return;
       try {
-        for (const listener of [grpc, http]) listener.setTls(next);
+        for (const listener of all) listener.setTls(next);
       } catch (error) {
         metrics.tls.reloaded('failed');
         logger.error({ error: (error as Error).message }, 'certificate not reloaded; the old one stays in use');

@@ -11,6 +11,7 @@ import { openAudit } from './audit.ts';
 import { createCore } from './core.ts';
 import { drain } from './drain.ts';
 import { refuseExposure, warnOfExposure } from './exposure.ts';
+import { createGateway } from './gateway.ts';
 import { startListeners } from './listeners.ts';
 import { openStore } from './open-store.ts';
 import { reachable } from './replica.ts';
@@ -24,6 +25,8 @@ export interface Running {
   /** The addresses as `host:port`, with the real ports. */
   readonly grpc: string;
   readonly http: string;
+  /** Undefined: it is not served. */
+  readonly gateway: string | undefined;
   /** The name of this process among replicas; undefined: it shares nothing. */
   readonly replica: string | undefined;
   /** How callers are treated. */
@@ -78,13 +81,16 @@ export async function runBroker(
   const serviceParts = { config, metrics, audit, core, access, ledger, onDeposit, draining: signal, pause, report };
   const services = createServices(serviceParts);
   const states = () => registry.states();
-  const { grpc, http, setTls } = undo.adopt(
+  const gatewayInUse = config.gateway.listen ? createGateway({ config, core, inUse, metrics, report }) : undefined;
+  if (gatewayInUse) undo.defer(() => gatewayInUse.close());
+  const { grpc, http, gateway, setTls } = undo.adopt(
     await startListeners({
       config,
       logger,
       metrics,
       clock,
       services,
+      gateway: gatewayInUse?.gateway,
       states,
       pause,
       report,
@@ -94,7 +100,7 @@ export async function runBroker(
     ({ stop }) => stop(),
   );
   grpcAddress = reachable(grpc.address);
-  const listeners = [grpc, http];
+  const listeners = [grpc, http, ...(gateway ? [gateway] : [])];
   for (const listener of listeners) listener.setServing(true);
   warnOfExposure(config, logger);
 
@@ -103,12 +109,14 @@ export async function runBroker(
   return {
     grpc: grpc.address,
     http: http.address,
+    gateway: gateway?.address,
     replica,
     access: mode,
     reload(next) {
       inUse.take(next);
       registry.configure(next.apps);
       access.changed();
+      gatewayInUse?.take(next);
       setTls(next.tls);
       sender.tryAgain();
       audit.loaded(next, inUse.keys);

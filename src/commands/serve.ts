@@ -22,8 +22,11 @@ export async function serve(options: { config: string; logLevel?: string }): Pro
     await running.stop();
     logger.info('stopped');
   });
-  const { grpc, http, replica, access } = running;
-  logger.info({ grpc, http, ...(replica && { replica }), access, apps: config.apps.length }, 'ready');
+  const { grpc, http, gateway, replica, access } = running;
+  logger.info(
+    { grpc, http, ...(gateway && { gateway }), ...(replica && { replica }), access, apps: config.apps.length },
+    'ready',
+  );
   await stopped;
 }
 

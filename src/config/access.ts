@@ -13,9 +13,10 @@ export function judgeAccess(
 ): { readonly problems: readonly Finding[]; readonly warnings: readonly Finding[] } {
   const written = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
   const { shape } = configSchema;
-  const listeners = (['grpc', 'http'] as const).flatMap((name) => {
+  const listeners = (['grpc', 'http', 'gateway'] as const).flatMap((name) => {
     const section = shape[name].safeParse(written[name]);
-    return section.success ? { setting: `${name}.listen`, listen: section.data.listen } : [];
+    const listen = section.success ? section.data.listen : null;
+    return listen ? { setting: `${name}.listen`, listen } : [];
   });
   const exposed = exposureProblems({
     listeners,

@@ -12,6 +12,8 @@ export interface Config {
   readonly grpc: Listen;
   /** `hosts`: names that it answers to. */
   readonly http: Listen & { readonly hosts: readonly string[] };
+  /** WeChat's own API. `listen` is null where it is not served; `tokens` says what callers are given as access_token. */
+  readonly gateway: { readonly listen: Listen | null; readonly tokens: 'standin' | 'real' };
   /** `memory:`, `sqlite:` and an absolute path, or a redis URL, which may hold a password: never log it. */
   readonly store: {
     readonly url: string;

@@ -21,10 +21,12 @@ export interface Exposure {
 }
 
 /** The exposure of a whole configuration. */
-export function exposureOf({ grpc, http, tls, access }: Pick<Config, 'grpc' | 'http' | 'tls' | 'access'>): Exposure {
+export function exposureOf(config: Pick<Config, 'grpc' | 'http' | 'gateway' | 'tls' | 'access'>): Exposure {
+  const { grpc, http, gateway, tls, access } = config;
   const listeners = [
     { setting: 'grpc.listen', listen: grpc },
     { setting: 'http.listen', listen: http },
+    ...(gateway.listen ? [{ setting: 'gateway.listen', listen: gateway.listen }] : []),
   ];
   return { listeners, tls: tls === null ? 'unsaid' : tls === 'off' ? 'off' : 'on', access: accessMode({ access }) };
 }
@@ -36,7 +38,7 @@ export function exposureOf({ grpc, http, tls, access }: Pick<Config, 'grpc' | 'h
 export function exposureProblems({ listeners, tls, access }: Exposure): Finding[] {
   const beyond = listeners.filter(({ listen }) => !isLoopback(listen.host)).map(({ setting }) => setting);
   if (beyond.length === 0) return [];
-  const where = `is missing, and ${beyond.join(' and ')} ${beyond.length === 1 ? 'is' : 'are'} beyond loopback`;
+  const where = `is missing, and ${listed(beyond)} ${beyond.length === 1 ? 'is' : 'are'} beyond loopback`;
   if (access === 'local') {
     const message = `${where}; write who may do what, for example access: { keys: lingpai.keys, rules: [{ who: [key:orders], may: [read], apps: ["*"] }] }, or "access: open" if something else keeps strangers away, or listen on 127.0.0.1`;
     return [{ at: ['access'], message }];
@@ -44,4 +46,9 @@ export function exposureProblems({ listeners, tls, access }: Exposure): Finding[
   if (access === 'open' || tls !== 'unsaid') return [];
   const message = `${where}, where keys and tokens can be read on their way; write tls: { cert: FILE, key: FILE }, or "tls: off" if something else encrypts`;
   return [{ at: ['tls'], message }];
+}
+
+/** `a`, `a and b`, `a, b and c`. */
+function listed(names: readonly string[]): string {
+  return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
 }

@@ -72,6 +72,18 @@ export function listen(standard: string, about: string) {
     .describe(`${about} HOST:PORT, an IPv6 host in brackets; port 0 picks a free one.`);
 }
 
+/** A listening address, or null: there is none. */
+export function listenOrNull(example: string, about: string) {
+  const error = says(
+    'null or HOST:PORT (an IPv6 host in brackets; port 0 picks a free one)',
+    `null, or for example "${example}"`,
+  );
+  return z
+    .union([z.null(), parsed(LISTEN, error, parseListen)], { error })
+    .prefault(null)
+    .describe(`${about} null, or HOST:PORT, an IPv6 host in brackets; port 0 picks a free one.`);
+}
+
 /** The root of an HTTP service, without its trailing slash once read. */
 export function baseUrl(standard: string, about: string) {
   const wrong = says('an http:// or https:// URL without user name, query and fragment', `for example "${standard}"`);

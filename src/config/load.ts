@@ -198,6 +198,7 @@ function toConfig(
     path,
     grpc: file.grpc.listen,
     http: { ...file.http.listen, hosts: file.http.hosts },
+    gateway: file.gateway,
     store,
     tls,
     access,

@@ -7,6 +7,7 @@ import {
   hosts,
   integer,
   listen,
+  listenOrNull,
   proxyUrl,
   says,
   section,
@@ -80,6 +81,10 @@ export const secretSchema = z
     "The app's AppSecret: { env: NAME }, { file: PATH } or the text itself. Prefer the first two, so that this file holds no secret.",
   );
 
+/** What the gateway hands out as access_token. */
+const TOKENS = ['standin', 'real'] as const;
+const tokensError = says('standin or real', 'one of them, or leave the key out for standin');
+
 const appIdError = says(
   'text of 1 to 64 characters out of A-Z, a-z, 0-9, - and _',
   'the AppID, for example wx0123456789abcdef, in quotes if it is digits alone',
@@ -144,6 +149,15 @@ export const configSchema = z.strictObject(
       hosts: hosts(
         'The hosts that it answers to (Host header), besides localhost. On loopback it answers to no other, so that no web page can make a name of its own lead here; elsewhere to any unless some are named. /livez and /readyz answer to all.',
       ),
+    }),
+    gateway: section("WeChat's own API, for services whose SDK fetches its tokens itself: see docs/gateway.md.", {
+      listen: listenOrNull('127.0.0.1:7670', 'Where it is served; null: nowhere. Beyond loopback only with `access`.'),
+      tokens: z
+        .enum(TOKENS, { error: tokensError })
+        .prefault('standin')
+        .describe(
+          'What an SDK is given as access_token. "standin": a text that only the gateway takes, which puts the token in its place; needs the verb call. "real": the token itself, for an SDK of which only the token URL can be moved; needs the verb read.',
+        ),
     }),
     tls: tlsSchema,
     access: accessSchema,

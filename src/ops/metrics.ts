@@ -6,6 +6,7 @@ import type { TokenState } from '../core/tokens/state.ts';
 import { type AccessMetrics, registerAccessMetrics } from './access-metrics.ts';
 import { formatClusterGauges } from './cluster-gauges.ts';
 import { registerEventCounters } from './event-counters.ts';
+import { type GatewayMetrics, registerGatewayMetrics } from './gateway-metrics.ts';
 import { type HistogramSummary, registerHistogram } from './histogram.ts';
 import { type MessageMetrics, registerMessageMetrics } from './message-metrics.ts';
 import { registerTlsMetrics, type TlsMetrics } from './tls-metrics.ts';
@@ -39,6 +40,7 @@ export interface Metrics {
   readonly messages: MessageMetrics;
   readonly tls: TlsMetrics;
   readonly access: AccessMetrics;
+  readonly gateway: GatewayMetrics;
   /** Counts an event of the broker. */
   observe(event: BrokerEvent): void;
   /** How many records the store had when it was last looked at, by the id of the key that seals them. */
@@ -151,6 +153,7 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
   const messages = registerMessageMetrics(registry, now);
   const tls = registerTlsMetrics(registry, now);
   const access = registerAccessMetrics(registry, now);
+  const gateway = registerGatewayMetrics(registry);
   const results = new Set<string>(RESULTS);
   /** What is being rendered: those that ask meanwhile get the same. */
   let text: Promise<Uint8Array> | undefined;
@@ -161,6 +164,7 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
     messages,
     tls,
     access,
+    gateway,
 
     observe(event) {
       events.observe(event);
@@ -203,6 +207,7 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
     const all = [...states()];
     const appIds = new Set(all.map(({ appId }) => appId));
     messages.keepOnly(appIds);
+    gateway.keepOnly(appIds);
     const parts: Buffer[] = [];
     await collect(tokenGaugeLines(all, now()), parts);
     for (const counter of [...events.perApp, ...messages.perApp]) {

@@ -44,14 +44,20 @@ const OWN_FILES = 32;
 /** However few files may be open, a listener that takes no connection is none. */
 const LEAST = 16;
 /** Where there are files in plenty, memory is the bound. */
-const MOST = { grpc: 16_384, http: 2_048 } as const;
+const MOST = { grpc: 16_384, http: 2_048, gateway: 2_048 } as const;
 const TELL_AGAIN_MS = 600_000;
 
 /** Divides the files that the process may have open (infinite: no limit) between the listeners. */
-export function connectionLimits(openFiles: number): Readonly<Record<keyof typeof MOST, ConnectionLimits>> {
+export function connectionLimits(
+  openFiles: number,
+  hasGateway = false,
+): Readonly<Record<keyof typeof MOST, ConnectionLimits>> {
   const files = openFiles - KEPT_FILES - OWN_FILES;
   const http = Math.floor(Math.min(MOST.http, files / 4));
-  return { grpc: limitsOf(Math.min(MOST.grpc, files - http)), http: limitsOf(http) };
+  const gateway = hasGateway ? Math.floor(Math.min(MOST.gateway, files / 4)) : 0;
+  // A call that the gateway passes on has a connection to WeChat too.
+  const grpc = Math.min(MOST.grpc, files - http - 2 * gateway);
+  return { grpc: limitsOf(grpc), http: limitsOf(http), gateway: limitsOf(gateway) };
 }
 
 function limitsOf(most: number): ConnectionLimits {

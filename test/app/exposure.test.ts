@@ -60,6 +60,10 @@ it.each<[object, string[]]>([
   [{}, []],
   [{ access: 'open' }, []],
   [{ grpc: { listen: '0.0.0.0:1' }, access: 'open' }, ['0.0.0.0:1 listening beyond loopback without access control']],
+  [
+    { gateway: { listen: '10.0.0.7:1' }, access: 'open' },
+    ['10.0.0.7:1 listening beyond loopback without access control'],
+  ],
   [{ grpc: { listen: '[::]:1' }, ...RULES, tls: 'off' }, ['[::]:1 keys and tokens are sent without TLS']],
 ])('%j is warned of: %j', async (settings, expected) => {
   const lines: string[] = [];

@@ -127,6 +127,13 @@ describe('a listener beyond loopback', () => {
     [BEYOND, 'access', /^is missing, and grpc.listen is beyond loopback; write who .*"access: open".*127.0.0.1/],
     ['http: { listen: "[::]:1" }', 'access', /^is missing, and http.listen is beyond loopback;/],
     [`${BEYOND}\nhttp: { listen: "h.internal:1" }`, 'access', /and grpc.listen and http.listen are beyond loopback;/],
+    ['gateway: { listen: "10.0.0.7:1" }', 'access', /^is missing, and gateway.listen is beyond loopback;/],
+    [
+      `${BEYOND}\nhttp: { listen: "[::]:1" }\ngateway: { listen: "[::]:2" }`,
+      'access',
+      /and grpc.listen, http.listen and gateway.listen are beyond loopback;/,
+    ],
+    [`gateway: { listen: "10.0.0.7:1" }\n${KEYS}`, 'tls', /^is missing, and gateway.listen is beyond .*write tls:/],
     ['grpc: { listen: "[::ffff:127.0.0.1]:1" }', 'access', /beyond loopback/],
     [`${BEYOND}\ntls: { cert: c, key: p }`, 'access', /^is missing/],
     [`${BEYOND}\ntls: off`, 'access', /^is missing/],

@@ -15,6 +15,7 @@ describe('a config that is right', () => {
     expect(await load(APPS)).toEqual({
       path: `${FOLDER}/lingpai.yaml`,
       grpc: { host: '127.0.0.1', port: 7600 },
+      gateway: { listen: null, tokens: 'standin' },
       http: { host: '127.0.0.1', port: 7680, hosts: [] },
       store: { url: `sqlite:${FOLDER}/lingpai.db`, seal: [] },
       tls: null,
@@ -58,6 +59,7 @@ describe('a config that is right', () => {
     const config = await load(
       `
 grpc: { listen: "[::1]:1" }
+gateway: { listen: "localhost:3", tokens: real }
 http: { listen: "localhost:0", hosts: [lingpai.internal, "::1"] }
 store: { url: "memory:" }
 upstream: { base_url: "http://127.0.0.1:9/wx/", timeout: 10ms, overlap: 0s, proxy: "http://u:p@127.0.0.1:3128", quota_reset_hour: 23 }
@@ -77,6 +79,7 @@ apps:
     expect(config).toEqual({
       path: `${FOLDER}/lingpai.yaml`,
       grpc: { host: '::1', port: 1 },
+      gateway: { listen: { host: 'localhost', port: 3 }, tokens: 'real' },
       http: { host: 'localhost', port: 0, hosts: ['lingpai.internal', '::1'] },
       store: { url: 'memory:', seal: [] },
       tls: null,
@@ -242,6 +245,9 @@ sevrer: {}
     ['apps: [{ app_id: wx1, secret: { file: lines } }]', '1 apps[0].secret.file', 'has white space'],
     [`grpc: { listen: "0.0.0.0:65536" }\n${APPS}`, '1 grpc.listen', 'must be HOST:PORT'],
     [`grpc: { listen: ":7600" }\n${APPS}`, '1 grpc.listen', 'must be HOST:PORT'],
+    [`gateway: { listen: 7670 }\n${APPS}`, '1 gateway.listen', 'must be null or HOST:PORT'],
+    [`gateway: { listen: "h:99999" }\n${APPS}`, '1 gateway.listen', 'must be null or HOST:PORT'],
+    [`gateway: { tokens: both }\n${APPS}`, '1 gateway.tokens', 'must be standin or real'],
     [`cluster: { lease: 5s }\n${APPS}`, '1 cluster.lease', 'at least three times cluster.poll'],
     [`store: { url: "sqlite:" }\n${APPS}`, '1 store.url', 'must be "sqlite:PATH", "redis://HOST" or "memory:"'],
     [`store: { url: "sqlite::memory:" }\n${APPS}`, '1 store.url', 'must be "sqlite:PATH", "redis://HOST" or "memory:"'],

@@ -162,11 +162,22 @@ describe('the share of a listener', () => {
     [Number.POSITIVE_INFINITY, 16_384, 2_048],
   ])('of %d files leaves 64 for WeChat and the store', (openFiles, grpc, http) => {
     const limits = connectionLimits(openFiles);
-    expect(limits).toEqual({
+    expect(limits).toMatchObject({
       grpc: { inAll: grpc, perPeer: grpc / 2 },
       http: { inAll: http, perPeer: http / 2 },
     });
     expect(limits.grpc.inAll + limits.http.inAll).toBeLessThanOrEqual(openFiles - 64 - 23);
+  });
+
+  it.each([
+    [1_024, 232, 232, 232],
+    [20_000, 13_760, 2_048, 2_048],
+    [Number.POSITIVE_INFINITY, 16_384, 2_048, 2_048],
+  ])('of %d files leaves the gateway as many again for WeChat', (openFiles, grpc, http, gateway) => {
+    const limits = connectionLimits(openFiles, true);
+    const inAll = Object.entries(limits).map(([name, limit]) => [name, limit.inAll]);
+    expect(Object.fromEntries(inAll)).toEqual({ grpc, http, gateway });
+    expect(limits.grpc.inAll + limits.http.inAll + 2 * limits.gateway.inAll).toBeLessThanOrEqual(openFiles - 64 - 23);
   });
 
   it('is never nothing', () => {

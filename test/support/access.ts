@@ -45,6 +45,11 @@ export class FakeRights implements Rights {
     return this.#of(principal, verb).some(({ apps }) => apps.includes('*'));
   }
 
+  paths(principal: Principal, appId: string): readonly string[] | undefined {
+    const rules = this.#of(principal, 'call').filter(({ apps }) => apps.some((app) => matches(app, appId)));
+    return rules.some(({ paths }) => !paths) ? undefined : rules.flatMap(({ paths }) => paths ?? []);
+  }
+
   hasRule({ name }: Principal): boolean {
     return this.#rules.some(({ who }) => who.some((one) => matches(one, name)));
   }

@@ -6,6 +6,7 @@ import {
   callerLimitedError,
   credentialsError,
   noRuleError,
+  pathDeniedError,
 } from './errors.ts';
 import { type KnownCaller, KnownCallers } from './known-callers.ts';
 import type { Audit, AuditEvent, AuditedCall, CredentialFault, Credentials } from './ports.ts';
@@ -131,6 +132,15 @@ export class Access {
   require(call: AuditedCall, verb: Verb, appId: string): void {
     if (!this.may(call, verb, appId)) throw this.#denied(call, verb, appId);
     this.#requireAudit(verb);
+  }
+
+  /** Throws ACCESS_DENIED unless the caller may reach this path of WeChat's API for this app, with the verb `call`. */
+  requirePath(call: AuditedCall, appId: string, path: string): void {
+    this.require(call, 'call', appId);
+    const paths = this.#parts?.rights.paths(call.caller, appId);
+    if (!paths || paths.some((beginning) => path.startsWith(beginning))) return;
+    this.record({ event: 'access.denied', call, verb: 'call', appId });
+    throw pathDeniedError(call.caller, appId, path);
   }
 
   /** Throws ACCESS_DENIED unless the caller may do this with every app. */

@@ -13,6 +13,7 @@ const FAULTS: Readonly<Record<CredentialFault, string>> = {
 /** Longer names are cut: an error travels in headers. An app id has at most 64 characters, and a name that is shorter is whole. */
 const MAX_NAME = 256;
 const MAX_APP_ID = 64;
+const MAX_PATH = 128;
 
 /** UNAUTHENTICATED: the caller is not believed. */
 export function credentialsError(fault: CredentialFault): LingpaiError {
@@ -24,6 +25,13 @@ export function accessDeniedError({ name }: Principal, verb: Verb, appId: string
   const [who, app] = [cut(name, MAX_NAME), cut(appId, MAX_APP_ID)];
   const message = `no rule of access.rules lets ${JSON.stringify(who)} ${verb} ${app === '*' ? 'all apps' : JSON.stringify(app)}`;
   return new LingpaiError(message, { reason: 'ACCESS_DENIED', appId: app });
+}
+
+/** PERMISSION_DENIED: the caller may call WeChat for this app, and not there. */
+export function pathDeniedError({ name }: Principal, appId: string, path: string): LingpaiError {
+  const who = JSON.stringify(cut(name, MAX_NAME));
+  const message = `no rule of access.rules lets ${who} call ${JSON.stringify(cut(path, MAX_PATH))} for ${JSON.stringify(cut(appId, MAX_APP_ID))}: see its paths`;
+  return new LingpaiError(message, { reason: 'ACCESS_DENIED', appId: cut(appId, MAX_APP_ID) });
 }
 
 /** PERMISSION_DENIED: the call needs a caller that has a rule, whatever the rule allows. */

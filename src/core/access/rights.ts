@@ -7,6 +7,8 @@ export interface Rights {
   may(principal: Principal, verb: Verb, appId: string): boolean;
   /** Whether a caller may do this with every app, those to come included. */
   mayAll(principal: Principal, verb: Verb): boolean;
+  /** The beginnings of WeChat's paths that a caller may `call` for an app; undefined: all; empty: none. */
+  paths(principal: Principal, appId: string): readonly string[] | undefined;
   /** Whether any rule names a caller. */
   hasRule(principal: Principal): boolean;
   /** Whether a caller, or its credential, is blocked. */

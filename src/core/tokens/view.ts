@@ -57,9 +57,17 @@ export function viewOf(facts: Facts, now: number, timeline: Timeline): TokenStat
   });
 }
 
+/** What is said of a token first of all where WeChat refuses it. */
+const REFUSED = 'WeChat refuses the current token';
+
+/** Whether WeChat is known to refuse the current token. */
+export function isKnownDead({ statusReason }: TokenState): boolean {
+  return statusReason.startsWith(REFUSED);
+}
+
 function statusOf(facts: Facts, usable: boolean): [Status, string] {
   const { record, health, trust, storeFailing, isSealed, suspicion, secretFault, warnings } = facts;
-  const refused = trust === 'dead' ? 'WeChat refuses the current token' : '';
+  const refused = trust === 'dead' ? REFUSED : '';
   const faults = [
     usable ? suspicion || refused : '',
     health.kind === 'failing' ? health.error.message : '',

@@ -1,0 +1,440 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { withDeadline } from '../core/kernel/abortable.ts';
+import type { CoalescedTimers, Waiting } from '../core/kernel/coalesced-timers.ts';
+import { LingpaiError } from '../core/kernel/errors.ts';
+import { Attempt, type Attempted, endWith, type Head, type SmallAnswer, writeHead } from './attempt.ts';
+import type { ForwardedCall, ForwarderDeps, ForwardResult } from './forwarded.ts';
+import { headerOf, headersToWeChat } from './heads.ts';
+import { type Carried, formWithoutToken, queryWithToken, withSecret } from './in-place.ts';
+import { Mask, masked } from './mask.ts';
+import { collect, type KeptBytes, type RequestBody, StreamedBody, WholeBody } from './request-body.ts';
+
+/** A body of no more bytes is read before it is passed on: it costs less than a stream, and may be rewritten. */
+const WHOLE_BYTES = 64 * 1024;
+/** WeChat's refusals have a tenth of it. */
+const REFUSAL_BYTES = 4 * 1024;
+/** What is answered to a call that carries a secret has a tenth of it. */
+const SECRET_ANSWER_BYTES = 64 * 1024;
+/** What is read of a request that has been answered; then the connection is closed. */
+const MOST_DRAINED_BYTES = 32 * 1024 * 1024;
+
+/** Something whose time may come. */
+export class Alarm implements Waiting {
+  batch: object | undefined;
+  before: Waiting | undefined;
+  after: Waiting | undefined;
+  readonly ring: () => void;
+
+  constructor(ring: () => void) {
+    this.ring = ring;
+  }
+}
+
+/** What all calls share. */
+export interface Shared {
+  readonly deps: ForwarderDeps;
+  readonly kept: KeptBytes;
+  readonly stalls: CoalescedTimers<Alarm>;
+  readonly heads: CoalescedTimers<Alarm>;
+}
+
+/** A call that cannot be passed on, in words for its caller. */
+export class Refused extends Error {
+  readonly errcode: number;
+
+  constructor(errcode: number, message: string) {
+    super(message);
+    this.errcode = errcode;
+  }
+}
+
+/** The client went. */
+class Left extends Error {}
+
+type Result = Omit<ForwardResult, 'addedMs'>;
+
+/** One call on its way to WeChat and back. */
+export class Passage {
+  readonly #shared: Shared;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #call: ForwardedCall;
+  readonly #arrivedAt: number;
+  readonly #stall = new Alarm(() => this.#onStall());
+  readonly #lateHead = new Alarm(() => this.#onLateHead());
+  readonly #left = Promise.withResolvers<never>();
+  #aborter: AbortController | undefined;
+  #attempt: Attempt | undefined;
+  #body: RequestBody = new WholeBody(null);
+  #ownBytes = 0;
+  #hasLeft = false;
+  #brokenBy = '';
+  #waitedMs = 0;
+  #addedMs = 0;
+
+  constructor(shared: Shared, request: IncomingMessage, response: ServerResponse, call: ForwardedCall) {
+    this.#shared = shared;
+    this.#request = request;
+    this.#response = response;
+    this.#call = call;
+    this.#arrivedAt = shared.deps.clock.monotonic();
+    this.#left.promise.catch(() => {});
+  }
+
+  /** Passes the call on. It never rejects. */
+  run(): Promise<ForwardResult> {
+    return this.#through(() => this.#pass());
+  }
+
+  /** Answers that the call is not passed on. It never rejects. */
+  refuse(fault: Refused): Promise<ForwardResult> {
+    return this.#through(() => Promise.reject(fault));
+  }
+
+  async #through(way: () => Promise<Result>): Promise<ForwardResult> {
+    const { stalls, heads, kept } = this.#shared;
+    this.#response.once('close', this.#onClose);
+    if (this.#response.destroyed || this.#isCutOff) this.#onClose();
+    let result: Result;
+    try {
+      result = await way();
+    } catch (error) {
+      result = await this.#excuse(error);
+    }
+    heads.stop(this.#lateHead);
+    this.#aborter?.abort();
+    this.#body.release();
+    kept.give(this.#ownBytes);
+    this.#ownBytes = 0;
+    if (this.#request.complete || this.#hasLeft || this.#response.destroyed) stalls.stop(this.#stall);
+    else this.#drain();
+    return { ...result, addedMs: this.#addedMs };
+  }
+
+  async #pass(): Promise<Result> {
+    const call = this.#call;
+    const carried = await this.#takeBody();
+    if (call.kind === 'secret') return await this.#passWithSecret(carried);
+    const token = await this.#within(() => this.#shared.deps.tokenOf(call.appId, () => this.#signal));
+    const first = await this.#try(token, carried);
+    if (first.kind !== 'small') return this.#ended(first, false);
+    const errcode = this.#errcodeOf(first);
+    if (errcode === null || !this.#shared.deps.upstream.isTokenRefused(errcode))
+      return await this.#answer(first, errcode, [token], false);
+    const newer = await this.#report(token, errcode);
+    if (newer === undefined || newer === token || !this.#body.isRepeatable)
+      return await this.#answer(first, errcode, [token], false);
+    return await this.#repeat(newer, token, carried);
+  }
+
+  async #repeat(newer: string, refused: string, carried: Carried): Promise<Result> {
+    const second = await this.#try(newer, carried);
+    if (second.kind !== 'small') return this.#ended(second, true);
+    const errcode = this.#errcodeOf(second);
+    const isCured = errcode === null || !this.#shared.deps.upstream.isTokenRefused(errcode);
+    // The next call is to find a better one.
+    if (!isCured) await this.#report(newer, errcode);
+    return await this.#answer(second, errcode, [newer, refused], isCured);
+  }
+
+  async #passWithSecret(carried: Carried): Promise<Result> {
+    const { appId, credential } = this.#call;
+    const real = this.#shared.deps.secretOf(appId);
+    if (real === undefined) throw new Refused(40013, `invalid appid: the broker has no app ${appId}.`);
+    const placed = withSecret(carried, { real, credential });
+    const answer = await this.#send(placed, [real], { what: 'any', bytes: SECRET_ANSWER_BYTES });
+    if (answer.kind !== 'small') return this.#ended(answer, false);
+    return await this.#answer(answer, this.#errcodeOf(answer), [real], false);
+  }
+
+  /** The body as far as it is in memory; `#body` is what is sent. */
+  async #takeBody(): Promise<Carried> {
+    const { query, kind } = this.#call;
+    const body = await this.#read(kind === 'secret' ? Number.POSITIVE_INFINITY : WHOLE_BYTES);
+    return { query, body };
+  }
+
+  async #read(streamedFrom: number): Promise<Buffer | undefined> {
+    const call = this.#call;
+    const { headers } = this.#request;
+    if (call.body) return call.body;
+    const isChunked = headers['transfer-encoding'] !== undefined;
+    const length = isChunked ? undefined : Number(headers['content-length'] ?? 0);
+    if (length === 0) return undefined;
+    if (call.kind === 'secret' || (length !== undefined && length <= streamedFrom && this.#shared.kept.take(length))) {
+      this.#ownBytes = call.kind === 'secret' ? 0 : (length ?? 0);
+      this.#shared.stalls.start(this.#stall);
+      const body = await this.#orLeft(collect(this.#request, WHOLE_BYTES, this.#moved));
+      if (this.#isCutOff) throw new Left();
+      if (body === undefined) throw new Refused(-1, `A call that carries a secret has at most ${WHOLE_BYTES} bytes.`);
+      this.#shared.stalls.stop(this.#stall);
+      return body;
+    }
+    const { keptBytesPerCall } = this.#shared.deps.limits;
+    this.#body = new StreamedBody({
+      request: this.#request,
+      length,
+      mask: new Mask(call.credential),
+      budget: this.#shared.kept,
+      mostBytes: keptBytesPerCall,
+      onMoved: this.#moved,
+    });
+    return undefined;
+  }
+
+  #try(token: string, { query, body }: Carried): Promise<Attempted> {
+    const { credential } = this.#call;
+    const placed = { real: token, credential };
+    const isForm = /^\s*application\/x-www-form-urlencoded\b/i.test(this.#request.headers['content-type'] ?? '');
+    const sent = body && masked(isForm ? formWithoutToken(body, placed) : body, credential);
+    return this.#send({ query: queryWithToken(query, placed), body: sent }, [token], {
+      what: 'refusal',
+      bytes: REFUSAL_BYTES,
+    });
+  }
+
+  async #send(
+    { query, body }: Carried,
+    secrets: readonly string[],
+    holds: { what: 'any' | 'refusal'; bytes: number },
+  ): Promise<Attempted> {
+    if (this.#hasLeft) throw new Left();
+    const { deps, heads, stalls } = this.#shared;
+    const { upstream, clock } = deps;
+    if (body) this.#body = new WholeBody(body);
+    const { length } = this.#body;
+    const headers = headersToWeChat(this.#request.rawHeaders, this.#call.credential);
+    if (length !== undefined) headers.push('content-length', String(length));
+    const attempt = new Attempt({
+      upstream,
+      clock,
+      response: this.#response,
+      request: {
+        origin: upstream.origin,
+        method: (this.#request.method ?? 'GET') as 'GET',
+        path: `${upstream.prefix}${this.#call.path}${query === '' ? '' : `?${query}`}`,
+        headers,
+        // Both are held by the alarms.
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      },
+      open: () => this.#body.open(),
+      secrets,
+      holds,
+      onSent: () => {
+        stalls.stop(this.#stall);
+        heads.start(this.#lateHead);
+      },
+      onMoved: this.#moved,
+    });
+    this.#attempt = attempt;
+    stalls.start(this.#stall);
+    const attempted = await this.#orLeft(attempt.result);
+    this.#waitedMs += attempt.waitedMs;
+    this.#addedMs = clock.monotonic() - this.#arrivedAt - this.#waitedMs;
+    heads.stop(this.#lateHead);
+    stalls.stop(this.#stall);
+    return attempted;
+  }
+
+  /** An answer that was passed on, or none. */
+  #ended(attempted: Exclude<Attempted, SmallAnswer>, cured: boolean): Result {
+    if (attempted.kind === 'passed')
+      return { outcome: 'answered', status: attempted.status, errcode: null, cured, reason: '' };
+    if (attempted.status === 0 && this.#brokenBy === '') throw new Refused(-1, attempted.reason);
+    return this.#broken(this.#brokenBy || attempted.reason, attempted.status);
+  }
+
+  /** Not ended: a client must not take a part for the whole. */
+  #broken(reason: string, status: number): Result {
+    this.#response.off('close', this.#onClose);
+    this.#response.destroy();
+    return { outcome: 'broken', status, errcode: null, cured: false, reason };
+  }
+
+  #errcodeOf({ head, body }: SmallAnswer): number | null {
+    return this.#shared.deps.upstream.errcodeOf(body, encodingOf(head));
+  }
+
+  /** Sends what was held back. */
+  async #answer(
+    { head, body, trailers }: SmallAnswer,
+    errcode: number | null,
+    secrets: readonly string[],
+    cured: boolean,
+  ): Promise<Result> {
+    const { status } = head;
+    const hidden = this.#hide(head, body, secrets);
+    const isBodiless = this.#request.method === 'HEAD' || status === 204 || status === 304;
+    // Trailers go with chunks alone.
+    const isChunked = Object.keys(trailers).length > 0;
+    const length = isBodiless ? headerOf(head.headers, 'content-length') : String(hidden.body.length);
+    this.#shared.stalls.start(this.#stall);
+    writeHead(this.#response, hidden.head, secrets, isChunked ? undefined : length);
+    await this.#orLeft(
+      new Promise<void>((done) => endWith(this.#response, isBodiless ? undefined : hidden.body, trailers, done)),
+    );
+    this.#shared.stalls.stop(this.#stall);
+    return { outcome: 'answered', status, errcode, cured, reason: '' };
+  }
+
+  /** The answer without secrets: most have none, and are not looked through. */
+  #hide(head: Head, body: Buffer, secrets: readonly string[]): { head: Head; body: Buffer } {
+    const { upstream } = this.#shared.deps;
+    const encoding = encodingOf(head);
+    if (this.#call.kind === 'business' && encoding === '' && !secrets.some((secret) => body.includes(secret)))
+      return { head, body };
+    let redacted: Buffer | null;
+    try {
+      redacted = upstream.redactAnswer(body, encoding, secrets);
+    } catch {
+      if (this.#call.kind === 'business') return { head, body };
+      throw new Refused(-1, 'WeChat answered what cannot be read.');
+    }
+    if (redacted === null) return { head, body };
+    const headers = head.headers.filter((_, i) => head.headers[i - (i % 2)]?.toLowerCase() !== 'content-encoding');
+    return { head: { ...head, headers }, body: redacted };
+  }
+
+  async #report(token: string, errcode: number): Promise<string | undefined> {
+    const { deps } = this.#shared;
+    try {
+      return await this.#within(() => deps.report(this.#call.appId, token, this.#signal));
+    } catch (error) {
+      if (error instanceof Left) throw error;
+      throw new Refused(
+        -1,
+        `WeChat refused the app's token (${errcode}), and there is no other yet: ${wordsOf(error)}`,
+      );
+    }
+  }
+
+  /** What is to do with tokens has a time of its own. */
+  async #within<T>(call: () => T | Promise<T>): Promise<T> {
+    const value = call();
+    if (!(value instanceof Promise)) return value;
+    const { clock, limits } = this.#shared.deps;
+    return await this.#orLeft(
+      withDeadline(clock, limits.tokenTimeoutMs, this.#signal, (signal) => {
+        const late = Promise.withResolvers<never>();
+        signal.addEventListener('abort', () => late.reject(new Late()), { once: true });
+        return Promise.race([value, late.promise]);
+      }),
+    );
+  }
+
+  get #signal(): AbortSignal {
+    this.#aborter ??= new AbortController();
+    if (this.#hasLeft) this.#aborter.abort();
+    return this.#aborter.signal;
+  }
+
+  /** A request that was read to its end is destroyed too. */
+  get #isCutOff(): boolean {
+    return this.#request.destroyed && !this.#request.complete;
+  }
+
+  #orLeft<T>(promise: Promise<T>): Promise<T> {
+    return Promise.race([promise, this.#left.promise]);
+  }
+
+  readonly #moved = (): void => {
+    this.#shared.heads.stop(this.#lateHead);
+    this.#shared.stalls.start(this.#stall);
+  };
+
+  readonly #onClose = (): void => {
+    if (this.#response.writableFinished) return;
+    this.#hasLeft = true;
+    this.#left.reject(new Left());
+    this.#aborter?.abort();
+    this.#attempt?.stop('the client left');
+  };
+
+  #onLateHead(): void {
+    const { headersTimeoutMs } = this.#shared.deps.limits;
+    this.#attempt?.stop(`WeChat did not answer within ${headersTimeoutMs / 1000} s; it may have done what was asked.`);
+  }
+
+  #onStall(): void {
+    const seconds = this.#shared.deps.limits.stallTimeoutMs / 1000;
+    const attempt = this.#attempt;
+    if (attempt?.isUnread) this.#cut(`The client took nothing of its answer for ${seconds} s.`);
+    else if (attempt?.isAnswered) attempt.stop(`WeChat's answer stood still for ${seconds} s.`);
+    else if (!attempt || this.#body.isAwaited) this.#cut(`The client sent nothing for ${seconds} s.`);
+    else attempt.stop(`WeChat took nothing of the request for ${seconds} s.`);
+  }
+
+  /** Ends the client's connection. */
+  #cut(reason: string): void {
+    this.#brokenBy = reason;
+    this.#response.destroy();
+    this.#response.socket?.destroy();
+  }
+
+  async #excuse(error: unknown): Promise<Result> {
+    if (error instanceof Left) return this.#gone();
+    const { errcode, message } =
+      error instanceof Refused
+        ? error
+        : new Refused(-1, error instanceof LingpaiError ? error.message : wordsOf(error));
+    if (this.#response.headersSent) return this.#broken(message, this.#response.statusCode);
+    try {
+      this.#shared.stalls.start(this.#stall);
+      await this.#orLeft(new Promise<void>((done) => refuse(this.#request, this.#response, errcode, message, done)));
+    } catch {
+      return this.#gone();
+    }
+    return { outcome: 'refused', status: this.#response.statusCode, errcode, cured: false, reason: message };
+  }
+
+  #gone(): Result {
+    const status = this.#response.headersSent ? this.#response.statusCode : 0;
+    const outcome = this.#brokenBy === '' ? 'left' : 'broken';
+    return { outcome, status, errcode: null, cured: false, reason: this.#brokenBy };
+  }
+
+  /**
+   * The client still sends what WeChat did not wait for. Were its connection closed at once, the answer could be lost on the way.
+   */
+  #drain(): void {
+    let bytes = 0;
+    this.#attempt = undefined;
+    const stop = (): void => this.#shared.stalls.stop(this.#stall);
+    this.#request.once('end', stop).once('close', stop);
+    this.#request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      this.#shared.stalls.start(this.#stall);
+      if (bytes > MOST_DRAINED_BYTES) this.#request.destroy();
+    });
+    this.#shared.stalls.start(this.#stall);
+    this.#request.resume();
+  }
+}
+
+/** The time was over. */
+class Late extends Error {}
+
+/** Answers as WeChat does. A HEAD has no body to say it in, and gets a status that says so much. */
+export function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  errcode: number,
+  errmsg: string,
+  done: () => void,
+): void {
+  const body = Buffer.from(JSON.stringify({ errcode, errmsg }));
+  const status = request.method === 'HEAD' ? 502 : 200;
+  response.writeHead(status, ['content-type', 'application/json; charset=utf-8', 'content-length', `${body.length}`]);
+  response.end(body, done);
+}
+
+function encodingOf({ headers }: Head): string {
+  const encoding = (headerOf(headers, 'content-encoding') ?? '').trim().toLowerCase();
+  return encoding === 'identity' ? '' : encoding;
+}
+
+function wordsOf(error: unknown): string {
+  if (error instanceof LingpaiError) return error.message;
+  return error instanceof Late ? 'it did not come in time.' : 'something went wrong in the broker.';
+}

@@ -4,10 +4,14 @@ import { Middlebox } from '../support/middlebox.ts';
 export class Ear implements AsyncDisposable {
   readonly #box: Middlebox;
   readonly #heard = { near: [] as Buffer[], far: [] as Buffer[] };
+  #wake = () => {};
 
   private constructor(box: Middlebox) {
     this.#box = box;
-    box.hear = (from, bytes) => this.#heard[from].push(bytes);
+    box.hear = (from, bytes) => {
+      this.#heard[from].push(bytes);
+      this.#wake();
+    };
   }
 
   /** Stands before `target`, a host and a port. */
@@ -18,6 +22,13 @@ export class Ear implements AsyncDisposable {
   /** Where it listens. */
   get url(): string {
     return `http://127.0.0.1:${this.#box.port}`;
+  }
+
+  /** Resolves when the next bytes pass. */
+  async next(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
   }
 
   /** What those who connected said, one byte a character; what came on one connection may stand between what came on another. */

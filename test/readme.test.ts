@@ -31,7 +31,17 @@ describe('what the documents show works against the demo', () => {
     Object.entries(ports).reduce((changed, [shown, real]) => changed.replaceAll(shown, real), text);
   beforeAll(async () => {
     place = await Place.make();
-    const demo = place.lingpai('demo', '--grpc', '127.0.0.1:0', '--http', '127.0.0.1:0', '--sandbox', '127.0.0.1:0');
+    const demo = place.lingpai(
+      'demo',
+      '--grpc',
+      '127.0.0.1:0',
+      '--http',
+      '127.0.0.1:0',
+      '--gateway',
+      '127.0.0.1:0',
+      '--sandbox',
+      '127.0.0.1:0',
+    );
     const ready = await demo.next('"ready"', (line) => line.msg === 'ready');
     ports['127.0.0.1:7600'] = String(ready['grpc']);
     ports['127.0.0.1:7680'] = String(ready['http']);

@@ -52,12 +52,12 @@ export function createGateway({ config, core, inUse, metrics, report }: GatewayP
     paths.state(rules.flatMap(({ paths: stated }) => stated ?? []));
   };
   take(config);
-  const valueOf = ({ current }: TokenState) => current?.value ?? '';
+  const currentOf = ({ current }: TokenState) => current?.value ?? '';
   const forwarder = new Forwarder({
     upstream,
     tokenOf(appId, signal) {
       const state = registry.get(appId, { signal });
-      return state instanceof Promise ? state.then(valueOf) : valueOf(state);
+      return state instanceof Promise ? state.then(currentOf) : currentOf(state);
     },
     async report(appId, token, signal) {
       const { state } = await registry.forceRefresh(appId, { kind: 'token', token, witness: 'broker' }, signal);

@@ -5,8 +5,10 @@ import { LingpaiError } from '../core/kernel/errors.ts';
 import { peerName } from '../transport/peer.ts';
 import { answer, ERRCODES, Refused, refusalOf, type Stage } from './answers.ts';
 import { smallBody } from './body.ts';
+import type { ForwardedCall } from './forwarded.ts';
 import { type Target, targetOf } from './paths.ts';
 import type { Bearer, GatewayCall, GatewayDeps, Visit } from './ports.ts';
+import { SECRET_CALLS, shownIn, shownInBody } from './secret-calls.ts';
 import { ticketAnswer, ticketType } from './ticket-calls.ts';
 import { TokenCalls, type TokenWish, wishInBody, wishInQuery } from './token-calls.ts';
 
@@ -42,7 +44,7 @@ export class Gateway {
     const { paths, observe } = this.#deps;
     const target = targetOf(visit.request.url ?? '');
     const progress: Progress = { visit, target: target ?? NOWHERE, appId: undefined };
-    const stage = target && OWN.has(target.path) ? 'token' : 'call';
+    const stage = target && SHOWS_SECRET.has(target.path) ? 'token' : 'call';
     const observed = await this.#dispatch(progress, target).catch((error: unknown) =>
       this.#refuse(progress, error, stage),
     );
@@ -70,6 +72,7 @@ export class Gateway {
       case '/cgi-bin/ticket/getticket':
         return await this.#ticket(progress);
       default:
+        if (SECRET_CALLS.has(path)) return await this.#withSecret(progress);
         if (USERS.has(path)) throw new Refused(ERRCODES.NOT_ALLOWED, NOT_OURS);
         return await this.#business(progress);
     }
@@ -95,25 +98,66 @@ export class Gateway {
       const found = await ticketAnswer(ticket, { appId, type, signal, clock });
       this.#deps.access.requireStill(call, 'call', appId);
       this.#deps.access.requirePath(call, appId, path);
+      this.#deps.access.record({ event: 'gateway.called', call, appId, outcome: '0' });
       return found;
     });
   }
 
   async #business(progress: Progress): Promise<Observed> {
-    const { forwarder, access } = this.#deps;
-    const { visit, target } = progress;
     const { call, appId, credential } = this.#enter(progress);
-    const { request, response, proceed } = visit;
-    proceed();
+    progress.visit.proceed();
+    return await this.#forward(progress, call, { appId, kind: 'business', credential });
+  }
+
+  /** A call in which a key stands where WeChat wants the AppSecret. */
+  async #withSecret(progress: Progress): Promise<Observed> {
+    const { callers, access, clock } = this.#deps;
+    const { visit, target } = progress;
+    const { request } = visit;
+    using limit = deadline(clock, OWN_TIMEOUT_MS, NEVER, tooLate);
+    let { appId, secret } = shownIn(target.query);
+    let body: Buffer | undefined;
+    // A body alone says who calls, and then it has to be had before.
+    if (secret === '' && request.method === 'POST') {
+      visit.proceed();
+      body = await smallBody(request, limit.signal);
+      const inBody = shownInBody(body);
+      secret = inBody.secret;
+      appId ||= inBody.appId;
+    }
+    const caller = await callers.bySecret(secret, request.socket);
+    const peer = peerName(request.socket);
+    access.admit(caller, () => peer);
+    const call = { caller, peer };
+    if (appId === '') throw new Refused(ERRCODES.APP_MISSING, 'appid is missing');
+    access.require(call, 'call', appId);
+    this.#deps.broker.requireApp(appId);
+    progress.appId = appId;
+    try {
+      access.requirePath(call, appId, target.path);
+    } catch (error) {
+      // Of the app it may know.
+      throw error instanceof LingpaiError ? new Refused(ERRCODES.NOT_ALLOWED, error.message) : error;
+    }
+    if (!body) visit.proceed();
+    return await this.#forward(progress, call, { appId, kind: 'secret', credential: secret, ...(body && { body }) });
+  }
+
+  async #forward(
+    { visit: { request, response }, target: { path, query } }: Progress,
+    call: AuditedCall,
+    what: Pick<ForwardedCall, 'appId' | 'kind' | 'credential' | 'body'>,
+  ): Promise<Observed> {
+    const { forwarder, access } = this.#deps;
+    const { appId } = what;
     // A call that goes on for long, with a file that is sent or fetched, ends as a stream does when its caller's right has.
     using _ = access.follow(call, {
-      check: () => this.#require(call, appId, target.path),
+      check: () => this.#require(call, appId, path),
       end: () => void response.destroy(),
     });
-    const { path, query } = target;
-    const result = await forwarder.forward(request, response, { appId, kind: 'business', path, query, credential });
-    const { errcode, cured, addedMs } = result;
-    return { appId, errcode: result.outcome === 'refused' ? ERRCODES.BUSY : errcode, cured, addedMs };
+    const { errcode, cured, addedMs } = await forwarder.forward(request, response, { ...what, path, query });
+    access.record({ event: 'gateway.called', call, appId, outcome: errcode === null ? 'none' : String(errcode) });
+    return { appId, errcode, cured, addedMs };
   }
 
   /** Lets a caller in by the stand-in that it shows. Throws where it may not make the call. */
@@ -173,8 +217,9 @@ export class Gateway {
   }
 }
 
+const NEVER = new AbortController().signal;
 const NOWHERE: Target = { path: '', query: '' };
-const OWN = new Set(['/cgi-bin/token', '/cgi-bin/stable_token']);
+const SHOWS_SECRET = new Set(['/cgi-bin/token', '/cgi-bin/stable_token', ...SECRET_CALLS]);
 const STAND_IN = 'lps1.';
 const NO_URL = 'invalid url: send a path of the API of WeChat, without dots, percent signs, scheme and host';
 const NOT_OURS =

@@ -124,7 +124,7 @@ export class TokenCalls {
     const rejected = { kind: 'token', token: held.current.value, reporter: nameOf(call) } as const;
     const { state, outcome } = await broker.forceRefresh(appId, rejected, signal);
     if (outcome === 'REFRESHED' || outcome === 'JOINED')
-      access.record({ event: 'token.reported', call, appId, tokenId: held.current.id, outcome });
+      access.record({ event: 'token.reported', call, appId, tokenId: state.current?.id ?? null, outcome });
     return state;
   }
 }

@@ -84,7 +84,9 @@ export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Lis
       if (waits) response.writeContinue();
     };
     const arrived = { request, response, path, proceed };
-    const objection = objectionTo(request.method, request.headers.host, request.headers, path);
+    const objection = hasTwoHosts(request.rawHeaders)
+      ? TWO_HOSTS
+      : objectionTo(request.method, request.headers.host, request.headers, path);
     if (objection) object(arrived, objection);
     else serve(arrived);
   };
@@ -124,6 +126,18 @@ export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Lis
     },
     stop,
   };
+}
+
+const TWO_HOSTS: Objection = { status: 400, text: 'the request has more than one Host header' };
+
+/** Node takes the first, and another reader may take another. */
+function hasTwoHosts(rawHeaders: readonly string[]): boolean {
+  let hosts = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] ?? '';
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts++;
+  }
+  return hosts > 1;
 }
 
 function boundsOf({ keepAliveMs, headMs, requestMs, headBytes }: Arriving): ServerOptions {

@@ -8,7 +8,7 @@ const anyPort = (flag: string) => [flag, '127.0.0.1:0'];
 
 it('the demo needs nothing, serves two apps, and ends on Ctrl-C', async () => {
   await using place = await Place.make();
-  const demo = place.lingpai('demo', ...['--grpc', '--http', '--sandbox'].flatMap(anyPort));
+  const demo = place.lingpai('demo', ...['--grpc', '--http', '--gateway', '--sandbox'].flatMap(anyPort));
   const ready = await demo.next('"ready"', (line) => line.msg === 'ready');
   for (const app of ['wxdemoclassic', 'wxdemostable']) {
     const { output } = await place.run('get', app, '--addr', String(ready['grpc']), '--json');
@@ -24,7 +24,7 @@ it('the demo needs nothing, serves two apps, and ends on Ctrl-C', async () => {
 
 it('the demo serves beyond loopback where that is asked for, and says that access is open', async () => {
   await using place = await Place.make();
-  const demo = place.lingpai('demo', '--grpc', '0.0.0.0:0', ...['--http', '--sandbox'].flatMap(anyPort));
+  const demo = place.lingpai('demo', '--grpc', '0.0.0.0:0', ...['--http', '--gateway', '--sandbox'].flatMap(anyPort));
   const ready = await demo.next('"ready"', (line) => line.msg === 'ready');
   expect(ready['access']).toBe('open');
   expect(String(ready['grpc'])).toMatch(/^0\.0\.0\.0:/);
@@ -33,7 +33,7 @@ it('the demo serves beyond loopback where that is asked for, and says that acces
 
 it('a consent that is deposited with the broker of the demo is one that its WeChat knows', async () => {
   await using place = await Place.make();
-  const demo = place.lingpai('demo', ...['--grpc', '--http', '--sandbox'].flatMap(anyPort));
+  const demo = place.lingpai('demo', ...['--grpc', '--http', '--gateway', '--sandbox'].flatMap(anyPort));
   const ready = await demo.next('"ready"', (line) => line.msg === 'ready');
   const consent = { toUser: 'openid-1', kind: 'PERMIT_KIND_CONSENT', templateId: 't1', value: 'c1' };
   await writeFile(join(place.folder, 'permits.ndjson'), JSON.stringify(consent));
@@ -50,7 +50,14 @@ it('a consent that is deposited with the broker of the demo is one that its WeCh
 });
 
 it.each(['SIGTERM', 'SIGINT'] as const)('%s to npm ends what it runs', async (signal) => {
-  const args = ['run', '-s', 'lingpai', '--', 'demo', ...['--grpc', '--http', '--sandbox'].flatMap(anyPort)];
+  const args = [
+    'run',
+    '-s',
+    'lingpai',
+    '--',
+    'demo',
+    ...['--grpc', '--http', '--gateway', '--sandbox'].flatMap(anyPort),
+  ];
   await using npm = new Child({ name: 'npm', command: ['npm', ...args], cwd: join(import.meta.dirname, '../..') });
   await npm.next('"ready"', (line) => line.msg === 'ready');
   npm.signal(signal);

@@ -30,6 +30,7 @@ const samples: Readonly<Record<AuditLine['event'], AuditEvent | AuditLine>> = {
   'token.reported': { event: 'token.reported', ...app, tokenId: null, outcome: 'x' },
   'token.refreshed': { event: 'token.refreshed', ...app, tokenId: null, outcome: 'x' },
   'messages.sent': { event: 'messages.sent', ...app, outcome: 'SENT' },
+  'gateway.called': { event: 'gateway.called', ...app, outcome: '0' },
   'access.denied': { event: 'access.denied', ...app, verb: 'read' },
   'authn.failed': { event: 'authn.failed', peer: '::1', method: 'key', cause: 'x' },
   'config.loaded': { event: 'config.loaded', rules: 0, apps: 0 },

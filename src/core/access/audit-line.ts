@@ -37,7 +37,7 @@ export interface About {
 /** The events of which many become one line. */
 export type Counted = Extract<
   AuditEvent,
-  { readonly event: 'token.read' | 'messages.sent' | 'access.denied' | 'authn.failed' }
+  { readonly event: 'token.read' | 'messages.sent' | 'gateway.called' | 'access.denied' | 'authn.failed' }
 >;
 
 /** What stands in a line for all that no line of their own is kept for. */
@@ -45,6 +45,8 @@ export const OTHER = 'other';
 /** What stands in a line for what can be no app's id. */
 const INVALID = 'invalid';
 const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
+/** A caller's key looks like an app's id, and an SDK that was told the two the wrong way round sends one for the other. */
+const KEY = /^lingpai_[0-9A-Za-z]{30,}$/;
 /** How many token ids a line names. */
 export const MAX_TOKEN_IDS = 16;
 /** How many apps of a watch a line names. */
@@ -58,6 +60,7 @@ export function about(event: AuditEvent): About {
     case 'token.read':
       return { event: event.event, ...callOf(event), appId: appName(event.appId) };
     case 'messages.sent':
+    case 'gateway.called':
       return { event: event.event, ...callOf(event), appId: appName(event.appId), outcome: short(event.outcome) };
     case 'access.denied':
       return { event: event.event, ...callOf(event), verb: event.verb, appId: appName(event.appId) };
@@ -96,7 +99,7 @@ function callOf({ call: { caller, peer } }: Extract<AuditEvent, { readonly call:
 
 /** An app id as lines have it. What can be none is not shown: a caller who mixed something up may have sent a token as one. */
 export function appName(appId: string): string {
-  return APP_ID.test(appId) ? appId : INVALID;
+  return APP_ID.test(appId) && !KEY.test(appId) ? appId : INVALID;
 }
 
 /** Short enough to be kept. A part of a long text would hold all of it in memory: it is written anew. */

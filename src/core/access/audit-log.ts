@@ -16,7 +16,7 @@ const STRETCH = 500;
 
 /**
  * The audit log: makes lines of events. What happens often is counted for a minute and becomes one line: tokens that were
- * read and messages that were sent, by caller, credential, app and peer; refusals too, but the first one is told at once.
+ * read, messages that were sent and calls of the gateway, by caller, credential, app and peer; refusals too, but the first one is told at once.
  * Everything else is a line of its own, at once. What it holds is bounded, whoever calls.
  */
 export class AuditLog implements Audit {
@@ -34,6 +34,7 @@ export class AuditLog implements Audit {
     this.#tallies = {
       'token.read': new Tallies({ most: 10_000 }),
       'messages.sent': new Tallies({ most: 10_000 }),
+      'gateway.called': new Tallies({ most: 10_000 }),
       'access.denied': new Tallies({ most: 2_000, onFirst }),
       'authn.failed': new Tallies({ most: 1_000, onFirst }),
     };
@@ -48,6 +49,7 @@ export class AuditLog implements Audit {
     switch (event.event) {
       case 'token.read':
       case 'messages.sent':
+      case 'gateway.called':
       case 'access.denied':
       case 'authn.failed':
         this.#tallies[event.event].count(event, now);

@@ -50,6 +50,8 @@ export type AuditEvent =
     }
   /** Messages were sent; many become one line with a count. */
   | { readonly event: 'messages.sent'; readonly call: AuditedCall; readonly appId: string; readonly outcome: string }
+  /** WeChat was called through the gateway; `outcome` is its errcode, or `none`. Many become one line with a count. */
+  | { readonly event: 'gateway.called'; readonly call: AuditedCall; readonly appId: string; readonly outcome: string }
   | { readonly event: 'access.denied'; readonly call: AuditedCall; readonly verb: Verb; readonly appId: string }
   /** Somebody was not believed; `cause` says why, in words that no caller gets. */
   | { readonly event: 'authn.failed'; readonly peer: string; readonly method: string; readonly cause: string }

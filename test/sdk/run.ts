@@ -6,4 +6,8 @@ import { tryForeign } from '../support/foreign.ts';
 import { scenario } from './scenario.ts';
 import { sdks } from './sdks.ts';
 
+if (process.platform !== 'linux') {
+  process.stderr.write('sdk: needs Linux, where the memory of another process can be searched\n');
+  process.exit(2);
+}
 await tryForeign({ name: 'sdk', all: sdks, check: scenario }, process.argv.slice(2));

@@ -143,6 +143,28 @@ Exit codes: 0 success, 1 the command failed, 2 wrong usage or configuration.
   );
 
   program.addCommand(
+    client('ticket', "print an app's ticket")
+      .description(
+        "Prints an app's ticket as the broker has it, or fetches one: id and time left. WeChat allows few such calls a day, so the broker keeps what it has.",
+      )
+      .argument('<APP>', 'the WeChat app id')
+      .addOption(new Option('--type <TYPE>', 'what it is for').choices(['jsapi', 'wx_card']).default('jsapi'))
+      .addOption(timeout(10))
+      .action(async (app, options) => (await import('./commands/ticket.ts')).ticket(app, options, io)),
+  );
+
+  program.addCommand(
+    tokenless('sign', 'sign a web page for the JS-SDK')
+      .description(
+        'Signs a web page with the jsapi ticket of an app, and prints what wx.config needs on it: appId, timestamp, nonceStr, signature.',
+      )
+      .argument('<APP>', 'the WeChat app id')
+      .argument('<URL>', 'the address of the page as location.href has it; what begins at # is left out')
+      .addOption(timeout(10))
+      .action(async (app, url, options) => (await import('./commands/ticket.ts')).sign(app, url, options, io)),
+  );
+
+  program.addCommand(
     new Command('check')
       .summary('check a configuration')
       .description(

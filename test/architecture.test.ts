@@ -12,6 +12,8 @@ const IMPURE = /Date\.now|new Date\(\)|Math\.random|performance\.|setTimeout|set
 const LONG: Readonly<Record<string, string>> = {
   'core/cluster/shared-record.ts': 'What is seen, what is pending and what is in use are one state.',
   'core/tokens/keeper.ts': 'What may begin, and when, is read against each other.',
+  'wechat/errcodes.ts': 'It is one table.',
+  'gateway/passage.ts': 'One call, from its arrival to the end of its answer.',
   'main.ts': 'One command after another, each with what its help says.',
   'server/grpc-call.ts': 'One call, from its head to its status.',
 };

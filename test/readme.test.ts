@@ -15,12 +15,13 @@ const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 const README = read('README.md');
 const CHINESE = read('README.zh-CN.md');
 const MESSAGES = read('docs/messages.md');
+const TICKETS = read('docs/tickets.md');
 const CLIENTS = read('docs/clients.md');
 const DOCUMENTS = [
   'README.md',
   'README.zh-CN.md',
   'CONTRIBUTING.md',
-  ...['clients', 'operations', 'cluster', 'messages', 'migrating'].map((name) => `docs/${name}.md`),
+  ...['clients', 'operations', 'cluster', 'messages', 'tickets', 'migrating'].map((name) => `docs/${name}.md`),
   'docs/migrating.zh-CN.md',
 ];
 
@@ -49,7 +50,7 @@ describe('what the documents show works against the demo', () => {
   });
   afterAll(() => place[Symbol.asyncDispose]());
 
-  it.each([...blocks(README, 'sh'), ...blocks(MESSAGES, 'sh')])('%s', async (block) => {
+  it.each([...blocks(README, 'sh'), ...blocks(MESSAGES, 'sh'), ...blocks(TICKETS, 'sh')])('%s', async (block) => {
     const env = { ...process.env, LINGPAI_ADDR: ports['127.0.0.1:7600'] };
     const script = ['-euo', 'pipefail', '-c', onRealPorts(block)];
     const { stdout } = await promisify(execFile)('bash', script, { cwd: ROOT, env });

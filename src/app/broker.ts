@@ -19,6 +19,8 @@ export interface Broker {
   readonly registry: Registry;
   /** The clock by which tokens age: the shared store's, where there is one. */
   readonly clock: Clock;
+  /** By which they age. */
+  readonly timeline: Timeline;
   /** Undefined: it is not one of several replicas. */
   readonly cluster: Cluster | undefined;
 }
@@ -30,10 +32,11 @@ export function createBroker({ store, ...deps }: BrokerDeps, settings: Settings)
     const clock = new StoreClock(deps.clock);
     const timeline = new Timeline(clock);
     const cluster = new Cluster({ deps: store.shared, settings, clock, timeline, random, observe });
-    return { registry: new Registry({ ...deps, clock, timeline, coordinators: cluster }, settings), clock, cluster };
+    const registry = new Registry({ ...deps, clock, timeline, coordinators: cluster }, settings);
+    return { registry, clock, timeline, cluster };
   }
   const { clock } = deps;
   const timeline = new Timeline(clock);
   const coordinators = new LocalCoordinators({ clock, random, timeline, store: store.local, settings, observe });
-  return { registry: new Registry({ ...deps, timeline, coordinators }, settings), clock, cluster: undefined };
+  return { registry: new Registry({ ...deps, timeline, coordinators }, settings), clock, timeline, cluster: undefined };
 }

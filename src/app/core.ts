@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
 import type { Sender } from '../core/messages/sender.ts';
+import type { Tickets } from '../core/tickets/tickets.ts';
 import { systemClock } from '../ops/clock.ts';
 import { type Logger, logEvent } from '../ops/log.ts';
 import type { Metrics } from '../ops/metrics.ts';
@@ -10,6 +11,7 @@ import { type Broker, createBroker } from './broker.ts';
 import { asReplica, newReplicaName } from './replica.ts';
 import { createSender } from './sender.ts';
 import { starting } from './start-error.ts';
+import { createTickets } from './tickets.ts';
 
 /** What the core of a broker is put together from. */
 export interface CoreParts {
@@ -22,9 +24,10 @@ export interface CoreParts {
   readonly address: () => string;
 }
 
-/** A broker's tokens and messages. */
+/** A broker's tokens, tickets and messages. */
 export interface Core extends Broker {
   readonly sender: Sender;
+  readonly tickets: Tickets;
   /** The name of this process among replicas; undefined: it shares nothing. */
   readonly replica: string | undefined;
   /** Begins to keep the apps' tokens, and settles what a process before this one has left. Rejects with a StartError. */
@@ -58,15 +61,21 @@ export function createCore(parts: CoreParts): Core {
     config.settings,
   );
   const sender = createSender({ config, logger, metrics, wechat, ledger, broker, owner });
+  const tickets = createTickets({ config, logger, metrics, wechat, store, broker, owner });
   return {
     ...broker,
     sender,
+    tickets,
     replica: owner || undefined,
     async start() {
       await starting(broker.registry.start(config.apps));
+      await starting(tickets.start());
       // Where there is one process it is the one before that died; where there are several, who died shows when a lease has passed.
       if (!isShared) await starting(recover(''));
     },
-    stop: () => broker.registry.stop(),
+    async stop() {
+      await tickets.stop();
+      await broker.registry.stop();
+    },
   };
 }

@@ -5,8 +5,8 @@ import { within } from '../server/within.ts';
 /** What is drained. */
 export interface Drained {
   readonly listeners: readonly Pick<Listener, 'setServing' | 'drain'>[];
-  /** Begins no message more; resolves when none is under way. */
-  readonly messages: { drain(): Promise<void> };
+  /** Begins no message and no ticket more; resolves when none is under way. */
+  readonly users: { drain(): Promise<void> };
   /** Sends each watch a goaway and ends it; resolves when `users` of tokens have ended and no refresh is in flight. */
   readonly broker: { drain(reconnectWithinMs: number, users: Promise<unknown>): Promise<void> };
   readonly clock: Clock;
@@ -22,15 +22,15 @@ const MESSAGES_SHARE = 0.5;
 const LISTENERS_SHARE = 0.2;
 
 /**
- * Stops serving without losing anyone: health and readiness say no, watches get a goaway and end, messages under way
+ * Stops serving without losing anyone: health and readiness say no, watches get a goaway and end, messages and tickets under way
  * and then refreshes in flight settle, connections are no longer accepted, calls in progress finish, and what is left at the limit is ended.
  * Resolves with whether the broker's refreshes settled in time.
  */
-export async function drain({ listeners, messages, broker, clock, ...options }: Drained): Promise<boolean> {
+export async function drain({ listeners, users, broker, clock, ...options }: Drained): Promise<boolean> {
   const { reconnectWithinMs = 5_000, limitMs = 24_000 } = options;
   const end = clock.monotonic() + limitMs;
   for (const listener of listeners) listener.setServing(false);
-  const sent = within(clock, limitMs * MESSAGES_SHARE, messages.drain());
+  const sent = within(clock, limitMs * MESSAGES_SHARE, users.drain());
   const settled = await within(clock, limitMs * (1 - LISTENERS_SHARE), broker.drain(reconnectWithinMs, sent));
   await Promise.all(listeners.map((listener) => listener.drain(end - clock.monotonic())));
   return settled;

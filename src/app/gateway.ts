@@ -14,7 +14,7 @@ import { upstreamOptions } from './upstream.ts';
 /** What a gateway is put together from. */
 export interface GatewayParts {
   readonly config: Config;
-  readonly core: Pick<Core, 'registry' | 'clock'>;
+  readonly core: Pick<Core, 'registry' | 'tickets' | 'clock'>;
   readonly inUse: Pick<AccessInUse, 'access' | 'gatewayCallers'>;
   readonly metrics: Pick<Metrics, 'gateway'>;
   readonly report: (error: unknown) => void;
@@ -73,6 +73,7 @@ export function createGateway({ config, core, inUse, metrics, report }: GatewayP
     callers: inUse.gatewayCallers,
     access: inUse.access,
     broker: registry,
+    tickets: core.tickets,
     forwarder,
     paths,
     clock,

@@ -57,6 +57,7 @@ export async function runBroker(
   const { ledger } = store;
   const metrics = createMetrics({
     states: () => core.registry.states(),
+    tickets: () => core.tickets.states(),
     watchers: () => core.registry.watchers,
     cluster: () => core.cluster?.status(),
     now: () => core.clock.now(),
@@ -71,7 +72,7 @@ export async function runBroker(
   const address = () => grpcAddress;
   const core = undo.adopt(createCore({ config, logger, metrics, wechat, store, address }), ({ stop }) => stop());
   await core.start();
-  const { registry, clock, sender, replica } = core;
+  const { registry, clock, sender, tickets, replica } = core;
   const accessParts = { clock: systemClock, audit, metrics: metrics.access, logger, pause };
   const inUse = undo.use(createAccess(config, accessParts));
   const { access, authenticate, mode } = inUse;
@@ -119,12 +120,14 @@ export async function runBroker(
       gatewayInUse?.take(next);
       setTls(next.tls);
       sender.tryAgain();
+      tickets.tryAgain();
       audit.loaded(next, inUse.keys);
     },
     async stop() {
       tasks.stop();
       draining.abort(drainingError());
-      await drain({ listeners, messages: sender, broker: registry, clock });
+      const users = { drain: async () => void (await Promise.all([sender.drain(), tickets.stop()])) };
+      await drain({ listeners, users, broker: registry, clock });
       await running.disposeAsync();
     },
   };

@@ -1,18 +1,20 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import type { Access } from '../core/access/access.ts';
 import type { Audit } from '../core/access/ports.ts';
 import type { Ledger, NewPermit } from '../core/messages/ports.ts';
 import { AdminService } from '../gen/lingpai/v1/admin_pb.js';
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
+import { TicketService } from '../gen/lingpai/v1/ticket_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import type { Metrics } from '../ops/metrics.ts';
 import { adminService } from '../rpc/admin-service.ts';
-import { auditedMessages, auditedTokens } from '../rpc/audited.ts';
+import { auditedMessages, auditedTickets, auditedTokens } from '../rpc/audited.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { guarded } from '../rpc/guarded.ts';
 import { messageService } from '../rpc/message-service.ts';
-import { ADMIN_NEEDS, MESSAGE_NEEDS, TOKEN_NEEDS } from '../rpc/method-rights.ts';
+import { ADMIN_NEEDS, MESSAGE_NEEDS, TICKET_NEEDS, TOKEN_NEEDS } from '../rpc/method-rights.ts';
+import { ticketService } from '../rpc/ticket-service.ts';
 import { tokenService } from '../rpc/token-service.ts';
 import { TOKEN_LIMITS } from '../rpc/validate.ts';
 import { MESSAGE_LIMITS } from '../rpc/validate-message.ts';
@@ -40,7 +42,7 @@ export interface ServiceParts {
 /** Lingpai's services, on its core. */
 export function createServices(parts: ServiceParts): readonly Service[] {
   const { config, metrics, audit, core, access, ledger, onDeposit, draining, pause, report } = parts;
-  const { registry, clock, cluster, sender } = core;
+  const { registry, clock, cluster, sender, tickets: kept } = core;
   const tokens = tokenService({
     broker: registry,
     clock,
@@ -48,6 +50,13 @@ export function createServices(parts: ServiceParts): readonly Service[] {
     stallTimeoutMs: config.watch.stallTimeoutMs,
     onOperator: (appId) => sender.tryAgain(appId),
     propagation: (ms) => metrics.propagation(ms),
+  });
+  const tickets = ticketService({
+    tickets: kept,
+    clock,
+    access,
+    newNonce: () => randomBytes(12).toString('base64url'),
+    sha1: (text) => createHash('sha1').update(text).digest('hex'),
   });
   const messages = messageService({
     sender: { send: (message, signal) => metrics.messages.track(sender.send(message, signal)) },
@@ -76,6 +85,7 @@ export function createServices(parts: ServiceParts): readonly Service[] {
   });
   return [
     guarded({ desc: TokenService, impl: auditedTokens(tokens, audit), limits: TOKEN_LIMITS }, TOKEN_NEEDS, access),
+    guarded({ desc: TicketService, impl: auditedTickets(tickets, audit) }, TICKET_NEEDS, access),
     guarded({ desc: MessageService, impl: messages, limits: MESSAGE_LIMITS }, MESSAGE_NEEDS, access),
     guarded({ desc: AdminService, impl: admin }, ADMIN_NEEDS, access),
   ];

@@ -9,7 +9,7 @@ import { storeTroubleLog } from './store-trouble.ts';
 
 /** What is done again and again is done with these. */
 export interface TaskParts {
-  readonly core: Pick<Core, 'registry' | 'clock'>;
+  readonly core: Pick<Core, 'registry' | 'tickets' | 'clock'>;
   readonly store: Pick<Opened, 'file' | 'sealing'> & { readonly ledger: Pick<Ledger, 'purge'> };
   readonly logger: Logger;
   readonly metrics: Pick<Metrics, 'storeRecords'>;
@@ -27,6 +27,7 @@ export function startTasks({ core, store, logger, metrics, pause, report }: Task
   const lookAtStore = file && storeTroubleLog({ store: file.path, trouble: file.trouble }, logger);
   const sweep = startSweep(() => {
     core.registry.sweep();
+    core.tickets.sweep();
     lookAtStore?.().catch(report);
   }, report);
   const purge = startPurge({

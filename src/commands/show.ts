@@ -4,7 +4,7 @@ import { type Token, type TokenState, TokenStateSchema, TokenStatus } from '../g
 import { asLines } from './output.ts';
 
 /** What stands in place of a token's value unless `--show-token` asks for it. */
-const MASK = '(hidden)';
+export const MASK = '(hidden)';
 
 /** The state as proto3 JSON, with token values masked unless `showToken`. */
 export function stateJson(state: TokenState, showToken: boolean): JsonObject {
@@ -40,11 +40,16 @@ function tokenLines(name: string, token: Token | undefined, now: number, showTok
   if (!token) return [];
   const left = token.expireTime ? timestampMs(token.expireTime) - now : 0;
   const honoured = name === 'previous' ? 'honoured for' : 'expires in';
-  const value = showToken ? token.value : `${token.value.length} characters, ${MASK}; --show-token prints them`;
+  const value = showToken ? token.value : masked(token.value);
   return [
     [name, `${token.id}, ${honoured} ${span(left)}`],
     ['', value],
   ];
+}
+
+/** What is told of a value that is not shown. */
+export function masked(value: string): string {
+  return `${value.length} characters, ${MASK}; --show-token prints them`;
 }
 
 /** A duration as people read it: `1:59:07`, `0:42`. Less than nothing is `0:00`. */

@@ -90,13 +90,14 @@ export function nameOf(url: StoreUrl): string {
   }
 }
 
-function copiedText({ apps, permits, keys, counts }: Copied): string {
+function copiedText({ apps, tickets, permits, keys, counts }: Copied): string {
   const line = (name: string, { found, copied }: Tally) => {
     const rest = found > copied ? `, ${found - copied} were there already` : '';
     return `${name.padEnd(18)}${copied} copied${rest}\n`;
   };
   return [
     line('apps', apps),
+    line('tickets', tickets),
     line('permits', permits),
     line('idempotency keys', keys),
     line('daily counts', counts),

@@ -196,7 +196,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
     writeHead(response, head, secrets, length);
     const held = this.#held ?? [];
     this.#held = undefined;
-    response.flushHeaders();
+    // Node would write other characters in UTF-8; with the body's first bytes they go as they came.
+    if (head.headers.every((text) => /^[\t\x20-\x7e]*$/.test(text))) response.flushHeaders();
     if (controller) for (const chunk of held) this.#write(controller, chunk);
   }
 

@@ -2,8 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { CoalescedTimers } from '../core/kernel/coalesced-timers.ts';
 import type { ForwardedCall, ForwarderDeps, Forwarding, ForwardResult } from './forwarded.ts';
 import { decoded } from './parameters.ts';
-import { type Alarm, Passage, Refused, type Shared } from './passage.ts';
+import { Passage } from './passage.ts';
+import { Refused } from './refused.ts';
 import { KeptBytes } from './request-body.ts';
+import type { Alarm, Shared } from './shared.ts';
 
 /** TRACE would show the token to whoever asks; CONNECT is no call. */
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);

@@ -89,17 +89,17 @@ export class Gateway {
   }
 
   async #ticket(progress: Progress): Promise<Observed> {
-    const { ticket, clock } = this.#deps;
+    const { tickets, access, clock } = this.#deps;
     const { query, path } = progress.target;
     const type = ticketType(query);
-    if (!ticket || !type) return await this.#business(progress);
+    if (!tickets || !type) return await this.#business(progress);
     const { call, appId } = this.#enter(progress);
     return await this.#own(progress, async (signal) => {
-      const found = await ticketAnswer(ticket, { appId, type, signal, clock });
-      this.#deps.access.requireStill(call, 'call', appId);
-      this.#deps.access.requirePath(call, appId, path);
-      this.#deps.access.record({ event: 'gateway.called', call, appId, outcome: '0' });
-      return found;
+      const ticket = await tickets.get(appId, type, { signal: () => signal });
+      access.requireStill(call, 'call', appId);
+      access.requirePath(call, appId, path);
+      access.record({ event: 'token.read', call, appId, tokenId: ticket.id, kind: type });
+      return ticketAnswer(ticket, clock.now());
     });
   }
 

@@ -1,13 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { withDeadline } from '../core/kernel/abortable.ts';
-import type { CoalescedTimers, Waiting } from '../core/kernel/coalesced-timers.ts';
-import { LingpaiError } from '../core/kernel/errors.ts';
-import { Attempt, type Attempted, endWith, type Head, type SmallAnswer, writeHead } from './attempt.ts';
-import type { ForwardedCall, ForwarderDeps, ForwardResult } from './forwarded.ts';
+import { Attempt, type Attempted, endWith, type SmallAnswer, writeHead } from './attempt.ts';
+import type { ForwardedCall, ForwardResult } from './forwarded.ts';
 import { headerOf, headersToWeChat } from './heads.ts';
 import { type Carried, formWithoutToken, queryWithToken, withSecret } from './in-place.ts';
 import { Mask, masked } from './mask.ts';
-import { collect, type KeptBytes, type RequestBody, StreamedBody, WholeBody } from './request-body.ts';
+import { Late, Refused, refuse, wordsOf } from './refused.ts';
+import { collect, drain, lengthOf, type RequestBody, StreamedBody, WholeBody } from './request-body.ts';
+import { Alarm, type Shared } from './shared.ts';
+import { encodingOf, withoutSecretsIn } from './small-answer.ts';
 
 /** A body of no more bytes is read before it is passed on: it costs less than a stream, and may be rewritten. */
 const WHOLE_BYTES = 64 * 1024;
@@ -15,38 +16,6 @@ const WHOLE_BYTES = 64 * 1024;
 const REFUSAL_BYTES = 4 * 1024;
 /** What is answered to a call that carries a secret has a tenth of it. */
 const SECRET_ANSWER_BYTES = 64 * 1024;
-/** What is read of a request that has been answered; then the connection is closed. */
-const MOST_DRAINED_BYTES = 32 * 1024 * 1024;
-
-/** Something whose time may come. */
-export class Alarm implements Waiting {
-  batch: object | undefined;
-  before: Waiting | undefined;
-  after: Waiting | undefined;
-  readonly ring: () => void;
-
-  constructor(ring: () => void) {
-    this.ring = ring;
-  }
-}
-
-/** What all calls share. */
-export interface Shared {
-  readonly deps: ForwarderDeps;
-  readonly kept: KeptBytes;
-  readonly stalls: CoalescedTimers<Alarm>;
-  readonly heads: CoalescedTimers<Alarm>;
-}
-
-/** A call that cannot be passed on, in words for its caller. */
-export class Refused extends Error {
-  readonly errcode: number;
-
-  constructor(errcode: number, message: string) {
-    super(message);
-    this.errcode = errcode;
-  }
-}
 
 /** The client went. */
 class Left extends Error {}
@@ -94,7 +63,7 @@ export class Passage {
   async #through(way: () => Promise<Result>): Promise<ForwardResult> {
     const { stalls, heads, kept } = this.#shared;
     this.#response.once('close', this.#onClose);
-    if (this.#response.destroyed || this.#isCutOff) this.#onClose();
+    if (this.#isCutOff || this.#request.socket.destroyed) this.#onClose();
     let result: Result;
     try {
       result = await way();
@@ -106,7 +75,7 @@ export class Passage {
     this.#body.release();
     kept.give(this.#ownBytes);
     this.#ownBytes = 0;
-    if (this.#request.complete || this.#hasLeft || this.#response.destroyed) stalls.stop(this.#stall);
+    if (this.#request.complete || this.#request.socket.destroyed) stalls.stop(this.#stall);
     else this.#drain();
     return { ...result, addedMs: this.#addedMs };
   }
@@ -147,39 +116,31 @@ export class Passage {
     return await this.#answer(answer, this.#errcodeOf(answer), [real], false);
   }
 
-  /** The body as far as it is in memory; `#body` is what is sent. */
+  /** What is known of the body before the call is passed on; `#body` is what is sent. */
   async #takeBody(): Promise<Carried> {
-    const { query, kind } = this.#call;
-    const body = await this.#read(kind === 'secret' ? Number.POSITIVE_INFINITY : WHOLE_BYTES);
-    return { query, body };
-  }
-
-  async #read(streamedFrom: number): Promise<Buffer | undefined> {
-    const call = this.#call;
-    const { headers } = this.#request;
-    if (call.body) return call.body;
-    const isChunked = headers['transfer-encoding'] !== undefined;
-    const length = isChunked ? undefined : Number(headers['content-length'] ?? 0);
-    if (length === 0) return undefined;
-    if (call.kind === 'secret' || (length !== undefined && length <= streamedFrom && this.#shared.kept.take(length))) {
-      this.#ownBytes = call.kind === 'secret' ? 0 : (length ?? 0);
-      this.#shared.stalls.start(this.#stall);
-      const body = await this.#orLeft(collect(this.#request, WHOLE_BYTES, this.#moved));
+    const { query, body, kind, credential } = this.#call;
+    const length = lengthOf(this.#request);
+    if (body || length === 0) return { query, body };
+    const { kept, stalls, deps } = this.#shared;
+    const isWhole = length !== undefined && length <= WHOLE_BYTES && kept.take(length);
+    if (isWhole) this.#ownBytes = length;
+    if (isWhole || kind === 'secret') {
+      stalls.start(this.#stall);
+      const whole = await this.#orLeft(collect(this.#request, WHOLE_BYTES, this.#moved));
+      stalls.stop(this.#stall);
       if (this.#isCutOff) throw new Left();
-      if (body === undefined) throw new Refused(-1, `A call that carries a secret has at most ${WHOLE_BYTES} bytes.`);
-      this.#shared.stalls.stop(this.#stall);
-      return body;
+      if (!whole) throw new Refused(-1, `A call that carries a secret has at most ${WHOLE_BYTES} bytes.`);
+      return { query, body: whole };
     }
-    const { keptBytesPerCall } = this.#shared.deps.limits;
     this.#body = new StreamedBody({
       request: this.#request,
       length,
-      mask: new Mask(call.credential),
-      budget: this.#shared.kept,
-      mostBytes: keptBytesPerCall,
+      mask: new Mask(credential),
+      budget: kept,
+      mostBytes: deps.limits.keptBytesPerCall,
       onMoved: this.#moved,
     });
-    return undefined;
+    return { query, body: undefined };
   }
 
   #try(token: string, { query, body }: Carried): Promise<Attempted> {
@@ -264,7 +225,7 @@ export class Passage {
     cured: boolean,
   ): Promise<Result> {
     const { status } = head;
-    const hidden = this.#hide(head, body, secrets);
+    const hidden = withoutSecretsIn({ head, body }, secrets, this.#call.kind, this.#shared.deps.upstream);
     const isBodiless = this.#request.method === 'HEAD' || status === 204 || status === 304;
     // Trailers go with chunks alone.
     const isChunked = Object.keys(trailers).length > 0;
@@ -276,24 +237,6 @@ export class Passage {
     );
     this.#shared.stalls.stop(this.#stall);
     return { outcome: 'answered', status, errcode, cured, reason: '' };
-  }
-
-  /** The answer without secrets: most have none, and are not looked through. */
-  #hide(head: Head, body: Buffer, secrets: readonly string[]): { head: Head; body: Buffer } {
-    const { upstream } = this.#shared.deps;
-    const encoding = encodingOf(head);
-    if (this.#call.kind === 'business' && encoding === '' && !secrets.some((secret) => body.includes(secret)))
-      return { head, body };
-    let redacted: Buffer | null;
-    try {
-      redacted = upstream.redactAnswer(body, encoding, secrets);
-    } catch {
-      if (this.#call.kind === 'business') return { head, body };
-      throw new Refused(-1, 'WeChat answered what cannot be read.');
-    }
-    if (redacted === null) return { head, body };
-    const headers = head.headers.filter((_, i) => head.headers[i - (i % 2)]?.toLowerCase() !== 'content-encoding');
-    return { head: { ...head, headers }, body: redacted };
   }
 
   async #report(token: string, errcode: number): Promise<string | undefined> {
@@ -374,10 +317,7 @@ export class Passage {
 
   async #excuse(error: unknown): Promise<Result> {
     if (error instanceof Left) return this.#gone();
-    const { errcode, message } =
-      error instanceof Refused
-        ? error
-        : new Refused(-1, error instanceof LingpaiError ? error.message : wordsOf(error));
+    const { errcode, message } = error instanceof Refused ? error : new Refused(-1, wordsOf(error));
     if (this.#response.headersSent) return this.#broken(message, this.#response.statusCode);
     try {
       this.#shared.stalls.start(this.#stall);
@@ -394,47 +334,14 @@ export class Passage {
     return { outcome, status, errcode: null, cured: false, reason: this.#brokenBy };
   }
 
-  /**
-   * The client still sends what WeChat did not wait for. Were its connection closed at once, the answer could be lost on the way.
-   */
   #drain(): void {
-    let bytes = 0;
+    const { stalls } = this.#shared;
     this.#attempt = undefined;
-    const stop = (): void => this.#shared.stalls.stop(this.#stall);
-    this.#request.once('end', stop).once('close', stop);
-    this.#request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      this.#shared.stalls.start(this.#stall);
-      if (bytes > MOST_DRAINED_BYTES) this.#request.destroy();
-    });
-    this.#shared.stalls.start(this.#stall);
-    this.#request.resume();
+    stalls.start(this.#stall);
+    drain(
+      this.#request,
+      () => stalls.start(this.#stall),
+      () => stalls.stop(this.#stall),
+    );
   }
-}
-
-/** The time was over. */
-class Late extends Error {}
-
-/** Answers as WeChat does. A HEAD has no body to say it in, and gets a status that says so much. */
-export function refuse(
-  request: IncomingMessage,
-  response: ServerResponse,
-  errcode: number,
-  errmsg: string,
-  done: () => void,
-): void {
-  const body = Buffer.from(JSON.stringify({ errcode, errmsg }));
-  const status = request.method === 'HEAD' ? 502 : 200;
-  response.writeHead(status, ['content-type', 'application/json; charset=utf-8', 'content-length', `${body.length}`]);
-  response.end(body, done);
-}
-
-function encodingOf({ headers }: Head): string {
-  const encoding = (headerOf(headers, 'content-encoding') ?? '').trim().toLowerCase();
-  return encoding === 'identity' ? '' : encoding;
-}
-
-function wordsOf(error: unknown): string {
-  if (error instanceof LingpaiError) return error.message;
-  return error instanceof Late ? 'it did not come in time.' : 'something went wrong in the broker.';
 }

@@ -3,8 +3,9 @@ import type { Socket } from 'node:net';
 import type { Access } from '../core/access/access.ts';
 import type { Principal } from '../core/access/principal.ts';
 import type { Clock } from '../core/kernel/clock.ts';
+import type { TicketType } from '../core/tickets/ports.ts';
 import type { Rejected } from '../core/tokens/rejected.ts';
-import type { ForceOutcome, TokenState } from '../core/tokens/state.ts';
+import type { ForceOutcome, Token, TokenState } from '../core/tokens/state.ts';
 import type { Forwarding } from './forwarded.ts';
 import type { Paths } from './paths.ts';
 
@@ -36,12 +37,6 @@ export interface TokenSource {
   ): Promise<{ readonly state: TokenState; readonly outcome: ForceOutcome }>;
 }
 
-/** A ticket, and when it ends: wall-clock milliseconds. */
-export interface Ticket {
-  readonly value: string;
-  readonly expireTime: number;
-}
-
 /** What a call came to, for metrics. */
 export interface GatewayCall {
   /** Undefined: nobody found out, or nobody may know. */
@@ -63,8 +58,8 @@ export interface GatewayDeps {
   readonly access: Access;
   readonly broker: TokenSource;
   readonly forwarder: Forwarding;
-  /** The ticket of an app, of type `jsapi` or `wx_card`. Undefined: WeChat is asked for each. */
-  readonly ticket?: ((appId: string, type: TicketType, signal: AbortSignal) => Promise<Ticket>) | undefined;
+  /** Undefined: WeChat is asked for each ticket. */
+  readonly tickets?: TicketSource | undefined;
   readonly paths: Paths;
   readonly clock: Clock;
   /** How long WeChat honours the token before the current one. */
@@ -75,8 +70,10 @@ export interface GatewayDeps {
   readonly report: (error: unknown) => void;
 }
 
-/** The tickets that are kept. */
-export type TicketType = 'jsapi' | 'wx_card';
+/** The tickets of apps, as `Tickets` has them. */
+export interface TicketSource {
+  get(appId: string, type: TicketType, options: { signal: () => AbortSignal }): Token | Promise<Token>;
+}
 
 /** A request that has come to the gateway, with its head. */
 export interface Visit {

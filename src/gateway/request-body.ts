@@ -182,6 +182,11 @@ export class StreamedBody implements RequestBody {
   }
 }
 
+/** The bytes that a request's body has; undefined: it comes in chunks. */
+export function lengthOf({ headers }: IncomingMessage): number | undefined {
+  return headers['transfer-encoding'] === undefined ? Number(headers['content-length'] ?? 0) : undefined;
+}
+
 /** All of a body of at most so many bytes; undefined: it is longer, or the client went. */
 export function collect(request: IncomingMessage, mostBytes: number, onMoved: () => void): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
@@ -203,4 +208,30 @@ export function collect(request: IncomingMessage, mostBytes: number, onMoved: ()
     const onClose = (): void => settle(undefined);
     request.on('data', onData).on('end', onEnd).on('close', onClose);
   });
+}
+
+/** What is read of a request that has been answered. */
+const MOST_DRAINED_BYTES = 32 * 1024 * 1024;
+
+/**
+ * Takes what the client still sends of a request that has been answered: were its connection closed at once, the answer could be
+ * lost on the way. It is closed after 32 MiB. Once `onEnd` was called, nothing more comes.
+ */
+export function drain(request: IncomingMessage, onMoved: () => void, onEnd: () => void): void {
+  const { socket } = request;
+  let bytes = 0;
+  const end = (): void => {
+    request.off('data', onData).off('end', end);
+    socket.off('close', end);
+    onEnd();
+  };
+  const onData = (chunk: Buffer): void => {
+    onMoved();
+    bytes += chunk.length;
+    if (bytes > MOST_DRAINED_BYTES) socket.destroy();
+  };
+  request.on('data', onData).once('end', end);
+  // Node tells a request that was answered nothing of its connection's end.
+  socket.once('close', end);
+  request.resume();
 }

@@ -1,5 +1,5 @@
-import type { Clock } from '../core/kernel/clock.ts';
-import type { GatewayDeps, TicketType } from './ports.ts';
+import { TICKET_TYPES, type TicketType } from '../core/tickets/ports.ts';
+import type { Token } from '../core/tokens/state.ts';
 
 /** The answer to getticket, as WeChat writes it. */
 export interface TicketAnswer extends Readonly<Record<string, string | number>> {
@@ -12,15 +12,11 @@ export interface TicketAnswer extends Readonly<Record<string, string | number>> 
 /** The type of ticket that a query asks for, if the broker keeps such; undefined: that is WeChat's affair. */
 export function ticketType(query: string): TicketType | undefined {
   const type = new URLSearchParams(query).get('type');
-  return type === 'jsapi' || type === 'wx_card' ? type : undefined;
+  return TICKET_TYPES.find((known) => known === type);
 }
 
-/** An app's ticket, which the broker keeps. Rejects with a LingpaiError. */
-export async function ticketAnswer(
-  ticket: NonNullable<GatewayDeps['ticket']>,
-  { appId, type, signal, clock }: { appId: string; type: TicketType; signal: AbortSignal; clock: Clock },
-): Promise<TicketAnswer> {
-  const { value, expireTime } = await ticket(appId, type, signal);
-  const seconds = Math.floor((expireTime - clock.now()) / 1000);
+/** A ticket as getticket tells of it, at this wall-clock time. */
+export function ticketAnswer({ value, expireTime }: Token, now: number): TicketAnswer {
+  const seconds = Math.floor((expireTime - now) / 1000);
   return { errcode: 0, errmsg: 'ok', ticket: value, expires_in: Math.max(1, seconds) };
 }

@@ -14,7 +14,7 @@ const LONGEST_LIST = 480;
  * escaped, and what is too long ends in `...`.
  */
 export function auditJson(line: AuditLine, now: number): string {
-  const { event, caller, keyId, peer, verb, appId, appIds, tokenIds, outcome, method, cause, rules, apps } = line;
+  const { event, caller, keyId, peer, verb, appId, appIds, tokenIds, kind, outcome, method, cause, rules, apps } = line;
   const fields = {
     audit: true,
     time: time(now),
@@ -28,6 +28,7 @@ export function auditJson(line: AuditLine, now: number): string {
     app_id: text('app_id', appId),
     app_ids: list(appIds),
     token_ids: list(tokenIds),
+    kind,
     outcome: text('outcome', outcome),
     rules,
     apps,

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { ClusterStatus } from '../core/cluster/status.ts';
+import type { TicketState } from '../core/tickets/tickets.ts';
 import type { BrokerEvent } from '../core/tokens/events.ts';
 import type { TokenState } from '../core/tokens/state.ts';
 import { type AccessMetrics, registerAccessMetrics } from './access-metrics.ts';
@@ -9,6 +10,7 @@ import { registerEventCounters } from './event-counters.ts';
 import { type GatewayMetrics, registerGatewayMetrics } from './gateway-metrics.ts';
 import { type HistogramSummary, registerHistogram } from './histogram.ts';
 import { type MessageMetrics, registerMessageMetrics } from './message-metrics.ts';
+import { createTicketMetrics, type TicketMetrics, ticketGaugeLines } from './ticket-metrics.ts';
 import { registerTlsMetrics, type TlsMetrics } from './tls-metrics.ts';
 import { tokenGaugeLines } from './token-gauges.ts';
 
@@ -16,6 +18,8 @@ import { tokenGaugeLines } from './token-gauges.ts';
 export interface MetricsDeps {
   /** Every app that is configured. The series of others vanish. */
   readonly states: () => Iterable<TokenState>;
+  /** Every ticket that is kept. Default: none. */
+  readonly tickets?: () => Iterable<TicketState>;
   /** How many watches are open. */
   readonly watchers: () => number;
   /** How this replica sees its cluster; undefined: it is not one of several. */
@@ -38,6 +42,7 @@ export type PropagationHop = 'store' | 'replica' | 'stream';
 /** What the broker counts, for Prometheus. No label ever holds a token, an openid or a secret. */
 export interface Metrics {
   readonly messages: MessageMetrics;
+  readonly tickets: TicketMetrics;
   readonly tls: TlsMetrics;
   readonly access: AccessMetrics;
   readonly gateway: GatewayMetrics;
@@ -91,6 +96,7 @@ const ENDPOINTS = [
   'token',
   'stable_token',
   'probe',
+  'ticket',
   'message_mini_program',
   'message_subscribe',
   'message_official_account',
@@ -99,7 +105,7 @@ const ENDPOINTS = [
 const RESULTS = ['ok', 'UPSTREAM_UNREACHABLE', 'UPSTREAM_TIMEOUT', 'UPSTREAM_MALFORMED'];
 
 /** Metrics in a registry of their own; any number of them can live side by side. */
-export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): Metrics {
+export function createMetrics({ states, tickets: kept = () => [], watchers, cluster, now }: MetricsDeps): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const histogram = (name: string, help: string, labelNames: readonly string[], bounds: readonly number[]) =>
@@ -151,6 +157,7 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
   });
   for (const endpoint of ENDPOINTS) for (const result of RESULTS) calls.inc({ endpoint, result }, 0);
   const messages = registerMessageMetrics(registry, now);
+  const tickets = createTicketMetrics();
   const tls = registerTlsMetrics(registry, now);
   const access = registerAccessMetrics(registry, now);
   const gateway = registerGatewayMetrics(registry);
@@ -162,6 +169,7 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
 
   return {
     messages,
+    tickets,
     tls,
     access,
     gateway,
@@ -210,7 +218,8 @@ export function createMetrics({ states, watchers, cluster, now }: MetricsDeps): 
     gateway.keepOnly(appIds);
     const parts: Buffer[] = [];
     await collect(tokenGaugeLines(all, now()), parts);
-    for (const counter of [...events.perApp, ...messages.perApp]) {
+    await collect(ticketGaugeLines(kept(), appIds, now()), parts);
+    for (const counter of [...events.perApp, ...messages.perApp, ...tickets.perApp]) {
       counter.keepOnly(appIds);
       await collect(counter.lines(appIds), parts);
     }

@@ -2,6 +2,12 @@ import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { MAX_APP_IDS } from '../core/access/audit-line.ts';
 import type { Audit, AuditedCall } from '../core/access/ports.ts';
 import { LingpaiError } from '../core/kernel/errors.ts';
+import type {
+  GetTicketRequest,
+  GetTicketResponse,
+  SignJsapiResponse,
+  TicketService,
+} from '../gen/lingpai/v1/ticket_pb.js';
 import {
   ForceRefreshOutcome,
   type ForceRefreshRequest,
@@ -17,6 +23,7 @@ import { codeName } from '../transport/code-name.ts';
 import type { Feed } from '../transport/service.ts';
 import { toConnectError } from './errors.ts';
 import type { MessageServiceDeps } from './message-service.ts';
+import { TICKET_KINDS } from './ticket-service.ts';
 
 /** The handlers of tokenService, as they are. */
 interface TokenHandlers {
@@ -79,6 +86,33 @@ export function auditedTokens(
         if (response.event.case === 'state') handedOut(response.event.value, call);
       });
     },
+  };
+}
+
+/** The handlers of ticketService, as they are. */
+interface TicketHandlers {
+  getTicket(request: GetTicketRequest, context: HandlerContext): GetTicketResponse | Promise<GetTicketResponse>;
+  signJsapi(request: unknown, context: HandlerContext): SignJsapiResponse | Promise<SignJsapiResponse>;
+}
+
+/** TicketService, with each ticket that it hands out recorded. A signature hands out none. */
+export function auditedTickets(
+  impl: ServiceImpl<typeof TicketService>,
+  audit: Pick<Audit, 'record'>,
+): ServiceImpl<typeof TicketService> {
+  const tickets = impl as TicketHandlers;
+  return {
+    getTicket(request, context) {
+      const recorded = (response: GetTicketResponse) => {
+        const { appId, type } = request;
+        const tokenId = response.ticket?.id ?? '';
+        audit.record({ event: 'token.read', call: callerOf(context), appId, tokenId, kind: TICKET_KINDS[type] });
+        return response;
+      };
+      const response = tickets.getTicket(request, context);
+      return response instanceof Promise ? response.then(recorded) : recorded(response);
+    },
+    signJsapi: (request, context) => tickets.signJsapi(request, context),
   };
 }
 

@@ -4,6 +4,7 @@ import type { Health } from '../gen/grpc/health/v1/health_pb.js';
 import type { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.js';
 import type { AdminService } from '../gen/lingpai/v1/admin_pb.js';
 import type { MessageService } from '../gen/lingpai/v1/message_pb.js';
+import type { TicketService } from '../gen/lingpai/v1/ticket_pb.js';
 import type { TokenService } from '../gen/lingpai/v1/token_pb.js';
 
 /** What a caller needs for a call. */
@@ -43,6 +44,12 @@ export const TOKEN_NEEDS: MethodNeeds<typeof TokenService> = {
   // Whoever holds a token may say that WeChat refused it; who names none has a new one minted.
   forceRefresh: app(({ rejected }) => (rejected.case === undefined ? 'refresh' : 'read')),
   watchToken: apps('read'),
+};
+
+export const TICKET_NEEDS: MethodNeeds<typeof TicketService> = {
+  getTicket: app('read'),
+  // The signature comes of the ticket, and is good for one page.
+  signJsapi: app('read'),
 };
 
 export const MESSAGE_NEEDS: MethodNeeds<typeof MessageService> = {

@@ -1,9 +1,7 @@
-import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
+import type { ServiceImpl } from '@connectrpc/connect';
 import { Access } from '../core/access/access.ts';
-import { type Deadline, deadline } from '../core/kernel/abortable.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import { CoalescedTimers } from '../core/kernel/coalesced-timers.ts';
-import { LingpaiError } from '../core/kernel/errors.ts';
 import type { Rejected } from '../core/tokens/rejected.ts';
 import type { ForceOutcome, TokenState } from '../core/tokens/state.ts';
 import type { Scope } from '../core/tokens/watch-hub.ts';
@@ -11,6 +9,7 @@ import type { ForceRefreshRequest, TokenService } from '../gen/lingpai/v1/token_
 import { callerOf, nameOf, streamControlOf } from '../transport/call.ts';
 import { TokenMessages } from './token-messages.ts';
 import { validateForceRefresh, validateGet, validateWatchToken } from './validate.ts';
+import { WaitingRoom } from './waiting-room.ts';
 import { type TokenWatch, WatchStream } from './watch-stream.ts';
 
 /** What TokenService needs of the broker. */
@@ -46,51 +45,28 @@ export interface TokenServiceDeps {
   readonly propagation: (ms: number) => void;
 }
 
-/** The longest that Get waits, whatever the caller's deadline. */
-const GET_TIMEOUT_MS = 60_000;
-/** Each Get that waits holds some memory until what it waits for comes. */
-const MAX_WAITING = 20_000;
-/** When it is worth asking again where no room was left to wait. */
-const NO_ROOM_MS = 1_000;
-
 /** TokenService, written once for every listener. Its methods throw LingpaiErrors, which `toConnectError` translates. */
 export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): ServiceImpl<typeof TokenService> {
   const messages = new TokenMessages(clock);
-  const { stallTimeoutMs, propagation, maxWaiting = MAX_WAITING } = deps;
+  const { stallTimeoutMs, propagation } = deps;
+  const waiting = new WaitingRoom(clock, 'calls of Get are waiting for a token', deps.maxWaiting);
   const access = deps.access ?? Access.open(clock);
   const stalls = new CoalescedTimers<WatchStream>(clock, stallTimeoutMs, (stream) => stream.stalled(stallTimeoutMs));
-  let waiting = 0;
   const streamDeps = { clock, messages, stalls, propagation };
 
   return {
     get(request, context) {
       validateGet(request);
       const { appId } = request;
-      // A call that need not wait is not to pay for a signal.
-      let wait: Deadline | undefined;
-      const signal = () => {
-        if (!wait) {
-          if (waiting >= maxWaiting) throw tooManyWaiting(appId, maxWaiting);
-          waiting++;
-          wait = deadline(clock, GET_TIMEOUT_MS, context.signal, () => notReached(appId));
-        }
-        return wait.signal;
-      };
-      const state = broker.get(appId, { minGeneration: Number(request.minGeneration), signal });
-      if (!(state instanceof Promise)) return messages.answer(state);
-      return state
-        .then((reached) => {
-          access.requireStill(callerOf(context), 'read', appId);
-          return messages.answer(reached);
-        })
-        .catch((error: unknown) => {
-          throw isDeadline(error) ? notReached(appId) : error;
-        })
-        .finally(() => {
-          if (!wait) return;
-          waiting--;
-          wait[Symbol.dispose]();
-        });
+      return waiting.hold(
+        appId,
+        context,
+        (signal) => broker.get(appId, { minGeneration: Number(request.minGeneration), signal }),
+        (state, hasWaited) => {
+          if (hasWaited) access.requireStill(callerOf(context), 'read', appId);
+          return messages.answer(state);
+        },
+      );
     },
 
     async forceRefresh(request, context) {
@@ -136,18 +112,4 @@ function rejectedOf({ rejected }: ForceRefreshRequest, reporter: string | undefi
     case undefined:
       return undefined;
   }
-}
-
-function isDeadline(error: unknown): boolean {
-  return error instanceof ConnectError && error.code === Code.DeadlineExceeded;
-}
-
-function notReached(appId: string): LingpaiError {
-  const message = 'what was asked for did not come in time: repeat the call, or allow it more time';
-  return new LingpaiError(message, { reason: 'GENERATION_NOT_REACHED', appId });
-}
-
-function tooManyWaiting(appId: string, maxWaiting: number): LingpaiError {
-  const message = `${maxWaiting} calls of Get are waiting for a token: ask again later`;
-  return new LingpaiError(message, { reason: 'TOO_MANY_WAITING', appId, retryAfterMs: NO_ROOM_MS });
 }

@@ -1,5 +1,7 @@
 import { LingpaiError, type Violation } from '../core/kernel/errors.ts';
+import { urlFault } from '../core/tickets/jsapi-signature.ts';
 import type { GetStatusRequest, ListCallersRequest } from '../gen/lingpai/v1/admin_pb.js';
+import { type GetTicketRequest, type SignJsapiRequest, TicketType } from '../gen/lingpai/v1/ticket_pb.js';
 import type { ForceRefreshRequest, GetRequest, WatchTokenRequest } from '../gen/lingpai/v1/token_pb.js';
 
 const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
@@ -77,6 +79,22 @@ export function validateListCallers({ pageToken }: ListCallersRequest): void {
 function knownGeneration(id: string, value: bigint): Violation[] {
   if (APP_ID.test(id)) return generation(`known_generations["${id}"]`, value);
   return [{ field: 'known_generations', description: `has a key that is no app id, which ${AN_APP_ID}` }];
+}
+
+/** Throws INVALID_REQUEST unless the request keeps the rules in the comments of GetTicketRequest. */
+export function validateGetTicket({ appId: id, type }: GetTicketRequest): void {
+  const violations = appId('app_id', id);
+  if (type !== TicketType.JSAPI && type !== TicketType.WX_CARD)
+    violations.push({ field: 'type', description: 'must be TICKET_TYPE_JSAPI or TICKET_TYPE_WX_CARD' });
+  reject(violations);
+}
+
+/** Throws INVALID_REQUEST unless the request keeps the rules in the comments of SignJsapiRequest. */
+export function validateSignJsapi({ appId: id, url }: SignJsapiRequest): void {
+  const violations = appId('app_id', id);
+  const description = urlFault(url);
+  if (description !== undefined) violations.push({ field: 'url', description });
+  reject(violations);
 }
 
 /** What is wrong with an app id. */

@@ -1,5 +1,6 @@
 import { NOTHING_SHARED } from '../core/cluster/shared-part.ts';
 import type { Clock } from '../core/kernel/clock.ts';
+import type { StoredTicket, TicketStore } from '../core/tickets/ports.ts';
 import { joinBudgets } from '../core/tokens/budget.ts';
 import type { Intent, StoredApp } from '../core/tokens/ports.ts';
 import { StoreError } from './errors.ts';
@@ -20,6 +21,7 @@ export interface Side {
 /** Of each kind of thing how many there were, and how many of them were new to the other store or changed it. */
 export interface Copied {
   readonly apps: Tally;
+  readonly tickets: Tally;
   readonly permits: Tally;
   readonly keys: Tally;
   readonly counts: Tally;
@@ -40,7 +42,7 @@ export interface CopyOptions {
 }
 
 /**
- * Copies the records of all apps and the whole ledger. What is in both stores is joined so that nothing is undone: of two
+ * Copies the records of all apps and tickets, and the whole ledger. What is in both stores is joined so that nothing is undone: of two
  * records the one with the higher generation stays, with the greater budgets; of the ledger see Rows. So it may be repeated,
  * and be broken off. Rejects with a StoreError when one of them is in use, and, unless `force`, when `to` has apps.
  */
@@ -58,7 +60,7 @@ export async function copyStore(from: Side, to: Side, options: CopyOptions): Pro
       `${to.name} has ${there.size} apps already. With --force what is in both is joined: the higher generation and the more used permit stay.`,
     );
   }
-  const copied = { apps: tally(), permits: tally(), keys: tally(), counts: tally() };
+  const copied = { apps: tally(), tickets: tally(), permits: tally(), keys: tally(), counts: tally() };
   const of = { permit: copied.permits, send: copied.keys, quota: copied.counts } as const;
   for await (const rows of from.opened.rows.dump()) {
     for (const [kind, sum] of Object.entries(of)) {
@@ -67,6 +69,7 @@ export async function copyStore(from: Side, to: Side, options: CopyOptions): Pro
       if (some.length > 0) sum.copied += await to.opened.rows.restore(some);
     }
   }
+  copied.tickets = await copyTickets(from.opened.tickets, to.opened.tickets);
   // Last, so that a copy that is broken off leaves no apps.
   for (const app of source) {
     const record = 'shared' in to.opened ? shareable(app) : ownable(app);
@@ -76,6 +79,21 @@ export async function copyStore(from: Side, to: Side, options: CopyOptions): Pro
     if (JSON.stringify(joined) === JSON.stringify(known)) continue;
     await recordsOf(to.opened).save(joined);
     copied.apps.copied++;
+  }
+  return copied;
+}
+
+/** Of two tickets the one that ends later stays: a new one does not end the one before. */
+async function copyTickets(from: TicketStore, to: TicketStore): Promise<Tally> {
+  const copied = tally();
+  const nameOf = ({ appId, type }: StoredTicket) => `${appId}/${type}`;
+  const there = new Map((await to.load()).map((record) => [nameOf(record), record]));
+  for (const record of await from.load()) {
+    const known = there.get(nameOf(record));
+    copied.found++;
+    if (known && (known.ticket?.expireTime ?? 0) >= (record.ticket?.expireTime ?? 0)) continue;
+    await to.save(known ? { ...record, budget: joinBudgets(known.budget, record.budget) } : record);
+    copied.copied++;
   }
   return copied;
 }

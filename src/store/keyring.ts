@@ -45,17 +45,17 @@ export class Keyring {
     return this.held[0] as string;
   }
 
-  /** A record's text as it is stored. */
-  seal(appId: string, text: string): string {
+  /** A record's text as it is stored. `ticket`: it is the record of the app's ticket of this type, else the app's own. */
+  seal(appId: string, text: string, ticket?: string): string {
     const cipher = this.#ciphers.get(this.sealing);
     if (!cipher) return text;
     const nonce = randomBytes(NONCE_BYTES);
-    const sealed = cipher.seal(nonce, Buffer.from(text), aadOf(appId));
+    const sealed = cipher.seal(nonce, Buffer.from(text), aadOf(appId, ticket));
     return `lp1:${this.sealing}:${Buffer.concat([nonce, sealed]).toString('base64url')}`;
   }
 
   /** The text of a stored record. Throws a SealedError that names the app and the store. */
-  open(appId: string, stored: string, store: string): string {
+  open(appId: string, stored: string, store: string, ticket?: string): string {
     const wanted = keyOf(stored);
     if (!this.#ciphers.has(wanted)) throw this.#refusal(appId, store, wanted, false);
     const cipher = this.#ciphers.get(wanted);
@@ -64,7 +64,8 @@ export class Keyring {
     const bytes = Buffer.from(encoded, 'base64url');
     // The last character may carry bits that nobody reads: of one record there is one text.
     const isCanonical = bytes.toString('base64url') === encoded;
-    const text = isCanonical && cipher.open(bytes.subarray(0, NONCE_BYTES), bytes.subarray(NONCE_BYTES), aadOf(appId));
+    const aad = aadOf(appId, ticket);
+    const text = isCanonical && cipher.open(bytes.subarray(0, NONCE_BYTES), bytes.subarray(NONCE_BYTES), aad);
     if (!text) throw this.#refusal(appId, store, wanted, true);
     return text.toString();
   }
@@ -109,6 +110,7 @@ export function keyOf(stored: string): string {
   return FORM.exec(stored)?.[1] ?? 'unknown';
 }
 
-function aadOf(appId: string): Buffer {
-  return Buffer.from(`lingpai/1/app/${appId}`);
+/** What a sealed text is bound to: it opens as this record and as no other. */
+function aadOf(appId: string, ticket: string | undefined): Buffer {
+  return Buffer.from(ticket === undefined ? `lingpai/1/app/${appId}` : `lingpai/1/ticket/${appId}/${ticket}`);
 }

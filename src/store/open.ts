@@ -3,6 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { SharedStore } from '../core/cluster/ports.ts';
 import type { Clock, Random } from '../core/kernel/clock.ts';
 import type { Ledger } from '../core/messages/ports.ts';
+import type { TicketStore } from '../core/tickets/ports.ts';
 import type { Store } from '../core/tokens/ports.ts';
 import { openDatabase, openMemory } from './database.ts';
 import { DatabaseFile } from './database-file.ts';
@@ -17,6 +18,7 @@ import type { Rows } from './rows.ts';
 import { SqliteStore } from './sqlite.ts';
 import { SqliteRawRecords } from './sqlite-raw-records.ts';
 import { SqliteRows } from './sqlite-rows.ts';
+import { SqliteTickets } from './sqlite-tickets.ts';
 
 /** Where records are kept. `path` may be relative to the working directory. */
 export type StoreUrl = { readonly kind: 'memory' } | { readonly kind: 'sqlite'; readonly path: string } | RedisUrl;
@@ -54,7 +56,9 @@ interface Beside {
   readonly ledger: Ledger;
   /** All that the ledger keeps, for copying. */
   readonly rows: Rows;
-  /** How the apps' records are sealed. */
+  /** Of tickets, which are records of their own. */
+  readonly tickets: TicketStore;
+  /** How the records of apps and tickets are sealed. */
   readonly sealing: Sealing;
   /** The files of the store, where it has some, to be looked at from time to time. */
   readonly file?: { readonly path: string; readonly trouble: DatabaseFile['trouble'] };
@@ -91,8 +95,9 @@ export async function openStore(url: StoreUrl, deps: StoreDeps): Promise<Opened>
     }
     case 'redis': {
       const { keyring = Keyring.plain } = deps;
-      const { store: shared, raw, ledger, rows } = await openRedis(url, { ...deps, keyring });
-      return { shared, ledger, rows, sealing: sealingOf(raw, keyring, url.name), close: () => shared.close() };
+      const { store: shared, tickets, raw, ledger, rows } = await openRedis(url, { ...deps, keyring });
+      const sealing = sealingOf(raw, keyring, url.name);
+      return { shared, tickets, ledger, rows, sealing, close: () => shared.close() };
     }
   }
 }
@@ -114,7 +119,8 @@ export function storeIn(
     const local = new SqliteStore(commits, keyring);
     const [ledger, rows] = [new SqliteLedger(commits), new SqliteRows(commits)];
     const sealing = sealingOf(new SqliteRawRecords(commits, keyring.sealing), keyring, name);
-    return { local, ledger, rows, sealing, close: () => local.close() };
+    const tickets = new SqliteTickets(commits, keyring);
+    return { local, tickets, ledger, rows, sealing, close: () => local.close() };
   } catch (error) {
     db.close();
     throw explain(error, name);

@@ -1,13 +1,15 @@
-/** An app's record as it is stored, sealed or not. */
+/** A record of an app or of a ticket as it is stored, sealed or not. */
 export interface RawRecord {
   readonly appId: string;
+  /** The type of the ticket that it is the record of; absent: it is the app's own. */
+  readonly ticket?: string;
   /** All that is stored of it: by this a change knows that nobody else has changed it. */
   readonly stored: string;
   /** Of it what a key seals. */
   readonly text: string;
 }
 
-/** The apps' records as they are stored, for whoever is about how they are sealed. */
+/** The records of apps and of tickets as they are stored, for whoever is about how they are sealed. */
 export interface RawRecords {
   /** All of them, a few at a time. One that is changed meanwhile may be left out or come twice. */
   pages(): AsyncGenerator<readonly RawRecord[]>;

@@ -7,7 +7,8 @@ import { StoreError } from './errors.ts';
 const time = z.number();
 const count = z.int().nonnegative();
 
-const token = z.object({
+/** A token, or a ticket. */
+export const token = z.object({
   value: z.string().min(1),
   id: z.string().min(1),
   issueTime: time,
@@ -19,6 +20,20 @@ const intent = z
   .object({ epoch: count, replica: z.string(), time, lost: z.boolean() })
   .transform(({ lost, ...rest }): Intent => ({ ...rest, orphaned: lost }));
 
+/** A refresh that failed. */
+export const trouble = z.object({
+  failures: count,
+  time: time.default(0),
+  retryTime: time,
+  // A newer version may have reasons that this one does not know.
+  reason: z.string().transform((reason) => reason as Reason),
+  message: z.string(),
+  answer: z.object({ errcode: z.number(), errmsg: z.string(), rid: z.string() }).nullable(),
+});
+
+/** What an app has spent. */
+export const budget = z.object({ day: z.int(), mints: count, forced: count });
+
 /** What replicas share, as it is stored: a pending confirmation is `debt`. */
 const shared: z.ZodType<SharedPart> = z
   .object({
@@ -28,17 +43,7 @@ const shared: z.ZodType<SharedPart> = z
     debt: z.object({ epoch: count, time }).nullable(),
     dead: z.boolean(),
     warning: z.string(),
-    trouble: z
-      .object({
-        failures: count,
-        time: time.default(0),
-        retryTime: time,
-        // A newer version may have reasons that this one does not know.
-        reason: z.string().transform((reason) => reason as Reason),
-        message: z.string(),
-        answer: z.object({ errcode: z.number(), errmsg: z.string(), rid: z.string() }).nullable(),
-      })
-      .nullable(),
+    trouble: trouble.nullable(),
   })
   .transform(({ debt, ...rest }) => ({ ...rest, pendingConfirmation: debt }));
 
@@ -48,7 +53,7 @@ const storedApp: z.ZodType<StoredApp> = z.object({
   generation: count,
   current: token.nullable(),
   previous: token.nullable(),
-  budget: z.object({ day: z.int(), mints: count, forced: count }),
+  budget,
   lastMintTime: time,
   lastForcedTime: time,
   openMints: count,
@@ -65,14 +70,18 @@ export function encodeRecord(app: StoredApp): string {
 
 /** The record in a stored text. Throws a StoreError that names the app and the store when it is not a whole record of this app. */
 export function decodeRecord(appId: string, text: string, store: string): StoredApp {
-  const parsed = storedApp.safeParse(parse(text));
-  if (!parsed.success) {
-    // Field names and rules only: a JSON parser's own words may quote a token.
-    const faults = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the record'}: ${issue.code}`);
-    throw damaged(appId, store, faults.join(', '));
-  }
-  if (parsed.data.appId !== appId) throw damaged(appId, store, 'it belongs to another app');
-  return parsed.data;
+  const app = parseRecord(storedApp, text, (faults) => damaged(appId, store, faults));
+  if (app.appId !== appId) throw damaged(appId, store, 'it belongs to another app');
+  return app;
+}
+
+/** What a stored text says, if it is what it should be; else throws what `toError` makes of its faults, which quote nothing. */
+export function parseRecord<T>(form: z.ZodType<T>, text: string, toError: (faults: string) => StoreError): T {
+  const parsed = form.safeParse(parse(text));
+  if (parsed.success) return parsed.data;
+  // Field names and rules only: a JSON parser's own words may quote a token.
+  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the record'}: ${issue.code}`);
+  throw toError(faults.join(', '));
 }
 
 function parse(text: string): unknown {

@@ -1,6 +1,6 @@
 import { SealedError } from './errors.ts';
 import { type Keyring, keyOf, PLAIN } from './keyring.ts';
-import type { RawRecords } from './raw-records.ts';
+import type { RawRecord, RawRecords } from './raw-records.ts';
 
 /** Keys that are not held: what they are called is up to whoever can write to the store. */
 const OTHER = 'other';
@@ -24,23 +24,23 @@ export interface Sealing {
    * overwrites nothing that was changed meanwhile, so any number of replicas may do so at once.
    */
   reseal(pause: () => Promise<void>): Promise<Pass>;
-  /** The apps whose records no held key opens, though some key has sealed them; sorted. */
+  /** The apps of which no held key opens a record, their own or a ticket's, though some key has sealed it; sorted. */
   sealedAway(): Promise<readonly string[]>;
-  /** Removes these records where still no held key opens them. Resolves with those that it has removed. */
+  /** Removes the records of these apps where still no held key opens them. Resolves with the apps of which it has removed some. */
   forget(appIds: readonly string[]): Promise<readonly string[]>;
 }
 
 /** The sealing of these records by this keyring. `name` is what errors call the store. */
 export function sealingOf(raw: RawRecords, keyring: Keyring, name: string): Sealing {
-  const opened = (appId: string, text: string): string | undefined => {
+  const opened = ({ appId, text, ticket }: RawRecord): string | undefined => {
     try {
-      return keyring.open(appId, text, name);
+      return keyring.open(appId, text, name, ticket);
     } catch (error) {
       if (error instanceof SealedError) return undefined;
       throw error;
     }
   };
-  const isAway = (appId: string, text: string) => keyOf(text) !== PLAIN && opened(appId, text) === undefined;
+  const isAway = (record: RawRecord) => keyOf(record.text) !== PLAIN && opened(record) === undefined;
 
   return {
     async reseal(pause) {
@@ -50,10 +50,10 @@ export function sealingOf(raw: RawRecords, keyring: Keyring, name: string): Seal
       let total = 0;
       for await (const page of raw.pages()) {
         const keys = page.map(async (record) => {
-          const { appId, text } = record;
+          const { appId, text, ticket } = record;
           const key = keyOf(text);
-          const plaintext = key === sealing ? undefined : opened(appId, text);
-          if (plaintext === undefined || !(await raw.swap(record, keyring.seal(appId, plaintext)))) return key;
+          const plaintext = key === sealing ? undefined : opened(record);
+          if (plaintext === undefined || !(await raw.swap(record, keyring.seal(appId, plaintext, ticket)))) return key;
           resealed++;
           return sealing;
         });
@@ -69,22 +69,21 @@ export function sealingOf(raw: RawRecords, keyring: Keyring, name: string): Seal
     },
 
     async sealedAway() {
-      const away: string[] = [];
-      for await (const page of raw.pages())
-        away.push(...page.filter(({ appId, text }) => isAway(appId, text)).map(({ appId }) => appId));
-      return away.toSorted();
+      const away = new Set<string>();
+      for await (const page of raw.pages()) for (const record of page) if (isAway(record)) away.add(record.appId);
+      return [...away].toSorted();
     },
 
     async forget(appIds) {
       const wanted = new Set(appIds);
-      const removed: string[] = [];
+      const removed = new Set<string>();
       for await (const page of raw.pages()) {
         for (const record of page) {
-          if (!wanted.has(record.appId) || !isAway(record.appId, record.text)) continue;
-          if (await raw.remove(record)) removed.push(record.appId);
+          if (!wanted.has(record.appId) || !isAway(record)) continue;
+          if (await raw.remove(record)) removed.add(record.appId);
         }
       }
-      return removed;
+      return [...removed];
     },
   };
 }

@@ -97,4 +97,5 @@ export const MIGRATIONS: readonly string[] = [
   END;
   `,
   '-- One row at most: the key by which all is sealed that is anywhere in the file, in what it no longer uses too.\nCREATE TABLE scrubbed (key TEXT NOT NULL) STRICT',
+  'CREATE TABLE ticket (app_id TEXT NOT NULL, type TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (app_id, type)) STRICT',
 ];

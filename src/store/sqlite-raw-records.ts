@@ -13,6 +13,9 @@ export class SqliteRawRecords implements RawRecords {
   readonly #page: StatementSync;
   readonly #swap: StatementSync;
   readonly #remove: StatementSync;
+  readonly #ticketPage: StatementSync;
+  readonly #swapTicket: StatementSync;
+  readonly #removeTicket: StatementSync;
 
   /** `sealing`: the id of the key by which records are sealed from now on. */
   constructor(commits: GroupCommit, sealing: string) {
@@ -21,9 +24,16 @@ export class SqliteRawRecords implements RawRecords {
     this.#page = db.prepare('SELECT app_id, record FROM app WHERE app_id > ? ORDER BY app_id LIMIT ?');
     this.#swap = db.prepare('UPDATE app SET record = ? WHERE app_id = ? AND record = ?');
     this.#remove = db.prepare('DELETE FROM app WHERE app_id = ? AND record = ?');
+    this.#ticketPage = db.prepare(
+      'SELECT app_id, type, record FROM ticket WHERE (app_id, type) > (?, ?) ORDER BY app_id, type LIMIT ?',
+    );
+    this.#swapTicket = db.prepare('UPDATE ticket SET record = ? WHERE app_id = ? AND type = ? AND record = ?');
+    this.#removeTicket = db.prepare('DELETE FROM ticket WHERE app_id = ? AND type = ? AND record = ?');
     // Before anything is written: what another key seals, or none, stays in the file until it is scrubbed again.
     if (this.#scrubbedBy() !== sealing) db.exec('DELETE FROM scrubbed');
-    const others = db.prepare('SELECT 1 FROM app WHERE substr(record, 1, ?) <> ? LIMIT 1');
+    const others = db.prepare(
+      'SELECT 1 FROM (SELECT record FROM app UNION ALL SELECT record FROM ticket) WHERE substr(record, 1, ?) <> ? LIMIT 1',
+    );
     const prefix = `lp1:${sealing}:`;
     if (sealing !== PLAIN && !others.get(prefix.length, prefix)) this.#scrub(sealing);
   }
@@ -36,17 +46,38 @@ export class SqliteRawRecords implements RawRecords {
         stored: String(record),
         text: String(record),
       }));
-      if (found.length < PAGE) return;
+      if (found.length < PAGE) break;
       last = String(found.at(-1)?.['app_id']);
+    }
+    for (let last = ['', ''] as readonly [string, string]; ; ) {
+      const found = await this.#commits.run(() => this.#ticketPage.all(...last, PAGE), PAGE);
+      const records = found.map(({ app_id, type, record }) => ({
+        appId: String(app_id),
+        ticket: String(type),
+        stored: String(record),
+        text: String(record),
+      }));
+      yield records;
+      const end = records.at(-1);
+      if (records.length < PAGE || !end) return;
+      last = [end.appId, end.ticket];
     }
   }
 
-  swap({ appId, stored }: RawRecord, text: string): Promise<boolean> {
-    return this.#commits.run(() => this.#swap.run(text, appId, stored).changes === 1);
+  swap({ appId, ticket, stored }: RawRecord, text: string): Promise<boolean> {
+    return this.#commits.run(() =>
+      ticket === undefined
+        ? this.#swap.run(text, appId, stored).changes === 1
+        : this.#swapTicket.run(text, appId, ticket, stored).changes === 1,
+    );
   }
 
-  remove({ appId, stored }: RawRecord): Promise<boolean> {
-    return this.#commits.run(() => this.#remove.run(appId, stored).changes === 1);
+  remove({ appId, ticket, stored }: RawRecord): Promise<boolean> {
+    return this.#commits.run(() =>
+      ticket === undefined
+        ? this.#remove.run(appId, stored).changes === 1
+        : this.#removeTicket.run(appId, ticket, stored).changes === 1,
+    );
   }
 
   readonly scrub = async (key: string): Promise<'scrubbed' | 'clean' | 'later'> => {

@@ -13,7 +13,7 @@ const MAX_TOKEN_LENGTH = 2048;
 export function readGrant(answer: Answer, secret: string): Grant {
   const fields = readFields(answer, [secret]);
   assertOk(answer, fields, [secret], tokenError);
-  const value = readToken(fields.access_token);
+  const value = readCredential(fields.access_token, 'access_token');
   return { value, id: tokenId(value), lifetimeMs: readExpiresIn(fields.expires_in) * 1000 };
 }
 
@@ -27,17 +27,24 @@ export function readVerdict(answer: Answer, token: string): Verdict {
   return { accepted: true };
 }
 
-function readToken(value: unknown): string {
-  if (value === undefined) throw malformed('without an access_token');
-  if (typeof value !== 'string') throw malformed('with an access_token that is not text');
-  if (value === '') throw malformed('with an empty access_token');
+/** The text of a token or a ticket, which stands in a field of this name. */
+export function readCredential(value: unknown, field: 'access_token' | 'ticket'): string {
+  if (value === undefined) throw malformed(`without ${articled(field)}`);
+  if (typeof value !== 'string') throw malformed(`with ${articled(field)} that is not text`);
+  if (value === '') throw malformed(`with an empty ${field}`);
   if (value.length > MAX_TOKEN_LENGTH)
-    throw malformed(`with an access_token of more than ${MAX_TOKEN_LENGTH} characters`);
-  if (!/^[\x21-\x7e]+$/.test(value)) throw malformed('with an access_token that has spaces or unprintable characters');
+    throw malformed(`with ${articled(field)} of more than ${MAX_TOKEN_LENGTH} characters`);
+  if (!/^[\x21-\x7e]+$/.test(value))
+    throw malformed(`with ${articled(field)} that has spaces or unprintable characters`);
   return value;
 }
 
-function readExpiresIn(value: unknown): number {
+function articled(field: 'access_token' | 'ticket'): string {
+  return field === 'ticket' ? 'a ticket' : 'an access_token';
+}
+
+/** The life of what WeChat hands out, in seconds. */
+export function readExpiresIn(value: unknown): number {
   if (value === undefined) throw malformed('without expires_in');
   if (typeof value !== 'number') throw malformed('with an expires_in that is not a number');
   if (!Number.isInteger(value)) throw malformed('with an expires_in that is not a whole number');

@@ -3,17 +3,24 @@ import type { Clock } from '../core/kernel/clock.ts';
 import { UpstreamError } from '../core/kernel/errors.ts';
 import type { Sent } from '../core/messages/message.ts';
 import type { Delivery, MessageApi } from '../core/messages/ports.ts';
+import type { TicketApi, TicketType } from '../core/tickets/ports.ts';
 import type { App, Grant, TokenCall, Verdict, WeChat } from '../core/tokens/ports.ts';
 import { readGrant, readVerdict } from './answers.ts';
 import { ConnectionPool } from './connection-pool.ts';
 import type { Answer } from './exchange.ts';
 import { exchange } from './exchange.ts';
 import { messageCall, readSent } from './messages.ts';
+import { readTicket, ticketPath } from './tickets.ts';
 import type { Place } from './unreachable.ts';
 
 /** A call to WeChat that has ended, for metrics. */
 export interface WeChatCall {
-  readonly endpoint: 'token' | 'stable_token' | 'probe' | `message_${Delivery['message']['channel']['kind']}`;
+  readonly endpoint:
+    | 'token'
+    | 'stable_token'
+    | 'probe'
+    | 'ticket'
+    | `message_${Delivery['message']['channel']['kind']}`;
   readonly durationMs: number;
   /** `ok`, WeChat's errcode in digits, or the UpstreamReason for which there was no errcode. */
   readonly result: string;
@@ -44,7 +51,7 @@ interface Request {
 }
 
 /** WeChat over HTTP, by a pool of connections that are kept alive. It holds no token and no secret. */
-export class WeChatClient implements WeChat, MessageApi {
+export class WeChatClient implements WeChat, TicketApi, MessageApi {
   readonly #options: WeChatClientOptions;
   readonly #tokens: ConnectionPool;
   /** Apart from tokens, and without a limit of its own: each app's messages are limited, and none may hold up another's. */
@@ -79,6 +86,11 @@ export class WeChatClient implements WeChat, MessageApi {
   probe(token: string, signal: AbortSignal): Promise<Verdict> {
     const path = `/cgi-bin/get_api_domain_ip?${new URLSearchParams({ access_token: token })}`;
     return this.#call('probe', { method: 'GET', path }, (answer) => readVerdict(answer, token), signal);
+  }
+
+  fetchTicket(type: TicketType, token: string, signal: AbortSignal): Promise<Grant> {
+    const request = { method: 'GET', path: ticketPath(type, token) } as const;
+    return this.#call('ticket', request, (answer) => readTicket(answer, token), signal);
   }
 
   send(delivery: Delivery, token: string, signal: AbortSignal): Promise<Sent> {

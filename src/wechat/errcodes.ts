@@ -253,6 +253,43 @@ const ROWS: readonly Row[] = [
     advice:
       'The account may not call the interface, or is of the wrong kind for it: channels `mini_program` and `subscribe` are for mini programs, `official_account` and `subscription_notice` for official accounts.',
   },
+  {
+    codes: [...TOKEN_REFUSED],
+    from: 'ticket',
+    reason: 'TOKEN_REFUSED',
+    recovery: BACKOFF,
+    advice: 'WeChat refuses the access_token that the ticket was asked for with.',
+  },
+  {
+    codes: [45009],
+    from: 'ticket',
+    reason: 'DAILY_QUOTA_EXHAUSTED',
+    recovery: { kind: 'daily_quota' },
+    advice:
+      "The app's daily quota of getticket is spent. The broker asks again within 15 minutes; /cgi-bin/clear_quota clears it. Look for other programs that fetch tickets of this app.",
+  },
+  {
+    codes: [45011],
+    from: 'ticket',
+    reason: 'MINUTE_QUOTA_EXHAUSTED',
+    recovery: { kind: 'minute_quota' },
+    advice:
+      "The app's quota of getticket for this minute is spent. Look for other programs that fetch tickets of this app.",
+  },
+  {
+    codes: [48001],
+    from: 'ticket',
+    reason: 'INTERFACE_NOT_GRANTED',
+    recovery: OPERATOR,
+    advice: 'The account may not fetch tickets of this type: official accounts may, where WeChat has verified them.',
+  },
+  {
+    codes: [40097],
+    from: 'ticket',
+    reason: 'UPSTREAM_REQUEST_INVALID',
+    recovery: OPERATOR,
+    advice: 'WeChat does not know this type of ticket for the account.',
+  },
 ];
 
 const UNKNOWN_TOKEN_CODE: Meaning = {
@@ -267,6 +304,12 @@ const UNKNOWN_PROBE_CODE: Meaning = {
   advice: 'WeChat did not say whether it accepts the token.',
 };
 
+const UNKNOWN_TICKET_CODE: Meaning = {
+  reason: 'UPSTREAM_ERROR',
+  recovery: BACKOFF,
+  advice: 'WeChat gave no ticket.',
+};
+
 const UNKNOWN_MESSAGE_CODE: Meaning = {
   reason: 'MESSAGE_REFUSED',
   recovery: NEVER,
@@ -276,6 +319,7 @@ const UNKNOWN_MESSAGE_CODE: Meaning = {
 const TOKEN_ROWS = rowsFrom(ROWS, 'token');
 const MESSAGE_ROWS = rowsFrom(ROWS, 'message');
 const PROBE_ROWS = rowsFrom(ROWS, 'probe');
+const TICKET_ROWS = rowsFrom(ROWS, 'ticket');
 
 /**
  * The error for an errcode that a token endpoint answered. Its effect is `refused`: WeChat minted nothing.
@@ -288,6 +332,11 @@ export function tokenError(errcode: number, errmsg: string, secrets: readonly st
 /** The error for an errcode by which a probe gives no verdict, as `tokenError`'s: it says nothing of who fetches tokens. */
 export function probeError(errcode: number, errmsg: string, secrets: readonly string[] = []): UpstreamError {
   return upstreamError(PROBE_ROWS.get(errcode) ?? UNKNOWN_PROBE_CODE, errcode, errmsg, secrets);
+}
+
+/** The error for an errcode that getticket answered, as `tokenError`'s: it says nothing of who fetches tokens. */
+export function ticketError(errcode: number, errmsg: string, secrets: readonly string[] = []): UpstreamError {
+  return upstreamError(TICKET_ROWS.get(errcode) ?? UNKNOWN_TICKET_CODE, errcode, errmsg, secrets);
 }
 
 /** The error for an errcode that a message call answered, as `tokenError`'s. Its effect is `refused`: WeChat sent nothing. */

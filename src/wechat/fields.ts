@@ -7,6 +7,7 @@ import { redact } from './redact.ts';
 /** The fields that WeChat's answers may have; nothing is known of their types. */
 export interface Fields {
   readonly access_token?: unknown;
+  readonly ticket?: unknown;
   readonly expires_in?: unknown;
   readonly ip_list?: unknown;
   readonly msgid?: unknown;

@@ -3,12 +3,12 @@ import { type Recovery, UpstreamError, type UpstreamReason } from '../core/kerne
 import { upstreamAnswer } from './errmsg.ts';
 
 /** The kinds of calls that are answered with errcodes. */
-export type Caller = 'token' | 'message' | 'probe';
+export type Caller = 'token' | 'message' | 'probe' | 'ticket';
 
 /** What a code means, and on which calls it means that. */
 export interface Row {
   readonly codes: readonly number[];
-  /** `token`: as the answer of a token endpoint. `message`: of a message call. `probe`: of the probe. `any`: from every call. */
+  /** `token`: as the answer of a token endpoint. `message`: of a message call. `probe`: of the probe. `ticket`: of getticket. `any`: from every call. */
   readonly from: Caller | 'any';
   readonly reason: UpstreamReason;
   readonly recovery: Recovery;

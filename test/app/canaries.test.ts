@@ -5,6 +5,7 @@ import { type ClientDuplexStream, Metadata, type ServiceError } from '@grpc/grpc
 import { describe, expect, it } from 'vitest';
 import { AdminService } from '../../src/gen/lingpai/v1/admin_pb.js';
 import { MessageService } from '../../src/gen/lingpai/v1/message_pb.js';
+import { TicketService } from '../../src/gen/lingpai/v1/ticket_pb.js';
 import { TokenService } from '../../src/gen/lingpai/v1/token_pb.js';
 import { Canaries } from '../support/canaries.ts';
 import { APPS, Place, SECRET } from '../support/lingpai.ts';
@@ -17,8 +18,8 @@ const API_KEY = 'lingpai_canaryKEYcanaryKEYcanaryKEYcanaryK3y';
 const JWT = 'eyJhbGciOiJSUzI1NiJ9.canaryJwtClaims0123456789.canaryJwtSignature9876543210';
 const REDIS_PASSWORD = 'canary-redis-password';
 const MESSAGE_CALLS = ['message_mini_program', 'message_subscribe', 'message_official_account'] as const;
-const SERVICES = [TokenService, MessageService, AdminService];
-const PROTOS = ['token', 'message', 'admin'].map((name) => `lingpai/v1/${name}.proto`);
+const SERVICES = [TokenService, TicketService, MessageService, AdminService];
+const PROTOS = ['token', 'ticket', 'message', 'admin'].map((name) => `lingpai/v1/${name}.proto`);
 
 const message = (part: object = {}) => ({
   app_id: 'wxa',
@@ -40,6 +41,15 @@ const requestsOf = (token: string): Readonly<Record<string, readonly object[]>> 
     { app_id: 'wxb' },
   ],
   WatchToken: [{ app_ids: ['wxa'] }, { app_ids: [token] }, { known_generations: { [token]: 1 } }],
+  GetTicket: [
+    { app_id: 'wxa', type: 'TICKET_TYPE_JSAPI' },
+    { app_id: 'wxb', type: 'TICKET_TYPE_WX_CARD' },
+    { app_id: token, type: 'TICKET_TYPE_JSAPI' },
+  ],
+  SignJsapi: [
+    { app_id: 'wxa', url: `http://a.example/?openid=${OPENID}` },
+    { app_id: 'wxa', url: OPENID },
+  ],
   SendTemplate: [
     message({ subscribe: {} }),
     message({ subscribe: {}, idempotency_key: 'k' }),
@@ -154,6 +164,7 @@ describe.each(['sqlite', 'redis'])('with %s', (kind) => {
       faults.inject({ effect, count: 3 });
       await command('refresh', 'wxa', '--addr', grpc);
       await command('get', 'wxa', '--addr', grpc);
+      await command('ticket', 'wxa', '--type', 'wx_card', '--addr', grpc);
       const sending = [
         '--app',
         'wxa',
@@ -183,6 +194,7 @@ describe.each(['sqlite', 'redis'])('with %s', (kind) => {
     broker.signal('SIGHUP');
     await broker.next('the refusal', ({ msg }) => String(msg).startsWith('configuration not reloaded'));
     await command('check');
+    for (const app of ['wxa', 'wxb']) for (const ticket of wechat.tickets(app)) canaries.add('ticket', ticket.value);
     const metrics = await (await fetch(`http://${http}/metrics`)).text();
     broker.signal('SIGTERM');
     expect(await broker.ended()).toBe(0);
@@ -203,6 +215,7 @@ describe.each(['sqlite', 'redis'])('with %s', (kind) => {
     for (const event of ['config.loaded', 'token.read', 'token.reported', 'token.refreshed', 'messages.sent'])
       expect(audited).toContain(event);
     const reasons = ['INVALID_REQUEST', 'APP_NOT_FOUND', 'OPENID_INVALID', 'SECRET_INVALID'];
+    expect(wechat.tickets('wxa').length).toBeGreaterThan(0);
     expect(reasons.filter((reason) => !errors.join().includes(reason))).toEqual([]);
   }, 60_000);
 });

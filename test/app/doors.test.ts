@@ -7,6 +7,7 @@ import { createServices } from '../../src/app/services.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { Access } from '../../src/core/access/access.ts';
 import { LOCAL } from '../../src/core/access/principal.ts';
+import { Timeline } from '../../src/core/kernel/timeline.ts';
 import { createLogger } from '../../src/ops/log.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { openMemory } from '../../src/store/database.ts';
@@ -22,6 +23,8 @@ const RPCS = [
   '/lingpai.v1.TokenService/Get',
   '/lingpai.v1.TokenService/ForceRefresh',
   '/lingpai.v1.TokenService/WatchToken',
+  '/lingpai.v1.TicketService/GetTicket',
+  '/lingpai.v1.TicketService/SignJsapi',
   '/lingpai.v1.MessageService/SendTemplate',
   '/lingpai.v1.MessageService/SendTemplates',
   '/lingpai.v1.MessageService/DepositPermits',
@@ -84,7 +87,9 @@ beforeEach(async () => {
   });
   const never = () => expect.fail('a message');
   const sender = { send: never, tryAgain: never, shutChannels: () => [] } as never;
-  const core = { registry, clock, cluster: undefined, sender, replica: undefined, start: never, stop: never };
+  const [tickets, timeline] = [never as never, new Timeline(clock)];
+  const end = { replica: undefined, start: never, stop: never };
+  const core = { registry, clock, timeline, cluster: undefined, sender, tickets, ...end };
   const access = Access.open(clock);
   const parts = { config, metrics, access, pause: async () => {}, report: (error: unknown) => void faults.push(error) };
   const { ledger } = storeIn(openMemory(), 'memory:');

@@ -38,7 +38,7 @@ function scripted(clock: FakeClock, messagesMs: number, brokerMs: number, listen
       await pass(brokerMs);
     },
   };
-  return { log, note, listeners: [listener], messages, broker };
+  return { log, note, listeners: [listener], users: messages, broker };
 }
 
 async function run(messagesMs: number, brokerMs: number, listenerMs: number): Promise<string[]> {
@@ -102,8 +102,8 @@ describe('a drain of a broker that serves', () => {
     await watch.next();
     await client.call('Get', { app_id: 'wxc' });
 
-    const messages = { drain: async () => undefined };
-    const drained = drain({ listeners: [grpc, http], messages, broker: world.broker, clock: world.clock });
+    const users = { drain: async () => undefined };
+    const drained = drain({ listeners: [grpc, http], users, broker: world.broker, clock: world.clock });
     expect((await health.next()).status).toBe('NOT_SERVING');
     expect((await watch.next()).goaway.reconnect_after).toBeDefined();
     const ended = await failure(watch.next());

@@ -173,3 +173,20 @@ it('P12: no key, stand-in, token, AppSecret or openid is in a log, the audit log
   expect(JSON.stringify(shown)).not.toContain(token);
   expect(shown.length).toBeGreaterThan(100);
 });
+
+it('tickets are those that the broker keeps: WeChat is asked once', async () => {
+  const house = await guarded();
+  const { access_token: standIn = '' } = await fetchToken(house, 'wxc', orders.key);
+  const get = () => ask(`${house.url}/cgi-bin/ticket/getticket?access_token=${standIn}&type=jsapi`);
+  const [one, two] = [await get(), await get()];
+  expect(one).toMatchObject({ errcode: 0, errmsg: 'ok', ticket: expect.stringMatching(/.{20}/) });
+  expect(two.ticket).toBe(one.ticket);
+  expect(one.expires_in).toBeGreaterThan(7_000);
+  expect(sandbox.wechat.calls.filter(({ kind }) => kind === 'ticket')).toHaveLength(1);
+});
+
+it('P14: beyond loopback it does not start without saying who may call', async () => {
+  await expect(start({ gateway: { listen: '0.0.0.0:0' } })).rejects.toThrow('gateway.listen is beyond loopback');
+  const rules = { access: { keys: 'keys', rules: RULES } };
+  await expect(start({ gateway: { listen: '0.0.0.0:0' }, ...rules })).rejects.toThrow(/tls.*is missing/s);
+});

@@ -7,6 +7,7 @@ import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { Access } from '../../src/core/access/access.ts';
 import { LOCAL } from '../../src/core/access/principal.ts';
+import { Timeline } from '../../src/core/kernel/timeline.ts';
 import { createLogger } from '../../src/ops/log.ts';
 import { createMetrics } from '../../src/ops/metrics.ts';
 import { openMemory } from '../../src/store/database.ts';
@@ -47,7 +48,9 @@ async function serve(settings: Partial<Config>, host = '127.0.0.1', hosts: strin
   });
   const never = () => expect.fail('a message');
   const sender = { send: never, tryAgain: never, shutChannels: () => [] } as never;
-  const core = { registry, clock, cluster: undefined, sender, replica: undefined, start: never, stop: never };
+  const [tickets, timeline] = [never as never, new Timeline(clock)];
+  const end = { replica: undefined, start: never, stop: never };
+  const core = { registry, clock, timeline, cluster: undefined, sender, tickets, ...end };
   const access = Access.open(clock);
   const parts = { config, metrics, access, pause: async () => {}, report: never };
   const audit = { record() {}, writable: true };

@@ -24,7 +24,7 @@ const call = { caller: LOCAL, peer: '::1' };
 const app = { call, appId: 'wx1' };
 /** One of each event: a new one does not compile until it stands here, and is not documented until it stands in the table. */
 const samples: Readonly<Record<AuditLine['event'], AuditEvent | AuditLine>> = {
-  'token.read': { event: 'token.read', ...app, tokenId: 'abc' },
+  'token.read': { event: 'token.read', ...app, tokenId: 'abc', kind: 'jsapi' },
   'watch.opened': { event: 'watch.opened', call, appIds: [] },
   'watch.closed': { event: 'watch.closed', call, appIds: [] },
   'token.reported': { event: 'token.reported', ...app, tokenId: null, outcome: 'x' },

@@ -215,7 +215,7 @@ describe('paths of a rule', () => {
   });
 
   it('hold for tickets too', async () => {
-    const house = await guarded({ ticket: async () => expect.fail('a ticket') });
+    const house = await guarded({ tickets: { get: () => expect.fail('a ticket') } });
     const standIn = await standInOf(house, crm.key, 'wxs');
     expect(await call(house, standIn, '/cgi-bin/ticket/getticket', '&type=jsapi')).toMatchObject({ errcode: 48001 });
   });
@@ -227,9 +227,11 @@ describe('getticket', () => {
   it.each(['GET', 'POST'])('by %s is answered by the broker, for the types that it keeps', async (method) => {
     const asked: string[] = [];
     const house = await guarded({
-      ticket: async (appId: string, type: string) => {
-        asked.push(`${appId} ${type}`);
-        return { value: 'kgt8', expireTime: Date.UTC(2026, 0, 15, 5) };
+      tickets: {
+        get: async (appId: string, type: string) => {
+          asked.push(`${appId} ${type}`);
+          return { value: 'kgt8', id: 'abc', issueTime: 0, expireTime: Date.UTC(2026, 0, 15, 5) };
+        },
       },
     });
     const standIn = await standInOf(house, orders.key);
@@ -243,6 +245,7 @@ describe('getticket', () => {
       });
     }
     expect(asked).toEqual(['wxc jsapi', 'wxc wx_card']);
+    expect(house.audit.of('token.read')).toMatchObject([{ kind: 'jsapi', tokenId: 'abc' }, { kind: 'wx_card' }]);
     expect(house.forwarder.calls).toEqual([]);
     await ask(`${house.url}${PATH}?access_token=${standIn}&type=sdk`, { method });
     expect(house.forwarder.calls).toMatchObject([{ path: PATH }]);

@@ -17,6 +17,7 @@ import {
   SendTemplatesRequestSchema,
   SendTemplatesResponseSchema,
 } from '../../src/gen/lingpai/v1/message_pb.js';
+import { GetTicketRequestSchema, SignJsapiRequestSchema, TicketType } from '../../src/gen/lingpai/v1/ticket_pb.js';
 import {
   ForceRefreshRequestSchema,
   GetRequestSchema,
@@ -60,12 +61,15 @@ const message = (appId: string): MessageInitShape<typeof SendTemplateRequestSche
   channel: { case: 'subscribe', value: {} },
 });
 const permit = { toUser: 'o', kind: PermitKind.FORM_ID, value: 'f' };
+const K = '/lingpai.v1.TicketService/';
 const T = { s: '/lingpai.v1.TokenService/', m: '/lingpai.v1.MessageService/' };
 const A = '/lingpai.v1.AdminService/';
 const H = '/grpc.health.v1.Health/';
 
 const METHODS: [what: string, path: string, asks: Asks, body: Body][] = [
   ['Get', `${T.s}Get`, 'read', (appId) => body(GetRequestSchema, { appId })],
+  ['GetTicket', `${K}GetTicket`, 'read', (appId) => body(GetTicketRequestSchema, { appId, type: TicketType.JSAPI })],
+  ['SignJsapi', `${K}SignJsapi`, 'read', (appId) => body(SignJsapiRequestSchema, { appId, url: 'http://a.example/' })],
   [
     'ForceRefresh of a token',
     `${T.s}ForceRefresh`,

@@ -52,7 +52,7 @@ describe('a file of schema version 1', () => {
     for (const begun of ['begun', 'unsettled']) {
       const db = openDatabase(path);
       const { ledger, local: store } = storeIn(db, path);
-      expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: 4 });
+      expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: 5 });
       expect(await store.load()).toEqual([record()]);
       expect(await ledger.begin(send({ key: KEY }))).toMatchObject({ kind: begun });
       await store.close();

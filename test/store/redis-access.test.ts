@@ -21,7 +21,7 @@ describe('the user whom the manual makes', () => {
   // The contracts are kept as this user, too: redis.test.ts.
   test('may copy a store, and hears of changes', async () => {
     const url = await user();
-    const { shared, store, ledger, rows } = await openRedis(`${url}/1`);
+    const { shared, store, tickets, ledger, rows, sealing } = await openRedis(`${url}/1`);
     onTestFinished(() => store.close());
     const heard = new Promise<string>((resolve) => shared.listen({ changed: resolve, reconnected: () => undefined }));
     await shared.replace(record(), null, '1.a');
@@ -29,6 +29,15 @@ describe('the user whom the manual makes', () => {
     await shared.poll(MEMBER, 0);
     await ledger.deposit('wx1', [form('a')]);
     await ledger.begin(send({ key: 'k' }));
+
+    const key = { appId: 'wx1', type: 'jsapi' } as const;
+    const budget = { day: 0, mints: 1, forced: 0 };
+    const ticket = { ...key, ticket: null, budget, lastCallTime: 0, trouble: null };
+    expect(await tickets.claim(key, 'r1', 1_000)).toBe(true);
+    await tickets.save(ticket);
+    await tickets.release(key, 'r1');
+    expect(await tickets.read(key)).toEqual(ticket);
+    expect(await sealing.reseal(async () => undefined)).toMatchObject({ records: new Map([['plain', 2]]) });
 
     const other = await openRedis(`${url}/2`);
     onTestFinished(() => other.store.close());

@@ -83,13 +83,13 @@ describe('a file', () => {
     await again.close();
   });
 
-  test('that is empty becomes a store of schema version 4', async () => {
+  test('that is empty becomes a store of schema version 5', async () => {
     const path = newPath();
     writeFileSync(path, '', { mode: 0o644 });
     await savedAt(path);
     expect(modeOf(path)).toBe(0o600);
     const db = new DatabaseSync(path);
-    expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: 4 });
+    expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: 5 });
     expect(db.prepare('PRAGMA application_id').get()).toEqual({ application_id: 0x4c706169 });
     db.close();
   });
@@ -164,10 +164,10 @@ describe('a file that cannot be the store is refused and left as it is', () => {
   test('a newer schema', async () => {
     const path = newPath();
     await savedAt(path);
-    handmade(path, 'PRAGMA user_version = 5');
-    await expectRefused(path, /newer Lingpai \(schema 5; this one knows 4\)/);
+    handmade(path, 'PRAGMA user_version = 6');
+    await expectRefused(path, /newer Lingpai \(schema 6; this one knows 5\)/);
     // What was refused is let go of.
-    handmade(path, 'PRAGMA user_version = 4');
+    handmade(path, 'PRAGMA user_version = 5');
     await openAt(path).close();
   });
 

@@ -9,6 +9,7 @@ import type { Principal } from '../../src/core/access/principal.ts';
 import type { Limiter, Rights } from '../../src/core/access/rights.ts';
 import type { Verb } from '../../src/core/access/verbs.ts';
 import type { Clock } from '../../src/core/kernel/clock.ts';
+import { Timeline } from '../../src/core/kernel/timeline.ts';
 import type { Message } from '../../src/core/messages/message.ts';
 import type { IssuerKind } from '../../src/core/tokens/ports.ts';
 import { createLogger } from '../../src/ops/log.ts';
@@ -181,7 +182,14 @@ export class Guarded {
     };
     const never = () => expect.fail('it is not asked for');
     const sender = { send, tryAgain: () => {}, shutChannels: () => [] } as never;
-    const core = { registry, clock, cluster: undefined, sender, replica: undefined, start: never, stop: never };
+    const ticket = { value: 'ticket', id: 'id', issueTime: 0, expireTime: 1 };
+    const get = (appId: string) => {
+      registry.requireApp(appId);
+      return ticket;
+    };
+    const end = { replica: undefined, start: never, stop: never };
+    const timeline = new Timeline(clock);
+    const core = { registry, clock, timeline, cluster: undefined, sender, tickets: { get } as never, ...end };
     const { ledger } = storeIn(openMemory(), 'memory:');
     const parts = { config, metrics, access, audit, pause, report };
     const draining = new AbortController().signal;

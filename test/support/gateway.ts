@@ -41,7 +41,7 @@ export class FakeForwarder implements Forwarding {
 }
 
 /** What a test changes. */
-export interface House extends Partial<Pick<GatewayDeps, 'tokens' | 'ticket'>> {
+export interface House extends Partial<Pick<GatewayDeps, 'tokens' | 'tickets'>> {
   readonly keys?: readonly Key[];
   /** None: everyone is local. */
   readonly rules?: readonly Rule[];
@@ -105,7 +105,7 @@ export async function housed(house: House = {}): Promise<Housed> {
     access,
     broker: world.broker,
     forwarder,
-    ticket: house.ticket,
+    tickets: house.tickets,
     paths: new Paths(),
     clock,
     overlapMs: world.settings.overlapMs,

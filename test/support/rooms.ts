@@ -8,6 +8,10 @@ export interface Room {
 export const STOREYS: Readonly<Record<string, Room>> = {
   'core/kernel': { is: 'time, waiting, writing behind, errors: what every storey needs', mayImport: [] },
   'core/tokens': { is: "an app's token: keeper, plan, refresh, record, watches", mayImport: ['core/kernel'] },
+  'core/tickets': {
+    is: "an app's tickets: kept as tokens are, fetched with them; the JS-SDK's signature",
+    mayImport: ['core/kernel', 'core/tokens'],
+  },
   'core/cluster': {
     is: 'several replicas on one store: intents, convergence, who lives',
     mayImport: ['core/kernel', 'core/tokens'],

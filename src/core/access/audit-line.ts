@@ -26,6 +26,8 @@ export interface About {
   /** At most MAX_TOKEN_IDS. */
   readonly tokenIds?: readonly string[];
   readonly outcome?: string;
+  /** The type of the ticket that was handed out; without: it was a token. */
+  readonly kind?: string;
   /** How somebody who was not believed tried, and why that did not do. */
   readonly method?: string;
   readonly cause?: string;
@@ -57,8 +59,10 @@ const MAX_TEXT = 128;
 /** What a line says of an event, without its tokens where many are counted. */
 export function about(event: AuditEvent): About {
   switch (event.event) {
-    case 'token.read':
-      return { event: event.event, ...callOf(event), appId: appName(event.appId) };
+    case 'token.read': {
+      const { kind } = event;
+      return { event: event.event, ...callOf(event), appId: appName(event.appId), ...(kind !== undefined && { kind }) };
+    }
     case 'messages.sent':
     case 'gateway.called':
       return { event: event.event, ...callOf(event), appId: appName(event.appId), outcome: short(event.outcome) };

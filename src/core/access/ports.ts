@@ -37,8 +37,14 @@ export interface Credentials {
 
 /** What the audit log is told. It never holds a token value, a key, a secret or an openid. */
 export type AuditEvent =
-  /** A token was handed out. Many of them become one line with a count. */
-  | { readonly event: 'token.read'; readonly call: AuditedCall; readonly appId: string; readonly tokenId: string }
+  /** A token was handed out, or a ticket, whose `kind` is its type. Many of them become one line with a count. */
+  | {
+      readonly event: 'token.read';
+      readonly call: AuditedCall;
+      readonly appId: string;
+      readonly tokenId: string;
+      readonly kind?: string;
+    }
   | { readonly event: 'watch.opened' | 'watch.closed'; readonly call: AuditedCall; readonly appIds: readonly string[] }
   | {
       readonly event: 'token.reported' | 'token.refreshed';

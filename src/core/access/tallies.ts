@@ -115,6 +115,7 @@ function keyOf(event: Counted): Key {
   if (event.event === 'authn.failed') return [event.peer, short(event.method), short(event.cause)];
   const { caller, peer } = event.call;
   const key = [peer, caller.name, caller.credentialId ?? '', appName(event.appId)];
+  if (event.event === 'token.read') key.push(event.kind ?? '');
   if (event.event === 'messages.sent' || event.event === 'gateway.called') key.push(event.outcome);
   if (event.event === 'access.denied') key.push(event.verb);
   return key;

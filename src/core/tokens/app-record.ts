@@ -70,26 +70,28 @@ export function toStored(appId: string, record: AppRecord, timeline: Timeline): 
 /** What a stored record says now; tokens whose time is over are left out. `due` gives a token's `dueAt`. */
 export function fromStored(stored: StoredApp, now: number, timeline: Timeline, due: (life: Life) => number): AppRecord {
   const past = (wall: number) => (wall === 0 ? Number.NEGATIVE_INFINITY : Math.min(now, timeline.momentOf(wall)));
-  const revive = (token: StoredToken | null): PreviousToken | null => {
-    if (!token) return null;
-    // A wall clock that was set back while nobody watched must not lengthen a life.
-    const expiresAt = Math.min(timeline.momentOf(token.expireTime), now + token.expireTime - token.issueTime);
-    const issuedAt = expiresAt - (token.expireTime - token.issueTime);
-    const answeredAt = now - timeline.leaptMs;
-    return expiresAt > now ? { value: token.value, id: token.id, issuedAt, expiresAt, answeredAt } : null;
-  };
-  const current = revive(stored.current);
+  const current = revive(stored.current, now, timeline);
   return {
     issuer: stored.issuer,
     generation: stored.generation,
     current: current && { ...current, dueAt: due(current) },
-    previous: current && revive(stored.previous),
+    previous: current && revive(stored.previous, now, timeline),
     budget: stored.budget,
     lastMintAt: past(stored.lastMintTime),
     lastForcedAt: past(stored.lastForcedTime),
     openMints: stored.openMints,
     ...(stored.shared && { shared: stored.shared }),
   };
+}
+
+/** A stored token as of now; null where its time is over. */
+export function revive(token: StoredToken | null, now: number, timeline: Timeline): PreviousToken | null {
+  if (!token) return null;
+  // A wall clock that was set back while nobody watched must not lengthen a life.
+  const expiresAt = Math.min(timeline.momentOf(token.expireTime), now + token.expireTime - token.issueTime);
+  const issuedAt = expiresAt - (token.expireTime - token.issueTime);
+  const answeredAt = now - timeline.leaptMs;
+  return expiresAt > now ? { value: token.value, id: token.id, issuedAt, expiresAt, answeredAt } : null;
 }
 
 /** Whether these are one token. */

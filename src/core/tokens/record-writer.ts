@@ -1,17 +1,23 @@
+import type { Clock, Random } from '../kernel/clock.ts';
 import { WriteBehind } from '../kernel/write-behind.ts';
-import type { LocalCoordinatorDeps } from './local-coordinator.ts';
+import type { BrokerEvent } from './events.ts';
 import type { StoredApp } from './ports.ts';
 
-/** Writes one app's record to the store: the newest record wins, and a write that fails is repeated until it succeeds. */
-export class RecordWriter {
+/** What a writer of records needs of the world. */
+export interface RecordWriterDeps<Stored> {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly store: { save(record: Stored): Promise<void> };
+  readonly observe: (event: BrokerEvent) => void;
+}
+
+/** Writes one record of an app to the store: the newest record wins, and a write that fails is repeated until it succeeds. */
+export class RecordWriter<Stored = StoredApp> {
   readonly #writes: WriteBehind;
-  #newest: StoredApp | undefined;
+  #newest: Stored | undefined;
   #onHealth: () => void = () => undefined;
 
-  constructor(
-    { clock, random, store, observe }: Pick<LocalCoordinatorDeps, 'clock' | 'random' | 'store' | 'observe'>,
-    appId: string,
-  ) {
+  constructor({ clock, random, store, observe }: RecordWriterDeps<Stored>, appId: string) {
     this.#writes = new WriteBehind({
       clock,
       random,
@@ -44,7 +50,7 @@ export class RecordWriter {
    * the record, or a newer one, is durable, or when a write of it has failed and will be repeated. `onHealth` is called
    * when `failing` has changed.
    */
-  adopt(onHealth: () => void): (record: StoredApp) => Promise<void> {
+  adopt(onHealth: () => void): (record: Stored) => Promise<void> {
     this.#onHealth = onHealth;
     return async (record) => {
       if (this.#onHealth !== onHealth) return;

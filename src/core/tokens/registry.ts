@@ -46,7 +46,7 @@ export class Registry {
     const tick = () => {
       for (const keeper of this.#keepers.values()) keeper.tick();
     };
-    const stored = await this.#coordinators.start({ catchUp: () => this.#catchUp(), tick });
+    const stored = await this.#coordinators.start({ catchUp: () => this.catchUp(), tick });
     for (const app of stored) this.#stored.set(app.appId, app);
     this.configure(apps);
   }
@@ -54,7 +54,7 @@ export class Registry {
   /** Replaces the configured apps, gives up those that are missing, and tries at once what waits or was changed. */
   configure(apps: readonly App[]): void {
     if (this.#draining) return;
-    this.#catchUp();
+    this.catchUp();
     const { observe, random } = this.#deps;
     const ids = new Set(apps.map((app) => app.appId));
     for (const appId of this.#keepers.keys()) if (!ids.has(appId)) this.#remove(appId);
@@ -81,7 +81,7 @@ export class Registry {
     appId: string,
     options: { minGeneration?: number; signal?: () => AbortSignal } = {},
   ): TokenState | Promise<TokenState> {
-    this.#catchUp();
+    this.catchUp();
     const keeper = this.#keeper(appId);
     const minGeneration = options.minGeneration ?? 0;
     return keeper.peek(minGeneration) ?? keeper.obtain(minGeneration, options.signal?.());
@@ -89,7 +89,7 @@ export class Registry {
 
   /** Compare-and-refresh; see ForceRefresh in the proto. Fails with LingpaiError, or with the signal's reason. */
   async forceRefresh(appId: string, rejected: Rejected | undefined, signal?: AbortSignal): Promise<ForceResult> {
-    this.#catchUp();
+    this.catchUp();
     const keeper = this.#keeper(appId);
     try {
       const result = await keeper.force(rejected, signal);
@@ -110,7 +110,7 @@ export class Registry {
     readonly known: ReadonlyMap<string, number>;
     readonly scope?: Scope | undefined;
   }): Watch {
-    this.#catchUp();
+    this.catchUp();
     const { scope } = options;
     const named = new Set(options.appIds);
     const keepers =
@@ -158,6 +158,11 @@ export class Registry {
     for (const keeper of this.#keepers.values()) yield keeper.state;
   }
 
+  /** Takes note of a clock that jumped, if one did. Cheap enough for each call. */
+  catchUp(): void {
+    if (this.#timeline.jumped) this.sweep();
+  }
+
   /** Catches up with lost timers, a suspended machine and a clock that was set. To be called every 30 s. */
   sweep(): void {
     const byMs = this.#timeline.resync();
@@ -193,10 +198,6 @@ export class Registry {
     await this.#coordinators.close();
   }
 
-  #catchUp(): void {
-    if (this.#timeline.jumped) this.sweep();
-  }
-
   #keeper(appId: string): Keeper {
     const keeper = this.#keepers.get(appId);
     if (keeper) return keeper;
@@ -213,7 +214,7 @@ export class Registry {
       coordinator: (kept) => this.#coordinators.create(app, kept),
       stored: this.#stored.get(appId),
       startDelayMs,
-      catchUp: () => this.#catchUp(),
+      catchUp: () => this.catchUp(),
       onState: (state) => {
         if (this.#keepers.get(appId) === keeper) this.#offer(state, keeper);
       },

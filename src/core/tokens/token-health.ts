@@ -189,11 +189,12 @@ export function isNews(shared: SharedPart, before: SharedPart | undefined): bool
   return JSON.stringify(trouble) !== JSON.stringify(before.trouble);
 }
 
-function toldOf(
+/** A failure that another replica met, as this one takes it. */
+export function toldOf(
   { failures, time, retryTime, reason, message, answer }: Trouble,
   timeline: Timeline,
   wallNow: number,
-): Health {
+): Extract<Health, { kind: 'failing' }> {
   const error = new LingpaiError(message, { reason, answer: answer ?? undefined });
   const now = timeline.elapsed();
   // The clock was set back since: the stored times say nothing.

@@ -6,6 +6,7 @@ import { RedisLedger } from './ledger.ts';
 import { RedisRawRecords } from './raw-records.ts';
 import { RedisRows } from './rows.ts';
 import { RedisStore } from './store.ts';
+import { RedisTickets } from './tickets.ts';
 import type { RedisUrl } from './url.ts';
 
 const OLDEST_VERSION = 7;
@@ -25,6 +26,7 @@ export interface RedisDeps {
 /** The store and the ledger in Redis. `store.close()` closes all. */
 export interface OpenedRedis {
   readonly store: RedisStore;
+  readonly tickets: RedisTickets;
   readonly raw: RedisRawRecords;
   readonly ledger: RedisLedger;
   readonly rows: RedisRows;
@@ -64,6 +66,7 @@ export async function openRedis({ url, name, prefix }: RedisUrl, deps: RedisDeps
   const place = { connection, name, prefix };
   return {
     store: opened,
+    tickets: new RedisTickets({ ...place, keyring: deps.keyring, onDamage: deps.onDamage }),
     raw: new RedisRawRecords({ connection, prefix }),
     ledger: new RedisLedger(place),
     rows: new RedisRows(place),

@@ -69,9 +69,10 @@ describe('reads', () => {
 
   it('show no app id that can be none: it may be a token that somebody mixed up', async () => {
     const { clock, log, take } = setup();
-    for (const appId of ['x'.repeat(65), 'x'.repeat(512), '', 'a b', '\0']) log.record(read({ appId }));
+    const key = `lingpai_${'k'.repeat(38)}`;
+    for (const appId of ['x'.repeat(65), 'x'.repeat(512), '', 'a b', '\0', key]) log.record(read({ appId }));
     await clock.advance(60_000);
-    expect(take()).toMatchObject([{ appId: 'invalid', count: 5 }]);
+    expect(take()).toMatchObject([{ appId: 'invalid', count: 6 }]);
   });
 
   it('name at most 16 tokens', async () => {

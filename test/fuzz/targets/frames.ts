@@ -2,6 +2,7 @@ import { create, type DescField, type DescMessage, ScalarType, toBinary } from '
 import { reflect } from '@bufbuild/protobuf/reflect';
 import { AdminService } from '../../../src/gen/lingpai/v1/admin_pb.js';
 import { MessageService } from '../../../src/gen/lingpai/v1/message_pb.js';
+import { TicketService } from '../../../src/gen/lingpai/v1/ticket_pb.js';
 import { TokenService } from '../../../src/gen/lingpai/v1/token_pb.js';
 import {
   ACK,
@@ -20,7 +21,7 @@ import { talk } from '../talk.ts';
 import type { Target } from '../target.ts';
 
 /** The methods that are mounted, with what each takes. */
-export const METHODS = [TokenService, MessageService, AdminService].flatMap(({ methods, typeName }) =>
+export const METHODS = [TokenService, TicketService, MessageService, AdminService].flatMap(({ methods, typeName }) =>
   methods.map(({ name, input }) => ({ path: `/${typeName}/${name}`, input })),
 );
 const OTHERS = [

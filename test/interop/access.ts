@@ -3,9 +3,10 @@ import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import type { TokenState } from '../../src/gen/lingpai/v1/token_pb.js';
 import { Child } from '../support/child.ts';
+import type { Report } from '../support/foreign.ts';
 import { appId, Lab } from './lab.ts';
 import type { Language } from './languages.ts';
-import { is, type Report } from './scenario.ts';
+import { is } from './scenario.ts';
 import { idOf, ScriptedBroker, state } from './scripted-broker.ts';
 
 const silence = ['--silence-seconds', '3'];

@@ -10,10 +10,11 @@ import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-no
 import { TokenService, type TokenState } from '../../src/gen/lingpai/v1/token_pb.js';
 import { issue } from '../support/certificates.ts';
 import { Child } from '../support/child.ts';
+import { root } from '../support/foreign.ts';
 import { jwksText, makeJwt, makeSigningKey } from '../support/jwt.ts';
+import { Middlebox } from '../support/middlebox.ts';
 import { HttpProxy } from './http-proxy.ts';
-import { type Language, root } from './languages.ts';
-import { Middlebox } from './middlebox.ts';
+import type { Language } from './languages.ts';
 
 /** The app that the services watch. */
 export const appId = 'wx00interop0000001';

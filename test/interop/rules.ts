@@ -4,10 +4,11 @@ import { setTimeout } from 'node:timers/promises';
 import { Code } from '@connectrpc/connect';
 import { ForceRefreshOutcome, TokenStatus } from '../../src/gen/lingpai/v1/token_pb.js';
 import { Child, type Line } from '../support/child.ts';
+import type { Report } from '../support/foreign.ts';
+import { Middlebox } from '../support/middlebox.ts';
 import { HttpProxy } from './http-proxy.ts';
 import type { Language } from './languages.ts';
-import { Middlebox } from './middlebox.ts';
-import { is, type Report } from './scenario.ts';
+import { is } from './scenario.ts';
 import {
   type Answers,
   afterHeartbeat,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Child, Line } from '../support/child.ts';
+import type { Report } from '../support/foreign.ts';
 import { appId, Lab } from './lab.ts';
 import type { Language } from './languages.ts';
 
@@ -10,9 +11,6 @@ const silence = ['--silence-seconds', String(silenceMs / 1000)];
 
 /** From a frozen connection to the newest token: the silence, the first pause (up to 500 ms), and room for a slow machine. */
 const recoveryMs = silenceMs + 500 + 2_000;
-
-/** A step of the scenario that passed, and how long it took. */
-export type Report = (step: string) => void;
 
 /** Takes a built example through a service's life beside a live broker. Rejects with the first thing that is wrong. */
 export async function scenario(language: Language, report: Report): Promise<void> {

@@ -26,6 +26,8 @@ export interface ChildOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** A descriptor that it writes to, and that is read elsewhere. */
   readonly stdout?: number;
+  /** It reads what `say` writes; without it its stdin is empty. */
+  readonly listens?: true;
 }
 
 /** The longest that a child may take to print a line that is waited for, or to end. */
@@ -47,10 +49,11 @@ export class Child implements AsyncDisposable {
   #exitCode: number | undefined;
   #wake = () => {};
 
-  constructor({ name, command: [file, ...args], cwd, env = {}, stdout }: ChildOptions) {
+  constructor({ name, command: [file, ...args], cwd, env = {}, stdout, listens }: ChildOptions) {
     this.name = name;
-    const stdio: StdioOptions = ['ignore', stdout ?? 'pipe', 'pipe'];
+    const stdio: StdioOptions = [listens ? 'pipe' : 'ignore', stdout ?? 'pipe', 'pipe'];
     this.#process = spawn(file, args, { cwd, env: { ...process.env, ...env }, stdio });
+    this.#process.stdin?.on('error', () => {}); // it ended, which who waits for its answer is told
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
     });
@@ -90,6 +93,16 @@ export class Child implements AsyncDisposable {
   /** Its process id; 0 when it could not be started. */
   get pid(): number {
     return this.#process.pid ?? 0;
+  }
+
+  /** Writes a line to its stdin. */
+  say(line: string): void {
+    this.#process.stdin?.write(`${line}\n`);
+  }
+
+  /** Ends its stdin. */
+  hush(): void {
+    this.#process.stdin?.end();
   }
 
   signal(signal: NodeJS.Signals): void {

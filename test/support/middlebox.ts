@@ -7,6 +7,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class Middlebox implements AsyncDisposable {
   /** While set, new connections are taken and nothing passes on them. */
   deaf = false;
+  /** Told of all that passes: what comes from those who connect, and what they are answered. */
+  hear: (from: 'near' | 'far', bytes: Buffer) => void = () => {};
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
@@ -24,8 +26,8 @@ export class Middlebox implements AsyncDisposable {
           other.destroy();
         });
       }
-      near.pipe(far);
-      far.pipe(near);
+      near.on('data', (bytes: Buffer) => this.hear('near', bytes)).pipe(far);
+      far.on('data', (bytes: Buffer) => this.hear('far', bytes)).pipe(near);
       if (this.deaf) for (const socket of [near, far]) swallow(socket);
     });
   }

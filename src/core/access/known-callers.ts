@@ -15,6 +15,7 @@ interface Entry {
   openStreams: number;
   /** It was used since it was last looked at to be forgotten. */
   isFresh: boolean;
+  isForgotten: boolean;
 }
 
 /** How many credentials are remembered. */
@@ -26,6 +27,8 @@ const LOOKED_AT = 16;
 export class KnownCallers {
   readonly #clock: Pick<Clock, 'now'>;
   readonly #entries = new Map<string, Entry>();
+  /** The same, without a text to make at each call: a key is one object for as long as it is in the key file. */
+  readonly #byPrincipal = new WeakMap<Principal, Entry>();
 
   constructor(clock: Pick<Clock, 'now'>) {
     this.#clock = clock;
@@ -33,14 +36,14 @@ export class KnownCallers {
 
   /** It makes a call. */
   used(principal: Principal): void {
-    const entry = this.#entries.get(keyOf(principal)) ?? this.#add(principal);
+    const entry = this.#entryOf(principal);
     entry.lastUseTime = this.#clock.now();
     entry.isFresh = true;
   }
 
   /** It opens a stream. Returns what is to be called once when that has ended. */
   opened(principal: Principal): () => void {
-    const entry = this.#entries.get(keyOf(principal)) ?? this.#add(principal);
+    const entry = this.#entryOf(principal);
     entry.openStreams++;
     return () => {
       entry.openStreams--;
@@ -52,9 +55,17 @@ export class KnownCallers {
     return [...this.#entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
   }
 
+  #entryOf(principal: Principal): Entry {
+    const last = this.#byPrincipal.get(principal);
+    if (last && !last.isForgotten) return last;
+    const entry = this.#entries.get(keyOf(principal)) ?? this.#add(principal);
+    this.#byPrincipal.set(principal, entry);
+    return entry;
+  }
+
   #add(principal: Principal): Entry {
     if (this.#entries.size >= MAX_KNOWN_CALLERS) this.#forgetOne();
-    const entry = { principal, lastUseTime: this.#clock.now(), openStreams: 0, isFresh: true };
+    const entry = { principal, lastUseTime: this.#clock.now(), openStreams: 0, isFresh: true, isForgotten: false };
     this.#entries.set(keyOf(principal), entry);
     return entry;
   }
@@ -63,7 +74,10 @@ export class KnownCallers {
     let looks = 0;
     for (const [key, entry] of this.#entries) {
       this.#entries.delete(key);
-      if (++looks === LOOKED_AT || (!entry.isFresh && entry.openStreams === 0)) return;
+      if (++looks === LOOKED_AT || (!entry.isFresh && entry.openStreams === 0)) {
+        entry.isForgotten = true;
+        return;
+      }
       entry.isFresh = false;
       this.#entries.set(key, entry);
     }

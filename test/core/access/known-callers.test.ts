@@ -23,3 +23,14 @@ it('so many are known and no more: who has open streams, or has called since, is
   expect(names.size).toBe(MAX_KNOWN_CALLERS);
   expect([names.has('key:streams'), names.has('key:more-2999')]).toEqual([true, true]);
 });
+
+it('who was forgotten and calls again is known again', () => {
+  const known = new KnownCallers(new FakeClock());
+  const first = caller('key:first');
+  known.used(first);
+  for (let i = 0; i < 2 * MAX_KNOWN_CALLERS; i++) known.used(caller(`key:${i}`));
+  const names = () => known.list().map(({ principal }) => principal.name);
+  expect(names()).not.toContain('key:first');
+  known.used(first);
+  expect(names()).toContain('key:first');
+});

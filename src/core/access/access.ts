@@ -109,7 +109,7 @@ export class Access {
     const parts = this.#parts;
     if (!parts) return;
     if (parts.rights.isBlocked(principal)) {
-      this.record({ event: 'authn.failed', peer: peer(), method: principal.method, cause: 'blocked' });
+      this.#disbelieved(principal, peer(), 'blocked');
       throw credentialsError('CREDENTIALS_INVALID');
     }
     this.#known.used(principal);
@@ -146,10 +146,20 @@ export class Access {
     throw noRuleError(call.caller);
   }
 
-  /** After a wait: as `require`, and throws as well where the caller's credential is good no longer. */
+  /**
+   * After a wait, such as for the body of a call: throws CREDENTIALS_INVALID or CREDENTIALS_EXPIRED where the credential that the
+   * caller was let in by is good no longer.
+   */
+  requireCredential({ caller, peer }: AuditedCall): void {
+    const fault = this.#fault(caller);
+    if (!fault) return;
+    this.#disbelieved(caller, peer, CAUSES[fault]);
+    throw credentialsError(fault);
+  }
+
+  /** After a wait: as `require`, and as `requireCredential`. */
   requireStill(call: AuditedCall, verb: Verb, appId: string): void {
-    const fault = this.#fault(call.caller);
-    if (fault) throw credentialsError(fault);
+    this.requireCredential(call);
     this.require(call, verb, appId);
   }
 
@@ -208,6 +218,10 @@ export class Access {
   /** Whether anyone is told by `record`. */
   get isAudited(): boolean {
     return this.#deps.audit !== undefined;
+  }
+
+  #disbelieved({ name, method, credentialId }: Principal, peer: string, cause: string): void {
+    this.record({ event: 'authn.failed', peer, method, cause, caller: name, keyId: credentialId });
   }
 
   #denied(call: AuditedCall, verb: Verb, appId: string): LingpaiError {
@@ -274,5 +288,12 @@ export class Access {
     }
   }
 }
+
+/** What the audit log is told of a credential that was good when its call began. */
+const CAUSES: Readonly<Record<CredentialFault, string>> = {
+  CREDENTIALS_MISSING: 'the credential is good no longer',
+  CREDENTIALS_INVALID: 'the credential was revoked or blocked while its call was under way',
+  CREDENTIALS_EXPIRED: 'the credential expired while its call was under way',
+};
 
 const NOTHING: Disposable = { [Symbol.dispose]() {} };

@@ -62,8 +62,9 @@ export function about(event: AuditEvent): About {
     case 'access.denied':
       return { event: event.event, ...callOf(event), verb: event.verb, appId: appName(event.appId) };
     case 'authn.failed': {
-      const { peer, method, cause } = event;
-      return { event: event.event, peer: short(peer), method: short(method), cause: short(cause) };
+      const { peer, method, cause, caller, keyId } = event;
+      const known = caller === undefined ? {} : { caller, keyId: keyId ?? null };
+      return { event: event.event, ...known, peer: short(peer), method: short(method), cause: short(cause) };
     }
     case 'watch.opened':
     case 'watch.closed': {

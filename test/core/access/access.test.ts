@@ -105,7 +105,16 @@ describe('at the door', () => {
       const { access, audit } = accessOf(new FakeClock(), [READ]);
       access.replace({ rights: new FakeRights([READ], [blocked]) });
       expect(thrown(() => access.admit(ORDERS.caller, () => '10.0.0.1')).reason).toBe('CREDENTIALS_INVALID');
-      expect(audit.events).toEqual([{ event: 'authn.failed', peer: '10.0.0.1', method: 'key', cause: 'blocked' }]);
+      expect(audit.events).toEqual([
+        {
+          event: 'authn.failed',
+          peer: '10.0.0.1',
+          method: 'key',
+          cause: 'blocked',
+          caller: 'key:orders',
+          keyId: 'id-key:orders',
+        },
+      ]);
       expect(access.callers()).toEqual([]);
     }
   });
@@ -267,10 +276,13 @@ describe('what goes on', () => {
   });
 
   it('after a wait, rights and credentials count as they are then', () => {
-    const { access, credentials } = rig();
+    const { access, credentials, audit } = rig();
     access.requireStill(ORDERS, 'read', 'wxa');
     expect(thrown(() => access.requireStill(ORDERS, 'read', 'wxc')).reason).toBe('ACCESS_DENIED');
+    access.requireCredential(ORDERS);
     credentials.revoked.add('key:orders');
     expect(thrown(() => access.requireStill(ORDERS, 'read', 'wxa')).reason).toBe('CREDENTIALS_INVALID');
+    expect(thrown(() => access.requireCredential(ORDERS)).reason).toBe('CREDENTIALS_INVALID');
+    expect(audit.of('authn.failed')).toMatchObject([{ caller: 'key:orders' }, { caller: 'key:orders' }]);
   });
 });

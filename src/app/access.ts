@@ -89,7 +89,6 @@ export function createAccess(config: Config, { clock, audit, metrics, logger, pa
   };
 }
 
-function settingsOf({ access, tls }: Config) {
-  const { keys, tokens } = access === null || access === 'open' ? { keys: null, tokens: [] } : access;
-  return { keys, tokens, clientCa: tls === null || tls === 'off' ? null : tls.clientCa };
+function settingsOf({ access }: Config) {
+  return access === null || access === 'open' ? { keys: null, tokens: [] } : access;
 }

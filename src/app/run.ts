@@ -28,7 +28,10 @@ export interface Running {
   readonly replica: string | undefined;
   /** How callers are treated. */
   readonly access: AccessMode;
-  /** Takes another configuration into use: apps, secrets, certificates, who may do what. What needs a restart stays as it is. */
+  /**
+   * Takes another configuration into use: apps, secrets, certificates, who may do what. What needs a restart stays as it is. Throws
+   * an Error that says what cannot be used; nothing has changed then.
+   */
   reload(config: Config): void;
   /** Drains, and resolves when nothing is left; within 25 s. */
   stop(): Promise<void>;
@@ -78,7 +81,7 @@ export async function runBroker(
   const serviceParts = { config, metrics, audit, core, access, ledger, onDeposit, draining: signal, pause, report };
   const services = createServices(serviceParts);
   const states = () => registry.states();
-  const { grpc, http, setTls } = undo.adopt(
+  const { grpc, http, prepareTls } = undo.adopt(
     await startListeners({
       config,
       logger,
@@ -106,10 +109,12 @@ export async function runBroker(
     replica,
     access: mode,
     reload(next) {
+      // All that can fail comes first, so that a configuration is taken whole or not at all.
+      const takeTls = prepareTls(next.tls);
       inUse.take(next);
+      takeTls();
       registry.configure(next.apps);
       access.changed();
-      setTls(next.tls);
       sender.tryAgain();
       audit.loaded(next, inUse.keys);
     },

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ConfigError } from '../../src/config/problem.ts';
 import { FOLDER, load, places, refusal } from './fixture.ts';
-import { ENCRYPTED_KEY, ONE, SHORT, TWO } from './pem.ts';
+import { ENCRYPTED_KEY, ONE, SHORT, TWO, WEAK } from './pem.ts';
 
 const APPS = 'apps: [{ app_id: wx1, secret: s1 }]';
 const RULE = '{ who: [key:orders], may: [read], apps: [wx1] }';
@@ -178,6 +178,16 @@ describe('files', () => {
       'with a hole',
       { a: ONE.cert.replace(/\n.{20}/, '\n') },
       'tls.client_ca: certificate 1 in the file cannot be read',
+    ],
+    [
+      'with a list of revoked certificates',
+      { a: `${TWO.cert}\n-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----` },
+      'tls.client_ca: the file has a list of revoked certificates (X509 CRL), which is not looked at',
+    ],
+    [
+      'too weak for OpenSSL',
+      { c: WEAK.cert, p: WEAK.key },
+      'tls.cert: OpenSSL refuses the certificate or its key (ee key too small); write others',
     ],
     ['with no key', { p: ONE.cert }, 'tls.key: the file has no private key in PEM'],
     ['with an encrypted key', { p: ENCRYPTED_KEY }, 'tls.key: the private key is encrypted; decrypt it: openssl pkey'],

@@ -1,4 +1,4 @@
-import type { X509Certificate } from 'node:crypto';
+import { hash, type X509Certificate } from 'node:crypto';
 import type { Principal } from '../core/access/principal.ts';
 import { Refusal } from './refusal.ts';
 import { sanOf } from './san.ts';
@@ -71,7 +71,9 @@ export class Certificates {
     if (name.startsWith('spiffe:') && certificate.ca)
       return new Refusal('invalid', 'the certificate is of an authority, and not of a workload');
     const notAfter = certificate.validToDate.getTime();
-    const credentialId = certificate.fingerprint256.replaceAll(':', '').slice(0, 12).toLowerCase();
+    // Of its key, and not of all of it: who holds it can write the signature anew, and so have it go by another id.
+    const spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
+    const credentialId = hash('sha256', spki).slice(0, 12);
     const principal: Principal = Object.freeze({ name, method: 'certificate', credentialId, expireTime: notAfter });
     const notBefore = certificate.validFromDate.getTime();
     const identity: Identity = { principal, notBefore, notAfter, socket: new WeakRef(socket) };

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Certificates } from '../../src/access/certificate.ts';
-import { type Issued, issue } from '../support/certificates.ts';
+import { type Issued, issue, signedOtherwise } from '../support/certificates.ts';
 
 const DAY_MS = 86_400_000;
 const PAY = 'spiffe://prod.example/pay';
@@ -61,6 +61,17 @@ describe('who is at the other end', () => {
     expect(() => certificates.identify(socket, notAfter)).toThrow('the certificate has expired');
     expect(principal && certificates.fault(principal, notAfter - 1)).toBeUndefined();
     expect(principal && certificates.fault(principal, notAfter)).toBe('expired');
+  });
+
+  it('has one id, however the signature of its certificate is written', async () => {
+    const pair = leaf();
+    const other = signedOtherwise(pair);
+    expect(other.cert).not.toBe(pair.cert);
+    const certificates = new Certificates();
+    const ids = [];
+    for (const one of [pair, other, leaf()]) ids.push(certificates.identify(await connected(one), now)?.credentialId);
+    expect(ids[1]).toBe(ids[0]);
+    expect(ids[2]).not.toBe(ids[0]);
   });
 
   it('is read from a connection once', async () => {

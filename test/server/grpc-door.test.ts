@@ -21,6 +21,7 @@ import {
   HEAD,
   h2,
   headerBlock,
+  headerField,
   outcome,
   RawConnection,
   RawSocket,
@@ -153,6 +154,21 @@ describe('a call begins only when its head is right', () => {
     expect((await raw.call(SAY, hello, { authorization: 'Bearer x' })).fields).toMatchObject({ 'grpc-status': '0' });
     expect(seen).toBe('key:orders');
     expect(heads.at(-1)).toMatchObject({ path: SAY, socket: { remoteAddress: '127.0.0.1' } });
+  });
+
+  it('a header with white space around its value is seen, and not left out as if it had not been sent', async () => {
+    const seen: unknown[] = [];
+    const authenticate = ({ headers, rawHeaders }: Head) => {
+      seen.push(headers['authorization'], rawHeaders?.includes('authorization'));
+      return LOCAL;
+    };
+    await serve({}, { authenticate });
+    using raw = new RawSocket(listener.address);
+    const block = Buffer.concat([headerBlock(SAY), headerField('authorization', 'Bearer x ')]);
+    raw.socket.write(h2(FRAME.headers, END_HEADERS, 1, block));
+    raw.socket.write(h2(FRAME.data, END_STREAM, 1, hello));
+    await until(() => seen.length > 0);
+    expect(seen).toEqual(['Bearer x ', true]);
   });
 
   it('everyone is local where nobody asks', async () => {

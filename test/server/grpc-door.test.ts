@@ -268,30 +268,33 @@ describe('where it takes time to know who calls', () => {
   it.each([
     ['whole', hello, true],
     ['not whole', hello.subarray(0, 3), false],
-  ])('1,500 refusals of calls whose body is %s leave the connection to those who share it', async (_, body, isWhole) => {
-    const refuse = async () => {
-      // Its body has come by then.
-      for (let turn = 0; turn < 10; turn++) await settle();
-      throw new ConnectError('who are you?', Code.Unauthenticated);
-    };
-    const authenticate = ({ headers }: Head) => (headers['authorization'] ? LOCAL : refuse());
-    await serve({}, { authenticate });
-    using raw = new RawConnection(listener.address);
-    const other = raw.open(CHAT, undefined, { authorization: 'Bearer x' });
-    const refused = async () => {
-      const stream = raw.open(SAY);
-      const ended = outcome(stream);
-      stream.write(body);
-      if (isWhole) stream.end();
-      return (await ended).fields['grpc-status'];
-    };
-    for (let i = 0; i < 30; i++)
-      expect(new Set(await Promise.all(Array.from({ length: 50 }, refused)))).toEqual(new Set(['16']));
-    const answer = new Promise((resolve) => other.once('data', resolve));
-    other.write(hello);
-    await answer;
-    expect(raw.goaways).toEqual([]);
-  });
+  ])(
+    '1,500 refusals of calls whose body is %s leave the connection to those who share it',
+    async (_, body, isWhole) => {
+      const refuse = async () => {
+        // Its body has come by then.
+        for (let turn = 0; turn < 10; turn++) await settle();
+        throw new ConnectError('who are you?', Code.Unauthenticated);
+      };
+      const authenticate = ({ headers }: Head) => (headers['authorization'] ? LOCAL : refuse());
+      await serve({}, { authenticate });
+      using raw = new RawConnection(listener.address);
+      const other = raw.open(CHAT, undefined, { authorization: 'Bearer x' });
+      const refused = async () => {
+        const stream = raw.open(SAY);
+        const ended = outcome(stream);
+        stream.write(body);
+        if (isWhole) stream.end();
+        return (await ended).fields['grpc-status'];
+      };
+      for (let i = 0; i < 30; i++)
+        expect(new Set(await Promise.all(Array.from({ length: 50 }, refused)))).toEqual(new Set(['16']));
+      const answer = new Promise((resolve) => other.once('data', resolve));
+      other.write(hello);
+      await answer;
+      expect(raw.goaways).toEqual([]);
+    },
+  );
 
   it('who leaves meanwhile leaves nothing, and is counted', async () => {
     const asked = await serveLater();

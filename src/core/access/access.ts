@@ -34,8 +34,8 @@ export interface AccessDeps {
 export interface Follower {
   /** Called when rules or apps have changed. Throws the LingpaiError with which it ends, where it may not go on. */
   check(): void;
-  /** Ends it. */
-  end(error: LingpaiError): void;
+  /** Ends it: with a LingpaiError, or with whatever else `check` has thrown, which is a fault. */
+  end(error: unknown): void;
 }
 
 interface Followed extends Disposable {
@@ -101,6 +101,11 @@ export class Access {
     this.#lookFor('rights');
   }
 
+  /** Whether a caller, or its credential, is blocked. */
+  isBlocked(principal: Principal): boolean {
+    return this.#parts?.rights.isBlocked(principal) ?? false;
+  }
+
   /**
    * Lets a caller in whose credential was found good, for one call. Throws CREDENTIALS_INVALID where it is blocked, and
    * CALLER_LIMITED where it calls too often.
@@ -108,7 +113,7 @@ export class Access {
   admit(principal: Principal, peer: () => string): void {
     const parts = this.#parts;
     if (!parts) return;
-    if (parts.rights.isBlocked(principal)) {
+    if (this.isBlocked(principal)) {
       this.#disbelieved(principal, peer(), 'blocked');
       throw credentialsError('CREDENTIALS_INVALID');
     }
@@ -257,6 +262,14 @@ export class Access {
   /** Looks at all that goes on, in slices, and once more where a change came meanwhile: who was looked at before missed it. */
   async #look(): Promise<void> {
     this.#isLooking = true;
+    try {
+      await this.#lookAtAll();
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+
+  async #lookAtAll(): Promise<void> {
     const { clock, pause } = this.#deps;
     while (this.#change) {
       const change = this.#change;
@@ -271,7 +284,6 @@ export class Access {
         until = clock.monotonic() + SLICE_MS;
       }
     }
-    this.#isLooking = false;
   }
 
   #lookAt(followed: Followed, change: Change): void {
@@ -281,9 +293,9 @@ export class Access {
       if (fault) throw credentialsError(fault);
       if (change === 'rights') follower.check();
     } catch (error) {
-      if (!(error instanceof LingpaiError)) throw error;
       followed[Symbol.dispose]();
-      if (isStream) this.record({ event: 'stream.ended', call, outcome: error.reason });
+      const outcome = error instanceof LingpaiError ? error.reason : 'INTERNAL';
+      if (isStream) this.record({ event: 'stream.ended', call, outcome });
       follower.end(error);
     }
   }

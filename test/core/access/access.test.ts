@@ -258,6 +258,26 @@ describe('what goes on', () => {
     expect(pauses).toBe(5);
   });
 
+  it('that cannot be looked at ends with what was thrown, and the others are looked at all the same, then and later', async () => {
+    const { access, credentials, audit } = rig();
+    const fault = new TypeError('a fault');
+    const ended: unknown[] = [];
+    const end = (error: unknown) => void ended.push(error);
+    const check = () => {
+      throw fault;
+    };
+    access.open(NOBODY, { check, end });
+    access.open(ORDERS, { check() {}, end });
+    access.changed();
+    await turns();
+    expect([ended, access.followed]).toEqual([[fault], 1]);
+    credentials.revoked.add('key:orders');
+    access.changed();
+    await turns();
+    expect(ended).toMatchObject([fault, { reason: 'CREDENTIALS_INVALID' }]);
+    expect(audit.of('stream.ended').map(({ outcome }) => outcome)).toEqual(['INTERNAL', 'CREDENTIALS_INVALID']);
+  });
+
   it('a change that comes while all is looked at is not missed by those that were looked at before', async () => {
     const waiting: (() => void)[] = [];
     const pause = () => new Promise<void>((resolve) => waiting.push(resolve));

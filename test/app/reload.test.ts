@@ -6,11 +6,12 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { load } from '../../src/app/load.ts';
 import { keepingKeys } from '../../src/app/reload.ts';
 import { type Running, runBroker } from '../../src/app/run.ts';
-import type { AccessConfig, Config } from '../../src/config/config.ts';
+import type { AccessConfig, Config, TlsConfig } from '../../src/config/config.ts';
 import { createLogger } from '../../src/ops/log.ts';
 import { ONE, TWO } from '../config/pem.ts';
 import { keyFile, makeKey } from '../support/access-key.ts';
-import { framed, RawConnection } from '../support/raw-http2.ts';
+import { issue } from '../support/certificates.ts';
+import { framed, outcome, RawConnection } from '../support/raw-http2.ts';
 
 const key = makeKey('orders');
 const logger = createLogger({ level: 'silent' });
@@ -78,6 +79,27 @@ it("where an issuer's keys cannot be used nothing of it is taken, its certificat
   const access = { ...(next.access as AccessConfig), tokens: [{ ...issuer, jwks: { text: '{' } }] };
   expect(() => running?.reload({ ...next, access })).toThrow('the jwks of the issuer "prod" is not JSON');
   expect(await seen()).toEqual(['0', 'one']);
+});
+
+it('who is known by a certificate stays known while the listener has TLS, whatever is written', async () => {
+  const ca = issue({ name: 'clients', isCa: true });
+  const client = issue({ names: ['dns:ops'], by: ca });
+  await writeFile(join(folder, 'ca'), ca.cert);
+  const first = await configured('read', {
+    tls: { cert: 'cert', key: 'key', client_ca: 'ca' },
+    access: { rules: [{ who: ['dns:ops'], may: ['admin', 'read'], apps: ['*'] }] },
+  });
+  running = await runBroker(first, logger);
+  using raw = new RawConnection(running.grpc, undefined, { rejectUnauthorized: false, ...client });
+  const status = async () =>
+    (await raw.call('/lingpai.v1.AdminService/ListCallers', framed(Buffer.alloc(0)))).fields['grpc-status'];
+  expect(await status()).toBe('0');
+  const watch = outcome(raw.open('/lingpai.v1.TokenService/WatchToken', framed(Buffer.alloc(0))));
+  running.reload({ ...first, tls: 'off' });
+  expect(await status()).toBe('0');
+  running.reload({ ...first, tls: { ...(first.tls as TlsConfig), clientCa: issue({ isCa: true }).cert } });
+  // What goes on ends with its CA.
+  expect((await watch).fields).toMatchObject({ 'grpc-status': '16' });
 });
 
 it('while the key file is gone its keys stay, and who is blocked is shut out all the same', async () => {

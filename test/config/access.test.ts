@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import type { TlsConfig } from '../../src/config/config.ts';
 import type { ConfigError } from '../../src/config/problem.ts';
+import { contextOf } from '../../src/server/tls.ts';
 import { FOLDER, load, places, refusal } from './fixture.ts';
 import { ENCRYPTED_KEY, ONE, SHORT, TWO, WEAK } from './pem.ts';
 
@@ -199,6 +201,12 @@ describe('files', () => {
     expect(told(error)).toEqual([expect.stringContaining(expected)]);
     for (const line of [...ONE.key.split('\n'), ...TWO.key.split('\n')].filter((line) => /^[^-]{8}/.test(line)))
       expect(error.message).not.toContain(line);
+  });
+
+  test('of TLS may hold the key beside the certificate', async () => {
+    const both = `${ONE.key}\n${ONE.cert}\n`;
+    const config = await load(`${TLS}\n${APPS}`, { files: { ...good, [at('c')]: both, [at('p')]: both } });
+    expect(contextOf(config.tls as TlsConfig)).toMatchObject({ cert: `${ONE.cert}\n` });
   });
 
   test('that are missing are all told of, but the key file, which the first key makes', async () => {

@@ -5,20 +5,14 @@ import {
   auditUnavailableError,
   callerLimitedError,
   credentialsError,
+  LOST,
   noRuleError,
 } from './errors.ts';
 import { type KnownCaller, KnownCallers } from './known-callers.ts';
-import type { Audit, AuditEvent, AuditedCall, CredentialFault, Credentials } from './ports.ts';
+import type { Audit, AuditEvent, AuditedCall, CredentialFault } from './ports.ts';
 import type { Principal } from './principal.ts';
-import type { Limiter, Rights } from './rights.ts';
+import type { AccessParts } from './rights.ts';
 import type { Verb } from './verbs.ts';
-
-/** What is decided by. */
-export interface AccessParts {
-  readonly rights: Rights;
-  readonly limiter: Limiter;
-  readonly credentials: Credentials;
-}
 
 /** What an Access needs of the world. */
 export interface AccessDeps {
@@ -158,7 +152,7 @@ export class Access {
   requireCredential({ caller, peer }: AuditedCall): void {
     const fault = this.#fault(caller);
     if (!fault) return;
-    this.#disbelieved(caller, peer, CAUSES[fault]);
+    this.#disbelieved(caller, peer, LOST[fault]);
     throw credentialsError(fault);
   }
 
@@ -300,12 +294,5 @@ export class Access {
     }
   }
 }
-
-/** What the audit log is told of a credential that was good when its call began. */
-const CAUSES: Readonly<Record<CredentialFault, string>> = {
-  CREDENTIALS_MISSING: 'the credential is good no longer',
-  CREDENTIALS_INVALID: 'the credential was revoked or blocked while its call was under way',
-  CREDENTIALS_EXPIRED: 'the credential expired while its call was under way',
-};
 
 const NOTHING: Disposable = { [Symbol.dispose]() {} };

@@ -96,7 +96,6 @@ async function credentials({ quick, progress }: Run): Promise<Figure[]> {
     {
       keys: keyFile(key),
       tokens: [{ ...issuer, algorithms: ['RS256'], jwks: { text: jwksText(signing) } }],
-      clientCa: null,
     },
     { clock: systemClock, fetchJwks: () => Promise.reject(), onFailure() {}, onResult() {}, onFetch() {} },
   );

@@ -10,7 +10,7 @@ const IMPURE = /Date\.now|new Date\(\)|Math\.random|performance\.|setTimeout|set
 
 /** Why a file is longer than 300 lines. */
 const LONG: Readonly<Record<string, string>> = {
-  'access/authenticator.ts': 'Three ways to be known, and what becomes of each when settings change.',
+  'core/access/access.ts': 'What is asked, and what goes on, is decided by the same newest rules.',
   'core/cluster/shared-record.ts': 'What is seen, what is pending and what is in use are one state.',
   'core/tokens/keeper.ts': 'What may begin, and when, is read against each other.',
   'wechat/errcodes.ts': 'It is one table.',

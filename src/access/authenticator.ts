@@ -4,7 +4,7 @@ import type { CredentialFault, Credentials } from '../core/access/ports.ts';
 import type { Principal } from '../core/access/principal.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import { LingpaiError } from '../core/kernel/errors.ts';
-import { type Authorities, authoritiesOf, Certificates, isPeerSocket } from './certificate.ts';
+import { Certificates, isPeerSocket } from './certificate.ts';
 import type { JwksAddress } from './fetch-jwks.ts';
 import { Jwks } from './jwks.ts';
 import { type Issuer, JwtVerifier } from './jwt.ts';
@@ -31,8 +31,6 @@ export interface AuthenticationSettings {
   /** The text of the key file; null: nobody has a key. */
   readonly keys: string | null;
   readonly tokens: readonly IssuerSettings[];
-  /** The authorities of client certificates, in PEM; null: none is an identity. */
-  readonly clientCa: string | null;
 }
 
 /** How an authentication ended. */
@@ -80,23 +78,20 @@ export class Authenticator implements Credentials, Disposable {
   #keys: ReadonlyMap<string, KnownKey>;
   #keysById: ReadonlyMap<string, KnownKey>;
   #issuers: readonly KnownIssuer[];
-  #clientCa: string | null;
   readonly #jwts: JwtVerifier;
-  readonly #certificates: Certificates;
+  readonly #certificates = new Certificates();
 
   /** Throws as `reconfigure` does. */
   constructor(settings: AuthenticationSettings, deps: AuthenticatorDeps) {
     this.#deps = deps;
-    const { keys, issuers, authorities } = this.#prepare(settings, []);
+    const { keys, issuers } = this.#prepare(settings, []);
     this.#keys = keys;
     this.#keysById = byId(keys);
     this.#issuers = issuers;
-    this.#clientCa = settings.clientCa;
     this.#jwts = new JwtVerifier(
       issuers.map(({ issuer }) => issuer),
       deps.clock,
     );
-    this.#certificates = new Certificates(authorities ?? authoritiesOf(null));
   }
 
   /** The keys that are known, in the order of their file. */
@@ -156,14 +151,6 @@ export class Authenticator implements Credentials, Disposable {
     }
   }
 
-  /**
-   * To be told of each connection of TLS when it is made, so that its certificate is known to be of the authorities of that time. Without, that is taken to be so
-   * at its first call.
-   */
-  connected(socket: object): void {
-    if (isPeerSocket(socket)) this.#certificates.isPresented(socket);
-  }
-
   fault(principal: Principal): CredentialFault | undefined {
     const fault = this.#faultOf(principal);
     return fault && REASONS[fault];
@@ -171,18 +158,16 @@ export class Authenticator implements Credentials, Disposable {
 
   /**
    * Takes new settings in place of those before; what did not change, such as an issuer's fetched keys, stays. Throws a
-   * KeyFileError, or an Error whose message says what is wrong with a `jwks` or a certificate, and then nothing has changed.
+   * KeyFileError, or an Error whose message says what is wrong with a `jwks`, and then nothing has changed.
    */
   reconfigure(settings: AuthenticationSettings): KeyChanges {
-    const { keys, issuers, authorities } = this.#prepare(settings, this.#issuers);
+    const { keys, issuers } = this.#prepare(settings, this.#issuers);
     const before = this.#keys;
     for (const old of this.#issuers) if (!issuers.includes(old)) old.issuer.jwks[Symbol.dispose]();
     this.#keys = keys;
     this.#keysById = byId(keys);
     this.#issuers = issuers;
     this.#jwts.issuers = issuers.map(({ issuer }) => issuer);
-    if (authorities) this.#certificates.authorities = authorities;
-    this.#clientCa = settings.clientCa;
     const missingFrom = (others: ReadonlyMap<string, KnownKey>, all: ReadonlyMap<string, KnownKey>) =>
       [...all].filter(([hash]) => !others.has(hash)).map(([, { stored }]) => stored);
     return { added: missingFrom(before, keys), revoked: missingFrom(keys, before) };
@@ -193,18 +178,17 @@ export class Authenticator implements Credentials, Disposable {
   }
 
   /** All that can fail of new settings. An issuer that begins to fetch comes last, so that none is left over. */
-  #prepare({ keys, tokens, clientCa }: AuthenticationSettings, old: readonly KnownIssuer[]) {
+  #prepare({ keys, tokens }: AuthenticationSettings, old: readonly KnownIssuer[]) {
     const known = new Map<string, KnownKey>();
     for (const stored of keys === null ? [] : parseKeys(keys)) {
       const { name, id, expires } = stored;
       const principal: Principal = { name: `key:${name}`, method: 'key', credentialId: id, expireTime: expires };
       known.set(stored.hash, { stored, principal: Object.freeze(principal) });
     }
-    const authorities: Authorities | undefined = clientCa === this.#clientCa ? undefined : authoritiesOf(clientCa);
     const made = new Map<IssuerSettings, KnownIssuer>();
     for (const settings of tokens.toSorted((a, b) => Number('url' in a.jwks) - Number('url' in b.jwks)))
       made.set(settings, this.#issuerOf(settings, old));
-    return { keys: known, authorities, issuers: tokens.flatMap((settings) => made.get(settings) ?? []) };
+    return { keys: known, issuers: tokens.flatMap((settings) => made.get(settings) ?? []) };
   }
 
   #issuerOf(settings: IssuerSettings, old: readonly KnownIssuer[]): KnownIssuer {

@@ -34,6 +34,8 @@ const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 const ACCOUNT =
   /^system:serviceaccount:([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?):([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)$/;
 const MAX_SUB = 256;
+/** The end of the year 9999: no timestamp of the answers, nor JSON, knows a later one. */
+const MAX_TIME = Date.UTC(9999, 11, 31, 23, 59, 59);
 
 /** What is wrong with an algorithm's name, and what to write; undefined: nothing. */
 export function adviseOnAlgorithm(name: string): string | undefined {
@@ -155,10 +157,11 @@ export class JwtVerifier {
       throw refusalOf(error);
     });
     const expireTime = Number(payload.exp) * 1000 + SKEW_MS;
-    if (!Number.isSafeInteger(Math.round(expireTime)))
-      throw new Refusal('invalid', 'the "exp" of the token is no time');
+    if (!(Math.abs(expireTime) <= MAX_TIME)) throw new Refusal('invalid', 'the "exp" of the token is no time');
     const name = nameOf(issuer, payload.sub);
-    const principal: Principal = Object.freeze({ name, method: 'token', credentialId: idOf(hashed), expireTime });
+    // Of what was signed: who holds a token can write a signature in several ways, and so have it go by another id.
+    const credentialId = idOf(hashOf(token.slice(0, token.lastIndexOf('.'))));
+    const principal: Principal = Object.freeze({ name, method: 'token', credentialId, expireTime });
     this.#proofs.set(principal, { issuer, kid, keyJson: key.json });
     // The keys or issuers may have changed while the signature was looked at.
     const fault = this.fault(principal);

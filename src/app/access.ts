@@ -13,7 +13,7 @@ import type { Logger } from '../ops/log.ts';
 import type { Authenticate } from '../transport/head.ts';
 
 /** What access is made of besides its configuration. */
-export interface AccessParts {
+export interface AccessSources {
   readonly clock: Clock;
   readonly audit: Audit;
   readonly metrics: Pick<AccessMetrics, 'believed' | 'refused' | 'denied' | 'limited'>;
@@ -41,7 +41,7 @@ export interface AccessInUse extends Disposable {
 }
 
 /** Access by a configuration. Throws an Error that says what of it cannot be used. */
-export function createAccess(config: Config, { clock, audit, metrics, logger, pause }: AccessParts): AccessInUse {
+export function createAccess(config: Config, { clock, audit, metrics, logger, pause }: AccessSources): AccessInUse {
   const mode = accessMode(config);
   if (mode !== 'rules' || config.access === null || config.access === 'open') {
     const access = Access.open(clock);
@@ -69,7 +69,9 @@ export function createAccess(config: Config, { clock, audit, metrics, logger, pa
     fetchJwks,
     onFailure: (failure) => audit.record({ event: 'authn.failed', ...failure }),
     onResult(method, result, principal) {
-      if (principal) metrics.believed(principal);
+      // Who is blocked is known, and believed all the same not.
+      if (principal && access.isBlocked(principal)) metrics.refused(method, 'invalid');
+      else if (principal) metrics.believed(principal);
       else if (result !== 'ok') metrics.refused(method, result);
     },
     onFetch(issuer, error) {
@@ -101,7 +103,6 @@ export function createAccess(config: Config, { clock, audit, metrics, logger, pa
   };
 }
 
-function settingsOf({ access, tls }: Config) {
-  const { keys, tokens } = access === null || access === 'open' ? { keys: null, tokens: [] } : access;
-  return { keys, tokens, clientCa: tls === null || tls === 'off' ? null : tls.clientCa };
+function settingsOf({ access }: Config) {
+  return access === null || access === 'open' ? { keys: null, tokens: [] } : access;
 }

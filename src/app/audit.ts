@@ -33,6 +33,7 @@ export async function openAudit(
     },
     loaded({ access, apps }, keys) {
       const rules = access && access !== 'open' ? access.rules : [];
+      log.apps = new Set([...apps.map(({ appId }) => appId), ...rules.flatMap((rule) => rule.apps)]);
       metrics.configure(
         rules.flatMap(({ who }) => who),
         keys,
@@ -51,7 +52,10 @@ export async function openAudit(
   };
 }
 
-const NOWHERE = { log: { record() {}, writable: true } satisfies Audit, close: async () => {} };
+const NOWHERE = {
+  log: { record() {}, writable: true, apps: new Set<string>() } satisfies Audit & Pick<AuditLog, 'apps'>,
+  close: async () => {},
+};
 
 async function outputOf(to: AuditConfig): Promise<LineOutput | undefined> {
   if (to.to === 'file') return await fileOutput(to.path);

@@ -15,7 +15,7 @@ import { startGateway } from '../server/gateway.ts';
 import { startGrpc } from '../server/grpc.ts';
 import { startHttp } from '../server/http.ts';
 import type { Listener, Mount } from '../server/mount.ts';
-import { expiryOf } from '../server/tls.ts';
+import { contextOf, expiryOf } from '../server/tls.ts';
 import type { Authenticate, Head } from '../transport/head.ts';
 import { peerName } from '../transport/peer.ts';
 import type { Service } from '../transport/service.ts';
@@ -48,8 +48,11 @@ export interface Listeners {
   readonly http: Listener;
   /** Undefined: there is none. */
   readonly gateway: Listener | undefined;
-  /** Takes certificates that have changed into use; what cannot be used is told, and changes nothing. */
-  setTls(tls: Config['tls']): void;
+  /**
+   * Returns what takes certificates that have changed into use, and cannot fail. Throws an Error that says what cannot be used;
+   * nothing has changed then.
+   */
+  prepareTls(tls: Config['tls']): () => void;
   /** Ends all at once. */
   stop(): Promise<void>;
 }
@@ -126,22 +129,24 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
     grpc,
     http,
     gateway,
-    setTls(tls) {
+    prepareTls(tls) {
       const next = pairOf(tls);
       // Whether there is TLS at all is decided at the start.
-      if (!current || !next || isDeepStrictEqual(next, current)) return;
+      if (!current || !next || isDeepStrictEqual(next, current)) return () => {};
       try {
-        for (const listener of all) listener.setTls(next);
+        contextOf(next);
       } catch (error) {
         metrics.tls.reloaded('failed');
-        logger.error({ error: (error as Error).message }, 'certificate not reloaded; the old one stays in use');
-        return;
+        throw error;
       }
-      current = next;
-      const expiresAt = expiryOf(next.cert);
-      metrics.tls.expires(expiresAt);
-      metrics.tls.reloaded('ok');
-      logger.info({ expire_time: new Date(expiresAt).toISOString() }, 'certificate reloaded');
+      return () => {
+        for (const listener of all) listener.setTls(next);
+        current = next;
+        const expiresAt = expiryOf(next.cert);
+        metrics.tls.expires(expiresAt);
+        metrics.tls.reloaded('ok');
+        logger.info({ expire_time: new Date(expiresAt).toISOString() }, 'certificate reloaded');
+      };
     },
     stop: () => started.disposeAsync(),
   };

@@ -24,11 +24,12 @@ export function reloadOnChange(
   void warnings(first);
   const reload = async () => {
     try {
-      const next = await load(path);
+      const loaded = await load(path);
       if (disposed) return;
-      refuseLostKeys(current, next);
+      const next = keepingKeys(current, loaded);
       running.reload(next);
       files.setFiles(filesOf(next));
+      if (next !== loaded) logger.error({ file: keysFileOf(next) }, KEYS_GONE);
       await warnings(next);
       current = next;
       logger.info({ apps: next.apps.length }, 'configuration reloaded');
@@ -56,13 +57,24 @@ function filesOf({ path, secretFiles, publicFiles, prints }: Config): WatchedFil
   return { paths: [path, ...secretFiles, ...publicFiles], prints };
 }
 
-/** A key file that was there and is gone may be on its way back: all of its keys are not revoked by that. Throws a ConfigError. */
-function refuseLostKeys({ access: before }: Config, { access: next, path }: Config): void {
-  if (typeof before !== 'object' || typeof next !== 'object') return;
-  if (!before?.keys || !next || next.keys !== null || before.keysFile !== next.keysFile) return;
-  const message =
-    'the file is gone, and its keys stay in use; put it back, or revoke them: lingpai keys revoke NAME, or access.blocked';
-  throw new ConfigError(path, [{ path: 'access.keys', message }]);
+const KEYS_GONE =
+  'the key file is gone, and its keys stay in use until it is back or the broker is restarted; the rest is taken: to shut callers out, name them in access.blocked';
+
+/**
+ * A configuration as it is to be taken into use after another one. A key file that was there and is gone may be on its way back:
+ * its keys are not all revoked by that, and all else is still to be had, above all who is blocked.
+ */
+export function keepingKeys({ access: before }: Config, next: Config): Config {
+  const { access } = next;
+  if (!before || before === 'open' || before.keys === null || !access || access === 'open') return next;
+  if (access.keys !== null || access.keysFile !== before.keysFile) return next;
+  const { keys, keyNames } = before;
+  const warnings = next.warnings.filter(({ path }) => path !== 'access.keys');
+  return { ...next, access: { ...access, keys, keyNames }, warnings };
+}
+
+function keysFileOf({ access }: Config): string | null {
+  return access === null || access === 'open' ? null : access.keysFile;
 }
 
 /**

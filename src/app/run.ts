@@ -31,7 +31,10 @@ export interface Running {
   readonly replica: string | undefined;
   /** How callers are treated. */
   readonly access: AccessMode;
-  /** Takes another configuration into use: apps, secrets, certificates, who may do what. What needs a restart stays as it is. */
+  /**
+   * Takes another configuration into use: apps, secrets, certificates, who may do what. What needs a restart stays as it is. Throws
+   * an Error that says what cannot be used; nothing has changed then.
+   */
   reload(config: Config): void;
   /** Drains, and resolves when nothing is left; within 25 s. */
   stop(): Promise<void>;
@@ -85,7 +88,7 @@ export async function runBroker(
   const states = () => registry.states();
   const gatewayInUse = config.gateway.listen ? createGateway({ config, core, inUse, metrics, report }) : undefined;
   if (gatewayInUse) undo.defer(() => gatewayInUse.close());
-  const { grpc, http, gateway, setTls } = undo.adopt(
+  const { grpc, http, gateway, prepareTls } = undo.adopt(
     await startListeners({
       config,
       logger,
@@ -115,11 +118,13 @@ export async function runBroker(
     replica,
     access: mode,
     reload(next) {
+      // All that can fail comes first, so that a configuration is taken whole or not at all.
+      const takeTls = prepareTls(next.tls);
       inUse.take(next);
+      takeTls();
       registry.configure(next.apps);
       access.changed();
       gatewayInUse?.take(next);
-      setTls(next.tls);
       sender.tryAgain();
       tickets.tryAgain();
       audit.loaded(next, inUse.keys);

@@ -9,7 +9,7 @@ import { TicketService } from '../gen/lingpai/v1/ticket_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
 import type { Metrics } from '../ops/metrics.ts';
 import { adminService } from '../rpc/admin-service.ts';
-import { auditedAdmin, auditedMessages, auditedTickets, auditedTokens } from '../rpc/audited.ts';
+import { auditedAdmin, auditedForces, auditedMessages, auditedTickets, auditedTokens } from '../rpc/audited.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { guarded } from '../rpc/guarded.ts';
 import { messageService } from '../rpc/message-service.ts';
@@ -48,6 +48,7 @@ export function createServices(parts: ServiceParts): readonly Service[] {
     clock,
     access,
     stallTimeoutMs: config.watch.stallTimeoutMs,
+    onForced: auditedForces(audit),
     onOperator: (appId) => sender.tryAgain(appId),
     propagation: (ms) => metrics.propagation(ms),
   });

@@ -1,4 +1,6 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
+import { certificateBlocks } from '../core/kernel/pem.ts';
 
 /** What is said of one of the files of `tls`. */
 export interface TlsFinding {
@@ -7,8 +9,9 @@ export interface TlsFinding {
   readonly message: string;
 }
 
-const BEGIN = '-----BEGIN CERTIFICATE-----';
-const END = '-----END CERTIFICATE-----';
+const BEGIN_CRL = '-----BEGIN X509 CRL-----';
+const CRL =
+  'the file has a list of revoked certificates (X509 CRL), which is not looked at; take it out, and name the certificates in access.blocked';
 const RENEW = 'put a new one there; it is taken up while the broker runs';
 
 /**
@@ -38,11 +41,27 @@ export function judgeTls(
       : 'the certificate is not that of tls.key; write two files that belong together';
     problems.push({ file: 'cert', message });
   }
+  if (own && typeof secret === 'object' && problems.length === 0) {
+    const message = refusalOf([own, ...others], secret);
+    if (message !== undefined) problems.push({ file: 'cert', message });
+  }
+  if (clientCa?.includes(BEGIN_CRL)) problems.push({ file: 'client_ca', message: CRL });
   if (own) warnings.push(...outOfTime(own, 'cert', now));
   // One of several roots that is over is what a rotation leaves.
   if (roots.length > 0 && roots.every((root) => root.validToDate.getTime() < now))
     warnings.push({ file: 'client_ca', message: `every certificate there has expired; ${RENEW}` });
   return { problems, warnings };
+}
+
+/** What only OpenSSL objects to, such as a key that is too short; undefined: nothing. */
+function refusalOf(chain: readonly X509Certificate[], key: KeyObject): string | undefined {
+  try {
+    createSecureContext({ cert: chain.join(''), key: key.export({ type: 'pkcs8', format: 'pem' }) });
+    return undefined;
+  } catch (error) {
+    const { reason = 'no more is known' } = error as { readonly reason?: string };
+    return `OpenSSL refuses the certificate or its key (${reason}); write others`;
+  }
 }
 
 /** What is wrong with a text that should have certificates in PEM; undefined: nothing. */
@@ -65,20 +84,19 @@ function outOfTime(certificate: X509Certificate, file: 'cert', now: number): Tls
 /** The certificates in a text, at least one, in its order; or what is wrong with it. */
 function certificatesIn(text: string): readonly X509Certificate[] | string {
   const certificates: X509Certificate[] = [];
-  for (let start = text.indexOf(BEGIN); start !== -1; ) {
-    const end = text.indexOf(END, start);
-    const place = `certificate ${certificates.length + 1} in the file`;
-    if (end === -1) return `${place} has no end; copy it whole, from "${BEGIN}" to "${END}"`;
+  const { blocks, isCut } = certificateBlocks(text);
+  const place = (index: number) => `certificate ${index + 1} in the file`;
+  for (const [index, block] of blocks.entries()) {
     try {
-      certificates.push(new X509Certificate(text.slice(start, end + END.length)));
+      certificates.push(new X509Certificate(block));
     } catch {
-      return `${place} cannot be read; copy it whole`;
+      return `${place(index)} cannot be read; copy it whole`;
     }
-    start = text.indexOf(BEGIN, end);
   }
+  if (isCut) return `${place(blocks.length)} has no end; copy it whole, down to "-----END CERTIFICATE-----"`;
   if (certificates.length > 0) return certificates;
   if (text.includes('PRIVATE KEY-----')) return 'the file holds a private key and no certificate; name the other one';
-  return `the file has no certificate in PEM; it begins with "${BEGIN}"`;
+  return `the file has no certificate in PEM; it begins with "-----BEGIN CERTIFICATE-----"`;
 }
 
 function privateKeyIn(text: string): KeyObject | string {

@@ -9,15 +9,12 @@ import type {
   SignJsapiResponse,
   TicketService,
 } from '../gen/lingpai/v1/ticket_pb.js';
-import {
-  ForceRefreshOutcome,
-  type ForceRefreshRequest,
-  type ForceRefreshResponse,
-  type GetResponse,
-  type TokenService,
-  type TokenState,
-  type WatchTokenRequest,
-  type WatchTokenResponse,
+import type {
+  GetResponse,
+  TokenService,
+  TokenState,
+  WatchTokenRequest,
+  WatchTokenResponse,
 } from '../gen/lingpai/v1/token_pb.js';
 import { callerOf, streamControlOf } from '../transport/call.ts';
 import { codeName } from '../transport/code-name.ts';
@@ -25,17 +22,17 @@ import type { Feed } from '../transport/service.ts';
 import { toConnectError } from './errors.ts';
 import type { MessageServiceDeps } from './message-service.ts';
 import { TICKET_KINDS } from './ticket-service.ts';
+import type { TokenServiceDeps } from './token-service.ts';
 
-/** The handlers of tokenService, as they are. */
-interface TokenHandlers {
+/** The handlers of tokenService that hand out tokens, as they are. */
+interface TokenHandlers extends Pick<ServiceImpl<typeof TokenService>, 'forceRefresh'> {
   get(request: unknown, context: HandlerContext): GetResponse | Promise<GetResponse>;
-  forceRefresh(request: ForceRefreshRequest, context: HandlerContext): Promise<ForceRefreshResponse>;
   watchToken(request: WatchTokenRequest, context: HandlerContext): Feed<WatchTokenResponse>;
 }
 
 /**
- * TokenService, with each token that it hands out recorded, each watch, and each report or refresh. Whoever is refused is to be
- * refused before.
+ * TokenService, with each token that it hands out recorded, and each watch. Whoever is refused is to be refused before; reports
+ * and refreshes are recorded by `auditedForces`.
  */
 export function auditedTokens(
   impl: ServiceImpl<typeof TokenService>,
@@ -54,26 +51,13 @@ export function auditedTokens(
   };
 
   return {
+    ...impl,
+
     get(request, context) {
       const response = tokens.get(request, context);
       return response instanceof Promise
         ? response.then((later) => recorded(later, context))
         : recorded(response, context);
-    },
-
-    async forceRefresh(request, context) {
-      const { appId, rejected } = request;
-      const event = rejected.case === undefined ? 'token.refreshed' : 'token.reported';
-      const call = callerOf(context);
-      try {
-        const response = await tokens.forceRefresh(request, context);
-        const tokenId = response.state?.current?.id ?? null;
-        audit.record({ event, call, appId, tokenId, outcome: ForceRefreshOutcome[response.outcome] });
-        return response;
-      } catch (error) {
-        audit.record({ event, call, appId, tokenId: null, outcome: outcomeOf(error) });
-        throw error;
-      }
     },
 
     watchToken(request, context) {
@@ -145,6 +129,18 @@ export function auditedTickets(
       return response instanceof Promise ? response.then(recorded) : recorded(response);
     },
     signJsapi: (request, context) => tickets.signJsapi(request, context),
+  };
+}
+
+/** Has each report and each refresh recorded, by what the broker did: it stands, whoever gets the answer. */
+export function auditedForces(audit: Pick<Audit, 'record'>): NonNullable<TokenServiceDeps['onForced']> {
+  return (call, { appId, rejected }, result) => {
+    const event = rejected.case === undefined ? 'token.refreshed' : 'token.reported';
+    const done =
+      'error' in result
+        ? { tokenId: null, outcome: outcomeOf(result.error) }
+        : { tokenId: result.state.current?.id ?? null, outcome: result.outcome };
+    audit.record({ event, call, appId, ...done });
   };
 }
 

@@ -9,8 +9,9 @@ import type { MethodNeeds, Need } from './method-rights.ts';
 type Method = (request: unknown, context: HandlerContext) => unknown;
 
 /**
- * A service whose methods are called only by those who may: the rule comes before the request is looked at any further. A stream
- * counts as one of its caller's, and ends when its right does.
+ * A service whose methods are called only by those who may: the rule comes before the request is looked at any further, and so
+ * does the credential, since the body may come long after the head. A stream counts as one of its caller's, and ends when its
+ * right does.
  */
 export function guarded<Desc extends DescService>(
   service: Service<Desc>,
@@ -35,7 +36,9 @@ export function guarded<Desc extends DescService>(
 
 function guardedUnary(method: Method, need: Need, access: Access): Method {
   return (request, context) => {
-    requireNeed(access, callerOf(context), need, request);
+    const call = callerOf(context);
+    access.requireCredential(call);
+    requireNeed(access, call, need, request);
     return method(request, context);
   };
 }
@@ -44,6 +47,7 @@ function guardedStream(method: Method, need: Need, access: Access): Method {
   return (request, context) => {
     const call = callerOf(context);
     const check = () => requireNeed(access, call, need, request);
+    access.requireCredential(call);
     check();
     const control = streamControlOf(context);
     const stream = access.open(call, { check, end: (error) => control.end(error) });

@@ -103,7 +103,7 @@ export function messageService(deps: MessageServiceDeps): ServiceImpl<typeof Mes
 
   // A message may wait for minutes, and its request may have a megabyte of what nobody knows: it is let go of before.
   async function begin(request: SendTemplatesRequest, call: AuditedCall, signal: AbortSignal): Promise<SendResult> {
-    access.require(call, 'send', request.message?.appId ?? '');
+    access.requireStill(call, 'send', request.message?.appId ?? '');
     validateSendTemplates(request);
     return send(toMessage(request.message, nameOf(call)), call, signal);
   }

@@ -1,5 +1,6 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import { Access } from '../core/access/access.ts';
+import type { AuditedCall } from '../core/access/ports.ts';
 import type { Clock } from '../core/kernel/clock.ts';
 import { CoalescedTimers } from '../core/kernel/coalesced-timers.ts';
 import type { Rejected } from '../core/tokens/rejected.ts';
@@ -12,14 +13,16 @@ import { validateForceRefresh, validateGet, validateWatchToken } from './validat
 import { WaitingRoom } from './waiting-room.ts';
 import { type TokenWatch, WatchStream } from './watch-stream.ts';
 
+/** What came of a report or a refresh. */
+export interface Forced {
+  readonly state: TokenState;
+  readonly outcome: ForceOutcome;
+}
+
 /** What TokenService needs of the broker. */
 export interface TokenBroker {
   get(appId: string, options: { minGeneration?: number; signal: () => AbortSignal }): TokenState | Promise<TokenState>;
-  forceRefresh(
-    appId: string,
-    rejected: Rejected | undefined,
-    signal: AbortSignal,
-  ): Promise<{ readonly state: TokenState; readonly outcome: ForceOutcome }>;
+  forceRefresh(appId: string, rejected: Rejected | undefined, signal: AbortSignal): Promise<Forced>;
   watch(options: {
     readonly appIds: readonly string[];
     readonly known: ReadonlyMap<string, number>;
@@ -39,6 +42,12 @@ export interface TokenServiceDeps {
   readonly stallTimeoutMs: number;
   /** How many Gets may wait at once, for a first token or for a generation. Default 20,000. */
   readonly maxWaiting?: number;
+  /** Told what the broker made of a report or a refresh, or with what it failed; also where the caller may not have the answer. */
+  readonly onForced?: (
+    call: AuditedCall,
+    request: ForceRefreshRequest,
+    result: Forced | { readonly error: unknown },
+  ) => void;
   /** Told of a refresh that names no token, before it begins: an operator's. */
   readonly onOperator?: (appId: string) => void;
   /** Told how long a rotation took from WeChat's answer until a watch was done with writing it. */
@@ -75,7 +84,13 @@ export function tokenService({ broker, clock, ...deps }: TokenServiceDeps): Serv
       const rejected = rejectedOf(request, nameOf(call));
       const { appId } = request;
       if (!rejected) deps.onOperator?.(appId);
-      const { state, outcome } = await broker.forceRefresh(appId, rejected, context.signal);
+      const forced = await broker.forceRefresh(appId, rejected, context.signal).catch((error: unknown) => {
+        deps.onForced?.(call, request, { error });
+        throw error;
+      });
+      // What was done stands, whether its caller may still have it or not.
+      deps.onForced?.(call, request, forced);
+      const { state, outcome } = forced;
       // Its token is one that another Get would be refused.
       access.requireStill(call, rejected ? 'read' : 'refresh', appId);
       return messages.forced(state, outcome);

@@ -13,6 +13,8 @@ export const MAX_HEADER_BYTES = 8_192;
 const OPTIONS: ServerOptions = {
   settings: { maxConcurrentStreams: 1_000, maxHeaderListSize: MAX_HEADER_BYTES, enablePush: false },
   maxHeaderListPairs: 100,
+  /** Else Node leaves out a header with white space around its value, and a bearer that is wrong is none. */
+  strictFieldWhitespaceValidation: false,
   /** In megabytes: streams, tables, and what waits to be sent. Beyond it streams are refused. */
   maxSessionMemory: 16,
 };

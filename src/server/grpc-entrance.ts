@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { parseContentType, parseTimeout } from '@connectrpc/connect/protocol-grpc';
@@ -98,34 +98,42 @@ export function answering({ mount, door, calls, objectionTo }: EntranceOptions) 
     const { name } = arrival.answer.method;
     const began = clock.monotonic();
     calls.began();
-    const over = (entered: Entered<Answer> | { readonly code: Code }) => {
+    const known = (entered: Entered<Answer>) => {
+      over();
+      try {
+        begin(incoming, entered, endsAt);
+        for (const chunk of early) stream.push(chunk);
+        if (hasEnded) stream.push(null);
+      } catch (error) {
+        turnAway(mount.toError(error));
+      }
+    };
+    const over = () => {
       deadline?.cancel();
       stream.off('close', gone);
       Reflect.deleteProperty(stream, 'push');
-      try {
-        if ('code' in entered) mount.rpc(name, codeName(entered.code), clock.monotonic() - began);
-        else begin(incoming, entered, endsAt);
-      } catch (error) {
-        refuse(stream, mount.toError(error));
-      } finally {
-        // To the call, where one has begun.
-        for (const chunk of early) stream.push(chunk);
-        if (hasEnded) stream.push(null);
-        calls.ended();
-      }
+      calls.ended();
+    };
+    /** What came of the body is let go of. Node closes a stream by itself only while nothing has asked for its body. */
+    const turnAway = (error: ConnectError) => {
+      refuse(stream, error);
+      stream.resume();
+      if (hasEnded) stream.push(null);
+      else setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
     };
     const leave = (code: Code) => {
       arrival.leave();
-      over({ code });
+      over();
+      mount.rpc(name, codeName(code), clock.monotonic() - began);
     };
     const gone = () => leave(Code.Canceled);
     const tooLate = () => {
       leave(Code.DeadlineExceeded);
-      refuse(stream, late());
+      turnAway(late());
     };
     const deadline = endsAt === undefined ? undefined : clock.schedule(endsAt - began, tooLate);
     stream.once('close', gone);
-    arrival.onKnown(over);
+    arrival.onKnown(known);
   };
 
   return (incoming: Incoming): void => {

@@ -9,6 +9,7 @@ import {
   type Server as TlsServer,
 } from 'node:tls';
 import type { Clock, Timer } from '../core/kernel/clock.ts';
+import { certificateBlocks } from '../core/kernel/pem.ts';
 import { peerName } from '../transport/peer.ts';
 import type { Connection, Connections } from './connections.ts';
 
@@ -30,8 +31,6 @@ const HANDSHAKE_MS = 10_000;
 const MAX_HANDSHAKES = 256;
 /** How often it is looked whose certificate has expired. */
 const LOOK_MS = 1_000;
-/** So many certificates are looked through at a stretch when client CAs have gone. */
-const STRETCH = 32;
 
 /**
  * For `createServer` of node:tls and node:https. A client certificate is asked for and not demanded. Nothing is resumed: a
@@ -48,10 +47,10 @@ export function serverOptions(tls: Tls, protocol: 'h2' | 'http/1.1'): TlsOptions
 
 /** Throws an Error that says what cannot be used: files that do not belong together, or that were read half-written. */
 export function contextOf({ cert, key, clientCa }: Tls): SecureContextOptions {
-  const [leaf] = certificatesIn(cert, 'the certificate file');
-  if (!leaf?.checkPrivateKey(privateKeyOf(key))) throw new Error('the key is not that of the certificate');
+  const chain = certificatesIn(cert, 'the certificate file');
+  if (!chain[0]?.checkPrivateKey(privateKeyOf(key))) throw new Error('the key is not that of the certificate');
   const options: SecureContextOptions = {
-    cert,
+    cert: chain.join(''),
     key,
     // Where it is missing, Node would believe every public CA. It skips in silence what it cannot read, so it is read before.
     ca: clientCa === null ? [] : certificatesIn(clientCa, 'the client CA file').map(String),
@@ -69,13 +68,15 @@ export function expiryOf(cert: string): number {
 }
 
 function certificatesIn(pem: string, file: string): X509Certificate[] {
-  const blocks = pem.split(/(?=-----BEGIN )/).filter((block) => block.startsWith('-----BEGIN '));
+  const { blocks, isCut } = certificateBlocks(pem);
+  const isWrong = `${file} has something in it that is no whole certificate in PEM`;
+  if (isCut) throw new Error(isWrong);
   if (blocks.length === 0) throw new Error(`${file} has no certificate in PEM`);
   return blocks.map((block) => {
     try {
       return new X509Certificate(block);
     } catch (error) {
-      throw new Error(`${file} has something in it that is no whole certificate in PEM`, { cause: error });
+      throw new Error(isWrong, { cause: error });
     }
   });
 }
@@ -140,6 +141,8 @@ interface Handshake {
 /** A connection with a client certificate. */
 interface Identified {
   readonly expiresAt: number;
+  /** The fingerprints of the client CAs that stand in its chain; empty: nobody can tell, and it is good as long as none goes. */
+  readonly by: ReadonlySet<string>;
   readonly retire: () => void;
 }
 
@@ -177,7 +180,8 @@ export class Handshakes {
 
   /**
    * Serves connections to come with another certificate, or other client CAs; those that are open go on. A client whose
-   * CA is no longer among them is not `authorized` any more, and its connection ends when what is under way has.
+   * CA is no longer among them is not `authorized` any more from then on, and its connection ends when what is under way has.
+   * A handshake that was begun with a CA that goes is ended: it would still be good by it.
    * Throws an Error that says what cannot be used, and goes on with what it has.
    */
   use(tls: Tls): void {
@@ -190,7 +194,9 @@ export class Handshakes {
     if (before === null || before === tls.clientCa) return;
     const now = new Set(fingerprintsOf(tls.clientCa));
     const gone = fingerprintsOf(before).filter((one) => !now.has(one));
-    if (gone.length > 0) void this.#distrust(new Set(gone));
+    if (gone.length === 0) return;
+    for (const handshake of this.#underWay.values()) this.#end(handshake);
+    this.#distrust(gone);
   }
 
   /** Ends the handshakes that are under way. */
@@ -215,7 +221,8 @@ export class Handshakes {
 
   #identify(socket: TLSSocket, retire: () => void): void {
     const expiresAt = socket.getPeerX509Certificate()?.validToDate.getTime() ?? 0;
-    this.#identified.set(socket, { expiresAt, retire });
+    const by = authoritiesOf(socket, new Set(fingerprintsOf(this.#tls.clientCa)));
+    this.#identified.set(socket, { expiresAt, by, retire });
     socket.once('close', () => this.#identified.delete(socket));
     this.#looking ??= this.#clock.schedule(LOOK_MS, () => this.#look());
   }
@@ -231,12 +238,9 @@ export class Handshakes {
     this.#looking = this.#identified.size > 0 ? this.#clock.schedule(LOOK_MS, () => this.#look()) : undefined;
   }
 
-  /** Each that is open was signed by way of CAs that were there until now. */
-  async #distrust(gone: ReadonlySet<string>): Promise<void> {
-    let looked = 0;
-    for (const [socket, { retire }] of [...this.#identified]) {
-      if (++looked % STRETCH === 0) await new Promise((resolve) => void setImmediate(resolve));
-      if (socket.destroyed || !isSignedBy(socket.getPeerCertificate(true), gone)) continue;
+  #distrust(gone: readonly string[]): void {
+    for (const [socket, { by, retire }] of this.#identified) {
+      if (by.size > 0 && !gone.some((one) => by.has(one))) continue;
       socket.authorized = false;
       this.#identified.delete(socket);
       retire();
@@ -276,12 +280,17 @@ function fingerprintsOf(pem: string | null): string[] {
   return pem === null ? [] : certificatesIn(pem, 'the client CA file').map(({ fingerprint256 }) => fingerprint256);
 }
 
-/** Whether one of these stands in the chain of a certificate, or none can be told. */
-function isSignedBy(leaf: DetailedPeerCertificate, fingerprints: ReadonlySet<string>): boolean {
-  for (let at = leaf; ; at = at.issuerCertificate) {
-    if (fingerprints.has(at.fingerprint256)) return true;
-    // Where the chain ends before a root, nobody can tell.
-    if (at.issuerCertificate === undefined) return true;
-    if (at.issuerCertificate === at || at.issuerCertificate.fingerprint256 === at.fingerprint256) return false;
+/**
+ * Which of the client CAs stand in the chain of a client's certificate; none where that cannot be told: Node does not show the
+ * certificates in between that a client sends, so that the chain ends there unless the client CAs have them too.
+ */
+function authoritiesOf(socket: TLSSocket, trusted: ReadonlySet<string>): ReadonlySet<string> {
+  if (trusted.size === 1) return trusted;
+  const found = new Set<string>();
+  // A root is its own issuer.
+  for (let at: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true); at; at = at.issuerCertificate) {
+    if (trusted.has(at.fingerprint256)) found.add(at.fingerprint256);
+    if (at.issuerCertificate?.fingerprint256 === at.fingerprint256) break;
   }
+  return found;
 }

@@ -20,8 +20,8 @@ export interface Pass {
 /** How records are sealed. */
 export interface Sealing {
   /**
-   * Looks at every record once, in slices with a `pause` between, and seals by the first key what another held key has sealed. It
-   * overwrites nothing that was changed meanwhile, so any number of replicas may do so at once.
+   * Looks at every record once, in slices with a `pause` between, and seals by the first key what another held key has sealed. Where
+   * the first is `plain` it takes no seal away: that is also what a replica finds which is a step behind. It overwrites nothing that was changed meanwhile, so any number of replicas may do so at once.
    */
   reseal(pause: () => Promise<void>): Promise<Pass>;
   /** The apps of which no held key opens a record, their own or a ticket's, though some key has sealed it; sorted. */
@@ -52,7 +52,7 @@ export function sealingOf(raw: RawRecords, keyring: Keyring, name: string): Seal
         const keys = page.map(async (record) => {
           const { appId, text, ticket } = record;
           const key = keyOf(text);
-          const plaintext = key === sealing ? undefined : opened(record);
+          const plaintext = key === sealing || sealing === PLAIN ? undefined : opened(record);
           if (plaintext === undefined || !(await raw.swap(record, keyring.seal(appId, plaintext, ticket)))) return key;
           resealed++;
           return sealing;

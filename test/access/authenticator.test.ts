@@ -40,7 +40,7 @@ beforeEach(() => {
 
 function authenticator(settings: Partial<AuthenticationSettings> = {}): Authenticator {
   return new Authenticator(
-    { keys: null, tokens: [], clientCa: null, ...settings },
+    { keys: null, tokens: [], ...settings },
     {
       clock,
       fetchJwks: async ({ url }) => {
@@ -145,7 +145,7 @@ describe('a bearer', () => {
     ['xBearer abc', 'no "Bearer CREDENTIAL"'],
     ['Bearer a, Bearer b', 'neither a key nor a JWT'],
   ])('"%s" decides alone: a good certificate beside it helps nobody', async (authorization, cause) => {
-    const known = authenticator({ clientCa: ca.cert });
+    const known = authenticator();
     const call = head(authorization, presenting(leaf.cert));
     expect((await refused(known, call)).reason).toBe('CREDENTIALS_INVALID');
     expect(failures[0]?.cause).toContain(cause);
@@ -153,7 +153,7 @@ describe('a bearer', () => {
 
   it('that expired or is unknown decides alone too, whether it is a key or a token', async () => {
     const [old, unknown] = [makeKey('a', { expires: clock.now() }), makeKey('b')];
-    const known = authenticator({ keys: keyFile(old), tokens: [ISSUER], clientCa: ca.cert });
+    const known = authenticator({ keys: keyFile(old), tokens: [ISSUER] });
     const beside = presenting(leaf.cert);
     expect((await refused(known, head(old.authorization, beside))).reason).toBe('CREDENTIALS_EXPIRED');
     expect((await refused(known, head(unknown.authorization, beside))).reason).toBe('CREDENTIALS_INVALID');
@@ -201,22 +201,25 @@ describe('a token', () => {
 
 describe('a certificate', () => {
   it('counts where no bearer is presented', () => {
-    const known = authenticator({ clientCa: ca.cert });
-    const principal = known.authenticate(head(undefined, presenting(leaf.cert))) as Principal;
+    const known = authenticator();
+    const call = head(undefined, presenting(leaf.cert));
+    const principal = known.authenticate(call) as Principal;
     expect(principal.name).toBe(PAY);
     expect(known.fault(principal)).toBeUndefined();
+    Object.assign(call.socket ?? {}, { authorized: false });
+    expect(known.fault(principal)).toBe('CREDENTIALS_INVALID');
     expect(results).toEqual(['certificate ok']);
   });
 
   it('that is not trusted is an invalid credential, and not a missing one', async () => {
-    const known = authenticator({ clientCa: ca.cert });
+    const known = authenticator();
     expect((await refused(known, head(undefined, presenting(leaf.cert, false)))).reason).toBe('CREDENTIALS_INVALID');
     expect(results).toEqual(['certificate invalid']);
   });
 });
 
 it('who presents nothing is told what to present', async () => {
-  const known = authenticator({ clientCa: ca.cert });
+  const known = authenticator();
   const none = { getPeerX509Certificate: () => undefined };
   for (const call of [head(), head(undefined, none), { headers: {}, socket: undefined }])
     expect(await refused(known, call)).toEqual({
@@ -236,13 +239,13 @@ describe('new settings', () => {
     const [stays, goes, comes] = [makeKey('a'), makeKey('b'), makeKey('c')];
     const known = authenticator({ keys: keyFile(stays, goes) });
     const [a, b] = [stays, goes].map(({ authorization }) => known.authenticate(head(authorization)) as Principal);
-    const changes = known.reconfigure({ keys: keyFile(stays, comes), tokens: [], clientCa: null });
+    const changes = known.reconfigure({ keys: keyFile(stays, comes), tokens: [] });
     expect(changes).toEqual({ added: [comes.stored], revoked: [goes.stored] });
     expect(a && known.fault(a)).toBeUndefined();
     expect(b && known.fault(b)).toBe('CREDENTIALS_INVALID');
     expect((await refused(known, head(goes.authorization))).reason).toBe('CREDENTIALS_INVALID');
     expect(known.authenticate(head(comes.authorization))).toMatchObject({ name: 'key:c' });
-    expect(known.reconfigure({ keys: null, tokens: [], clientCa: null }).revoked).toHaveLength(2);
+    expect(known.reconfigure({ keys: null, tokens: [] }).revoked).toHaveLength(2);
     expect(a && known.fault(a)).toBe('CREDENTIALS_INVALID');
   });
 
@@ -251,7 +254,7 @@ describe('new settings', () => {
     const known = authenticator({ keys: keyFile(one) });
     const principal = known.authenticate(head(one.authorization)) as Principal;
     const ending = { stored: { ...one.stored, expires: clock.now() + 10 } };
-    known.reconfigure({ keys: keyFile(ending), tokens: [], clientCa: null });
+    known.reconfigure({ keys: keyFile(ending), tokens: [] });
     expect(known.fault(principal)).toBeUndefined();
     await clock.advance(10);
     expect(known.fault(principal)).toBe('CREDENTIALS_EXPIRED');
@@ -262,10 +265,10 @@ describe('new settings', () => {
     const known = authenticator({ tokens: [ISSUER, other] });
     const a = await known.authenticate(head(jwt()));
     const b = await known.authenticate(head(jwt({ iss: other.issuer })));
-    known.reconfigure({ keys: null, tokens: [{ ...ISSUER }, { ...other, audience: 'x' }], clientCa: null });
+    known.reconfigure({ keys: null, tokens: [{ ...ISSUER }, { ...other, audience: 'x' }] });
     expect(known.fault(a)).toBeUndefined();
     expect(known.fault(b)).toBe('CREDENTIALS_INVALID');
-    known.reconfigure({ keys: null, tokens: [], clientCa: null });
+    known.reconfigure({ keys: null, tokens: [] });
     expect(known.fault(a)).toBe('CREDENTIALS_INVALID');
   });
 
@@ -273,30 +276,22 @@ describe('new settings', () => {
     const at = (url: string): IssuerSettings => ({ ...ISSUER, jwks: { url, ca: null, tokenFile: null } });
     const known = authenticator({ tokens: [at('https://a')] });
     await settle();
-    known.reconfigure({ keys: null, tokens: [at('https://a')], clientCa: null });
+    known.reconfigure({ keys: null, tokens: [at('https://a')] });
     await settle();
     expect(fetches).toEqual(['https://a']);
     await clock.advance(300_000);
     expect(fetches).toEqual(['https://a', 'https://a']);
-    known.reconfigure({ keys: null, tokens: [at('https://b')], clientCa: null });
+    known.reconfigure({ keys: null, tokens: [at('https://b')] });
     await clock.advance(300_000);
     expect(fetches.slice(2)).toEqual(['https://b', 'https://b']);
     known[Symbol.dispose]();
     expect(clock.pending).toBe(0);
   });
 
-  it('end the certificates of an authority that is gone', () => {
-    const known = authenticator({ clientCa: ca.cert });
-    const principal = known.authenticate(head(undefined, presenting(leaf.cert))) as Principal;
-    const other = issue({ name: 'other', isCa: true });
-    known.reconfigure({ keys: null, tokens: [], clientCa: other.cert });
-    expect(known.fault(principal)).toBe('CREDENTIALS_INVALID');
-  });
-
   it('that are wrong change nothing, and begin nothing', async () => {
     const one = makeKey('a');
-    const known = authenticator({ keys: keyFile(one), clientCa: ca.cert });
-    const good = { keys: null, tokens: [], clientCa: null };
+    const known = authenticator({ keys: keyFile(one) });
+    const good = { keys: null, tokens: [] };
     const url = { url: 'https://a', ca: null, tokenFile: null };
     const tokens = [
       { ...ISSUER, jwks: url },
@@ -304,8 +299,6 @@ describe('new settings', () => {
     ];
     expect(() => known.reconfigure({ ...good, keys: '{' })).toThrow('line 1 is not JSON');
     expect(() => known.reconfigure({ ...good, tokens })).toThrow('the jwks of the issuer "prod" is not JSON');
-    const pem = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
-    expect(() => known.reconfigure({ ...good, clientCa: pem })).toThrow();
     await settle();
     expect([fetches, clock.pending]).toEqual([[], 0]);
     expect(known.authenticate(head(one.authorization))).toMatchObject({ name: 'key:a' });

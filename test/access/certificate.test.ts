@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { authoritiesOf, Certificates } from '../../src/access/certificate.ts';
-import { type Issued, issue } from '../support/certificates.ts';
+import { Certificates } from '../../src/access/certificate.ts';
+import { type Issued, issue, signedOtherwise } from '../support/certificates.ts';
 
 const DAY_MS = 86_400_000;
 const PAY = 'spiffe://prod.example/pay';
@@ -42,7 +42,6 @@ async function connected(pair?: Issued): Promise<TLSSocket> {
   return socket;
 }
 
-const trusting = (pem: string | null) => new Certificates(authoritiesOf(pem));
 const leaf = (options: Parameters<typeof issue>[0] = {}) =>
   issue({ by: ca, usage: 'client', names: [`uri:${PAY}`], ...options });
 
@@ -50,7 +49,7 @@ describe('who is at the other end', () => {
   it('is said by a certificate of an authority, until it expires', async () => {
     const notAfter = Math.floor(now / 1000) * 1000 + DAY_MS;
     const socket = await connected(leaf({ notAfter }));
-    const certificates = trusting(ca.cert);
+    const certificates = new Certificates();
     const principal = certificates.identify(socket, now);
     expect(principal).toEqual({
       name: PAY,
@@ -64,9 +63,20 @@ describe('who is at the other end', () => {
     expect(principal && certificates.fault(principal, notAfter)).toBe('expired');
   });
 
+  it('has one id, however the signature of its certificate is written', async () => {
+    const pair = leaf();
+    const other = signedOtherwise(pair);
+    expect(other.cert).not.toBe(pair.cert);
+    const certificates = new Certificates();
+    const ids = [];
+    for (const one of [pair, other, leaf()]) ids.push(certificates.identify(await connected(one), now)?.credentialId);
+    expect(ids[1]).toBe(ids[0]);
+    expect(ids[2]).not.toBe(ids[0]);
+  });
+
   it('is read from a connection once', async () => {
     const socket = await connected(leaf());
-    const certificates = trusting(ca.cert);
+    const certificates = new Certificates();
     let read = 0;
     const counting = {
       authorized: socket.authorized,
@@ -81,7 +91,7 @@ describe('who is at the other end', () => {
 
   it('is nobody without a certificate', async () => {
     const socket = await connected();
-    const certificates = trusting(ca.cert);
+    const certificates = new Certificates();
     expect(certificates.isPresented(socket)).toBe(false);
     expect(certificates.identify(socket, now)).toBeUndefined();
   });
@@ -99,7 +109,7 @@ describe('who is at the other end', () => {
     ['of an authority with a SPIFFE ID', leaf({ isCa: true }), 'of an authority, and not of a workload'],
   ])('is not said by a certificate %s, which is presented all the same', async (_, pair, cause) => {
     const socket = await connected(pair);
-    const certificates = trusting(ca.cert);
+    const certificates = new Certificates();
     expect(certificates.isPresented(socket)).toBe(true);
     for (let i = 0; i < 2; i++) expect(() => certificates.identify(socket, now)).toThrow(cause);
   });
@@ -107,59 +117,26 @@ describe('who is at the other end', () => {
   it('is said by one of an authority in between that is sent with it', async () => {
     const pair = leaf({ by: between });
     const socket = await connected({ cert: pair.cert + between.cert, key: pair.key });
-    const certificates = trusting(ca.cert);
-    expect(certificates.identify(socket, now)?.name).toBe(PAY);
-    // Another authority beside the first changes nothing.
-    certificates.authorities = authoritiesOf(other.cert + ca.cert);
-    expect(certificates.identify(socket, now)?.name).toBe(PAY);
-    certificates.authorities = authoritiesOf(other.cert);
-    expect(() => certificates.identify(socket, now)).toThrow('its authority is no longer trusted');
-    // Nobody knows which authority stands above the one in between, until it is named itself.
-    certificates.authorities = authoritiesOf(ca.cert);
-    expect(() => certificates.identify(socket, now)).toThrow('its authority is no longer trusted');
-    certificates.authorities = authoritiesOf(between.cert);
+    const certificates = new Certificates();
     expect(certificates.identify(socket, now)?.name).toBe(PAY);
   });
 
-  it('is not said where no authority is configured, whatever the connection thinks', async () => {
+  it('is said by a certificate no more once the connection does not vouch for it, while it stays open', async () => {
     const socket = await connected(leaf());
-    expect(socket.authorized).toBe(true);
-    expect(() => trusting(null).identify(socket, now)).toThrow('its authority is no longer trusted');
-  });
-
-  it('is said by a certificate no more once its authority is gone, on a connection that stays open', async () => {
-    const socket = await connected(leaf());
-    const certificates = trusting(ca.cert + other.cert);
+    const certificates = new Certificates();
     const principal = certificates.identify(socket, now);
-    certificates.authorities = authoritiesOf(other.cert);
+    socket.authorized = false;
     expect(() => certificates.identify(socket, now)).toThrow('its authority is no longer trusted');
     expect(principal && certificates.fault(principal, now)).toBe('invalid');
-    certificates.authorities = authoritiesOf(ca.cert);
-    expect(certificates.identify(socket, now)).toBe(principal);
-  });
-
-  it('is said by one that is named itself, and by no authority of the same name and another key', async () => {
-    const pair = leaf();
-    const socket = await connected(pair);
-    const certificates = trusting(ca.cert);
-    certificates.identify(socket, now);
-    certificates.authorities = authoritiesOf(issue({ name: 'ca', isCa: true }).cert);
-    expect(() => certificates.identify(socket, now)).toThrow('its authority is no longer trusted');
-    certificates.authorities = authoritiesOf(pair.cert);
-    expect(certificates.identify(socket, now)?.name).toBe(PAY);
   });
 
   it('is not believed before its time by the clock that is given', async () => {
     const socket = await connected(leaf());
-    expect(() => trusting(ca.cert).identify(socket, now - 2 * DAY_MS)).toThrow('not valid yet');
+    expect(() => new Certificates().identify(socket, now - 2 * DAY_MS)).toThrow('not valid yet');
   });
 
   it('fault knows nobody whom it did not identify', () => {
     const stranger = { name: PAY, method: 'certificate', credentialId: 'x', expireTime: null } as const;
-    expect(trusting(ca.cert).fault(stranger, now)).toBe('invalid');
+    expect(new Certificates().fault(stranger, now)).toBe('invalid');
   });
-});
-
-it('a certificate that cannot be read is an error', () => {
-  expect(() => authoritiesOf('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n')).toThrow();
 });

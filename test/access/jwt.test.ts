@@ -94,6 +94,25 @@ describe('a token', () => {
     expect(await refusal(jwt)).toBe('expired: the token has expired');
   });
 
+  it('has one id, however its signature is written', async () => {
+    const jwt = token();
+    // The last character of 256 bytes has four bits that nobody reads.
+    const last = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    const at = last.indexOf(jwt.at(-1) ?? '');
+    const other = jwt.slice(0, -1) + last.charAt(at ^ 1);
+    const verifier = new JwtVerifier([issuer()], clock);
+    const [one, two] = [await verifier.verify(jwt), await verifier.verify(other)];
+    expect(two).toEqual(one);
+    expect((await verifier.verify(token({ jti: 'other' }))).credentialId).not.toBe(one.credentialId);
+  });
+
+  it('is not good for longer than a timestamp can say', async () => {
+    const end = Date.UTC(9999, 11, 31, 23, 59, 59) / 1000;
+    expect((await verify(token({ exp: end - SKEW_MS / 1000 }))).expireTime).toBe(end * 1000);
+    for (const exp of [end, 1e13, 1e300])
+      expect(await refusal(token({ exp }))).toBe('invalid: the "exp" of the token is no time');
+  });
+
   it('is not good before its time, give or take what clocks may differ by', async () => {
     const nbf = seconds() + 60;
     await clock.advance(60_000 - SKEW_MS - 1);

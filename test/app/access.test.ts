@@ -60,6 +60,14 @@ it('callers are known by the key file of the newest configuration', async () => 
   expect(count).toMatchObject({ believed: 1, refused: 1 });
 });
 
+it('who is blocked is counted as refused', async () => {
+  const key = makeKey('orders');
+  const settings = { ...rules('read'), keys: 'lingpai.keys', blocked: ['key:orders'] };
+  const { access, count } = inUse(await config(settings, keyFile(key)));
+  access.authenticate?.({ path: '/', headers: { authorization: key.authorization }, socket: undefined });
+  expect(count).toMatchObject({ believed: 0, refused: 1 });
+});
+
 it('how callers are treated stays: a reload cannot turn rules into nothing, nor the other way', async () => {
   const ruled = inUse(await config(rules('read')));
   for (const next of [await config(), await config('open')]) {

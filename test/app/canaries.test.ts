@@ -117,6 +117,22 @@ async function callAll(grpc: string, http: string, token: string, credential: st
   return errors;
 }
 
+/** Calls with a secret for an app id, and drops the answers. */
+async function callWithAppId(grpc: string, appId: string): Promise<void> {
+  const methods = [
+    ['Get', { app_id: appId }],
+    ['ForceRefresh', { app_id: appId }],
+    ['ForceRefresh', { app_id: appId, rejected_generation: 1 }],
+    ['SendTemplate', message({ app_id: appId, subscribe: {} })],
+    ['GetStatus', { app_ids: [appId] }],
+  ] as const;
+  for (const { typeName, methods: known } of SERVICES) {
+    using client = new ForeignClient(grpc, typeName, PROTOS);
+    for (const [name, request] of methods)
+      if (known.some((method) => method.name === name)) await client.call(name, request).catch(() => {});
+  }
+}
+
 describe.each(['sqlite', 'redis'])('with %s', (kind) => {
   it('P12: no secret is in log, audit, metrics, errors or the output of commands, whatever goes wrong', async () => {
     const canaries = new Canaries();
@@ -149,6 +165,8 @@ describe.each(['sqlite', 'redis'])('with %s', (kind) => {
     const command = async (...args: string[]) => commands.push((await place.run(...args)).output);
     await token('wxb');
     errors.push(...(await callAll(grpc, http, await token('wxa'), API_KEY)));
+    // What is sent in the wrong place comes back to whoever sent it, and goes nowhere else.
+    for (const secret of [SECRET, OPENID, API_KEY]) await callWithAppId(grpc, secret);
     // WeChat repeats what it was sent.
     const said = { errcode: 40003, errmsg: `invalid openid ${OPENID}` };
     const refused = { errcode: 40125, errmsg: `invalid credential ${SECRET}` };

@@ -43,6 +43,19 @@ async function serve(tls: Config['tls']): Promise<void> {
   });
 }
 
+function take(tls: Config['tls']): void {
+  listeners.prepareTls(tls)();
+}
+
+function thrown(act: () => unknown): string {
+  try {
+    act();
+  } catch (error) {
+    return String(error);
+  }
+  return expect.fail('nothing was thrown');
+}
+
 /** The names of the certificates of both listeners. */
 function served(): Promise<string[]> {
   const names = [listeners.grpc, listeners.http].map(({ address }) => {
@@ -81,9 +94,9 @@ it('another certificate is taken into use by both listeners, and told', async ()
     `lingpai_tls_reloads_total{result="failed"} ${failed}`,
   ];
   expect(await counted()).toEqual([...reloads(0, 0), expires(first)]);
-  listeners.setTls({ ...first });
+  take({ ...first });
   expect(await counted()).toEqual([...reloads(0, 0), expires(first)]);
-  listeners.setTls(second);
+  take(second);
   expect(await served()).toEqual(['CN=second', 'CN=second']);
   expect(await counted()).toEqual([...reloads(1, 0), expires(second)]);
   expect(log.map(({ msg }) => msg)).toEqual(['certificate reloaded']);
@@ -92,20 +105,20 @@ it('another certificate is taken into use by both listeners, and told', async ()
 it.each([
   ['a key of another', { ...second, key: first.key }, 'the key is not that of the certificate'],
   ['half a file', { ...second, cert: second.cert.slice(0, 99) }, 'the certificate file has something in it'],
-])('%s is told and counted, without a word of it, and both go on with what they have', async (_, tls, words) => {
+])('%s is refused and counted, without a word of it, before anything is taken', async (_, tls, words) => {
   await serve(first);
-  listeners.setTls(tls);
+  const message = thrown(() => listeners.prepareTls(tls));
+  expect(message).toContain(words);
+  expect(message).not.toMatch(/BEGIN|PRIVATE/);
   expect(await served()).toEqual(['CN=first', 'CN=first']);
   expect((await counted())[1]).toBe('lingpai_tls_reloads_total{result="failed"} 1');
-  expect(log).toMatchObject([{ level: 'error', error: expect.stringContaining(words) }]);
-  expect(JSON.stringify(log)).not.toMatch(/BEGIN|PRIVATE/);
-  listeners.setTls(second);
+  take(second);
   expect(await served()).toEqual(['CN=second', 'CN=second']);
 });
 
 it('where there was no TLS at the start there is none, and no series of a certificate', async () => {
   await serve('off');
-  listeners.setTls(first);
+  take(first);
   await expect(served()).rejects.toThrow();
   expect(await counted()).toHaveLength(2);
   expect(log).toEqual([]);
@@ -113,6 +126,6 @@ it('where there was no TLS at the start there is none, and no series of a certif
 
 it('where there was TLS it stays, whatever is written', async () => {
   await serve(first);
-  for (const tls of ['off', null] as const) listeners.setTls(tls);
+  for (const tls of ['off', null] as const) take(tls);
   expect(await served()).toEqual(['CN=first', 'CN=first']);
 });

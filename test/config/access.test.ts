@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import type { TlsConfig } from '../../src/config/config.ts';
 import type { ConfigError } from '../../src/config/problem.ts';
+import { contextOf } from '../../src/server/tls.ts';
 import { FOLDER, load, places, refusal } from './fixture.ts';
-import { ENCRYPTED_KEY, ONE, SHORT, TWO } from './pem.ts';
+import { ENCRYPTED_KEY, ONE, SHORT, TWO, WEAK } from './pem.ts';
 
 const APPS = 'apps: [{ app_id: wx1, secret: s1 }]';
 const RULE = '{ who: [key:orders], may: [read], apps: [wx1] }';
@@ -186,6 +188,16 @@ describe('files', () => {
       { a: ONE.cert.replace(/\n.{20}/, '\n') },
       'tls.client_ca: certificate 1 in the file cannot be read',
     ],
+    [
+      'with a list of revoked certificates',
+      { a: `${TWO.cert}\n-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----` },
+      'tls.client_ca: the file has a list of revoked certificates (X509 CRL), which is not looked at',
+    ],
+    [
+      'too weak for OpenSSL',
+      { c: WEAK.cert, p: WEAK.key },
+      'tls.cert: OpenSSL refuses the certificate or its key (ee key too small); write others',
+    ],
     ['with no key', { p: ONE.cert }, 'tls.key: the file has no private key in PEM'],
     ['with an encrypted key', { p: ENCRYPTED_KEY }, 'tls.key: the private key is encrypted; decrypt it: openssl pkey'],
     ['with a broken key', { p: ONE.key.replace(/\n.{20}/, '\n') }, 'tls.key: the private key cannot be read'],
@@ -196,6 +208,12 @@ describe('files', () => {
     expect(told(error)).toEqual([expect.stringContaining(expected)]);
     for (const line of [...ONE.key.split('\n'), ...TWO.key.split('\n')].filter((line) => /^[^-]{8}/.test(line)))
       expect(error.message).not.toContain(line);
+  });
+
+  test('of TLS may hold the key beside the certificate', async () => {
+    const both = `${ONE.key}\n${ONE.cert}\n`;
+    const config = await load(`${TLS}\n${APPS}`, { files: { ...good, [at('c')]: both, [at('p')]: both } });
+    expect(contextOf(config.tls as TlsConfig)).toMatchObject({ cert: `${ONE.cert}\n` });
   });
 
   test('that are missing are all told of, but the key file, which the first key makes', async () => {

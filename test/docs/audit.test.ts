@@ -36,7 +36,7 @@ const samples: Readonly<Record<AuditLine['event'], AuditEvent | AuditLine>> = {
   'token.probed': { event: 'token.probed', ...app, outcome: 'OK' },
   'gateway.called': { event: 'gateway.called', ...app, outcome: '0' },
   'access.denied': { event: 'access.denied', ...app, verb: 'read' },
-  'authn.failed': { event: 'authn.failed', peer: '::1', method: 'key', cause: 'x' },
+  'authn.failed': { event: 'authn.failed', peer: '::1', method: 'key', cause: 'x', caller: 'key:a', keyId: 'abc' },
   'config.loaded': { event: 'config.loaded', rules: 0, apps: 0 },
   'key.added': { event: 'key.added', caller: 'key:a', keyId: 'abc' },
   'key.revoked': { event: 'key.revoked', caller: 'key:a', keyId: 'abc' },

@@ -8,7 +8,7 @@ import type { Message } from '../../src/core/messages/message.ts';
 import { extendWords } from '../../src/core/review/words.ts';
 import { MessageService } from '../../src/gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../../src/gen/lingpai/v1/token_pb.js';
-import { auditedMessages, auditedTokens } from '../../src/rpc/audited.ts';
+import { auditedForces, auditedMessages, auditedTokens } from '../../src/rpc/audited.ts';
 import { toConnectError } from '../../src/rpc/errors.ts';
 import { messageService } from '../../src/rpc/message-service.ts';
 import { tokenService } from '../../src/rpc/token-service.ts';
@@ -43,7 +43,13 @@ describe('tokens', () => {
     world = await World.started({ apps: { wxc: 'classic', wxs: 'stable' } });
     await world.clock.advance(10_000);
     const { broker, clock } = world;
-    const impl = tokenService({ broker, clock, stallTimeoutMs: STALL_TIMEOUT_MS, propagation() {} });
+    const impl = tokenService({
+      broker,
+      clock,
+      onForced: auditedForces(audit),
+      stallTimeoutMs: STALL_TIMEOUT_MS,
+      propagation() {},
+    });
     const mounted = new Mounted(clock, { desc: TokenService, impl: auditedTokens(impl, audit) });
     grpc = await startGrpc({ ...grpcOf(mounted), authenticate });
     http = await startHttp({ ...HTTP, ...mounted, authenticate });

@@ -3,6 +3,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LOOK_MS } from '../../src/core/access/access.ts';
 import type { Rule } from '../../src/core/access/ports.ts';
+import { SendTemplatesRequestSchema, SendTemplatesResponseSchema } from '../../src/gen/lingpai/v1/message_pb.js';
 import {
   ForceRefreshRequestSchema,
   GetRequestSchema,
@@ -18,15 +19,20 @@ import { SECOND } from '../support/world.ts';
 const TOKENS = '/lingpai.v1.TokenService/';
 const ORDERS = { [WHO]: 'key:orders' };
 const OTHER = { [WHO]: 'key:other' };
+const SENDER = { [WHO]: 'key:sender' };
 const RULES: Rule[] = [
   { who: ['key:orders'], may: ['read'], apps: ['wxa', 'wxb'] },
   { who: ['key:other'], may: ['read', 'refresh', 'admin', 'status'], apps: ['*'] },
+  { who: ['key:sender'], may: ['send'], apps: ['wxa'] },
 ];
 
 const watchOf = (appIds: string[], knownGenerations: Record<string, bigint> = {}) =>
   framed(toBinary(WatchTokenRequestSchema, create(WatchTokenRequestSchema, { appIds, knownGenerations })));
 const getOf = (appId: string, minGeneration = 0n) =>
   framed(toBinary(GetRequestSchema, create(GetRequestSchema, { appId, minGeneration })));
+
+const forceOf = (appId: string) =>
+  framed(toBinary(ForceRefreshRequestSchema, create(ForceRefreshRequestSchema, { appId })));
 
 let broker: Guarded;
 
@@ -130,6 +136,42 @@ describe('a watch', () => {
   });
 });
 
+describe('a call whose head came before its credential was revoked, and its body after', () => {
+  it.each([
+    ['Get', getOf('wxa')],
+    ['WatchToken', watchOf([])],
+    ['ForceRefresh', forceOf('wxa')],
+  ])('%s is refused, and does nothing', async (method, body) => {
+    using raw = new RawConnection(broker.listeners.grpc.address);
+    await broker.world.clock.advance(31 * SECOND);
+    const before = broker.world.state('wxa').generation;
+    const stream = raw.open(`${TOKENS}${method}`, undefined, OTHER);
+    const ended = outcome(stream);
+    await until(() => broker.access.callers().length === 1);
+    broker.credentials.revoked.add('key:other');
+    stream.end(body);
+    await until(() => broker.audit.events.length > 0);
+    expect(broker.audit.events).toMatchObject([{ event: 'authn.failed', caller: 'key:other' }]);
+    await broker.world.clock.advance(SECOND);
+    expect((await ended).fields).toMatchObject({ 'grpc-status': '16' });
+    expect([(await ended).body.length, broker.world.state('wxa').generation]).toEqual([0, before]);
+    expect([broker.world.broker.watchers, broker.access.followed]).toEqual([0, 0]);
+  });
+
+  it('nor does a message of a stream that has not ended yet', async () => {
+    using raw = new RawConnection(broker.listeners.grpc.address);
+    const stream = raw.open('/lingpai.v1.MessageService/SendTemplates', undefined, SENDER);
+    const ended = outcome(stream);
+    await until(() => broker.access.followed === 1);
+    broker.credentials.revoked.add('key:sender');
+    const init = { correlationId: '1', message: { appId: 'wxa' } };
+    stream.end(framed(toBinary(SendTemplatesRequestSchema, create(SendTemplatesRequestSchema, init))));
+    const { body } = await ended;
+    const { outcome: answer } = fromBinary(SendTemplatesResponseSchema, body.subarray(5));
+    expect(answer).toMatchObject({ case: 'failure', value: { reason: 'CREDENTIALS_INVALID' } });
+  });
+});
+
 describe('a call that waits', () => {
   it('for a generation gets no token once its caller has lost the right (P14)', async () => {
     using raw = new RawConnection(broker.listeners.grpc.address);
@@ -158,7 +200,26 @@ describe('a call that waits', () => {
     broker.credentials.revoked.add('key:orders');
     await broker.world.clock.advance(10 * SECOND);
     expect((await call).fields).toMatchObject({ 'grpc-status': '16' });
-    expect(broker.audit.of('token.reported')).toMatchObject([{ outcome: 'CREDENTIALS_INVALID', tokenId: null }]);
+    // It was done all the same, and the log says so.
+    const tokenId = broker.world.state('wxa').current?.id;
+    expect(broker.audit.of('token.reported')).toMatchObject([{ outcome: 'STILL_VALID', tokenId }]);
+    expect(broker.audit.of('authn.failed')).toMatchObject([{ caller: 'key:orders', method: 'key' }]);
+  });
+
+  it('for a refresh that WeChat makes is recorded as what it made, though its caller may not have it any more', async () => {
+    using raw = new RawConnection(broker.listeners.grpc.address);
+    await broker.world.clock.advance(31 * SECOND);
+    broker.world.break({ kind: 'latency', ms: 2 * SECOND });
+    const before = broker.world.state('wxa').current?.id;
+    const call = raw.call(`${TOKENS}ForceRefresh`, forceOf('wxa'), OTHER);
+    await until(() => broker.access.callers().length === 1);
+    for (let turn = 0; turn < 5; turn++) await settle();
+    broker.credentials.revoked.add('key:other');
+    await broker.world.clock.advance(10 * SECOND);
+    expect((await call).fields).toMatchObject({ 'grpc-status': '16' });
+    const tokenId = broker.world.state('wxa').current?.id;
+    expect(tokenId).not.toBe(before);
+    expect(broker.audit.of('token.refreshed')).toMatchObject([{ outcome: 'REFRESHED', tokenId }]);
   });
 });
 

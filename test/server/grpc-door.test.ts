@@ -21,6 +21,7 @@ import {
   HEAD,
   h2,
   headerBlock,
+  headerField,
   outcome,
   RawConnection,
   RawSocket,
@@ -155,6 +156,21 @@ describe('a call begins only when its head is right', () => {
     expect(heads.at(-1)).toMatchObject({ path: SAY, socket: { remoteAddress: '127.0.0.1' } });
   });
 
+  it('a header with white space around its value is seen, and not left out as if it had not been sent', async () => {
+    const seen: unknown[] = [];
+    const authenticate = ({ headers, rawHeaders }: Head) => {
+      seen.push(headers['authorization'], rawHeaders?.includes('authorization'));
+      return LOCAL;
+    };
+    await serve({}, { authenticate });
+    using raw = new RawSocket(listener.address);
+    const block = Buffer.concat([headerBlock(SAY), headerField('authorization', 'Bearer x ')]);
+    raw.socket.write(h2(FRAME.headers, END_HEADERS, 1, block));
+    raw.socket.write(h2(FRAME.data, END_STREAM, 1, hello));
+    await until(() => seen.length > 0);
+    expect(seen).toEqual(['Bearer x ', true]);
+  });
+
   it('everyone is local where nobody asks', async () => {
     let seen = '';
     await serve({
@@ -248,6 +264,37 @@ describe('where it takes time to know who calls', () => {
     expect((await call).fields).toMatchObject({ 'grpc-status': '16' });
     expect([handled, mounted.calls]).toEqual([[], ['test.Echo/Say UNAUTHENTICATED']]);
   });
+
+  it.each([
+    ['whole', hello, true],
+    ['not whole', hello.subarray(0, 3), false],
+  ])(
+    '1,500 refusals of calls whose body is %s leave the connection to those who share it',
+    async (_, body, isWhole) => {
+      const refuse = async () => {
+        // Its body has come by then.
+        for (let turn = 0; turn < 10; turn++) await settle();
+        throw new ConnectError('who are you?', Code.Unauthenticated);
+      };
+      const authenticate = ({ headers }: Head) => (headers['authorization'] ? LOCAL : refuse());
+      await serve({}, { authenticate });
+      using raw = new RawConnection(listener.address);
+      const other = raw.open(CHAT, undefined, { authorization: 'Bearer x' });
+      const refused = async () => {
+        const stream = raw.open(SAY);
+        const ended = outcome(stream);
+        stream.write(body);
+        if (isWhole) stream.end();
+        return (await ended).fields['grpc-status'];
+      };
+      for (let i = 0; i < 30; i++)
+        expect(new Set(await Promise.all(Array.from({ length: 50 }, refused)))).toEqual(new Set(['16']));
+      const answer = new Promise((resolve) => other.once('data', resolve));
+      other.write(hello);
+      await answer;
+      expect(raw.goaways).toEqual([]);
+    },
+  );
 
   it('who leaves meanwhile leaves nothing, and is counted', async () => {
     const asked = await serveLater();

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingHttpHeaders } from 'node:http';
 import { request } from 'node:https';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
 import { type ConnectionOptions, connect, getCACertificates, setDefaultCACertificates, TLSSocket } from 'node:tls';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { StringValueSchema } from '@bufbuild/protobuf/wkt';
@@ -72,6 +72,35 @@ async function tcp(localAddress = '127.0.0.1'): Promise<Socket> {
   return socket;
 }
 
+/** A way to the listener on which what follows the client's first words is held until it is released. */
+async function slowWay() {
+  const { promise: held, resolve: isHeld } = Promise.withResolvers<void>();
+  const waiting: Buffer[] = [];
+  let isOpen = false;
+  let there: Socket | undefined;
+  const way = createServer((here) => {
+    const on = connectTcp(port(), '127.0.0.1');
+    there = on;
+    sockets.push(here, on);
+    let words = 0;
+    here
+      .on('error', () => {})
+      .on('data', (chunk) => {
+        if (words++ === 0 || isOpen) on.write(chunk);
+        else if (waiting.push(chunk) === 1) isHeld();
+      });
+    on.on('error', () => {}).on('close', () => here.destroy());
+    on.on('data', (chunk) => here.write(chunk));
+  });
+  way.listen(0, '127.0.0.1').unref();
+  await once(way, 'listening');
+  const release = () => {
+    isOpen = true;
+    for (const chunk of waiting.splice(0)) there?.write(chunk);
+  };
+  return { port: (way.address() as AddressInfo).port, held, release };
+}
+
 /** A handshake: the connection, or why there is none. */
 function dial(options: ConnectionOptions = {}): Promise<TLSSocket | string> {
   const { promise, resolve } = Promise.withResolvers<TLSSocket | string>();
@@ -84,8 +113,8 @@ function dial(options: ConnectionOptions = {}): Promise<TLSSocket | string> {
   return promise;
 }
 
-function http2(options: ConnectionOptions = {}): RawConnection {
-  const raw = new RawConnection(`localhost:${port()}`, undefined, {
+function http2(options: ConnectionOptions = {}, to = port()): RawConnection {
+  const raw = new RawConnection(`localhost:${to}`, undefined, {
     ca: ca.cert,
     lookup: (_, __, callback) => callback(null, [{ address: '127.0.0.1', family: 4 }]),
     ...options,
@@ -391,6 +420,47 @@ describe('a client certificate on an open connection', () => {
     listener.setTls({ ...TLS, clientCa: null });
     await until(() => last.raw.goaways.length === 1);
     expect(last.socket.authorized).toBe(false);
+  });
+
+  it('is not good by a handshake that was begun while its CA was there, and ends when it has gone', async () => {
+    await serve('grpc', { ...TLS, clientCa: clientCa.cert + otherCa.cert });
+    const way = await slowWay();
+    const raw = http2(client, way.port);
+    const reached = raw.call(SAY, framed(HELLO));
+    await way.held;
+    listener.setTls({ ...TLS, clientCa: otherCa.cert });
+    way.release();
+    expect((await reached).fields).toEqual({});
+    expect(seen).toEqual([]);
+    // Where a CA comes, and none goes, whoever is on the way arrives.
+    const another = await slowWay();
+    const good = http2(issue({ name: 'other', by: otherCa }), another.port);
+    const call = good.call(SAY, framed(HELLO));
+    await another.held;
+    listener.setTls({ ...TLS, clientCa: otherCa.cert + clientCa.cert });
+    another.release();
+    expect((await call).fields).toMatchObject({ 'grpc-status': '0' });
+  });
+
+  it.each([
+    ['that is a client CA too', true],
+    // Of two, nobody can tell which one is above it: it ends, and its client shows it anew.
+    ['that is none', false],
+  ])('of an authority in between %s, when another CA goes', async (_, isKnown) => {
+    const between = issue({ name: 'between', isCa: true, by: clientCa });
+    const below = issue({ name: 'below', by: between });
+    const known = clientCa.cert + (isKnown ? between.cert : '');
+    await serve('grpc', { ...TLS, clientCa: known + otherCa.cert });
+    const { raw, socket } = await watching({ cert: below.cert + between.cert, key: below.key });
+    listener.setTls({ ...TLS, clientCa: known });
+    // At once: nobody is let in by it in between.
+    expect(socket.authorized).toBe(isKnown);
+    const again = await watching({ cert: below.cert + between.cert, key: below.key });
+    expect([again.socket.authorized, raw.goaways.length]).toEqual([true, isKnown ? 0 : 1]);
+    // Of one alone everybody can.
+    listener.setTls({ ...TLS, clientCa: known + otherCa.cert });
+    listener.setTls({ ...TLS, clientCa: known });
+    expect(again.socket.authorized).toBe(true);
   });
 
   it('stays good when other CAs come and go, and when its own is written once more in another place', async () => {

@@ -28,6 +28,7 @@ export interface CertificateOptions {
 
 const DAY_MS = 86_400_000;
 const ECDSA_SHA256 = '2a8648ce3d040302';
+const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 const COMMON_NAME = '550403';
 const ALT_NAMES = '551d11';
 const BASIC_CONSTRAINTS = '551d13';
@@ -56,6 +57,23 @@ export function issue(options: CertificateOptions = {}): Issued & { readonly nam
   const signature = sign('sha256', body, signer);
   const der = sequence(body, algorithm, tlv(0x03, Buffer.from([0]), signature));
   return { name, cert: pem(der), key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
+}
+
+/** The same certificate with its signature in the other way in which it can be written, which whoever has it can do. */
+export function signedOtherwise({ cert, key }: Issued): Issued {
+  const der = Buffer.from(cert.replaceAll(/-----[^-]+-----|\s/g, ''), 'base64');
+  const algorithm = sequence(oid(ECDSA_SHA256));
+  const end = der.lastIndexOf(algorithm);
+  // Of a certificate that is longer than 255 bytes the head has four.
+  const body = der.subarray(4, end);
+  const signature = der.subarray(end + algorithm.length + 3);
+  const r = signature.subarray(4, 4 + signature.readUInt8(3));
+  const s = BigInt(`0x${signature.subarray(6 + r.length).toString('hex')}`);
+  const other = Buffer.from((P256_ORDER - s).toString(16).padStart(64, '0'), 'hex');
+  const positive = other.readUInt8(0) < 0x80 ? other : Buffer.concat([Buffer.from([0]), other]);
+  const leading = positive.findIndex((byte, i) => byte !== 0 || (positive[i + 1] ?? 0) >= 0x80);
+  const rewritten = sequence(integer(r), integer(positive.subarray(leading)));
+  return { cert: pem(sequence(body, algorithm, tlv(0x03, Buffer.from([0]), rewritten))), key };
 }
 
 function extensionsOf({ names = [], repeatNames = 1, isCa = false, usage, padding = 0 }: CertificateOptions): Buffer[] {

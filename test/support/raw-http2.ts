@@ -85,16 +85,20 @@ export function h2(type: number, flags: number, stream: number, payload: Uint8Ar
   return Buffer.concat([head, payload]);
 }
 
+/** A header in HPACK without its tables. */
+export function headerField(name: string, value: string): Buffer {
+  const text = (part: string) => Buffer.concat([Buffer.from([part.length]), Buffer.from(part)]);
+  return Buffer.concat([Buffer.from([0]), text(name), text(value)]);
+}
+
 /** The head of a call of `path`, in HPACK without its tables. */
 export function headerBlock(path: string): Buffer {
-  const text = (value: string) => Buffer.concat([Buffer.from([value.length]), Buffer.from(value)]);
-  const field = (name: string, value: string) => Buffer.concat([Buffer.from([0]), text(name), text(value)]);
   return Buffer.concat([
     Buffer.from([0x83, 0x86]), // :method POST, :scheme http
-    field(':path', path),
-    field(':authority', 'localhost'),
-    field('te', 'trailers'),
-    field('content-type', 'application/grpc'),
+    headerField(':path', path),
+    headerField(':authority', 'localhost'),
+    headerField('te', 'trailers'),
+    headerField('content-type', 'application/grpc'),
   ]);
 }
 

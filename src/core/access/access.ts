@@ -5,21 +5,15 @@ import {
   auditUnavailableError,
   callerLimitedError,
   credentialsError,
+  LOST,
   noRuleError,
   pathDeniedError,
 } from './errors.ts';
 import { type KnownCaller, KnownCallers } from './known-callers.ts';
-import type { Audit, AuditEvent, AuditedCall, CredentialFault, Credentials } from './ports.ts';
+import type { Audit, AuditEvent, AuditedCall, CredentialFault } from './ports.ts';
 import type { Principal } from './principal.ts';
-import type { Limiter, Rights } from './rights.ts';
+import type { AccessParts } from './rights.ts';
 import type { Verb } from './verbs.ts';
-
-/** What is decided by. */
-export interface AccessParts {
-  readonly rights: Rights;
-  readonly limiter: Limiter;
-  readonly credentials: Credentials;
-}
 
 /** What an Access needs of the world. */
 export interface AccessDeps {
@@ -35,8 +29,8 @@ export interface AccessDeps {
 export interface Follower {
   /** Called when rules or apps have changed. Throws the LingpaiError with which it ends, where it may not go on. */
   check(): void;
-  /** Ends it. */
-  end(error: LingpaiError): void;
+  /** Ends it: with a LingpaiError, or with whatever else `check` has thrown, which is a fault. */
+  end(error: unknown): void;
 }
 
 interface Followed extends Disposable {
@@ -102,6 +96,11 @@ export class Access {
     this.#lookFor('rights');
   }
 
+  /** Whether a caller, or its credential, is blocked. */
+  isBlocked(principal: Principal): boolean {
+    return this.#parts?.rights.isBlocked(principal) ?? false;
+  }
+
   /**
    * Lets a caller in whose credential was found good, for one call. Throws CREDENTIALS_INVALID where it is blocked, and
    * CALLER_LIMITED where it calls too often.
@@ -109,8 +108,8 @@ export class Access {
   admit(principal: Principal, peer: () => string): void {
     const parts = this.#parts;
     if (!parts) return;
-    if (parts.rights.isBlocked(principal)) {
-      this.record({ event: 'authn.failed', peer: peer(), method: principal.method, cause: 'blocked' });
+    if (this.isBlocked(principal)) {
+      this.#disbelieved(principal, peer(), 'blocked');
       throw credentialsError('CREDENTIALS_INVALID');
     }
     this.#known.used(principal);
@@ -156,10 +155,20 @@ export class Access {
     throw noRuleError(call.caller);
   }
 
-  /** After a wait: as `require`, and throws as well where the caller's credential is good no longer. */
+  /**
+   * After a wait, such as for the body of a call: throws CREDENTIALS_INVALID or CREDENTIALS_EXPIRED where the credential that the
+   * caller was let in by is good no longer.
+   */
+  requireCredential({ caller, peer }: AuditedCall): void {
+    const fault = this.#fault(caller);
+    if (!fault) return;
+    this.#disbelieved(caller, peer, LOST[fault]);
+    throw credentialsError(fault);
+  }
+
+  /** After a wait: as `require`, and as `requireCredential`. */
   requireStill(call: AuditedCall, verb: Verb, appId: string): void {
-    const fault = this.#fault(call.caller);
-    if (fault) throw credentialsError(fault);
+    this.requireCredential(call);
     this.require(call, verb, appId);
   }
 
@@ -220,6 +229,10 @@ export class Access {
     return this.#deps.audit !== undefined;
   }
 
+  #disbelieved({ name, method, credentialId }: Principal, peer: string, cause: string): void {
+    this.record({ event: 'authn.failed', peer, method, cause, caller: name, keyId: credentialId });
+  }
+
   #denied(call: AuditedCall, verb: Verb, appId: string): LingpaiError {
     this.record({ event: 'access.denied', call, verb, appId });
     return accessDeniedError(call.caller, verb, appId);
@@ -253,6 +266,14 @@ export class Access {
   /** Looks at all that goes on, in slices, and once more where a change came meanwhile: who was looked at before missed it. */
   async #look(): Promise<void> {
     this.#isLooking = true;
+    try {
+      await this.#lookAtAll();
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+
+  async #lookAtAll(): Promise<void> {
     const { clock, pause } = this.#deps;
     while (this.#change) {
       const change = this.#change;
@@ -267,7 +288,6 @@ export class Access {
         until = clock.monotonic() + SLICE_MS;
       }
     }
-    this.#isLooking = false;
   }
 
   #lookAt(followed: Followed, change: Change): void {
@@ -277,9 +297,9 @@ export class Access {
       if (fault) throw credentialsError(fault);
       if (change === 'rights') follower.check();
     } catch (error) {
-      if (!(error instanceof LingpaiError)) throw error;
       followed[Symbol.dispose]();
-      if (isStream) this.record({ event: 'stream.ended', call, outcome: error.reason });
+      const outcome = error instanceof LingpaiError ? error.reason : 'INTERNAL';
+      if (isStream) this.record({ event: 'stream.ended', call, outcome });
       follower.end(error);
     }
   }

@@ -44,8 +44,8 @@ export type Counted = Extract<
 
 /** What stands in a line for all that no line of their own is kept for. */
 export const OTHER = 'other';
-/** What stands in a line for what can be no app's id. */
-const INVALID = 'invalid';
+/** What stands in a line for what is no app's id: a caller who mixed something up may have sent a secret as one. */
+export const INVALID = 'invalid';
 const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
 /** A caller's key looks like an app's id, and an SDK that was told the two the wrong way round sends one for the other. */
 const KEY = /^lingpai_[0-9A-Za-z]{30,}$/;
@@ -73,8 +73,9 @@ export function about(event: AuditEvent): About {
     case 'access.denied':
       return { event: event.event, ...callOf(event), verb: event.verb, appId: appName(event.appId) };
     case 'authn.failed': {
-      const { peer, method, cause } = event;
-      return { event: event.event, peer: short(peer), method: short(method), cause: short(cause) };
+      const { peer, method, cause, caller, keyId } = event;
+      const known = caller === undefined ? {} : { caller, keyId: keyId ?? null };
+      return { event: event.event, ...known, peer: short(peer), method: short(method), cause: short(cause) };
     }
     case 'watch.opened':
     case 'watch.closed': {
@@ -105,9 +106,17 @@ function callOf({ call: { caller, peer } }: Extract<AuditEvent, { readonly call:
   return { caller: caller.name, keyId: caller.credentialId, peer };
 }
 
-/** An app id as lines have it. What can be none is not shown: a caller who mixed something up may have sent a token as one. */
+/** An app id as lines have it. */
 export function appName(appId: string): string {
   return APP_ID.test(appId) && !KEY.test(appId) ? appId : INVALID;
+}
+
+/**
+ * Whether a text is an app's id by its look, whether or not there is such an app: the id of a Mini Program or an Official Account, or
+ * the original id of either. A secret, a key, a token or an openid is longer.
+ */
+export function looksLikeApp(text: string): boolean {
+  return /^(?:wx|gh_)[0-9A-Za-z]{1,16}$/.test(text);
 }
 
 /** Short enough to be kept. A part of a long text would hold all of it in memory: it is written anew. */

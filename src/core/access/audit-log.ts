@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../kernel/clock.ts';
-import { type AuditLine, about, type Counted } from './audit-line.ts';
+import { type AuditLine, about, type Counted, INVALID, looksLikeApp } from './audit-line.ts';
 import type { Audit, AuditEvent } from './ports.ts';
 import { Tallies } from './tallies.ts';
 
@@ -23,6 +23,7 @@ export class AuditLog implements Audit {
   readonly #clock: Clock;
   readonly #sink: AuditSink;
   readonly #tallies: Readonly<Record<Counted['event'], Tallies>>;
+  #apps: ReadonlySet<string> = new Set();
   #due: AuditLine[] = [];
   #timer: Timer | undefined;
   #isClosed = false;
@@ -44,7 +45,13 @@ export class AuditLog implements Audit {
     return this.#sink.writable;
   }
 
-  record(event: AuditEvent): void {
+  /** The ids of apps that stand in the configuration: lines have them, whatever they look like. */
+  set apps(apps: ReadonlySet<string>) {
+    this.#apps = apps;
+  }
+
+  record(told: AuditEvent): void {
+    const event = this.#withoutSecrets(told);
     const now = this.#clock.now();
     switch (event.event) {
       case 'token.read':
@@ -68,6 +75,18 @@ export class AuditLog implements Audit {
     this.#isClosed = true;
     this.#timer?.cancel();
     for (const line of [...this.#due.splice(0), ...this.#lines()]) this.#sink.write(line);
+  }
+
+  /** What is no app's id by look or configuration is left out: it may be anything. A token that was read has a true one. */
+  #withoutSecrets(event: AuditEvent): AuditEvent {
+    if (event.event === 'token.read') return event;
+    if ('appId' in event) return this.#isApp(event.appId) ? event : { ...event, appId: INVALID };
+    if (!('appIds' in event) || event.appIds.every((appId) => this.#isApp(appId))) return event;
+    return { ...event, appIds: event.appIds.map((appId) => (this.#isApp(appId) ? appId : INVALID)) };
+  }
+
+  #isApp(appId: string): boolean {
+    return this.#apps.has(appId) || looksLikeApp(appId);
   }
 
   #lines(): AuditLine[] {

@@ -10,27 +10,25 @@ const LOOKED_AT = 16;
 /** Limits what each caller may use: calls a second, of which a second's worth may come at once, and streams that are open. */
 export class CallerLimiter {
   readonly #clock: Pick<Clock, 'monotonic'>;
-  /** Null: no limits. */
-  #limits: CallerLimits | null;
+  #limits: CallerLimits;
   /** In the order in which they are looked at to be forgotten. */
   readonly #rates = new Map<string, RateLimiter>();
   /** Callers with streams that are open. */
   readonly #streams = new Map<string, number>();
 
-  constructor(limits: CallerLimits | null, clock: Pick<Clock, 'monotonic'>) {
+  constructor(limits: CallerLimits, clock: Pick<Clock, 'monotonic'>) {
     this.#limits = limits;
     this.#clock = clock;
   }
 
   /** Takes other limits into use. Streams that are open stay, and count. */
-  configure(limits: CallerLimits | null): void {
-    if (limits?.calls !== this.#limits?.calls) this.#rates.clear();
+  configure(limits: CallerLimits): void {
+    if (limits.calls !== this.#limits.calls) this.#rates.clear();
     this.#limits = limits;
   }
 
   /** Takes one call of the caller with this name and returns 0; or returns in how many milliseconds the next may be made. */
   call(name: string): number {
-    if (this.#limits === null) return 0;
     const now = this.#clock.monotonic();
     return (this.#rates.get(name) ?? this.#greet(name, this.#limits.calls, now)).take(now);
   }
@@ -38,7 +36,7 @@ export class CallerLimiter {
   /** Counts a stream that opens, and returns what is to be called when it has ended; undefined: there are too many. */
   open(name: string): (() => void) | undefined {
     const count = this.#streams.get(name) ?? 0;
-    if (this.#limits !== null && count >= this.#limits.streams) return undefined;
+    if (count >= this.#limits.streams) return undefined;
     this.#streams.set(name, count + 1);
     let isOpen = true;
     return () => {

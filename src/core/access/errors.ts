@@ -10,6 +10,13 @@ const FAULTS: Readonly<Record<CredentialFault, string>> = {
   CREDENTIALS_EXPIRED: 'the credentials have expired; get new ones',
 };
 
+/** What the audit log is told of a credential that was good when its call began. */
+export const LOST: Readonly<Record<CredentialFault, string>> = {
+  CREDENTIALS_MISSING: 'the credential is good no longer',
+  CREDENTIALS_INVALID: 'the credential was revoked or blocked while its call was under way',
+  CREDENTIALS_EXPIRED: 'the credential expired while its call was under way',
+};
+
 /** Longer names are cut: an error travels in headers. An app id has at most 64 characters, and a name that is shorter is whole. */
 const MAX_NAME = 256;
 const MAX_APP_ID = 64;

@@ -37,6 +37,8 @@ export class KnownCallers {
   /** It makes a call. */
   used(principal: Principal): void {
     const entry = this.#entryOf(principal);
+    // A certificate that is renewed with the key that it had is the same credential, and lasts longer.
+    entry.principal = principal;
     entry.lastUseTime = this.#clock.now();
     entry.isFresh = true;
   }

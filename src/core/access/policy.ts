@@ -9,7 +9,7 @@ const MAX_CALLERS = 10_000;
 const MAX_APPS = 1_000_000;
 
 /** What the rules that name one caller allow. Callers whom the same rules name share it. */
-interface Rights {
+interface Granted {
   /** The indexes of the rules, rising. */
   readonly rules: readonly number[];
   /** Verbs that are allowed for every app. */
@@ -18,7 +18,7 @@ interface Rights {
   readonly size: number;
 }
 
-const NO_RIGHTS: Rights = { rules: [], all: new Set(), apps: new Map(), size: 0 };
+const NOTHING: Granted = { rules: [], all: new Set(), apps: new Map(), size: 0 };
 
 /**
  * The rules of a configuration, made ready to be asked. Rules only allow and their union counts, so that their order never
@@ -26,26 +26,21 @@ const NO_RIGHTS: Rights = { rules: [], all: new Set(), apps: new Map(), size: 0 
  * is found out once and remembered, within bounds, so that a call costs a few look-ups.
  */
 export class Policy {
-  /** Everyone may do everything: what nothing was said of, or `open`. */
-  static readonly OPEN = new Policy(null);
-
-  /** Null: everyone may do everything. */
-  readonly #rules: readonly Rule[] | null;
+  readonly #rules: readonly Rule[];
   readonly #who = new Names<number>();
   readonly #blocked = new Names<true>();
-  readonly #byName = new Map<string, Rights>();
-  readonly #byRules = new Map<string, Rights>();
+  readonly #byName = new Map<string, Granted>();
+  readonly #byRules = new Map<string, Granted>();
   #remembered = 0;
 
-  constructor(access: Pick<AccessPolicy, 'rules' | 'blocked'> | null) {
-    this.#rules = access?.rules ?? null;
-    for (const [index, { who }] of (access?.rules ?? []).entries()) for (const name of who) this.#who.add(name, index);
-    for (const name of access?.blocked ?? []) this.#blocked.add(name, true);
+  constructor({ rules, blocked }: Pick<AccessPolicy, 'rules' | 'blocked'>) {
+    this.#rules = rules;
+    for (const [index, { who }] of rules.entries()) for (const name of who) this.#who.add(name, index);
+    for (const name of blocked) this.#blocked.add(name, true);
   }
 
   /** Whether a caller may do this with this app, which may be none that is configured. */
   may(principal: Principal, verb: Verb, appId: string): boolean {
-    if (this.#rules === null) return true;
     if (this.isBlocked(principal)) return false;
     const { all, apps } = this.#rightsOf(principal.name);
     return all.has(verb) || apps.get(verb)?.has(appId) === true;
@@ -53,12 +48,12 @@ export class Policy {
 
   /** Whether a caller may do this with every app, those to come included: only a rule with `apps: ["*"]` says so. */
   mayAll(principal: Principal, verb: Verb): boolean {
-    return this.#rules === null || (!this.isBlocked(principal) && this.#rightsOf(principal.name).all.has(verb));
+    return !this.isBlocked(principal) && this.#rightsOf(principal.name).all.has(verb);
   }
 
   /** Whether any rule names a caller. */
   hasRule(principal: Principal): boolean {
-    return this.#rules === null || (!this.isBlocked(principal) && this.#rightsOf(principal.name).rules.length > 0);
+    return !this.isBlocked(principal) && this.#rightsOf(principal.name).rules.length > 0;
   }
 
   /** Whether a caller, or the credential that was presented, is blocked. */
@@ -68,7 +63,6 @@ export class Policy {
 
   /** The beginnings of WeChat's paths that a caller may `call` for an app; undefined: all; empty: none. */
   paths(principal: Principal, appId: string): readonly string[] | undefined {
-    if (this.#rules === null) return undefined;
     if (!this.may(principal, 'call', appId)) return [];
     const paths = new Set<string>();
     for (const rule of this.#rulesFor(principal.name, 'call', appId)) {
@@ -81,7 +75,7 @@ export class Policy {
   /** The index of the first rule that allows it to whoever has this name; undefined: none does, or it is blocked. */
   explain(name: string, verb: Verb, appId: string): number | undefined {
     if (this.#blocked.has(name)) return undefined;
-    return this.#rightsOf(name).rules.find((index) => covers(this.#rules?.[index], verb, appId));
+    return this.#rightsOf(name).rules.find((index) => covers(this.#rules[index], verb, appId));
   }
 
   /** How many callers' rights are remembered. */
@@ -90,23 +84,23 @@ export class Policy {
   }
 
   #rulesFor(name: string, verb: Verb, appId: string): Rule[] {
-    const rules = this.#rightsOf(name).rules.flatMap((index) => this.#rules?.[index] ?? []);
+    const rules = this.#rightsOf(name).rules.flatMap((index) => this.#rules[index] ?? []);
     return rules.filter((rule) => covers(rule, verb, appId));
   }
 
-  #rightsOf(name: string): Rights {
+  #rightsOf(name: string): Granted {
     const known = this.#byName.get(name);
     if (known) return known;
     // `*` means every caller that is known, and nobody knows who is only local.
     const rules = name === LOCAL.name ? [] : [...new Set(this.#who.find(name))].toSorted((a, b) => a - b);
-    const rights = rules.length === 0 ? NO_RIGHTS : this.#rightsBy(rules);
+    const rights = rules.length === 0 ? NOTHING : this.#rightsBy(rules);
     if (this.#byName.size >= MAX_CALLERS)
       for (const oldest of this.#byName.keys()) if (this.#byName.delete(oldest)) break;
     this.#byName.set(name, rights);
     return rights;
   }
 
-  #rightsBy(rules: readonly number[]): Rights {
+  #rightsBy(rules: readonly number[]): Granted {
     const key = rules.join();
     const known = this.#byRules.get(key);
     if (known) return known;
@@ -121,12 +115,12 @@ export class Policy {
     return rights;
   }
 
-  #combined(rules: readonly number[]): Rights {
+  #combined(rules: readonly number[]): Granted {
     const all = new Set<Verb>();
     const apps = new Map<Verb, Names<number>>();
     let size = 1;
     for (const index of rules) {
-      const rule = this.#rules?.[index];
+      const rule = this.#rules[index];
       for (const verb of rule?.may ?? []) {
         const names = apps.get(verb) ?? new Names<number>();
         apps.set(verb, names);

@@ -67,7 +67,15 @@ export type AuditEvent =
   | { readonly event: 'gateway.called'; readonly call: AuditedCall; readonly appId: string; readonly outcome: string }
   | { readonly event: 'access.denied'; readonly call: AuditedCall; readonly verb: Verb; readonly appId: string }
   /** Somebody was not believed; `cause` says why, in words that no caller gets. */
-  | { readonly event: 'authn.failed'; readonly peer: string; readonly method: string; readonly cause: string }
+  | {
+      readonly event: 'authn.failed';
+      readonly peer: string;
+      readonly method: string;
+      readonly cause: string;
+      /** Whose credential it is, where it is one that is known: it is blocked, or was good a moment ago. */
+      readonly caller?: string;
+      readonly keyId?: string | null;
+    }
   | { readonly event: 'config.loaded'; readonly rules: number; readonly apps: number }
   | { readonly event: 'key.added' | 'key.revoked'; readonly caller: string; readonly keyId: string }
   /** A stream was ended since its caller lost a right. */

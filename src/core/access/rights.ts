@@ -1,3 +1,4 @@
+import type { Credentials } from './ports.ts';
 import type { Principal } from './principal.ts';
 import type { Verb } from './verbs.ts';
 
@@ -21,4 +22,11 @@ export interface Limiter {
   call(name: string): number;
   /** Counts a stream that opens, and returns what is to be called when it has ended; undefined: there are too many. */
   open(name: string): (() => void) | undefined;
+}
+
+/** What is decided by. */
+export interface AccessParts {
+  readonly rights: Rights;
+  readonly limiter: Limiter;
+  readonly credentials: Credentials;
 }

@@ -112,7 +112,10 @@ const OTHERS: Key = [ELSE, ''];
 
 /** Keys of one kind of event have the same number of parts. */
 function keyOf(event: Counted): Key {
-  if (event.event === 'authn.failed') return [event.peer, short(event.method), short(event.cause)];
+  if (event.event === 'authn.failed') {
+    const { peer, method, cause, caller = '', keyId } = event;
+    return [peer, short(method), short(cause), caller, keyId ?? ''];
+  }
   const { caller, peer } = event.call;
   const key = [peer, caller.name, caller.credentialId ?? '', appName(event.appId)];
   if (event.event === 'token.read') key.push(event.kind ?? '');

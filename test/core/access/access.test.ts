@@ -105,7 +105,16 @@ describe('at the door', () => {
       const { access, audit } = accessOf(new FakeClock(), [READ]);
       access.replace({ rights: new FakeRights([READ], [blocked]) });
       expect(thrown(() => access.admit(ORDERS.caller, () => '10.0.0.1')).reason).toBe('CREDENTIALS_INVALID');
-      expect(audit.events).toEqual([{ event: 'authn.failed', peer: '10.0.0.1', method: 'key', cause: 'blocked' }]);
+      expect(audit.events).toEqual([
+        {
+          event: 'authn.failed',
+          peer: '10.0.0.1',
+          method: 'key',
+          cause: 'blocked',
+          caller: 'key:orders',
+          keyId: 'id-key:orders',
+        },
+      ]);
       expect(access.callers()).toEqual([]);
     }
   });
@@ -249,6 +258,26 @@ describe('what goes on', () => {
     expect(pauses).toBe(5);
   });
 
+  it('that cannot be looked at ends with what was thrown, and the others are looked at all the same, then and later', async () => {
+    const { access, credentials, audit } = rig();
+    const fault = new TypeError('a fault');
+    const ended: unknown[] = [];
+    const end = (error: unknown) => void ended.push(error);
+    const check = () => {
+      throw fault;
+    };
+    access.open(NOBODY, { check, end });
+    access.open(ORDERS, { check() {}, end });
+    access.changed();
+    await turns();
+    expect([ended, access.followed]).toEqual([[fault], 1]);
+    credentials.revoked.add('key:orders');
+    access.changed();
+    await turns();
+    expect(ended).toMatchObject([fault, { reason: 'CREDENTIALS_INVALID' }]);
+    expect(audit.of('stream.ended').map(({ outcome }) => outcome)).toEqual(['INTERNAL', 'CREDENTIALS_INVALID']);
+  });
+
   it('a change that comes while all is looked at is not missed by those that were looked at before', async () => {
     const waiting: (() => void)[] = [];
     const pause = () => new Promise<void>((resolve) => waiting.push(resolve));
@@ -267,10 +296,13 @@ describe('what goes on', () => {
   });
 
   it('after a wait, rights and credentials count as they are then', () => {
-    const { access, credentials } = rig();
+    const { access, credentials, audit } = rig();
     access.requireStill(ORDERS, 'read', 'wxa');
     expect(thrown(() => access.requireStill(ORDERS, 'read', 'wxc')).reason).toBe('ACCESS_DENIED');
+    access.requireCredential(ORDERS);
     credentials.revoked.add('key:orders');
     expect(thrown(() => access.requireStill(ORDERS, 'read', 'wxa')).reason).toBe('CREDENTIALS_INVALID');
+    expect(thrown(() => access.requireCredential(ORDERS)).reason).toBe('CREDENTIALS_INVALID');
+    expect(audit.of('authn.failed')).toMatchObject([{ caller: 'key:orders' }, { caller: 'key:orders' }]);
   });
 });

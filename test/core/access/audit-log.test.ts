@@ -259,3 +259,22 @@ it('is writable as its sink is', () => {
   sink.writable = false;
   expect(log.writable).toBe(false);
 });
+
+describe('what was sent as an app id', () => {
+  const SECRETS = ['0123456789abcdef0123456789abcdef', 'lingpai_0123456789', 'oABCD-openid-0123456789', 'x'];
+
+  it('is shown where it looks like one or is configured, and never else: it may be a secret', () => {
+    const { log, take } = setup();
+    log.apps = new Set(['orders-app']);
+    const known = ['wx0123456789abcdef', 'gh_0123456789ab', 'orders-app'];
+    for (const appId of [...known, ...SECRETS, `wx${SECRETS[0]}`]) {
+      log.record(denied(CALL, appId));
+      log.record({ event: 'token.refreshed', call: CALL, appId, tokenId: null, outcome: 'x' });
+      log.record({ event: 'watch.opened', call: CALL, appIds: [appId] });
+      log.record({ event: 'messages.sent', call: CALL, appId, outcome: 'APP_NOT_FOUND' });
+    }
+    log.close();
+    const shown = new Set(take().flatMap(({ appId, appIds }) => appIds ?? appId ?? []));
+    expect([...shown].sort()).toEqual([...known, 'invalid'].sort());
+  });
+});

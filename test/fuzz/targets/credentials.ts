@@ -27,7 +27,7 @@ export const credentials: Target = {
     const told: string[] = [];
     const issuer = { name: 'prod', kubernetes: false, issuer: ISSUER, audience: 'lingpai', algorithms: ['RS256'] };
     const known = new Authenticator(
-      { keys: file.toString(), tokens: [{ ...issuer, jwks: { text: jwksText(signing) } }], clientCa: null },
+      { keys: file.toString(), tokens: [{ ...issuer, jwks: { text: jwksText(signing) } }] },
       {
         clock,
         fetchJwks: () => Promise.reject(new Error()),

@@ -6,9 +6,9 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/rpc/guarded.ts',
-      find: '    requireNeed(access, callerOf(context), need, request);\n    return method(request, context);',
+      find: '    requireNeed(access, call, need, request);\n    return method(request, context);',
       replace:
-        '    const answer = method(request, context);\n    requireNeed(access, callerOf(context), need, request);\n    return answer;',
+        '    const answer = method(request, context);\n    requireNeed(access, call, need, request);\n    return answer;',
     },
   ],
   caughtBy: { file: 'test/rpc/method-rights.test.ts', test: 'Get, byte for byte' },

@@ -378,7 +378,8 @@ export declare type Caller = Message<"lingpai.v1.Caller"> & {
   name: string;
 
   /**
-   * Names the credential: the first 12 hex digits of its SHA-256, as with Token.id. Empty: it has none.
+   * Names the credential: the first 12 hex digits of the SHA-256 of a key, of what is signed of a JWT, or of the public key of a
+   * certificate. Empty: it has none.
    *
    * @generated from field: string credential_id = 2;
    */

@@ -102,7 +102,7 @@ export async function runBroker(
     ({ stop }) => stop(),
   );
   grpcAddress = reachable(grpc.address);
-  const listeners = [grpc, http, ...(gateway ? [gateway] : [])];
+  const listeners = [grpc, http];
   for (const listener of listeners) listener.setServing(true);
   warnOfExposure(config, logger);
 
@@ -128,7 +128,7 @@ export async function runBroker(
       tasks.stop();
       draining.abort(drainingError());
       const users = { drain: async () => void (await Promise.all([sender.drain(), tickets.stop()])) };
-      await drain({ listeners, users, broker: registry, clock });
+      await drain({ listeners, gateway, users, broker: registry, clock });
       await running.disposeAsync();
     },
   };

@@ -13,6 +13,7 @@ import { Paths } from '../../src/gateway/paths.ts';
 import type { GatewayCall, GatewayDeps } from '../../src/gateway/ports.ts';
 import { takingTurns } from '../../src/ops/turns.ts';
 import { startGateway } from '../../src/server/gateway.ts';
+import type { Listener } from '../../src/server/mount.ts';
 import type { Tls } from '../../src/server/tls.ts';
 import { FakeAudit } from './access.ts';
 import { keyFile, type makeKey } from './access-key.ts';
@@ -61,6 +62,7 @@ export interface Housed {
   readonly access: Access;
   readonly observed: GatewayCall[];
   readonly faults: unknown[];
+  readonly listener: Listener;
   readonly authenticated: string[];
   /** Takes other keys, or rules, into use. */
   change(change: {
@@ -137,6 +139,7 @@ export async function housed(house: House = {}): Promise<Housed> {
     access,
     observed,
     faults,
+    listener,
     authenticated,
     change({ keys, rules, blocked }) {
       if (keys) authenticator.reconfigure(settings(keys));

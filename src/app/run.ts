@@ -83,7 +83,9 @@ export async function runBroker(
   const serviceParts = { config, metrics, audit, core, access, ledger, onDeposit, draining: signal, pause, report };
   const services = createServices(serviceParts);
   const states = () => registry.states();
-  const gatewayInUse = config.gateway.listen ? createGateway({ config, core, inUse, metrics, report }) : undefined;
+  const gatewayInUse = config.gateway.listen
+    ? createGateway({ config, core, inUse, metrics, logger, report })
+    : undefined;
   if (gatewayInUse) undo.defer(() => gatewayInUse.close());
   const { grpc, http, gateway, setTls } = undo.adopt(
     await startListeners({

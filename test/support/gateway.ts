@@ -11,6 +11,7 @@ import type { ForwardedCall, Forwarding, ForwardResult } from '../../src/gateway
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { Paths } from '../../src/gateway/paths.ts';
 import type { GatewayCall, GatewayDeps } from '../../src/gateway/ports.ts';
+import type { FailedCall } from '../../src/ops/gateway-log.ts';
 import { takingTurns } from '../../src/ops/turns.ts';
 import { startGateway } from '../../src/server/gateway.ts';
 import type { Listener } from '../../src/server/mount.ts';
@@ -61,6 +62,7 @@ export interface Housed {
   readonly audit: FakeAudit;
   readonly access: Access;
   readonly observed: GatewayCall[];
+  readonly failed: FailedCall[];
   readonly faults: unknown[];
   readonly listener: Listener;
   readonly authenticated: string[];
@@ -80,6 +82,7 @@ export async function housed(house: House = {}): Promise<Housed> {
   const faults: unknown[] = [];
   const authenticated: string[] = [];
   const observed: GatewayCall[] = [];
+  const failed: FailedCall[] = [];
   const settings = (keys: readonly Key[]) => ({
     keys: keyFile(...keys),
     tokens: [],
@@ -111,6 +114,7 @@ export async function housed(house: House = {}): Promise<Housed> {
     paths: new Paths(),
     clock,
     overlapMs: world.settings.overlapMs,
+    failed: (call) => void failed.push(call),
     observe: (call) => void observed.push(call),
     report: (error) => void faults.push(error),
   });
@@ -138,6 +142,7 @@ export async function housed(house: House = {}): Promise<Housed> {
     audit,
     access,
     observed,
+    failed,
     faults,
     listener,
     authenticated,

@@ -16,15 +16,17 @@ const README = read('README.md');
 const CHINESE = read('README.zh-CN.md');
 const MESSAGES = read('docs/messages.md');
 const TICKETS = read('docs/tickets.md');
+const GATEWAY = read('docs/gateway.md');
 const CLIENTS = read('docs/clients.md');
 const DOCUMENTS = [
   'README.md',
   'README.zh-CN.md',
   'CONTRIBUTING.md',
-  ...['clients', 'operations', 'cluster', 'messages', 'tickets', 'migrating', 'security'].map(
+  ...['clients', 'operations', 'cluster', 'messages', 'tickets', 'migrating', 'security', 'gateway'].map(
     (name) => `docs/${name}.md`,
   ),
   'docs/migrating.zh-CN.md',
+  'docs/gateway.zh-CN.md',
 ];
 
 describe('what the documents show works against the demo', () => {
@@ -48,17 +50,21 @@ describe('what the documents show works against the demo', () => {
     const ready = await demo.next('"ready"', (line) => line.msg === 'ready');
     ports['127.0.0.1:7600'] = String(ready['grpc']);
     ports['127.0.0.1:7680'] = String(ready['http']);
+    ports['127.0.0.1:7670'] = String(ready['gateway']);
     ports['127.0.0.1:7690'] = new URL(String(ready['sandbox'])).host;
   });
   afterAll(() => place[Symbol.asyncDispose]());
 
-  it.each([...blocks(README, 'sh'), ...blocks(MESSAGES, 'sh'), ...blocks(TICKETS, 'sh')])('%s', async (block) => {
-    const env = { ...process.env, LINGPAI_ADDR: ports['127.0.0.1:7600'] };
-    const script = ['-euo', 'pipefail', '-c', onRealPorts(block)];
-    const { stdout } = await promisify(execFile)('bash', script, { cwd: ROOT, env });
-    expect(stdout).not.toBe('');
-    expect(stdout).not.toContain('"error"');
-  });
+  it.each([...blocks(README, 'sh'), ...blocks(MESSAGES, 'sh'), ...blocks(TICKETS, 'sh'), ...blocks(GATEWAY, 'sh')])(
+    '%s',
+    async (block) => {
+      const env = { ...process.env, LINGPAI_ADDR: ports['127.0.0.1:7600'] };
+      const script = ['-euo', 'pipefail', '-c', onRealPorts(block)];
+      const { stdout } = await promisify(execFile)('bash', script, { cwd: ROOT, env });
+      expect(stdout).not.toBe('');
+      expect(stdout).not.toMatch(/"error"|"errcode": *[^0 ]/);
+    },
+  );
 
   it('the files of messages and permits are sent and deposited, and what was refused is mended', async () => {
     const [messages = '', permits = ''] = blocks(MESSAGES, 'json');
@@ -77,7 +83,7 @@ describe('what the documents show works against the demo', () => {
   });
 
   describe('the loop for a service', () => {
-    const [asking = ''] = blocks(README, 'js');
+    const [, asking = ''] = blocks(README, 'js');
     const [watching = ''] = blocks(CLIENTS, 'js');
 
     /** Runs a loop with something after it that reports by JSON lines; times are a hundredth of what they are in life. */
@@ -235,7 +241,7 @@ describe('services on other machines are served as the README has it, by TLS and
   });
 
   it('by the loop for a service, with the two lines of docs/clients.md', async () => {
-    const [asking = ''] = blocks(README, 'js');
+    const [, asking = ''] = blocks(README, 'js');
     const [, lines = ''] = blocks(CLIENTS, 'js');
     const [imports = '', ...rest] = lines.split('\n');
     const [, tls = '', bearer = ''] = /^(const tls.*\n)([\s\S]*)$/m.exec(rest.join('\n')) ?? [];
@@ -255,6 +261,12 @@ describe('services on other machines are served as the README has it, by TLS and
   });
 });
 
+it('the lines that move an SDK are those of docs/gateway.md, which the trial of SDKs runs', () => {
+  const [moving = ''] = blocks(README, 'js');
+  expect(moving).toContain('new API(APP_ID, KEY)');
+  for (const page of ['docs/gateway.md', 'docs/gateway.zh-CN.md']) expect(blocks(read(page), 'js')).toContain(moving);
+});
+
 it('the README is for deciding, and has at most 120 lines', () => {
   expect(README.trimEnd().split('\n').length).toBeLessThanOrEqual(120);
 });
@@ -268,13 +280,13 @@ it('the configurations that are shown are valid', async () => {
   }
 });
 
-/** What else is written like a setting: files, a service and a channel's option of gRPC. */
-const NO_SETTING = /^(messages\.ndjson|grpc\.health|grpc\.enable_http_proxy)$/;
+/** What else is written like a setting: files, events of the audit log, a service and a channel's option of gRPC. */
+const NO_SETTING = /^(messages\.ndjson|gateway\.called|access\.denied|grpc\.health|grpc\.enable_http_proxy)$/;
 
 /** The settings that a text names, by a section and a key in backquotes. */
 function settingsIn(text: string): Set<string> {
   const named = text.matchAll(
-    /`((?:grpc|http|store|upstream|refresh|watch|messages|review|cluster|tls|access|apps\[\])\.[a-z_]+)/g,
+    /`((?:grpc|http|gateway|store|upstream|refresh|watch|messages|review|cluster|tls|access|apps\[\])\.[a-z_]+)/g,
   );
   return new Set([...named].map(([, name = '']) => name).filter((name) => !NO_SETTING.test(name)));
 }
@@ -288,6 +300,7 @@ describe('the settings', () => {
   it.each([
     ['README.md', 'README.zh-CN.md'],
     ['docs/migrating.md', 'docs/migrating.zh-CN.md'],
+    ['docs/gateway.md', 'docs/gateway.zh-CN.md'],
   ])('of %s are those of %s', (english, chinese) => {
     expect(settingsIn(read(chinese))).toEqual(settingsIn(read(english)));
   });
@@ -376,6 +389,7 @@ function anchorsOf(text: string): string[] {
 it('the Chinese documents have the same snippets', () => {
   for (const language of ['sh', 'console', 'json', 'yaml', 'js', 'python']) {
     expect(blocks(CHINESE, language)).toEqual(blocks(README, language));
-    expect(blocks(read('docs/migrating.zh-CN.md'), language)).toEqual(blocks(read('docs/migrating.md'), language));
+    for (const page of ['migrating', 'gateway'])
+      expect(blocks(read(`docs/${page}.zh-CN.md`), language)).toEqual(blocks(read(`docs/${page}.md`), language));
   }
 });

@@ -5,6 +5,8 @@ import { Forwarder } from '../gateway/forwarder.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { Paths } from '../gateway/paths.ts';
 import { systemClock } from '../ops/clock.ts';
+import { createGatewayLog } from '../ops/gateway-log.ts';
+import type { Logger } from '../ops/log.ts';
 import type { Metrics } from '../ops/metrics.ts';
 import { BusinessApi } from '../wechat/business-api.ts';
 import type { AccessInUse } from './access.ts';
@@ -17,6 +19,7 @@ export interface GatewayParts {
   readonly core: Pick<Core, 'registry' | 'tickets' | 'clock'>;
   readonly inUse: Pick<AccessInUse, 'access' | 'gatewayCallers'>;
   readonly metrics: Pick<Metrics, 'gateway'>;
+  readonly logger: Logger;
   readonly report: (error: unknown) => void;
 }
 
@@ -41,7 +44,7 @@ const LIMITS = {
 };
 
 /** WeChat's own API, on a broker's core. */
-export function createGateway({ config, core, inUse, metrics, report }: GatewayParts): GatewayInUse {
+export function createGateway({ config, core, inUse, metrics, logger, report }: GatewayParts): GatewayInUse {
   const { registry, clock } = core;
   const upstream = new BusinessApi(upstreamOptions(config, process.env));
   const paths = new Paths();
@@ -78,6 +81,7 @@ export function createGateway({ config, core, inUse, metrics, report }: GatewayP
     paths,
     clock,
     overlapMs: config.settings.overlapMs,
+    failed: createGatewayLog(logger, systemClock),
     observe: (call) => metrics.gateway.ended(call),
     report,
   });

@@ -86,7 +86,9 @@ export async function runBroker(
   const serviceParts = { config, metrics, audit, core, access, ledger, onDeposit, draining: signal, pause, report };
   const services = createServices(serviceParts);
   const states = () => registry.states();
-  const gatewayInUse = config.gateway.listen ? createGateway({ config, core, inUse, metrics, report }) : undefined;
+  const gatewayInUse = config.gateway.listen
+    ? createGateway({ config, core, inUse, metrics, logger, report })
+    : undefined;
   if (gatewayInUse) undo.defer(() => gatewayInUse.close());
   const { grpc, http, gateway, prepareTls } = undo.adopt(
     await startListeners({
@@ -105,7 +107,7 @@ export async function runBroker(
     ({ stop }) => stop(),
   );
   grpcAddress = reachable(grpc.address);
-  const listeners = [grpc, http, ...(gateway ? [gateway] : [])];
+  const listeners = [grpc, http];
   for (const listener of listeners) listener.setServing(true);
   warnOfExposure(config, logger);
 
@@ -133,7 +135,7 @@ export async function runBroker(
       tasks.stop();
       draining.abort(drainingError());
       const users = { drain: async () => void (await Promise.all([sender.drain(), tickets.stop()])) };
-      await drain({ listeners, users, broker: registry, clock });
+      await drain({ listeners, gateway, users, broker: registry, clock });
       await running.disposeAsync();
     },
   };

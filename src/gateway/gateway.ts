@@ -149,14 +149,17 @@ export class Gateway {
     call: AuditedCall,
     what: Pick<ForwardedCall, 'appId' | 'kind' | 'credential' | 'body'>,
   ): Promise<Observed> {
-    const { forwarder, access } = this.#deps;
+    const { forwarder, access, paths, failed } = this.#deps;
     const { appId } = what;
     // A call that goes on for long, with a file that is sent or fetched, ends as a stream does when its caller's right has.
     using _ = access.follow(call, {
       check: () => this.#require(call, appId, path),
       end: () => void response.destroy(),
     });
-    const { errcode, cured, addedMs } = await forwarder.forward(request, response, { ...what, path, query });
+    const result = await forwarder.forward(request, response, { ...what, path, query });
+    const { outcome, errcode, cured, addedMs, reason } = result;
+    if (outcome === 'broken' || (outcome === 'refused' && errcode === ERRCODES.BUSY))
+      failed({ appId, path: paths.labelOf(path), reason });
     access.record({ event: 'gateway.called', call, appId, outcome: errcode === null ? 'none' : String(errcode) });
     return { appId, errcode, cured, addedMs };
   }

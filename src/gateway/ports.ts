@@ -66,6 +66,8 @@ export interface GatewayDeps {
   readonly overlapMs: number;
   /** Told of each call that has ended. */
   readonly observe: (call: GatewayCall) => void;
+  /** Told why a call failed for which WeChat was asked, or was to be; `path` is out of the closed list of `Paths`. */
+  readonly failed: (call: { readonly appId: string; readonly path: string; readonly reason: string }) => void;
   /** Told of a fault of ours. */
   readonly report: (error: unknown) => void;
 }

@@ -79,6 +79,7 @@ export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Lis
     // did may have gone: without a listener it would end the process.
     request.on('error', () => {});
     if (!sockets.begin(request.socket, response)) return;
+    response.once('close', () => endIdle(request));
     const path = pathOf(request);
     const proceed = () => {
       if (waits) response.writeContinue();
@@ -105,6 +106,12 @@ export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Lis
   const address = await listen(server, options.listen, options.setting);
   const objectionTo = guard({ ...options, server, isSecure: tls !== undefined });
   let closed: Promise<void> | undefined;
+  // Node ends those that are idle when it closes, and keeps for its keep-alive time those that become so later.
+  const endIdle = (request: IncomingMessage) => {
+    if (!closed) return;
+    server.closeIdleConnections();
+    if (!request.complete) request.once('close', () => server.closeIdleConnections());
+  };
   const close = () => {
     closed ??= new Promise((resolve) => server.close(() => resolve()));
     handshakes?.stop();

@@ -187,6 +187,19 @@ it('P12: no key, stand-in, token, AppSecret or openid is in a log, the audit log
   expect(shown.length).toBeGreaterThan(100);
 });
 
+it('the log says why WeChat was not reached, once, and with nothing of what was asked', async () => {
+  const house = await guarded();
+  const { access_token: standIn = '' } = await fetchToken(house, 'wxc', orders.key);
+  await sandbox.close();
+  const call = () => ask(`${house.url}/cgi-bin/user/get?access_token=${standIn}&openid=${OPENID}`);
+  for (const { errcode } of [await call(), await call()]) expect(errcode).toBe(-1);
+  const failed = lines.filter((line) => line.includes('gateway call failed'));
+  expect(failed).toHaveLength(1);
+  expect(JSON.parse(failed[0] ?? '')).toMatchObject({ level: 'warn', app_id: 'wxc', path: '/cgi-bin/user/' });
+  expect(failed[0]).toMatch(/"reason":"[^"]*(?:refused|connect|reached)/i);
+  expect(failed[0]).not.toContain(OPENID);
+});
+
 it('tickets are those that the broker keeps: WeChat is asked once', async () => {
   const house = await guarded();
   const { access_token: standIn = '' } = await fetchToken(house, 'wxc', orders.key);

@@ -8,6 +8,7 @@ import { Health } from '../../src/gen/grpc/health/v1/health_pb.js';
 import { ServerReflection } from '../../src/gen/grpc/reflection/v1/reflection_pb.js';
 import { AdminService } from '../../src/gen/lingpai/v1/admin_pb.js';
 import { MessageService } from '../../src/gen/lingpai/v1/message_pb.js';
+import { TicketService } from '../../src/gen/lingpai/v1/ticket_pb.js';
 import { ForceRefreshRequestSchema, TokenService } from '../../src/gen/lingpai/v1/token_pb.js';
 import {
   ADMIN_NEEDS,
@@ -15,6 +16,7 @@ import {
   MESSAGE_NEEDS,
   type Need,
   REFLECTION_NEEDS,
+  TICKET_NEEDS,
   TOKEN_NEEDS,
 } from '../../src/rpc/method-rights.ts';
 
@@ -33,6 +35,7 @@ function needs(): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>();
   const services: [DescService, Readonly<Record<string, unknown>>][] = [
     [TokenService, TOKEN_NEEDS],
+    [TicketService, TICKET_NEEDS],
     [MessageService, MESSAGE_NEEDS],
     [AdminService, ADMIN_NEEDS],
     [Health, HEALTH_NEEDS],

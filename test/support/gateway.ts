@@ -11,8 +11,10 @@ import type { ForwardedCall, Forwarding, ForwardResult } from '../../src/gateway
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { Paths } from '../../src/gateway/paths.ts';
 import type { GatewayCall, GatewayDeps } from '../../src/gateway/ports.ts';
+import type { FailedCall } from '../../src/ops/gateway-log.ts';
 import { takingTurns } from '../../src/ops/turns.ts';
 import { startGateway } from '../../src/server/gateway.ts';
+import type { Listener } from '../../src/server/mount.ts';
 import type { Tls } from '../../src/server/tls.ts';
 import { FakeAudit } from './access.ts';
 import { keyFile, type makeKey } from './access-key.ts';
@@ -60,7 +62,9 @@ export interface Housed {
   readonly audit: FakeAudit;
   readonly access: Access;
   readonly observed: GatewayCall[];
+  readonly failed: FailedCall[];
   readonly faults: unknown[];
+  readonly listener: Listener;
   readonly authenticated: string[];
   /** Takes other keys, or rules, into use. */
   change(change: {
@@ -78,6 +82,7 @@ export async function housed(house: House = {}): Promise<Housed> {
   const faults: unknown[] = [];
   const authenticated: string[] = [];
   const observed: GatewayCall[] = [];
+  const failed: FailedCall[] = [];
   const settings = (keys: readonly Key[]) => ({
     keys: keyFile(...keys),
     tokens: [],
@@ -109,6 +114,7 @@ export async function housed(house: House = {}): Promise<Housed> {
     paths: new Paths(),
     clock,
     overlapMs: world.settings.overlapMs,
+    failed: (call) => void failed.push(call),
     observe: (call) => void observed.push(call),
     report: (error) => void faults.push(error),
   });
@@ -136,7 +142,9 @@ export async function housed(house: House = {}): Promise<Housed> {
     audit,
     access,
     observed,
+    failed,
     faults,
+    listener,
     authenticated,
     change({ keys, rules, blocked }) {
       if (keys) authenticator.reconfigure(settings(keys));

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../core/kernel/clock.ts';
 import type { Upstream } from './forwarded.ts';
-import { headerOf, headersToClient, type RawHeaders } from './heads.ts';
+import { headerOf, headersToClient, type RawHeaders, withoutSecrets } from './heads.ts';
 import { Mask } from './mask.ts';
 
 /** An answer's status line and headers. */
@@ -145,7 +145,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
     }
     const rest = this.#mask.flush();
     if (rest.length > 0) response.write(rest);
-    endWith(response, undefined, trailers, () => this.#settle({ kind: 'passed', status: head.status }));
+    const done = () => this.#settle({ kind: 'passed', status: head.status });
+    endWith(response, undefined, trailers, this.#deps.secrets, done);
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
@@ -192,7 +193,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   #pass(head: Head, controller?: Dispatcher.DispatchController): void {
     const { response, secrets } = this.#deps;
     const length = headerOf(head.headers, 'content-length');
-    this.#isMasked = isText(head.headers) && isPlain(head.headers);
+    this.#isMasked = isPlain(head.headers);
     writeHead(response, head, secrets, length);
     const held = this.#held ?? [];
     this.#held = undefined;
@@ -222,20 +223,22 @@ export function writeHead(
 ): void {
   const told = headersToClient(headers, secrets);
   if (length !== undefined) told.push('content-length', length);
+  const words = withoutSecrets(statusText, secrets);
   // Node takes less in it than its parser does.
-  if (/^[\t\x20-\x7e]+$/.test(statusText)) response.writeHead(status, statusText, told);
+  if (/^[\t\x20-\x7e]+$/.test(words)) response.writeHead(status, words, told);
   else response.writeHead(status, told);
 }
 
-/** Ends an answer. `done` is called when the system has taken all of it. */
+/** Ends an answer; its trailers have `***` for each of `secrets`. `done` is called when the system has taken all of it. */
 export function endWith(
   response: ServerResponse,
   body: Buffer | undefined,
   trailers: Trailers,
+  secrets: readonly string[],
   done: () => void,
 ): void {
   for (const [name, value] of Object.entries(trailers))
-    if (value !== undefined) response.addTrailers([[name, String(value)]]);
+    if (value !== undefined) response.addTrailers([[name, withoutSecrets(String(value), secrets)]]);
   if (body) response.end(body, done);
   else response.end(done);
 }

@@ -17,8 +17,11 @@ const OWN_TIMEOUT_MS = 10_000;
 /** How long what is left of a refused request is still read, so that its caller gets the answer. */
 const REST_MS = 30_000;
 
-/** Calls with a token of WeChat's that is a user's, and no app's: nothing of the broker's is in them. */
-const USERS = new Set(['/sns/userinfo', '/sns/auth', '/sns/oauth2/refresh_token']);
+/**
+ * Calls with a token of WeChat's that is a user's or a platform's, and no app's: nothing of the broker's is in them, however the
+ * path is written. WeChat would refuse the app's token there, good as it is, and that would be taken for its end.
+ */
+const OTHERS = /^\/sns\//i;
 
 type Observed = Omit<GatewayCall, 'path'>;
 
@@ -73,7 +76,7 @@ export class Gateway {
         return await this.#ticket(progress);
       default:
         if (SECRET_CALLS.has(path)) return await this.#withSecret(progress);
-        if (USERS.has(path)) throw new Refused(ERRCODES.NOT_ALLOWED, NOT_OURS);
+        if (OTHERS.test(path)) throw new Refused(ERRCODES.NOT_ALLOWED, NOT_OURS);
         return await this.#business(progress);
     }
   }
@@ -227,7 +230,7 @@ const SHOWS_SECRET = new Set(['/cgi-bin/token', '/cgi-bin/stable_token', ...SECR
 const STAND_IN = 'lps1.';
 const NO_URL = 'invalid url: send a path of the API of WeChat, without dots, percent signs, scheme and host';
 const NOT_OURS =
-  'this call shows a token of a user, in which the broker has no part: make it at api.weixin.qq.com itself';
+  'this call shows a token of a user or a platform, in which the broker has no part: make it at api.weixin.qq.com itself';
 const REAL =
   'this gateway hands out real tokens: make the call at api.weixin.qq.com itself, or set gateway.tokens to standin';
 

@@ -239,7 +239,9 @@ export class Passage {
     this.#shared.stalls.start(this.#stall);
     writeHead(this.#response, hidden.head, secrets, isChunked ? undefined : length);
     await this.#orLeft(
-      new Promise<void>((done) => endWith(this.#response, isBodiless ? undefined : hidden.body, trailers, done)),
+      new Promise<void>((done) =>
+        endWith(this.#response, isBodiless ? undefined : hidden.body, trailers, secrets, done),
+      ),
     );
     this.#shared.stalls.stop(this.#stall);
     return { outcome: 'answered', status, errcode, cured, reason: '' };

@@ -3,6 +3,7 @@ import type { AuditedCall } from '../core/access/ports.ts';
 import { abortable } from '../core/kernel/abortable.ts';
 import { LingpaiError } from '../core/kernel/errors.ts';
 import type { TokenState } from '../core/tokens/state.ts';
+import type { Witness } from '../core/tokens/suspicion.ts';
 import { isKnownDead } from '../core/tokens/view.ts';
 import { nameOf } from '../transport/call.ts';
 import { peerName } from '../transport/peer.ts';
@@ -84,21 +85,22 @@ export class TokenCalls {
       throw new Refused(ERRCODES.GRANT_TYPE_WRONG, 'grant_type must be client_credential');
     broker.requireApp(appId);
     met(appId);
-    if (tokens === 'real') return await this.#real(call, appId, signal);
+    if (tokens === 'real') return await this.#real(call, appId, signal, wish.isReport ? 'caller' : 'nobody');
     const standIn = callers.standInFor(caller, secret, appId);
     if (standIn === undefined) throw new Refused(ERRCODES.KEY_WRONG, NO_STAND_IN);
-    // Whatever comes of it: the stand-in is good.
-    if (wish.isReport) await this.#report(call, appId, signal).catch(() => {});
+    // Whatever comes of it: the stand-in is good. No caller has seen what WeChat says of the token: that is the forwarder's to report.
+    if (wish.isReport) await this.#report(call, appId, signal, 'nobody').catch(() => {});
     return { access_token: standIn, expires_in: STAND_IN_SECONDS };
   }
 
   /**
    * The token itself. That it is fetched again is all that an SDK tells of a token that WeChat refused: WeChat is asked before it
-   * is handed out, once for all who ask meanwhile. Where WeChat does not say, and is not known to refuse it, it is handed out.
+   * is handed out, once for all who ask meanwhile. Where WeChat does not say, and is not known to refuse it, it is handed out: most
+   * fetch because they have none, and a token that is good must not be replaced for it.
    */
-  async #real(call: AuditedCall, appId: string, signal: AbortSignal): Promise<TokenAnswer> {
+  async #real(call: AuditedCall, appId: string, signal: AbortSignal, witness: Witness): Promise<TokenAnswer> {
     const { access, broker, clock, overlapMs } = this.#deps;
-    const state = await this.#report(call, appId, signal).catch(async (error: unknown) => {
+    const state = await this.#report(call, appId, signal, witness).catch(async (error: unknown) => {
       if (!(error instanceof LingpaiError) || error.reason === 'APP_NOT_FOUND') throw error;
       const held = broker.get(appId, { signal: () => signal });
       if (held instanceof Promise) {
@@ -117,12 +119,12 @@ export class TokenCalls {
     return { access_token: current.value, expires_in: expiresIn(state, clock.now(), overlapMs) };
   }
 
-  /** Reports the current token, and resolves with the state that has the newest one. */
-  async #report(call: AuditedCall, appId: string, signal: AbortSignal): Promise<TokenState> {
+  /** Has WeChat asked about the current token, and resolves with the state that has the newest one. */
+  async #report(call: AuditedCall, appId: string, signal: AbortSignal, witness: Witness): Promise<TokenState> {
     const { access, broker } = this.#deps;
     const held = await broker.get(appId, { signal: () => signal });
     if (!held.current) return held;
-    const rejected = { kind: 'token', token: held.current.value, reporter: nameOf(call) } as const;
+    const rejected = { kind: 'token', token: held.current.value, witness, reporter: nameOf(call) } as const;
     const { state, outcome } = await broker.forceRefresh(appId, rejected, signal);
     if (outcome === 'REFRESHED' || outcome === 'JOINED')
       access.record({ event: 'token.reported', call, appId, tokenId: state.current?.id ?? null, outcome });

@@ -135,6 +135,20 @@ describe('is not passed on:', () => {
     },
   );
 
+  it.each([
+    '/sns/userinfo/',
+    '/SNS/userinfo',
+    '//sns//auth/',
+    '/sns/jscode2session/',
+    '/sns/component/jscode2session',
+    '/sns/new',
+  ])('%s, where WeChat would refuse the token of the app, good as it is', async (path) => {
+    const house = await guarded();
+    const { access_token: standIn } = await fetchToken(house, 'wxc', orders.key);
+    expect(await refused(house, String(standIn), path)).toBe(48001);
+    expect(house.forwarder.calls).toEqual([]);
+  });
+
   it('any, where real tokens are handed out and it shows one', async () => {
     const house = await guarded({ tokens: 'real' });
     expect(await refused(house, house.world.token('wxc'))).toBe(48001);
@@ -307,12 +321,15 @@ describe('a call that carries a secret', () => {
     expect(house.forwarder.calls).toEqual([]);
   });
 
-  it.each(['/sns/jscode2session/', '/sns/jscode2sessionx', '/SNS/jscode2session', '/cgi-bin/clear_quota'])(
-    'is no call to %s, which would get an AppSecret that it is not to have',
-    async (path) => {
-      const house = await guarded();
-      expect(await ask(`${house.url}${path}?${query(crm.key)}`)).toMatchObject({ errcode: 41001 });
-      expect(house.forwarder.calls).toEqual([]);
-    },
-  );
+  it.each([
+    ['/sns/jscode2session/', 48001],
+    ['/sns/jscode2sessionx', 48001],
+    ['/SNS/jscode2session', 48001],
+    ['/cgi-bin/clear_quota', 41001],
+    ['/cgi-bin/clear_quota/v2/', 41001],
+  ])('is no call to %s, which would get an AppSecret that it is not to have', async (path, errcode) => {
+    const house = await guarded();
+    expect(await ask(`${house.url}${path}?${query(crm.key)}`)).toMatchObject({ errcode });
+    expect(house.forwarder.calls).toEqual([]);
+  });
 });

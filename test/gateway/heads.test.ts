@@ -178,6 +178,39 @@ describe('what comes back', () => {
     expect(body.toString()).toMatch(/"\/x\?access_token=\*+"/);
   });
 
+  it.each([
+    ['a picture', 'image/jpeg'],
+    ['XML', 'application/xml'],
+    ['a script', 'application/javascript'],
+    ['what says nothing of itself', undefined],
+  ])('has no token, whatever it is: %s', async (_, type) => {
+    const wechat = await upstream(({ url }, __, response) => {
+      if (type) response.setHeader('content-type', type);
+      response.end(`<a>${url}</a>`);
+    });
+    const gateway = await rig(wechat.url);
+    const { body } = await ask(gateway.url, `/x?${QUERY}`);
+    expect(body.toString()).toBe(`<a>/x?access_token=${'*'.repeat('token-1'.length)}</a>`);
+  });
+
+  it.each([
+    ['the token', 'a small answer', `/x?${QUERY}`, 'token-1', 10],
+    ['the token', 'one that is passed as it comes', `/x?${QUERY}`, 'token-1', 10_000],
+    ['the AppSecret', 'a small answer', `/sns/jscode2session?secret=${encodeURIComponent(KEY)}`, SECRET, 10],
+  ])('has %s neither in its status line nor in its trailers: %s', async (_, __, path, secret, size) => {
+    const wechat = await upstream((___, ____, response) => {
+      response.writeHead(200, `not ${secret}`, { trailer: 'x-why', 'content-type': 'application/json' });
+      response.write(`{"errcode":0}${' '.repeat(size)}`);
+      response.addTrailers({ 'x-why': `for ${secret}` });
+      response.end();
+    });
+    const gateway = await rig(wechat.url);
+    const heard = await talk(gateway.port, `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    expect(heard).toMatch(/^HTTP\/1\.1 200 not \*\*\*\r\n/);
+    expect(heard).toContain('x-why: for ***\r\n');
+    expect(heard).not.toContain(secret);
+  });
+
   it('has the trailers, and a HEAD its length without a body', async () => {
     const wechat = await upstream(({ method }, _, response) => {
       if (method === 'HEAD')

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { expiresIn } from '../../src/gateway/token-calls.ts';
 import { makeKey } from '../support/access-key.ts';
-import { ask, driven, fetchStable, fetchToken, housed } from '../support/gateway.ts';
+import { ask, driven, fetchStable, fetchToken, type Housed, housed } from '../support/gateway.ts';
 import { MINUTE, SECOND } from '../support/world.ts';
 
 const orders = makeKey('orders');
@@ -11,6 +11,18 @@ const RULES = [
   { who: ['key:crm'], may: ['read'], apps: ['*'] },
 ] as const;
 const guarded = (more = {}) => housed({ keys: [orders, crm], rules: RULES, ...more });
+
+/** Has two callers call for two minutes, while WeChat says of no token whether it is good; and what there was before. */
+async function unsaid(house: Housed, call: (key: string) => Promise<unknown>) {
+  const before = { token: house.world.token('wxc'), mints: house.world.counts('wxc').mints };
+  house.world.break({ kind: 'errcode', errcode: 45009 }, { calls: ['probe'] });
+  for (let i = 0; i < 6; i++) {
+    for (const { key } of [orders, crm]) await driven(house, call(key));
+    await house.clock.advance(20 * SECOND);
+  }
+  return before;
+}
+
 const STAND_IN = { access_token: expect.stringMatching(/^lps1\./), expires_in: 7_200 };
 
 describe('a stand-in', () => {
@@ -104,6 +116,14 @@ describe('force_refresh: true', () => {
     expect(house.audit.of('token.reported')).toMatchObject([{ appId: 'wxc', outcome: 'REFRESHED' }]);
   });
 
+  it('has no good token replaced where WeChat does not say, however many send it and however often', async () => {
+    const house = await housed({ keys: [orders, crm], rules: [{ who: ['key:*'], may: ['call'], apps: ['*'] }] });
+    const { token, mints } = await unsaid(house, (key) =>
+      fetchStable(house, { appid: 'wxc', secret: key, force_refresh: true }),
+    );
+    expect([house.world.token('wxc'), house.world.counts('wxc').mints]).toEqual([token, mints]);
+  });
+
   it('is answered all the same where WeChat does not say', async () => {
     const house = await guarded();
     house.world.break({ kind: 'reset', takesEffect: false });
@@ -145,6 +165,14 @@ describe('tokens: real', () => {
     expect(await fetchToken(real, 'wxc', orders.key)).toMatchObject({ errcode: 40013 });
     const standIn = await guarded();
     expect(await fetchToken(standIn, 'wxc', crm.key)).toMatchObject({ errcode: 40013 });
+  });
+
+  it('replaces no good one where WeChat does not say, however many fetch it and however often', async () => {
+    const rules = [{ who: ['key:*'], may: ['read'], apps: ['*'] }] as const;
+    const house = await housed({ tokens: 'real', keys: [orders, crm], rules });
+    const { token, mints } = await unsaid(house, (key) => fetchToken(house, 'wxc', key));
+    expect(await driven(house, fetchToken(house, 'wxc', crm.key))).toMatchObject({ access_token: token });
+    expect([house.world.token('wxc'), house.world.counts('wxc').mints]).toEqual([token, mints]);
   });
 
   it('hands out the one it has where WeChat does not say, and none that WeChat is known to refuse', async () => {

@@ -1,7 +1,7 @@
 import { abortable } from '../kernel/abortable.ts';
 import type { Timer } from '../kernel/clock.ts';
 import { Condition } from '../kernel/condition.ts';
-import { callersError, type LingpaiError } from '../kernel/errors.ts';
+import { callersError, LingpaiError } from '../kernel/errors.ts';
 import { RateLimiter } from '../kernel/rate-limiter.ts';
 import { ISSUERS } from './issuers.ts';
 import { cooldownRefusal } from './minting.ts';
@@ -95,9 +95,11 @@ export class Force {
       if (rejected && target.peek()) {
         if (isOld(rejected, state, isSure)) return { state, outcome: 'ALREADY_NEWER' };
         if (word === 'accepted' && tokenHealth.trust === 'trusted') return { state, outcome: 'STILL_VALID' };
-        const unsaid = word === 'unknown' ? this.#unsaid() : undefined;
+        const isReported = rejected.witness !== 'nobody';
+        const unsaid =
+          word === 'unknown' ? (this.#unsaid() ?? (isReported ? undefined : this.#unanswered())) : undefined;
         if (unsaid) throw unsaid;
-        if (!told || told !== this.#suspicion)
+        if (isReported && (!told || told !== this.#suspicion))
           told = tokenHealth.report(owner.read().generation, rejected, this.#now());
       }
       const before = this.#refresher.current;
@@ -165,6 +167,13 @@ export class Force {
     if (!suspicion?.error) return undefined;
     const retryAfterMs = Math.max(ASK_AGAIN_MS, suspicion.lookAt - this.#now());
     return callersError(suspicion.error, this.#parts.owner.app().appId, retryAfterMs);
+  }
+
+  /** What one is told who asked whether the token is good, where WeChat did not say. */
+  #unanswered(): LingpaiError {
+    const { appId } = this.#parts.owner.app();
+    const message = 'WeChat did not say whether it accepts the token';
+    return new LingpaiError(message, { reason: 'UPSTREAM_ERROR', appId, retryAfterMs: ASK_AGAIN_MS });
   }
 
   /** What is reported of the current token. */

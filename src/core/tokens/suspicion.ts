@@ -1,7 +1,10 @@
 import type { UpstreamError } from '../kernel/errors.ts';
 
-/** Who says that WeChat refused a token: a caller, or this broker, to which WeChat said so itself when it sent a message. */
-export type Witness = 'caller' | 'broker';
+/**
+ * Who says that WeChat refused a token: a caller, or this broker, to which WeChat said so itself. `nobody`: it is only asked whether
+ * the token is good, and WeChat's word alone counts.
+ */
+export type Witness = 'caller' | 'broker' | 'nobody';
 
 /** By whose word; `reporter` is the name of a caller, undefined where nobody knows it. */
 export interface Report {

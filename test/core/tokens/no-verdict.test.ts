@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Witness } from '../../../src/core/tokens/suspicion.ts';
 import type { FaultEffect } from '../../../src/sandbox/faults.ts';
 import { HOUR, MINUTE, SECOND, World } from '../../support/world.ts';
 
@@ -20,7 +21,7 @@ async function world(issuer: 'classic' | 'stable', effect: FaultEffect, probeInt
   return world;
 }
 
-async function report(world: World, witness: 'caller' | 'broker' = 'caller', reporter?: string) {
+async function report(world: World, witness: Witness = 'caller', reporter?: string) {
   const result = world.broker.forceRefresh('wx', { ...byToken(world.token('wx')), witness, reporter });
   result.catch(() => undefined); // whoever asked looks later
   await world.clock.advance(0);
@@ -61,6 +62,18 @@ describe.each(NO_VERDICT)('P17: a dead token, where a probe gets no verdict (%s)
     }
     expect((await report(at, 'caller', 'key:b')).outcome).toBe('REFRESHED');
     expect([at.good('wx'), at.counts('wx').classic]).toEqual([true, 2]);
+  });
+
+  it('classic: is not replaced where nobody reports it, however often it is asked about', async () => {
+    const at = await world('classic', effect);
+    for (let i = 0; i < 3; i++) {
+      await expect(report(at, 'nobody', `key:${i}`)).rejects.toMatchObject({ retryAfterMs: expect.any(Number) });
+      await at.clock.advance(20 * SECOND);
+    }
+    expect([at.state('wx').status, at.counts('wx').classic]).toEqual(['FRESH', 1]);
+    at.wechat.kill('wx', { issuer: 'classic', which: 'all' });
+    expect((await report(at, 'broker')).outcome).toBe('REFRESHED');
+    expect(at.good('wx')).toBe(true);
   });
 
   it("is replaced at once on the broker's own 40001; a stable one is read first, and forced where that does not help", async () => {

@@ -7,7 +7,7 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/gateway/token-calls.ts',
-      find: 'const state = await this.#report(call, appId, signal).catch(',
+      find: 'const state = await this.#report(call, appId, signal, witness).catch(',
       replace: 'const state = await Promise.resolve(broker.get(appId, { signal: () => signal })).catch(',
     },
   ],

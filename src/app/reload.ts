@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
+import { parseKeys } from '../access/key-file.ts';
 import type { Config } from '../config/config.ts';
-import { modeForOthers } from '../config/files.ts';
+import { modeForOthers, readText } from '../config/files.ts';
 import { ConfigError } from '../config/problem.ts';
 import { type WatchedFiles, watchFiles } from '../config/watch.ts';
 import { systemClock } from '../ops/clock.ts';
@@ -11,7 +12,7 @@ import type { Running } from './run.ts';
 /** How often the config and secret files are looked at. */
 const FILES_INTERVAL_MS = 2_000;
 
-/** Reloads on SIGHUP and when a file changes; a file that cannot be used changes nothing. */
+/** Reloads on SIGHUP and when a file changes. A file that cannot be used changes nothing, but that keys are taken by themselves. */
 export function reloadOnChange(
   path: string,
   first: Config,
@@ -36,6 +37,14 @@ export function reloadOnChange(
     } catch (error) {
       const problems = error instanceof ConfigError ? error.problems : [{ message: String(error) }];
       logger.error({ problems, apps: current.apps.length }, 'configuration not reloaded; the old one stays in use');
+      const next = await withNewKeys(current);
+      if (disposed || !next) return;
+      running.reload(next);
+      current = next;
+      logger.warn(
+        { file: keysFileOf(next) },
+        'key file taken into use by itself, and nothing else of the configuration',
+      );
     }
   };
   let last = Promise.resolve();
@@ -55,6 +64,22 @@ export function reloadOnChange(
 
 function filesOf({ path, secretFiles, publicFiles, prints }: Config): WatchedFiles {
   return { paths: [path, ...secretFiles, ...publicFiles], prints };
+}
+
+/**
+ * A configuration with the key file as it is now. Whoever is revoked is not to go in because of a mistake somewhere else. Undefined:
+ * the file has not changed, or cannot be used.
+ */
+export async function withNewKeys(current: Config): Promise<Config | undefined> {
+  const { access } = current;
+  if (access === null || access === 'open' || access.keysFile === null) return undefined;
+  try {
+    const keys = (await readText(access.keysFile)).replace(/\r?\n$/, '');
+    if (keys === access.keys || keys === '') return undefined;
+    return { ...current, access: { ...access, keys, keyNames: parseKeys(keys).map(({ name }) => name) } };
+  } catch {
+    return undefined;
+  }
 }
 
 const KEYS_GONE =

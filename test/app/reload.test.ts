@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { load } from '../../src/app/load.ts';
-import { keepingKeys } from '../../src/app/reload.ts';
+import { keepingKeys, withNewKeys } from '../../src/app/reload.ts';
 import { type Running, runBroker } from '../../src/app/run.ts';
 import type { AccessConfig, Config, TlsConfig } from '../../src/config/config.ts';
 import { createLogger } from '../../src/ops/log.ts';
@@ -128,4 +128,19 @@ it('keys are kept of the same file alone, and while rules are in force', async (
     expect(keepingKeys(first, next)).toBe(next);
   const none = { ...first, access };
   expect(keepingKeys(none, none)).toBe(none);
+});
+
+it('a key that is revoked goes out though the rest of the configuration cannot be used', async () => {
+  const first = await configured('admin');
+  running = await runBroker(first, logger);
+  expect(await seen()).toEqual(['0', 'one']);
+  expect(await withNewKeys(first)).toBeUndefined();
+  await writeFile(join(folder, 'lingpai.keys'), '# none');
+  await writeFile(join(folder, 'cert'), TWO.cert);
+  await expect(load(first.path)).rejects.toThrow('tls');
+  const next = await withNewKeys(first);
+  if (next) running.reload(next);
+  expect(await seen()).toEqual(['16', 'one']);
+  for (const text of ['', '{', '# none'])
+    expect(await writeFile(join(folder, 'lingpai.keys'), text).then(() => withNewKeys(next ?? first))).toBeUndefined();
 });

@@ -102,14 +102,19 @@ export function answering({ mount, door, calls, objectionTo }: EntranceOptions) 
       deadline?.cancel();
       stream.off('close', gone);
       Reflect.deleteProperty(stream, 'push');
+      let reads = false;
       try {
         if ('code' in entered) mount.rpc(name, codeName(entered.code), clock.monotonic() - began);
-        else begin(incoming, entered, endsAt);
+        else {
+          begin(incoming, entered, endsAt);
+          reads = true;
+        }
       } catch (error) {
         refuse(stream, mount.toError(error));
       } finally {
-        // To the call, where one has begun.
-        for (const chunk of early) stream.push(chunk);
+        if (reads) for (const chunk of early) stream.push(chunk);
+        // Node keeps a stream, and its connection, until somebody has read all of it.
+        else stream.resume();
         if (hasEnded) stream.push(null);
         calls.ended();
       }

@@ -15,10 +15,10 @@ const GET = `${SERVICE}/Get`;
 const KEYS = 10_000;
 const OVER_HTTP = 500;
 const PEERS = 8;
-const AT_ONCE = 125;
+const AT_ONCE = 60;
 /** A stranger is told apart by its address, and by what was wrong with what it showed: unknown, mistyped, no key at all. */
 const CAUSES = 3;
-const DENIED = 20_000;
+const DENIED = 10_000;
 /** Of what was denied the audit log tells so many apart, and callers beyond. */
 const TOLD_APART = 3_000;
 /** One for each way to be refused, whoever is. */
@@ -114,7 +114,7 @@ export const callers: readonly Attack[] = [
     },
   },
   {
-    name: 'callers: 20,000 calls that no rule allows, each for another app',
+    name: 'callers: 10,000 calls that no rule allows, each for another app',
     settings: rules({ limits: { calls: 100_000 } }),
     fill: fillKeys,
     key: POLITE.key,

@@ -18,6 +18,7 @@ const signed = (names: readonly string[], more: object = {}) =>
 
 /** No handshake, or no answer: OpenSSL may not take what is no proper certificate. */
 const REFUSED = -1;
+const TWICE = 'its names twice';
 const AT_ONCE = 30;
 const CONNECTIONS = 30;
 /** OpenSSL takes chains up to 100 KiB. */
@@ -41,7 +42,7 @@ const HOSTILE: Readonly<Record<string, () => { cert: string; key: string; code: 
     code: Code.Unauthenticated,
   }),
   'a name with NUL in it': () => ({ ...signed([`uri:${PAY}\0.example`]), code: Code.Unauthenticated }),
-  'its names twice': () => ({ ...signed([`uri:${PAY}`], { repeatNames: 2 }), code: Code.Unauthenticated }),
+  [TWICE]: () => ({ ...signed([`uri:${PAY}`], { repeatNames: 2 }), code: Code.Unauthenticated }),
   'two URIs': () => ({ ...signed([`uri:${PAY}`, 'uri:https://a.example']), code: Code.Unauthenticated }),
   'an authority': () => ({ ...signed([`uri:${PAY}`], { isCa: true }), code: Code.Unauthenticated }),
   'the name of another, which no rule allows': () => ({
@@ -84,7 +85,9 @@ export const certificates: readonly Attack[] = [
           return (await call(session, GET, get(OTHER))).status;
         };
         const all = await Promise.all(Array.from({ length: CONNECTIONS }, one));
-        const others = [...new Set(all.filter((status) => status !== code && status !== REFUSED))].join(', ');
+        const others = [
+          ...new Set(all.filter((status) => status !== code && !(status === REFUSED && words === TWICE))),
+        ].join(', ');
         check(others === '', `with ${words} each is answered ${code}, not ${others}`);
       }
       const failures = Object.values(HOSTILE).length;

@@ -14,15 +14,22 @@ export interface Scene {
   check(isSo: boolean, words: string): void;
 }
 
-/** Something that a stranger without credentials does to a broker. */
+/** Sections of a configuration. */
+export type Settings = Readonly<Record<string, object>> & { readonly apps?: readonly object[] };
+
+/** Something that a stranger does to a broker, or a caller that has rights and goes beyond them. */
 export interface Attack {
   readonly name: string;
   /** How many file descriptors the broker may have; default 1024. */
   readonly files?: number;
   /** Sections of its configuration, in place of what it has otherwise. */
-  readonly settings?: Readonly<Record<string, object>> & { readonly apps?: readonly object[] };
+  readonly settings?: Settings;
   /** Fills the store at this path, and the folder of the configuration, before the broker starts. */
   readonly fill?: (path: string, folder: string) => Promise<void>;
+  /** Starts what the broker is to talk to, before it starts itself. Resolves with the sections that name it, in place of those in `settings`. */
+  readonly beside?: (held: AsyncDisposableStack) => Promise<Settings>;
+  /** What the polite client has to show; without, nothing. */
+  readonly key?: string;
   /** How long the broker has to let go of all of it, in milliseconds; default 15,000. */
   readonly settleMs?: number;
   /** Connections beyond its own may be refused to the polite client too: they are not looked at. */

@@ -1,8 +1,11 @@
 import type { Attack } from './attack.ts';
+import { callers } from './attacks/callers.ts';
+import { certificates } from './attacks/certificates.ts';
 import { compression } from './attacks/compression.ts';
 import { connections } from './attacks/connections.ts';
 import { deadlines } from './attacks/deadlines.ts';
 import { http2 } from './attacks/http2.ts';
+import { jwts } from './attacks/jwts.ts';
 import { messages } from './attacks/messages.ts';
 import { permits } from './attacks/permits.ts';
 import { rebinding } from './attacks/rebinding.ts';
@@ -28,4 +31,7 @@ export const ATTACKS: readonly Attack[] = [
   http2,
   deadlines,
   permits,
+  callers,
+  jwts,
+  certificates,
 ].flat();

@@ -1,5 +1,5 @@
 /**
- * A polite client, in a process of its own: `polite.ts SCHEME GRPC HTTP APP`, `http` or, by TLS, `https`. It asks Get every 20 ms on a connection that it keeps,
+ * A polite client, in a process of its own: `polite.ts SCHEME GRPC HTTP APP`, `http` or, by TLS, `https`; it shows the key in LINGPAI_KEY, if there is one. It asks Get every 20 ms on a connection that it keeps,
  * and now and then on a new one and over HTTP. It prints a line for each answer: when it was due on the clock that the
  * machine's processes share, how long it took from then on, and what went wrong.
  */
@@ -19,6 +19,8 @@ const PATIENCE_MS = 20_000;
 
 const [scheme = '', grpc = '', http = '', appId = ''] = process.argv.slice(2);
 const request = scheme === 'https' ? requestSecure : requestPlain;
+const key = process.env['LINGPAI_KEY'];
+const credentials = key ? { authorization: `Bearer ${key}` } : {};
 /** What it wants to know is how long an answer takes, and not who gives it. */
 const TRUSTING = { rejectUnauthorized: false };
 const message = toBinary(GetRequestSchema, create(GetRequestSchema, { appId }));
@@ -29,7 +31,13 @@ type Outcome = string | undefined;
 
 function overGrpc(session: ClientHttp2Session): Promise<Outcome> {
   return new Promise((resolve) => {
-    const headers = { ':method': 'POST', ':path': GET, 'content-type': 'application/grpc', te: 'trailers' };
+    const headers = {
+      ':method': 'POST',
+      ':path': GET,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      ...credentials,
+    };
     const stream = session.request(headers);
     const judge = (all: IncomingHttpHeaders) =>
       resolve(all['grpc-status'] === '0' ? undefined : `grpc-status ${all['grpc-status']}: ${all['grpc-message']}`);
@@ -56,7 +64,7 @@ function overNew(): Promise<Outcome> {
 
 function overHttp(): Promise<Outcome> {
   return new Promise((resolve) => {
-    const headers = { 'content-type': 'application/json' };
+    const headers = { 'content-type': 'application/json', ...credentials };
     const call = request(
       `${scheme}://${http}${GET}`,
       { method: 'POST', headers, agent: false, ...TRUSTING },

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Child, type Line } from '../support/child.ts';
 import { sharedNow } from '../support/shared-now.ts';
 import { until } from '../support/until.ts';
-import type { Attack } from './attack.ts';
+import type { Attack, Settings } from './attack.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 /** The app that the polite client asks for, and one of the other issuer. */
@@ -69,8 +69,9 @@ export function manyApps(count: number): object[] {
 }
 
 /** Plays an attack against a broker of its own beside a polite client, and says what became of all three. */
-export async function besiege(attack: Attack, sandbox: string, { quietMs }: SiegeOptions): Promise<Outcome> {
+export async function besiege(played: Attack, sandbox: string, { quietMs }: SiegeOptions): Promise<Outcome> {
   await using stack = new AsyncDisposableStack();
+  const attack = { ...played, settings: { ...played.settings, ...(await played.beside?.(stack)) } };
   const folder = await mkdtemp(join(tmpdir(), 'lingpai-hostile-'));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
   await attack.fill?.(join(folder, 'lingpai.db'), folder);
@@ -162,7 +163,7 @@ interface Served extends AsyncDisposable {
 
 async function serve(folder: string, { files, settings }: Attack, sandbox: string): Promise<Served> {
   const path = join(folder, 'lingpai.yaml');
-  const config: Readonly<Record<string, object>> & { readonly apps: readonly object[] } = {
+  const config: Settings & { readonly apps: readonly object[] } = {
     grpc: { listen: '127.0.0.1:0' },
     http: { listen: '127.0.0.1:0' },
     store: { url: 'sqlite:lingpai.db' },
@@ -224,10 +225,10 @@ function isAsked(line: Line): line is Line & Asked {
   return line.msg === 'get';
 }
 
-function startPolite({ grpc, http, pauses }: Served, { isFull = false, settings }: Attack) {
+function startPolite({ grpc, http, pauses }: Served, { isFull = false, settings, key = '' }: Attack) {
   const scheme = settings?.['tls'] ? 'https' : 'http';
   const command = [...NODE, join(import.meta.dirname, 'polite.ts'), scheme, grpc, http, APP] as const;
-  const child = new Child({ name: 'the polite client', command: [...command], cwd: ROOT });
+  const child = new Child({ name: 'the polite client', command: [...command], cwd: ROOT, env: { LINGPAI_KEY: key } });
   const asked = () => child.lines.filter(isAsked);
   return {
     async warm(): Promise<void> {

@@ -7,6 +7,7 @@ import {
   type SecureClientSessionOptions,
 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { PREFACE, settings } from './frames.ts';
 
 /** Strangers come from an address of their own: what is bounded for each peer is theirs and not the polite client's. */
@@ -106,13 +107,27 @@ export function framesOf({ received }: Wire): { type: number; flags: number; str
   return frames;
 }
 
-/** A session of node:http2. */
+/** A TLS handshake. Resolves with the connection, or undefined where there is none. */
+export async function handshake(address: string, options: ConnectionOptions = {}): Promise<TLSSocket | undefined> {
+  const wire = await new Wire(address).settled();
+  const socket = connectTls({ socket: wire.socket, rejectUnauthorized: false, ...options });
+  socket.on('error', () => {});
+  const closed = new Promise((resolve) => wire.socket.once('close', resolve));
+  const done = once(socket, 'secureConnect').then(
+    () => true,
+    () => false,
+  );
+  if (wire.closed || !(await Promise.race([done, closed.then(() => false)]))) return undefined;
+  return socket;
+}
+
+/** A session of node:http2; `over`: on this connection of TLS, else on one of its own. `from`: its own address. */
 export async function http2Session(
   address: string,
-  options: SecureClientSessionOptions = {},
+  { over, from = STRANGER, ...options }: SecureClientSessionOptions & { over?: TLSSocket; from?: string } = {},
 ): Promise<ClientHttp2Session & Disposable> {
   const { hostname: host, port } = new URL(`tcp://${address}`);
-  const createConnection = () => connect({ host, port: Number(port), localAddress: STRANGER });
+  const createConnection = () => over ?? connect({ host, port: Number(port), localAddress: from });
   const session = connectHttp2(`http://${address}`, { maxSessionMemory: OWN_MEMORY_MB, ...options, createConnection });
   session.on('error', () => {});
   await Promise.race([once(session, 'connect'), once(session, 'close')]).catch(() => {});

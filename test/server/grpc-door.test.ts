@@ -296,6 +296,32 @@ describe('where it takes time to know who calls', () => {
     },
   );
 
+  it.each(['it was not believed', 'its deadline passed'])(
+    'a call whose body came before %s leaves nothing',
+    async (why) => {
+      const asked: PromiseWithResolvers<Principal>[] = [];
+      let socket: Head['socket'];
+      const authenticate = (head: Head) => {
+        socket = head.socket;
+        const answer = Promise.withResolvers<Principal>();
+        asked.push(answer);
+        return answer.promise;
+      };
+      await serve({}, { authenticate });
+      const raw = new RawConnection(listener.address);
+      const call = raw.call(SAY, hello, { 'grpc-timeout': '2S' });
+      await until(() => asked.length === 1);
+      for (let turn = 0; turn < 20; turn++) await settle();
+      if (why === 'it was not believed') asked[0]?.reject(new ConnectError('who are you?', Code.Unauthenticated));
+      else await clock.advance(2_000);
+      await call;
+      raw[Symbol.dispose]();
+      // Its session goes when all of its streams have.
+      for (let turn = 0; turn < 1_000 && !socket?.destroyed; turn++) await settle();
+      expect(socket?.destroyed).toBe(true);
+    },
+  );
+
   it('who leaves meanwhile leaves nothing, and is counted', async () => {
     const asked = await serveLater();
     const raw = new RawConnection(listener.address);

@@ -1,11 +1,9 @@
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { issue } from '../../support/certificates.ts';
 import { until } from '../../support/until.ts';
 import type { Attack, Scene } from '../attack.ts';
-import { Wire } from '../strangers.ts';
+import { handshake, Wire } from '../strangers.ts';
 
 const SETTINGS = { tls: { cert: 'cert.pem', key: 'key.pem', client_ca: 'clients.pem' } };
 const clientCa = issue({ name: 'clients', isCa: true });
@@ -41,20 +39,6 @@ const JUNK = [
   Buffer.concat([Buffer.from([22, 3, 1, 64, 0]), Buffer.alloc(16_384)]),
   Buffer.from([21, 3, 3, 0, 2, 2, 40]),
 ];
-
-/** A handshake from an address of strangers. Resolves with the connection, or undefined where there is none. */
-async function handshake(address: string, options: ConnectionOptions = {}): Promise<TLSSocket | undefined> {
-  const wire = await new Wire(address).settled();
-  const socket = connect({ socket: wire.socket, rejectUnauthorized: false, ...options });
-  socket.on('error', () => {});
-  const closed = new Promise((resolve) => wire.socket.once('close', resolve));
-  const done = once(socket, 'secureConnect').then(
-    () => true,
-    () => false,
-  );
-  if (wire.closed || !(await Promise.race([done, closed.then(() => false)]))) return undefined;
-  return socket;
-}
 
 async function ended(wires: readonly Wire[], check: Scene['check'], words: string): Promise<void> {
   const open = () => wires.filter((wire) => wire.open).length;

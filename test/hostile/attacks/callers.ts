@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { Code } from '@connectrpc/connect';
 import { newKey } from '../../../src/access/key.ts';
@@ -172,6 +173,8 @@ export const callers: readonly Attack[] = [
       first.session.destroy();
       let again = 0;
       const isFree = async () => {
+        // Each watch is a call, and a try makes half of those that a second allows.
+        await setTimeout(1_000);
         const next = await watches();
         again = next.count;
         if (again !== LIMITS.streams) next.session.destroy();

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { CoalescedTimers } from '../core/kernel/coalesced-timers.ts';
+import { Refused } from './answers.ts';
 import type { ForwardedCall, ForwarderDeps, Forwarding, ForwardResult } from './forwarded.ts';
 import { decoded } from './parameters.ts';
 import { Passage } from './passage.ts';
-import { Refused } from './refused.ts';
 import { KeptBytes } from './request-body.ts';
 import type { Alarm, Shared } from './shared.ts';
 

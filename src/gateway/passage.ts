@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { withDeadline } from '../core/kernel/abortable.ts';
+import { Refused } from './answers.ts';
 import { Attempt, type Attempted, endWith, type SmallAnswer, writeHead } from './attempt.ts';
 import type { ForwardedCall, ForwardResult } from './forwarded.ts';
 import { headerOf, headersToWeChat } from './heads.ts';
 import { type Carried, formWithoutToken, queryWithToken, withSecret } from './in-place.ts';
 import { Mask, masked } from './mask.ts';
-import { Late, Refused, refuse, wordsOf } from './refused.ts';
+import { Late, refuse, wordsOf } from './refused.ts';
 import { collect, drain, lengthOf, type RequestBody, StreamedBody, WholeBody } from './request-body.ts';
 import { Alarm, type Shared } from './shared.ts';
 import { encodingOf, withoutSecretsIn } from './small-answer.ts';

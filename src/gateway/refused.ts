@@ -1,16 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { LingpaiError } from '../core/kernel/errors.ts';
 
-/** A call that cannot be passed on, in words for its caller. */
-export class Refused extends Error {
-  readonly errcode: number;
-
-  constructor(errcode: number, message: string) {
-    super(message);
-    this.errcode = errcode;
-  }
-}
-
 /** The time was over. */
 export class Late extends Error {}
 

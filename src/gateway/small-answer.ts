@@ -1,7 +1,7 @@
+import { Refused } from './answers.ts';
 import type { Head, SmallAnswer } from './attempt.ts';
 import type { ForwardedCall, Upstream } from './forwarded.ts';
 import { headerOf } from './heads.ts';
-import { Refused } from './refused.ts';
 
 /** The answer without secrets: most have none, and are not looked through. */
 export function withoutSecretsIn(

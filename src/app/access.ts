@@ -2,7 +2,7 @@ import { Authenticator } from '../access/authenticator.ts';
 import { fetchJwks } from '../access/fetch-jwks.ts';
 import { type GatewayCallers, knownCallers, localCallers } from '../access/gateway-callers.ts';
 import type { Config } from '../config/config.ts';
-import { type AccessMode, accessMode } from '../config/exposure.ts';
+import { type AccessMode, accessMode, accessRules } from '../config/exposure.ts';
 import { Access } from '../core/access/access.ts';
 import { CallerLimiter } from '../core/access/caller-limiter.ts';
 import { Policy } from '../core/access/policy.ts';
@@ -43,7 +43,8 @@ export interface AccessInUse extends Disposable {
 /** Access by a configuration. Throws an Error that says what of it cannot be used. */
 export function createAccess(config: Config, { clock, audit, metrics, logger, pause }: AccessSources): AccessInUse {
   const mode = accessMode(config);
-  if (mode !== 'rules' || config.access === null || config.access === 'open') {
+  const configured = accessRules(config);
+  if (configured === null) {
     const access = Access.open(clock);
     return {
       mode,
@@ -64,7 +65,7 @@ export function createAccess(config: Config, { clock, audit, metrics, logger, pa
       return audit.writable;
     },
   };
-  const authenticator = new Authenticator(settingsOf(config), {
+  const authenticator = new Authenticator(configured, {
     clock,
     fetchJwks,
     onFailure: (failure) => audit.record({ event: 'authn.failed', ...failure }),
@@ -79,9 +80,9 @@ export function createAccess(config: Config, { clock, audit, metrics, logger, pa
       else logger.warn({ issuer, error }, 'keys of an issuer cannot be fetched; those that are known stay in use');
     },
   });
-  const limiter = new CallerLimiter(config.access.limits, clock);
+  const limiter = new CallerLimiter(configured.limits, clock);
   const onLimited = ({ name }: { readonly name: string }) => metrics.limited(name);
-  const parts = { rights: new Policy(config.access), limiter, credentials: authenticator };
+  const parts = { rights: new Policy(configured), limiter, credentials: authenticator };
   const access = new Access({ clock, pause, audit: counting, onLimited }, parts);
   return {
     mode,
@@ -92,17 +93,14 @@ export function createAccess(config: Config, { clock, audit, metrics, logger, pa
       return authenticator.keys.map(({ name, id, expires }) => ({ caller: `key:${name}`, id, expireTime: expires }));
     },
     take(next) {
-      if (accessMode(next) !== mode || next.access === null || next.access === 'open') return;
-      authenticator.reconfigure(settingsOf(next));
-      limiter.configure(next.access.limits);
-      access.replace({ rights: new Policy(next.access) });
+      const rules = accessRules(next);
+      if (rules === null) return;
+      authenticator.reconfigure(rules);
+      limiter.configure(rules.limits);
+      access.replace({ rights: new Policy(rules) });
     },
     [Symbol.dispose]() {
       authenticator[Symbol.dispose]();
     },
   };
-}
-
-function settingsOf({ access }: Config) {
-  return access === null || access === 'open' ? { keys: null, tokens: [] } : access;
 }

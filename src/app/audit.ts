@@ -1,4 +1,5 @@
 import type { AuditConfig, Config } from '../config/config.ts';
+import { accessRules } from '../config/exposure.ts';
 import { AuditLog } from '../core/access/audit-log.ts';
 import type { Audit } from '../core/access/ports.ts';
 import type { AccessMetrics, KnownKey } from '../ops/access-metrics.ts';
@@ -31,8 +32,9 @@ export async function openAudit(
     get writable() {
       return log.writable;
     },
-    loaded({ access, apps }, keys) {
-      const rules = access && access !== 'open' ? access.rules : [];
+    loaded(config, keys) {
+      const { apps } = config;
+      const rules = accessRules(config)?.rules ?? [];
       log.apps = new Set([...apps.map(({ appId }) => appId), ...rules.flatMap((rule) => rule.apps)]);
       metrics.configure(
         rules.flatMap(({ who }) => who),

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts';
+import { accessRules } from '../config/exposure.ts';
 import type { App } from '../core/tokens/ports.ts';
 import type { TokenState } from '../core/tokens/state.ts';
 import { Forwarder } from '../gateway/forwarder.ts';
@@ -49,9 +50,9 @@ export function createGateway({ config, core, inUse, metrics, logger, report }: 
   const upstream = new BusinessApi(upstreamOptions(config, process.env));
   const paths = new Paths();
   let secrets: ReadonlyMap<string, string> = new Map();
-  const take = ({ apps, access }: Pick<Config, 'apps' | 'access'>) => {
-    secrets = new Map(apps.map(({ appId, secret }: App) => [appId, secret]));
-    const rules = access && access !== 'open' ? access.rules : [];
+  const take = (next: Pick<Config, 'apps' | 'access'>) => {
+    secrets = new Map(next.apps.map(({ appId, secret }: App) => [appId, secret]));
+    const rules = accessRules(next)?.rules ?? [];
     paths.state(rules.flatMap(({ paths: stated }) => stated ?? []));
   };
   take(config);

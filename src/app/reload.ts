@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { parseKeys } from '../access/key-file.ts';
 import type { Config } from '../config/config.ts';
+import { accessRules } from '../config/exposure.ts';
 import { modeForOthers, readText } from '../config/files.ts';
 import { ConfigError } from '../config/problem.ts';
 import { type WatchedFiles, watchFiles } from '../config/watch.ts';
@@ -71,8 +72,8 @@ function filesOf({ path, secretFiles, publicFiles, prints }: Config): WatchedFil
  * the file has not changed, or cannot be used.
  */
 export async function withNewKeys(current: Config): Promise<Config | undefined> {
-  const { access } = current;
-  if (access === null || access === 'open' || access.keysFile === null) return undefined;
+  const access = accessRules(current);
+  if (!access || access.keysFile === null) return undefined;
   try {
     const keys = (await readText(access.keysFile)).replace(/\r?\n$/, '');
     if (keys === access.keys || keys === '') return undefined;
@@ -89,17 +90,17 @@ const KEYS_GONE =
  * A configuration as it is to be taken into use after another one. A key file that was there and is gone may be on its way back:
  * its keys are not all revoked by that, and all else is still to be had, above all who is blocked.
  */
-export function keepingKeys({ access: before }: Config, next: Config): Config {
-  const { access } = next;
-  if (!before || before === 'open' || before.keys === null || !access || access === 'open') return next;
+export function keepingKeys(current: Config, next: Config): Config {
+  const [before, access] = [accessRules(current), accessRules(next)];
+  if (!before || before.keys === null || !access) return next;
   if (access.keys !== null || access.keysFile !== before.keysFile) return next;
   const { keys, keyNames } = before;
   const warnings = next.warnings.filter(({ path }) => path !== 'access.keys');
   return { ...next, access: { ...access, keys, keyNames }, warnings };
 }
 
-function keysFileOf({ access }: Config): string | null {
-  return access === null || access === 'open' ? null : access.keysFile;
+function keysFileOf(config: Config): string | null {
+  return accessRules(config)?.keysFile ?? null;
 }
 
 /**

@@ -1,5 +1,5 @@
-import type { Config } from '../config/config.ts';
-import { accessMode } from '../config/exposure.ts';
+import type { AccessConfig, Config } from '../config/config.ts';
+import { accessMode, accessRules } from '../config/exposure.ts';
 import { issuerOf, whoProblem } from '../config/who.ts';
 import { Policy } from '../core/access/policy.ts';
 import { VERBS, type Verb } from '../core/access/verbs.ts';
@@ -53,11 +53,11 @@ export function checkAccess(config: Config, question: AccessQuestion, options: {
 }
 
 function answerTo(config: Config, { who, may, app }: AccessQuestion): AccessAnswer {
-  const { access } = config;
+  const access = accessRules(config);
   const what = `${may} ${app === '*' ? 'every app' : app}`;
   const note =
     app === '*' || config.apps.some(({ appId }) => appId === app) ? '' : ` (${app} is no app of this configuration)`;
-  if (access === null || access === 'open') {
+  if (access === null) {
     const why = accessMode(config) === 'open' ? 'access is open' : 'only this machine reaches the listeners';
     return { ok: true, rule: null, message: `${who} may ${what}${note}: ${why}, and every caller may do everything` };
   }
@@ -70,7 +70,7 @@ function answerTo(config: Config, { who, may, app }: AccessQuestion): AccessAnsw
     const written = `- { who: [${JSON.stringify(who)}], may: [${may}], apps: [${JSON.stringify(app)}] }`;
     return denied(`${who} may not ${what}${note}; below access.rules write ${written}`);
   }
-  const unknown = whyUnknown(config, who);
+  const unknown = whyUnknown(access, config.tls, who);
   if (unknown !== undefined) return denied(`access.rules[${rule}] lets ${who} ${what}${note}, but ${unknown}`);
   const key = who.startsWith('key:') ? who.slice('key:'.length) : undefined;
   const isLacking = key !== undefined && access.keyNames?.includes(key) === false;
@@ -79,8 +79,7 @@ function answerTo(config: Config, { who, may, app }: AccessQuestion): AccessAnsw
 }
 
 /** Why nobody can be known by a name; undefined: somebody can. */
-function whyUnknown({ access, tls }: Config, who: string): string | undefined {
-  if (access === null || access === 'open') return undefined;
+function whyUnknown(access: AccessConfig, tls: Config['tls'], who: string): string | undefined {
   if (who.startsWith('key:')) {
     if (access.keysFile === null) return 'no key is known; write access.keys, for example keys: lingpai.keys';
     return undefined;

@@ -1,6 +1,6 @@
 import { isLoopback } from '../core/kernel/web.ts';
 import type { Finding } from './access-files.ts';
-import type { Config } from './config.ts';
+import type { AccessConfig, Config } from './config.ts';
 import type { Listen } from './listen.ts';
 
 /** How callers are treated: all as `local`, since only this machine reaches the listeners; all alike, on purpose; by rules. */
@@ -10,6 +10,11 @@ export type AccessMode = 'local' | 'open' | 'rules';
 export function accessMode({ access }: Pick<Config, 'access'>): AccessMode {
   if (access === null) return 'local';
   return access === 'open' ? 'open' : 'rules';
+}
+
+/** Who may do what, and how callers are known; null: nobody is asked, and everyone may do everything. */
+export function accessRules({ access }: Pick<Config, 'access'>): AccessConfig | null {
+  return access === 'open' ? null : access;
 }
 
 /** What is said of who may call, and where calls come from. */

@@ -1,7 +1,6 @@
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,6 +10,7 @@ import { TokenService, type TokenState } from '../../src/gen/lingpai/v1/token_pb
 import { issue } from '../support/certificates.ts';
 import { Child } from '../support/child.ts';
 import { root } from '../support/foreign.ts';
+import { freePort } from '../support/free-port.ts';
 import { jwksText, makeJwt, makeSigningKey } from '../support/jwt.ts';
 import { Middlebox } from '../support/middlebox.ts';
 import { HttpProxy } from './http-proxy.ts';
@@ -260,13 +260,4 @@ function config(address: string, sandboxUrl: string): object {
     watch: { heartbeat: '1s' },
     apps: [{ app_id: appId, secret, issuer: 'classic' }],
   };
-}
-
-/** A port that is free now; the broker needs one that it finds again after its restart. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
 }

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { freePort, RedisServer } from '../support/redis.ts';
+import { freePort } from '../support/free-port.ts';
+import { RedisServer } from '../support/redis.ts';
 import { MEMBER, openRedis, reconnection } from './redis-support.ts';
 
 /** A certificate of 127.0.0.1, signed by itself, and its key: for tests alone. */

@@ -1,9 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createConnection, createServer } from 'node:net';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { freePort } from './free-port.ts';
 
 /** How often a port is tried that someone else has taken meanwhile. */
 const TRIES = 5;
@@ -121,17 +122,6 @@ export function ensureRedis(): void {
       'the tests need redis-server 7 or later, and it cannot be installed here: install it (Debian: redis-server)';
     throw new Error(words, { cause });
   }
-}
-
-/** A port that nobody listens on, for now. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
 }
 
 function firstNumber(child: ChildProcess): Promise<number> {

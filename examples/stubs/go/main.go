@@ -15,7 +15,7 @@ import (
 	"lingpai.example/go/tokens"
 )
 
-//go:generate buf generate ../../proto
+//go:generate buf generate ../../../proto
 
 func main() {
 	addr := os.Getenv("LINGPAI_ADDR")

@@ -4,7 +4,7 @@ import grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { NoCredential } from './failure.js';
 
-const PROTOS = join(import.meta.dirname, '../../proto');
+const PROTOS = join(import.meta.dirname, '../../../proto');
 /** Numbers of 64 bits are strings: a generation may be larger than a number is exact. */
 const definition = loadSync('lingpai/v1/token.proto', { includeDirs: [PROTOS], longs: String, enums: String, defaults: true, oneofs: true });
 const { TokenService } = grpc.loadPackageDefinition(definition).lingpai.v1;

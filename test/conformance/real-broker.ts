@@ -57,8 +57,9 @@ async function steps(stage: Stage, lab: Lab): Promise<void> {
   const rotated = await lab.rotate();
   for (const client of ['key', 'certificate']) await held(client, rotated);
 
-  const unknown = { apps: ['wx00nobody00000000'], tls: ca, keyFile };
-  await fails(create('unknown', unknown), 'Rpc', { code: 'NOT_FOUND', reason: 'APP_NOT_FOUND' });
+  const other = { apps: ['wx00nobody00000000'], tls: ca };
+  const denied = await fails(create('denied', { ...other, keyFile, startTimeoutMs: 2_000 }), 'StartTimeout');
+  assert.match(denied.message, /ACCESS_DENIED/, 'it says why there is no token');
   await fails(create('keyless', { tls: ca }), 'Rpc', { code: 'UNAUTHENTICATED', reason: 'CREDENTIALS_MISSING' });
   await fails(
     create('stranger', { tls: { ca: lab.file('stranger.pem') }, keyFile, startTimeoutMs: 2_000 }),

@@ -33,7 +33,7 @@ export class Middlebox implements AsyncDisposable {
         [near, far],
         [far, near],
       ] as const) {
-        this.#sockets.add(socket);
+        this.#sockets.add(socket.setNoDelay());
         socket.on('error', () => {}); // "close" follows
         socket.once('close', () => {
           this.#sockets.delete(socket);

@@ -1,6 +1,7 @@
 /**
  * Plays the scenarios with the client libraries: `npm run conformance -- [LANGUAGE...] [--only 1,12] [--drivers FILE] [--quick]`.
- * README.md beside this file says what a driver is. `--quick` leaves the figures out. A library whose toolchain is missing is named and left out; with
+ * README.md beside this file says what a driver is. `--quick` leaves the figures out. `--broken` plays the reference driver instead: whole, and then with each
+ * rule broken, which the scenarios that its switch names must catch. A library whose toolchain is missing is named and left out; with
  * CI=true that is a failure. The last line is `N passed, N failed`.
  */
 import { execFile } from 'node:child_process';
@@ -12,6 +13,7 @@ import { canary } from './broker.ts';
 import type { DriverCommand } from './driver.ts';
 import { measure, redisGetNs } from './figures.ts';
 import { realBroker } from './real-broker.ts';
+import { switches } from './reference/switches.ts';
 import { type Scenario, scenarios } from './scenarios.ts';
 import { type Figures, Stage } from './stage.ts';
 
@@ -20,13 +22,17 @@ const { values: flags, positionals } = parseArgs({
   options: {
     only: { type: 'string' },
     quick: { type: 'boolean', default: false },
+    broken: { type: 'boolean', default: false },
     drivers: { type: 'string', default: join(import.meta.dirname, 'drivers.json') },
   },
 });
 const all: Readonly<Record<string, DriverCommand>> = JSON.parse(readFileSync(flags.drivers, 'utf8'));
-const names = positionals.length > 0 ? positionals : Object.keys(all);
+const names = flags.broken ? [] : positionals.length > 0 ? positionals : Object.keys(all);
 const only = flags.only?.split(',').map(Number);
 const wanted = [...scenarios, realBroker].filter(({ number }) => !only || only.includes(number));
+
+/** A scenario that asks for what a driver cannot do. */
+const notAsked = 'not asked';
 
 /** Scenarios that run at once: most of their time is waiting. */
 const atOnce = 4;
@@ -67,6 +73,7 @@ for (const name of names) {
     await play(row, command);
   }
 }
+if (flags.broken) await playBroken();
 process.stdout.write(table());
 say(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
 process.exitCode = failed > 0 ? 1 : 0;
@@ -97,30 +104,78 @@ async function play(row: Row, command: DriverCommand): Promise<void> {
   row.figures['of a Redis GET'] = (await redisGetNs()) / (row.figures['read ns'] ?? NaN);
 }
 
-async function one(row: Row, command: DriverCommand, { number, name, needs, play: scenario }: Scenario): Promise<void> {
-  const done = (result: string, words: string) => {
-    row.results.set(number, result);
-    say(`${row.name}: ${words}, ${number} ${name}`);
+/** The reference driver must pass everything, and fail what a switch of its own names. */
+async function playBroken(): Promise<void> {
+  const driver = (...args: string[]): DriverCommand => ({
+    cwd: '.',
+    run: [process.execPath, '--disable-warning=ExperimentalWarning', 'test/conformance/reference/driver.ts', ...args],
+  });
+  flags.quick = true;
+  for (const transport of ['grpc', 'connect']) {
+    const row: Row = { name: transport, results: new Map(), figures: {} };
+    rows.push(row);
+    await play(row, driver('--transport', transport));
+  }
+  const chosen = Object.entries(switches).filter(([name]) => positionals.length === 0 || positionals.includes(name));
+  const worker = async () => {
+    for (let next = chosen.shift(); next; next = chosen.shift()) await catches(...next, driver('--break', next[0]));
   };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+}
+
+async function catches(name: string, numbers: readonly number[], command: DriverCommand): Promise<void> {
+  for (const number of numbers) {
+    // Scenario 27 looks at all the others: two that handle many values stand for them.
+    const played = scenarios.filter((scenario) => (number === 27 ? [9, 21] : [number]).includes(scenario.number));
+    const problems = await Promise.all(played.map((scenario) => problemOf(command, name, scenario)));
+    const problem = problems.find((each) => (number === 27 ? each?.startsWith('27: ') : each && each !== notAsked));
+    if (problem) passed++;
+    else if (problems.includes(notAsked)) skipped++;
+    else failed++;
+    const words = problem ? 'ok, caught' : problems.includes(notAsked) ? 'not asked' : 'FAILED, not caught';
+    say(`${name}: ${words} by ${number}${problem ? `: ${problem.split('\n')[0]}` : ''}`);
+  }
+}
+
+async function one(row: Row, command: DriverCommand, scenario: Scenario): Promise<void> {
+  const problem = await problemOf(command, row.name, scenario, row.figures);
+  const words = problem === undefined ? 'ok' : problem === notAsked ? '-' : 'FAILED';
+  if (words === 'ok') passed++;
+  if (words === 'FAILED') failed++;
+  row.results.set(scenario.number, words);
+  say(
+    `${row.name}: ${problem === notAsked ? `not asked (no ${scenario.needs})` : words}, ${scenario.number} ${scenario.name}`,
+  );
+  if (words === 'FAILED') say(`    ${problem?.replaceAll('\n', '\n    ')}`);
+}
+
+/** What is wrong with a driver, by one scenario. */
+async function problemOf(
+  command: DriverCommand,
+  name: string,
+  { needs, play: scenario }: Scenario,
+  figures: Figures = {},
+): Promise<string | undefined> {
+  let stage: Stage | undefined;
   try {
-    await using stage = await Stage.set(row.name, command, env);
-    if (needs !== undefined && !stage.hello.capabilities.includes(needs)) {
-      done('-', `not asked (no ${needs})`);
-      return;
-    }
+    stage = await Stage.set(name, command, env);
+    if (needs !== undefined && !stage.hello.capabilities.includes(needs)) return notAsked;
     await scenario(stage);
-    Object.assign(row.figures, stage.figures);
+    Object.assign(figures, stage.figures);
     const code = await stage.driver.end();
     if (code !== 0) throw new Error(`the driver ended with ${code} when its input ended; ${stage.driver.child.tail()}`);
-    // Scenario 27.
-    if (stage.driver.child.output.includes(canary)) throw new Error('27: the driver printed a token value or a key');
-    passed++;
-    done('ok', 'ok');
+    return leak(stage);
   } catch (error) {
-    failed++;
-    done('FAILED', 'FAILED');
-    say(`    ${String(error instanceof Error ? error.message : error).replaceAll('\n', '\n    ')}`);
+    const what = error instanceof Error ? error.message : String(error);
+    return (stage && leak(stage)) ?? (what || 'it failed');
+  } finally {
+    await stage?.[Symbol.asyncDispose]();
   }
+}
+
+/** Scenario 27. The text is not shown: it would leak what the driver has leaked. */
+function leak({ driver: { child } }: Stage): string | undefined {
+  return child.output.includes(canary) ? '27: the driver printed a token value or a key' : undefined;
 }
 
 /** Scenarios by library, and what was measured. */

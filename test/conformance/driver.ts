@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Child, type Line } from '../support/child.ts';
 import { root } from '../support/foreign.ts';
 
@@ -64,7 +64,7 @@ export class Driver implements AsyncDisposable {
 
   constructor(name: string, { cwd, run: [file = '', ...args] }: DriverCommand, env: Record<string, string> = {}) {
     const folder = join(root, cwd);
-    const command: [string, ...string[]] = [file.includes('/') ? join(folder, file) : file, ...args];
+    const command: [string, ...string[]] = [file.includes('/') ? resolve(folder, file) : file, ...args];
     this.child = new Child({ name: `the ${name} driver`, command, cwd: folder, env, listens: true });
     this.child.hear = (line) => this.#take(line);
   }
@@ -83,10 +83,12 @@ export class Driver implements AsyncDisposable {
       if (this.child.exitCode !== undefined)
         this.#settle(id)?.reject(new Error(`${this.child.name} ended during ${op}; ${this.child.tail()}`));
     }, 500);
-    return promise.finally(() => {
+    const answered = promise.finally(() => {
       clearTimeout(late);
       clearInterval(ended);
     });
+    answered.catch(() => {}); // a scenario that failed meanwhile does not wait for it
+    return answered;
   }
 
   /** Ends its input, and waits for its exit code. */

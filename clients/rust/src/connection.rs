@@ -1,0 +1,70 @@
+use http::uri::PathAndQuery;
+use prost::Message;
+use tokio::time::timeout;
+use tonic::client::Grpc;
+use tonic::transport::Channel;
+use tonic::{Request, Streaming};
+use tonic_prost::ProstCodec;
+
+use crate::error::RpcError;
+use crate::gen::{WatchTokenRequest, WatchTokenResponse};
+use crate::options::{chain, ClientBuilder};
+
+/// The longest message that is taken, in bytes.
+const MESSAGE_MAX: usize = 4 << 20;
+
+/// One connection to the broker, for one stream or one call. It is closed when it is dropped.
+pub(crate) struct Connection {
+    grpc: Grpc<Channel>,
+    bearer: Option<String>,
+}
+
+impl Connection {
+    pub async fn open(options: &ClientBuilder) -> Result<Connection, RpcError> {
+        let bearer = options.bearer()?;
+        let endpoint = options.endpoint()?;
+        let connect = options.timing.connect;
+        let channel = timeout(connect, endpoint.connect())
+            .await
+            .map_err(|_| RpcError::unavailable(format!("no connection within {connect:?}")))?
+            .map_err(|error| {
+                let words = chain(&error);
+                let lower = words.to_lowercase();
+                let is_tls =
+                    options.is_tls() && ["certificate", "tls", "handshake", "unknownissuer"].iter().any(|word| lower.contains(word));
+                RpcError::of("UNAVAILABLE", words, is_tls)
+            })?;
+        Ok(Connection { grpc: Grpc::new(channel).max_decoding_message_size(MESSAGE_MAX), bearer })
+    }
+
+    pub async fn watch(&mut self, request: WatchTokenRequest) -> Result<Streaming<WatchTokenResponse>, RpcError> {
+        self.ready().await?;
+        let request = self.showing(request);
+        let path = PathAndQuery::from_static("/lingpai.v1.TokenService/WatchToken");
+        let answer = self.grpc.server_streaming(request, path, ProstCodec::default()).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| RpcError::from_status(&status))
+    }
+
+    pub async fn unary<In, Out>(&mut self, path: &'static str, request: In) -> Result<Out, RpcError>
+    where
+        In: Message + Send + Sync + 'static,
+        Out: Message + Default + Send + Sync + 'static,
+    {
+        self.ready().await?;
+        let request = self.showing(request);
+        let answer = self.grpc.unary(request, PathAndQuery::from_static(path), ProstCodec::<In, Out>::default()).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| RpcError::from_status(&status))
+    }
+
+    async fn ready(&mut self) -> Result<(), RpcError> {
+        self.grpc.ready().await.map_err(|error| RpcError::unavailable(chain(&error)))
+    }
+
+    fn showing<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(Ok(value)) = self.bearer.as_ref().map(|key| format!("Bearer {key}").parse()) {
+            request.metadata_mut().insert("authorization", value);
+        }
+        request
+    }
+}

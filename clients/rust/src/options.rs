@@ -1,0 +1,269 @@
+use std::collections::BTreeSet;
+use std::error::Error as StdError;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::error::{Error, RpcError};
+use crate::event::Event;
+
+/// The clocks of a client: for tests. SPEC.md says what each is for.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Timing {
+    pub silence: Duration,
+    pub connect: Duration,
+    pub call: Duration,
+    pub backoff_base: Duration,
+    pub backoff_cap: Duration,
+    pub backoff_floor: Duration,
+    pub life: Duration,
+    pub goaway_cap: Duration,
+    pub retry_cap: Duration,
+    pub slow: Duration,
+    pub slow_cap: Duration,
+    pub app_retry: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing {
+            silence: Duration::from_secs(25),
+            connect: Duration::from_secs(5),
+            call: Duration::from_secs(10),
+            backoff_base: Duration::from_millis(500),
+            backoff_cap: Duration::from_secs(10),
+            backoff_floor: Duration::from_millis(100),
+            life: Duration::from_secs(10),
+            goaway_cap: Duration::from_secs(60),
+            retry_cap: Duration::from_secs(300),
+            slow: Duration::from_secs(30),
+            slow_cap: Duration::from_secs(300),
+            app_retry: Duration::from_secs(60),
+        }
+    }
+}
+
+type KeySource = dyn Fn() -> Result<String, Box<dyn StdError + Send + Sync>> + Send + Sync;
+
+#[derive(Clone)]
+pub(crate) enum Key {
+    None,
+    Value(String),
+    File(PathBuf),
+    Callback(Arc<KeySource>),
+}
+
+/// How a client is made: [`Client::builder`].
+#[derive(Clone)]
+pub struct ClientBuilder {
+    target: String,
+    pub(crate) apps: Vec<String>,
+    pub(crate) start_timeout: Duration,
+    pub(crate) start_optional: bool,
+    ca: Option<PathBuf>,
+    certificate: Option<(PathBuf, PathBuf)>,
+    key: Key,
+    keys: u8,
+    plaintext: bool,
+    pub(crate) on_event: Arc<dyn Fn(Event) + Send + Sync>,
+    pub(crate) timing: Timing,
+    is_tls: bool,
+    uri: String,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(target: &str) -> ClientBuilder {
+        ClientBuilder {
+            target: target.into(),
+            apps: Vec::new(),
+            start_timeout: Duration::from_secs(10),
+            start_optional: false,
+            ca: None,
+            certificate: None,
+            key: Key::None,
+            keys: 0,
+            plaintext: false,
+            on_event: Arc::new(|_| {}),
+            timing: Timing::default(),
+            is_tls: false,
+            uri: String::new(),
+        }
+    }
+
+    /// An app to hold a token of: 1 to 64 characters of A-Z, a-z, 0-9, `-` and `_`. 1 to 10,000 apps are named.
+    pub fn app(mut self, app: impl Into<String>) -> ClientBuilder {
+        self.apps.push(app.into());
+        self
+    }
+
+    /// How long the start waits for a token of every app: 10 seconds.
+    pub fn start_timeout(mut self, timeout: Duration) -> ClientBuilder {
+        self.start_timeout = timeout;
+        self
+    }
+
+    /// The start returns at once; reads fail with [`Error::NoToken`] until a token is here.
+    pub fn start_optional(mut self) -> ClientBuilder {
+        self.start_optional = true;
+        self
+    }
+
+    /// The path of a PEM file of who signs the broker's certificate, read at each attempt. Without it the system's CAs are trusted.
+    pub fn ca(mut self, path: impl Into<PathBuf>) -> ClientBuilder {
+        self.ca = Some(path.into());
+        self
+    }
+
+    /// The client's certificate and its private key: paths of PEM files, read at each attempt.
+    pub fn certificate(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> ClientBuilder {
+        self.certificate = Some((cert.into(), key.into()));
+        self
+    }
+
+    /// An access key, or another bearer token.
+    pub fn key(self, key: impl Into<String>) -> ClientBuilder {
+        self.with_key(Key::Value(key.into()))
+    }
+
+    /// The path of a file with it, read at each attempt.
+    pub fn key_file(self, path: impl Into<PathBuf>) -> ClientBuilder {
+        self.with_key(Key::File(path.into()))
+    }
+
+    /// Gives it, asked at each attempt. It must not block.
+    pub fn key_callback(self, key: impl Fn() -> Result<String, Box<dyn StdError + Send + Sync>> + Send + Sync + 'static) -> ClientBuilder {
+        self.with_key(Key::Callback(Arc::new(key)))
+    }
+
+    fn with_key(mut self, key: Key) -> ClientBuilder {
+        self.key = key;
+        self.keys += 1;
+        self
+    }
+
+    /// A key may go to another machine without TLS. Else it goes to loopback only.
+    pub fn plaintext(mut self) -> ClientBuilder {
+        self.plaintext = true;
+        self
+    }
+
+    /// Told of what happens, never of a token's value. It must not block.
+    pub fn on_event(mut self, observe: impl Fn(Event) + Send + Sync + 'static) -> ClientBuilder {
+        self.on_event = Arc::new(observe);
+        self
+    }
+
+    /// The client's clocks: for tests.
+    pub fn timing(mut self, timing: Timing) -> ClientBuilder {
+        self.timing = timing;
+        self
+    }
+
+    /// Makes the client, and waits until a token of every app is held. Must be called in a runtime of tokio.
+    ///
+    /// Fails with [`Error::Configuration`]; with [`Error::Rpc`] at once where the broker does not know an app or refuses the key; with
+    /// [`Error::StartTimeout`] where a token is still missing. With `start_optional` it waits for nothing.
+    pub async fn build(mut self) -> Result<Client, Error> {
+        self.check().map_err(Error::Configuration)?;
+        Client::start(self).await
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        let (scheme, address) = self.target.split_once("://").unwrap_or(("", &self.target));
+        let address = address.trim_end_matches('/');
+        let uri: Option<http::Uri> = format!("http://{address}").parse().ok();
+        let Some(uri) = uri.filter(|uri| {
+            uri.host().is_some_and(|host| !host.is_empty())
+                && uri.port_u16().is_some()
+                && uri.path() == "/"
+                && !address.contains('@')
+                && matches!(scheme, "" | "http" | "https")
+        }) else {
+            return Err(format!("target {} is no address: write HOST:PORT, http://HOST:PORT or https://HOST:PORT", self.target));
+        };
+        self.is_tls = scheme == "https" || scheme.is_empty() && (self.ca.is_some() || self.certificate.is_some());
+        self.uri = format!("{}://{address}", if self.is_tls { "https" } else { "http" });
+        let unique: BTreeSet<_> = self.apps.drain(..).collect();
+        self.apps = unique.into_iter().collect();
+        if self.apps.is_empty() || self.apps.len() > 10_000 {
+            return Err(format!("there are {} apps: name 1 to 10000", self.apps.len()));
+        }
+        let is_id = |app: &String| {
+            (1..=64).contains(&app.len()) && app.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        };
+        if let Some(app) = self.apps.iter().find(|app| !is_id(app)) {
+            return Err(format!("app {app:?}: an app id has 1 to 64 characters of A-Z, a-z, 0-9, - and _"));
+        }
+        if self.keys > 1 {
+            return Err("key, key_file and key_callback are given together: give one of them".into());
+        }
+        if self.keys > 0 && !self.is_tls && !self.plaintext && !is_loopback(uri.host().unwrap_or_default()) {
+            return Err(format!(
+                "the key would go to {address} unencrypted: write https://{address}, or set plaintext where nobody can listen in between"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The key, read anew.
+    pub(crate) fn bearer(&self) -> Result<Option<String>, RpcError> {
+        let unreadable = |words: String| RpcError::of("UNAUTHENTICATED", format!("the key cannot be read: {words}"), true);
+        let key = match &self.key {
+            Key::None => return Ok(None),
+            Key::Value(key) => key.clone(),
+            Key::File(path) => {
+                std::fs::read_to_string(path).map_err(|error| unreadable(format!("{}: {error}", path.display())))?.trim().to_owned()
+            }
+            Key::Callback(key) => key().map_err(|error| unreadable(error.to_string()))?,
+        };
+        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(unreadable("it is empty, or has characters that a key does not have".into()));
+        }
+        Ok(Some(key))
+    }
+
+    /// Where to connect, with certificates that are read anew.
+    pub(crate) fn endpoint(&self) -> Result<tonic::transport::Endpoint, RpcError> {
+        let broken = |words: String| RpcError::of("UNAUTHENTICATED", format!("the certificates cannot be used: {words}"), true);
+        let read = |path: &PathBuf| std::fs::read(path).map_err(|error| broken(format!("{}: {error}", path.display())));
+        let endpoint = tonic::transport::Endpoint::from_shared(self.uri.clone())
+            .and_then(|endpoint| endpoint.user_agent("lingpai-rust/0.1.0"))
+            .map_err(|error| broken(error.to_string()))?
+            .connect_timeout(self.timing.connect)
+            .tcp_nodelay(true);
+        if !self.is_tls {
+            return Ok(endpoint);
+        }
+        let mut tls = tonic::transport::ClientTlsConfig::new();
+        tls = match &self.ca {
+            Some(path) => tls.ca_certificate(tonic::transport::Certificate::from_pem(read(path)?)),
+            None => tls.with_native_roots(),
+        };
+        if let Some((cert, key)) = &self.certificate {
+            tls = tls.identity(tonic::transport::Identity::from_pem(read(cert)?, read(key)?));
+        }
+        endpoint.tls_config(tls).map_err(|error| broken(chain(&error)))
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+}
+
+/// An error, and what is behind it, in words.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        words = format!("{words}: {cause}");
+        next = cause.source();
+    }
+    words
+}
+
+fn is_loopback(host: &str) -> bool {
+    let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
+}

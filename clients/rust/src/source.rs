@@ -1,0 +1,302 @@
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use prost_types::Timestamp;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::client::{Handle, Inner};
+use crate::error::{CallError, Error, MayReject, Reason, RpcError};
+use crate::event::{AppStats, Event};
+use crate::gen::{ForceRefreshOutcome, TokenState, TokenStatus};
+use crate::token::Token;
+
+/// What a report came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// `REFRESHED`, `JOINED`, `ALREADY_NEWER`, `STILL_VALID`, or `NEWER_HELD` where the broker was not asked, since a newer token is held.
+    pub outcome: String,
+    /// The token to use now.
+    pub token: Arc<Token>,
+}
+
+type Answer = Option<Result<Report, Error>>;
+
+/// What is held of one app.
+pub(crate) struct App {
+    pub id: String,
+    held: ArcSwap<Result<Arc<Token>, Error>>,
+    changed: watch::Sender<u64>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    generation: u64,
+    expiry: Option<AbortHandle>,
+    /// Under way, by the generation that is reported.
+    reports: HashMap<u64, watch::Receiver<Answer>>,
+    /// The last report that failed: it is not repeated before then.
+    refused: Option<(u64, Instant, RpcError)>,
+}
+
+impl App {
+    pub fn new(id: String) -> App {
+        let none = Error::NoToken { app: id.clone(), reason: Reason::Waiting, words: String::new() };
+        App { id, held: ArcSwap::from_pointee(Err(none)), changed: watch::Sender::new(0), state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn token(&self) -> Result<Arc<Token>, Error> {
+        match &**self.held.load() {
+            Ok(token) => Ok(Arc::clone(token)),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    pub fn known(&self) -> Option<u64> {
+        self.held.load().as_ref().as_ref().ok().map(|token| token.generation)
+    }
+
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub fn stats(&self) -> AppStats {
+        match &**self.held.load() {
+            Ok(token) => AppStats { state: "HELD", generation: token.generation, token_id: token.id.clone(), reason: String::new() },
+            Err(Error::NoToken { reason, .. }) => AppStats {
+                state: if *reason == Reason::Waiting { "WAITING" } else { "NONE" },
+                generation: 0,
+                token_id: String::new(),
+                reason: reason.to_string(),
+            },
+            Err(_) => AppStats { state: "NONE", generation: 0, token_id: String::new(), reason: String::new() },
+        }
+    }
+
+    /// Takes a state that the broker told, unless it is older than what is held.
+    pub fn take(self: &Arc<App>, inner: &Arc<Inner>, told: TokenState, now: Option<Timestamp>) {
+        let mut state = self.lock();
+        if told.generation < state.generation || matches!(&**self.held.load(), Err(Error::Closed)) {
+            return;
+        }
+        state.generation = told.generation;
+        stop(&mut state.expiry);
+        let words = told.status_reason;
+        let Some(current) = told.current else {
+            let is_over = told.status == TokenStatus::Expired as i32;
+            self.none(inner, if is_over { Reason::Expired } else { Reason::Pending }, words);
+            return;
+        };
+        let end = current.expire_time.and_then(|time| SystemTime::try_from(time).ok());
+        let now = now.and_then(|time| SystemTime::try_from(time).ok());
+        let life = end.zip(now).map(|(end, now)| end.duration_since(now).unwrap_or(Duration::ZERO));
+        if life == Some(Duration::ZERO) {
+            self.none(inner, Reason::Expired, words);
+            return;
+        }
+        let previous = told.previous.map(|token| {
+            Arc::new(Token { value: token.value, id: token.id, generation: told.generation.saturating_sub(1), previous: None })
+        });
+        let token = Arc::new(Token { value: current.value, id: current.id, generation: told.generation, previous });
+        if let Some(life) = life {
+            let (app, inner, held) = (Arc::clone(self), Arc::clone(inner), Arc::clone(&token));
+            let at = Instant::now() + life;
+            let expiry = tokio::spawn(async move {
+                tokio::time::sleep_until(at).await;
+                app.expire(&inner, &held);
+            });
+            state.expiry = Some(expiry.abort_handle());
+        }
+        self.set(inner, Ok(token));
+    }
+
+    fn expire(&self, inner: &Inner, token: &Arc<Token>) {
+        let _state = self.lock();
+        if matches!(&**self.held.load(), Ok(held) if Arc::ptr_eq(held, token)) {
+            self.none(inner, Reason::Expired, String::new());
+        }
+    }
+
+    /// There is no token, for a reason that is not a state: any generation is taken after it.
+    pub fn drop_token(&self, inner: &Inner, reason: Reason) {
+        let mut state = self.lock();
+        if matches!(&**self.held.load(), Err(Error::Closed)) {
+            return;
+        }
+        state.generation = 0;
+        stop(&mut state.expiry);
+        self.none(inner, reason, String::new());
+    }
+
+    pub fn close(&self) {
+        let mut state = self.lock();
+        stop(&mut state.expiry);
+        self.held.store(Arc::new(Err(Error::Closed)));
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn none(&self, inner: &Inner, reason: Reason, words: String) {
+        self.set(inner, Err(Error::NoToken { app: self.id.clone(), reason, words }));
+    }
+
+    fn set(&self, inner: &Inner, next: Result<Arc<Token>, Error>) {
+        let before = self.stats();
+        self.held.store(Arc::new(next));
+        let now = self.stats();
+        if now == before {
+            return;
+        }
+        inner.tell(Event::State {
+            app: self.id.clone(),
+            is_held: now.state == "HELD",
+            generation: now.generation,
+            token_id: now.token_id,
+            reason: now.reason,
+        });
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// What answers a report of this token: at once, or when the broker does.
+    fn report(self: &Arc<App>, inner: &Arc<Inner>, refused: &Arc<Token>) -> watch::Receiver<Answer> {
+        let mut state = self.lock();
+        let at_once = |answer| watch::Sender::new(Some(answer)).subscribe();
+        match &**self.held.load() {
+            Ok(held) if held.generation > refused.generation => {
+                return at_once(Ok(Report { outcome: "NEWER_HELD".into(), token: Arc::clone(held) }));
+            }
+            Err(Error::Closed) => return at_once(Err(Error::Closed)),
+            _ => {}
+        }
+        if let Some(shared) = state.reports.get(&refused.generation) {
+            return shared.clone();
+        }
+        if let Some((generation, until, error)) = &state.refused {
+            if *generation == refused.generation && Instant::now() < *until {
+                return at_once(Err(Error::Rpc(Box::new(error.clone()))));
+            }
+        }
+        let (sender, receiver) = watch::channel(None);
+        state.reports.insert(refused.generation, receiver.clone());
+        drop(state);
+        let (app, of, refused) = (Arc::clone(self), Arc::clone(inner), Arc::clone(refused));
+        inner.spawn(async move {
+            let answer = app.force_refresh(&of, &refused).await;
+            app.lock().reports.remove(&refused.generation);
+            sender.send_replace(Some(answer));
+        });
+        receiver
+    }
+
+    async fn force_refresh(self: &Arc<App>, inner: &Arc<Inner>, refused: &Token) -> Result<Report, Error> {
+        match inner.force_refresh(&self.id, refused).await {
+            Ok(answer) => {
+                let outcome = ForceRefreshOutcome::try_from(answer.outcome).map_or("UNKNOWN", |outcome| outcome.as_str_name());
+                let outcome = outcome.trim_start_matches("FORCE_REFRESH_OUTCOME_").to_owned();
+                inner.tell(Event::Report { app: self.id.clone(), outcome: outcome.clone() });
+                if let Some(state) = answer.state {
+                    self.take(inner, state, answer.server_time);
+                }
+                Ok(Report { outcome, token: self.token()? })
+            }
+            Err(Error::Rpc(error)) => {
+                if error.retry_after > Duration::ZERO {
+                    let until = Instant::now() + error.retry_after.min(inner.options.timing.retry_cap);
+                    self.lock().refused = Some((refused.generation, until, (*error).clone()));
+                }
+                inner.tell_error("report", &error, Duration::ZERO);
+                Err(Error::Rpc(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn stop(expiry: &mut Option<AbortHandle>) {
+    if let Some(expiry) = expiry.take() {
+        expiry.abort();
+    }
+}
+
+/// One app's token, always the newest that is known. Cheap to clone; the client lives until the last of it and of its sources is dropped.
+#[derive(Clone)]
+pub struct Source {
+    pub(crate) app: Arc<App>,
+    pub(crate) handle: Arc<Handle>,
+}
+
+impl Source {
+    /// The WeChat app id.
+    pub fn app(&self) -> &str {
+        &self.app.id
+    }
+
+    /// The newest token, from memory. Fails with [`Error::NoToken`] or [`Error::Closed`].
+    pub fn token(&self) -> Result<Arc<Token>, Error> {
+        self.app.token()
+    }
+
+    /// Makes a business call with the newest token. If it fails with an error that [is a rejection](MayReject), the token is reported to the broker, and
+    /// with a newer one the call is made once more. Where none came (WeChat accepts the token, or the broker cannot replace it now) its own
+    /// error is returned. It is made at most twice.
+    pub async fn call<T, E, F, Fut>(&self, mut business: F) -> Result<T, CallError<E>>
+    where
+        E: MayReject,
+        F: FnMut(Arc<Token>) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let used = self.token().map_err(CallError::Client)?;
+        let refusal = match business(Arc::clone(&used)).await {
+            Err(error) if error.is_rejected() => error,
+            result => return result.map_err(CallError::Business),
+        };
+        let mut newest = match self.report(&used).await {
+            Ok(report) if report.outcome != "STILL_VALID" => report.token,
+            _ => Arc::clone(&used),
+        };
+        if let Ok(held) = self.token() {
+            if held.generation > newest.generation {
+                newest = held;
+            }
+        }
+        if newest.generation <= used.generation {
+            return Err(CallError::Business(refusal));
+        }
+        business(newest).await.map_err(CallError::Business)
+    }
+
+    /// Tells the broker that WeChat refused a token of this source. Callers that report one generation share one report. Fails with [`Error::Rpc`] where the
+    /// broker cannot replace it now, COOLDOWN for one; the token is kept.
+    pub async fn report(&self, refused: &Arc<Token>) -> Result<Report, Error> {
+        let mut answer = self.app.report(&self.handle.inner, refused);
+        let answered = answer.wait_for(Option::is_some).await.map_err(|_| Error::Closed)?;
+        answered.clone().unwrap_or(Err(Error::Closed))
+    }
+
+    /// Waits until a token of at least this generation is held. Fails with [`Error::Closed`].
+    pub async fn wait_for(&self, generation: u64) -> Result<Arc<Token>, Error> {
+        let mut changes = self.app.changes();
+        loop {
+            changes.borrow_and_update();
+            match self.token() {
+                Ok(token) if token.generation >= generation => return Ok(token),
+                Err(Error::Closed) => return Err(Error::Closed),
+                _ => {}
+            }
+            changes.changed().await.map_err(|_| Error::Closed)?;
+        }
+    }
+
+    /// Changes whenever another token is held, or none: read it by [`Source::token`].
+    pub fn updates(&self) -> watch::Receiver<u64> {
+        self.app.changes()
+    }
+}

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import {
   create,
   type DescMessage,
@@ -14,6 +14,9 @@ import { ErrorInfoSchema, RetryInfoSchema, StatusSchema } from './gen/lingpai/cl
 import { checkedKey, type Endpoint } from './options.ts';
 
 const SERVICE = '/lingpai.v1.TokenService';
+
+/** What an error says where the other side closed the connection at once, as one does that waited for a TLS handshake. */
+export const NO_ANSWER = 'the connection was closed without an answer';
 
 /** A connection is one call's own: one that is open and passes nothing any more is then never used again (R6). */
 const CHANNEL_OPTIONS = {
@@ -65,6 +68,9 @@ export class Connection {
     const make = credentials._createSecureConnector.bind(credentials);
     credentials._createSecureConnector = (...args) => {
       const connector = make(...args);
+      // RFC 6066 knows no addresses as server names, and Node warns of them; the certificate is checked against the address all the same.
+      const { connectionOptions } = connector as { connectionOptions?: { servername?: string } };
+      if (connectionOptions && isIP(connectionOptions.servername ?? '')) connectionOptions.servername = '';
       const note = (socket: Socket): void => {
         this.#sockets.push(socket);
         if (this.#isClosed) socket.destroy();
@@ -150,7 +156,7 @@ export class Connection {
     }
     return new RpcError({
       code: grpc.status[code ?? 2] ?? 'UNKNOWN',
-      words: details ?? String((thrown as Error | undefined)?.message ?? thrown),
+      words: plain(details ?? String((thrown as Error | undefined)?.message ?? thrown)),
       ...detailsOf(metadata?.get('grpc-status-details-bin')[0]),
       cause: thrown,
     });
@@ -169,6 +175,14 @@ export class Connection {
 function isHandshake(error: unknown): error is Error {
   const { code } = error as { code?: unknown };
   return typeof code === 'string' && !/^(E[A-Z0-9]+$|ERR_(HTTP2|STREAM|SOCKET|TLS_HANDSHAKE_TIMEOUT))/.test(code);
+}
+
+/** grpc-js's words without what it says around them. */
+function plain(words: string): string {
+  if (/^Failed to connect \(/.test(words)) return NO_ANSWER;
+  return words
+    .replace(/^No connection established\. (?:Last error: )?(?:Error: )?/, '')
+    .replace(/\. Resolution note: .*$/, '');
 }
 
 function detailsOf(packed: unknown): Pick<RpcError, 'reason' | 'metadata' | 'retryAfterMs'> {

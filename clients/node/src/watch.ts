@@ -96,8 +96,7 @@ export class Watch {
           if (error) resolve({ error, spoke: firstAt !== undefined, lifeMs });
         };
         const failAfter = (ms: number, words: string, isOver = (): boolean => true): NodeJS.Timeout => {
-          const code = firstAt === undefined ? 'DEADLINE_EXCEEDED' : 'UNAVAILABLE';
-          const timer = setTimeout(() => isOver() && fail(new RpcError({ code, words })), ms).unref();
+          const timer = setTimeout(() => isOver() && fail(new RpcError({ code: 'UNAVAILABLE', words })), ms).unref();
           timers.push(timer);
           return timer;
         };
@@ -120,7 +119,7 @@ export class Watch {
           stream.on('metadata', () => made.unref());
           stream.on('data', (message: WatchTokenResponse) => timers.length > 0 && onMessage(message));
           stream.on('error', fail);
-          stream.on('end', () => fail(new RpcError({ code: 'UNAVAILABLE', words: 'the broker ended the stream' })));
+          stream.on('end', () => fail(new RpcError({ code: 'UNKNOWN', words: 'the broker ended the stream' })));
         }, fail);
       });
       if (firstAt !== undefined && end !== 'reopen') this.#wasLost = true;

@@ -179,10 +179,10 @@ function isHandshake(error: unknown): error is Error {
 
 /** grpc-js's words without what it says around them. */
 function plain(words: string): string {
-  if (/^Failed to connect \(/.test(words)) return NO_ANSWER;
-  return words
+  const inner = words
     .replace(/^No connection established\. (?:Last error: )?(?:Error: )?/, '')
     .replace(/\. Resolution note: .*$/, '');
+  return /^Failed to connect \(/.test(inner) ? NO_ANSWER : inner;
 }
 
 function detailsOf(packed: unknown): Pick<RpcError, 'reason' | 'metadata' | 'retryAfterMs'> {

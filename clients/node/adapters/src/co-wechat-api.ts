@@ -2,8 +2,10 @@ import { afterRefusal, isRefused, isRepeatable, type TokenSource, tokenIn, wallT
 
 /** What is used of co-wechat-api's class. */
 interface CoWechatApi {
-  // biome-ignore lint/suspicious/noExplicitAny: a class that is extended has to take any arguments
-  new (...args: any[]): { request(url: string, options?: object, retry?: number): Promise<unknown> };
+  new (
+    // biome-ignore lint/suspicious/noExplicitAny: a class that is extended has to take any arguments
+    ...args: any[]
+  ): { request(url: string, options?: object, retry?: number): Promise<unknown> };
 }
 
 interface Bodies {

@@ -4,8 +4,8 @@ type Answer = (error: unknown, data?: unknown, response?: unknown) => void;
 
 /** What is used of wechat-api's class. */
 interface WechatApi {
-  // biome-ignore lint/suspicious/noExplicitAny: a class that is extended has to take any arguments
   new (
+    // biome-ignore lint/suspicious/noExplicitAny: a class that is extended has to take any arguments
     ...args: any[]
   ): {
     request(url: string, options: object, answer: Answer): void;

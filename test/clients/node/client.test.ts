@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -131,13 +132,17 @@ describe('a client of a fake broker', () => {
     expect(client.stats()).toMatchObject({ state: 'LIVE', reconnects: 1 });
   });
 
-  it('the first attempt is guarded too, and leaves no socket (R4, R6, R15)', async () => {
-    await using box = await Middlebox.before(new URL(broker.target).host);
-    box.deaf = true;
+  it('a start that nobody answers ends in time, and leaves no socket although the other side keeps its own (R4, R15)', async () => {
+    const mute = createServer({ allowHalfOpen: true }, (socket) => socket.on('error', () => {}).resume());
+    await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve));
+    const held: Socket[] = [];
+    mute.on('connection', (socket) => held.push(socket));
     const before = sockets();
-    const start = open({ startTimeoutMs: 300 }, `http://127.0.0.1:${box.port}`);
+    const start = open({ startTimeoutMs: 300 }, `http://127.0.0.1:${(mute.address() as AddressInfo).port}`);
     await expect(start).rejects.toThrow(StartTimeoutError);
-    await eventually(() => sockets() <= before);
+    await eventually(() => sockets() <= before + held.length);
+    for (const socket of held) socket.destroy();
+    mute.close();
   });
 
   it('an unknown app fails the start, and names it (R4)', async () => {

@@ -307,7 +307,7 @@ describe('the settings', () => {
 });
 
 it.each(['go', 'python', 'java'])('the %s snippets of docs/clients.md stand in the example', (language) => {
-  const folder = join(ROOT, 'examples', language);
+  const folder = join(ROOT, 'examples/stubs', language);
   const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((file) => /\.(go|py|java)$/.test(file) && !/(^|\/)(gen|target|\.venv)\//.test(file))
     .map((file) => readFileSync(join(folder, file), 'utf8'));
@@ -317,13 +317,13 @@ it.each(['go', 'python', 'java'])('the %s snippets of docs/clients.md stand in t
 });
 
 it.each(['go', 'python', 'java', 'node'])(
-  'the %s example reads the environment that examples/README.md names',
+  'the %s example reads the environment that examples/stubs/README.md names',
   (language) => {
-    const named = [...read('examples/README.md').matchAll(/^\| (`LINGPAI_.*?) \|/gm)].flatMap(
+    const named = [...read('examples/stubs/README.md').matchAll(/^\| (`LINGPAI_.*?) \|/gm)].flatMap(
       ([, cell = '']) => cell.match(/LINGPAI_\w+/g) ?? [],
     );
     expect(named.length).toBe(7);
-    const folder = join(ROOT, 'examples', language);
+    const folder = join(ROOT, 'examples/stubs', language);
     const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
       .filter((file) => /\.(go|py|java|js)$/.test(file) && !/(^|\/)(gen|target|\.venv|node_modules)\//.test(file))
       .map((file) => readFileSync(join(folder, file), 'utf8'))
@@ -336,7 +336,7 @@ describe('docs/migrating.md names what is there', () => {
   const page = read('docs/migrating.md');
 
   it('in the examples', () => {
-    const links = [...page.matchAll(/\[([\w.]+)\]\(\.\.\/(examples\/\w+)\)/g)].filter(([, name]) =>
+    const links = [...page.matchAll(/\[([\w.]+)\]\(\.\.\/(examples\/stubs\/\w+)\)/g)].filter(([, name]) =>
       /Source$/.test(name ?? ''),
     );
     expect(links).toHaveLength(3);

@@ -15,6 +15,7 @@ import { jwksText, makeJwt, makeSigningKey } from '../support/jwt.ts';
 import { Middlebox } from '../support/middlebox.ts';
 import { HttpProxy } from './http-proxy.ts';
 import type { Language } from './languages.ts';
+import type { ServiceExample } from './services.ts';
 
 /** The app that the services watch. */
 export const appId = 'wx00interop0000001';
@@ -30,6 +31,8 @@ export class Lab implements AsyncDisposable {
   readonly box: Middlebox;
   /** What the environment of the services names. */
   readonly proxy: HttpProxy;
+  /** Where the broker's ports are, by what is spoken there. */
+  readonly addresses: { readonly grpc: string; readonly http: string };
   readonly #folder: string;
   readonly #sandbox: Child;
   readonly #sandboxUrl: string;
@@ -39,7 +42,7 @@ export class Lab implements AsyncDisposable {
   readonly #secrets = new Set([secret]);
 
   private constructor(
-    address: string,
+    { address, httpAddress }: { address: string; httpAddress: string },
     folder: string,
     sandbox: Child,
     sandboxUrl: string,
@@ -48,6 +51,7 @@ export class Lab implements AsyncDisposable {
     own: Own | undefined,
   ) {
     this.box = box;
+    this.addresses = { grpc: address, http: httpAddress };
     this.proxy = proxy;
     this.#folder = folder;
     this.#sandbox = sandbox;
@@ -66,6 +70,7 @@ export class Lab implements AsyncDisposable {
   /** Starts the simulated WeChat; there is no broker yet. `isSecured`: it will serve TLS and have rules. */
   static async start({ isSecured = false } = {}): Promise<Lab> {
     const address = `127.0.0.1:${await freePort()}`;
+    const httpAddress = `127.0.0.1:${await freePort()}`;
     const folder = await mkdtemp(join(tmpdir(), 'lingpai-interop-'));
     process.once('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 })); // after a signal
     const sandbox = new Child({
@@ -77,9 +82,20 @@ export class Lab implements AsyncDisposable {
       const ready = await sandbox.next('"ready"', (line) => line.msg === 'ready');
       const box = await Middlebox.before(address);
       const file = join(folder, 'lingpai.yaml'); // JSON is YAML
-      await writeFile(file, JSON.stringify({ ...config(address, String(ready.url)), ...(isSecured && secured) }));
+      await writeFile(
+        file,
+        JSON.stringify({ ...config(address, httpAddress, String(ready.url)), ...(isSecured && secured) }),
+      );
       const own = isSecured ? await secure(folder) : undefined;
-      const lab = new Lab(address, folder, sandbox, String(ready.url), box, await HttpProxy.start(), own);
+      const lab = new Lab(
+        { address, httpAddress },
+        folder,
+        sandbox,
+        String(ready.url),
+        box,
+        await HttpProxy.start(),
+        own,
+      );
       await lab.#control('POST /sandbox/apps', { app_id: appId, secret });
       return lab;
     } catch (error) {
@@ -92,6 +108,11 @@ export class Lab implements AsyncDisposable {
   /** The path of a file in the folder of the broker's configuration. */
   file(name: string): string {
     return join(this.#folder, name);
+  }
+
+  /** Where the simulated WeChat is. */
+  get wechatUrl(): string {
+    return this.#sandboxUrl;
   }
 
   /** `lingpai keys`, and the key that it makes, if it makes one. */
@@ -159,7 +180,16 @@ export class Lab implements AsyncDisposable {
     await rm(this.#folder, { recursive: true });
   }
 
-  #service(language: Language, env: Record<string, string>, args: string[]): Child {
+  /** Starts a language's service on its library: by TLS and a key, straight at the broker, with the sandbox for WeChat. */
+  onLibrary(example: ServiceExample, keyFile: string, ...args: string[]): Child {
+    const env = {
+      ...{ LINGPAI_ADDR: `https://${this.addresses[example.speaks]}`, LINGPAI_CA: this.file('ca.pem') },
+      ...{ LINGPAI_KEY_FILE: keyFile, WECHAT_URL: this.#sandboxUrl },
+    };
+    return this.#service(example, env, args);
+  }
+
+  #service(language: Pick<Language, 'name' | 'start'>, env: Record<string, string>, args: string[]): Child {
     const [file, ...rest] = language.start;
     const name = `the ${language.name} service`;
     return this.#keep(new Child({ name, command: [file, ...rest, ...args], cwd: this.#folder, env }));
@@ -249,10 +279,10 @@ function showing(key: string): Interceptor {
   };
 }
 
-function config(address: string, sandboxUrl: string): object {
+function config(address: string, httpAddress: string, sandboxUrl: string): object {
   return {
     grpc: { listen: address },
-    http: { listen: '127.0.0.1:0', hosts: ['0.0.0.0'] }, // as languages.ts has it for Go
+    http: { listen: httpAddress, hosts: ['0.0.0.0'] }, // as languages.ts has it for Go
     store: { url: 'sqlite:lingpai.db' },
     upstream: { base_url: sandboxUrl },
     // The broker is to learn from the services that a token died, and the scenario rotates faster than anyone should.

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type Command, type Foreign, root, venv } from '../support/foreign.ts';
 
-/** One example service: what it needs, how it is built and how it is started. */
+/** One example service on stock stubs: what it needs, how it is built and how it is started. */
 export interface Language extends Foreign {
   readonly start: Command;
   readonly env: Readonly<Record<string, string>>;
@@ -15,15 +15,15 @@ export interface Language extends Foreign {
   readonly terminatedCode: number;
 }
 
-const goFolder = join(root, 'examples/go');
-const pythonFolder = join(root, 'examples/python');
-const javaFolder = join(root, 'examples/java');
-const nodeFolder = join(root, 'examples/node');
+const goFolder = join(root, 'examples/stubs/go');
+const pythonFolder = join(root, 'examples/stubs/python');
+const javaFolder = join(root, 'examples/stubs/java');
+const nodeFolder = join(root, 'examples/stubs/node');
 
-/** Every language that has an example. */
+/** Every language that has an example on stubs. */
 export const languages: readonly Language[] = [
   {
-    name: 'go',
+    name: 'go-stubs',
     folder: goFolder,
     tools: [{ command: ['go', 'version'], atLeast: [1, 26] }],
     build: [
@@ -38,14 +38,14 @@ export const languages: readonly Language[] = [
     terminatedCode: 0,
   },
   {
-    name: 'python',
+    name: 'python-stubs',
     folder: pythonFolder,
     tools: [{ command: ['python3', '--version'], atLeast: [3, 11] }],
     build: [
       ...venv,
       ['mkdir', '-p', 'gen'],
       [
-        ...(['.venv/bin/python', '-m', 'grpc_tools.protoc', '-I', '../../proto'] as const),
+        ...(['.venv/bin/python', '-m', 'grpc_tools.protoc', '-I', '../../../proto'] as const),
         ...['--python_out=gen', '--pyi_out=gen', '--grpc_python_out=gen'],
         ...['lingpai/v1/token.proto', 'lingpai/v1/error.proto'],
       ],
@@ -57,7 +57,7 @@ export const languages: readonly Language[] = [
     terminatedCode: 0,
   },
   {
-    name: 'java',
+    name: 'java-stubs',
     folder: javaFolder,
     tools: [
       { command: ['javac', '-version'], atLeast: [17, 0] },
@@ -71,7 +71,7 @@ export const languages: readonly Language[] = [
     terminatedCode: 143, // what a JVM ends with after SIGTERM, once its shutdown hooks have run
   },
   {
-    name: 'node',
+    name: 'node-stubs',
     folder: nodeFolder,
     tools: [
       { command: ['node', '--version'], atLeast: [20, 11] },

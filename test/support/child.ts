@@ -43,6 +43,8 @@ export class Child implements AsyncDisposable {
   output = '';
   /** The JSON lines of stdout, in order. */
   readonly lines: Line[] = [];
+  /** Told of each of them as it comes. */
+  hear: (line: Line) => void = () => {};
   readonly #process: ChildProcess;
   readonly #exit: Promise<number>;
   #read = 0;
@@ -146,6 +148,8 @@ export class Child implements AsyncDisposable {
     } catch {
       return; // a line for people
     }
+    const line = this.lines.at(-1);
+    if (line) this.hear(line);
     this.#wake();
   }
 

@@ -1,4 +1,5 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { Transform } from 'node:stream';
 
 /**
  * A box in the network between services and a broker, as a firewall or a balancer of connections is. It forgets
@@ -7,6 +8,14 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class Middlebox implements AsyncDisposable {
   /** While set, new connections are taken and nothing passes on them. */
   deaf = false;
+  /** While set, new connections are reset at once. */
+  refuses = false;
+  /** How long what passes is on its way from now on, in milliseconds. */
+  delayMs = 0;
+  /** While set, what those who connect are answered comes a byte at a time. */
+  trickles = false;
+  /** When each connection came, by performance.now(). */
+  readonly arrivals: number[] = [];
   /** Told of all that passes: what comes from those who connect, and what they are answered. */
   hear: (from: 'near' | 'far', bytes: Buffer) => void = () => {};
   readonly #server: Server;
@@ -14,20 +23,27 @@ export class Middlebox implements AsyncDisposable {
 
   private constructor(target: { host: string; port: number }) {
     this.#server = createServer((near) => {
+      this.arrivals.push(performance.now());
+      if (this.refuses) {
+        near.on('error', () => {}).resetAndDestroy();
+        return;
+      }
       const far = connect(target);
       for (const [socket, other] of [
         [near, far],
         [far, near],
       ] as const) {
-        this.#sockets.add(socket);
+        this.#sockets.add(socket.setNoDelay());
         socket.on('error', () => {}); // "close" follows
         socket.once('close', () => {
           this.#sockets.delete(socket);
           other.destroy();
         });
       }
-      near.on('data', (bytes: Buffer) => this.hear('near', bytes)).pipe(far);
-      far.on('data', (bytes: Buffer) => this.hear('far', bytes)).pipe(near);
+      near.on('data', (bytes: Buffer) => this.hear('near', bytes));
+      far.on('data', (bytes: Buffer) => this.hear('far', bytes));
+      near.pipe(this.#slowly(() => false)).pipe(far);
+      far.pipe(this.#slowly(() => this.trickles)).pipe(near);
       if (this.deaf) for (const socket of [near, far]) swallow(socket);
     });
   }
@@ -45,9 +61,39 @@ export class Middlebox implements AsyncDisposable {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** How many connections to it are open. */
+  get connections(): number {
+    return this.#sockets.size / 2;
+  }
+
   /** Nothing passes any more on the connections that are open now. */
   freeze(): void {
     for (const socket of this.#sockets) swallow(socket);
+  }
+
+  /** Resets the connections that are open now. */
+  reset(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  #slowly(byBytes: () => boolean): Transform {
+    const box = this;
+    return new Transform({
+      transform(chunk: Buffer, _, done) {
+        const pass = () => {
+          if (!byBytes()) return done(null, chunk);
+          (async () => {
+            for (const byte of chunk) {
+              this.push(Buffer.of(byte));
+              await new Promise(setImmediate);
+            }
+            done();
+          })();
+        };
+        if (box.delayMs > 0) setTimeout(pass, box.delayMs);
+        else pass();
+      },
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

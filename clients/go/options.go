@@ -1,0 +1,209 @@
+package lingpai
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// Option is how a client is made.
+type Option func(*options)
+
+type options struct {
+	apps          []string
+	startTimeout  time.Duration
+	startOptional bool
+	ca            string
+	cert, certKey string
+	key           string
+	keyFile       string
+	keyFunc       func(context.Context) (string, error)
+	plaintext     bool
+	onEvent       func(Event)
+	logger        *slog.Logger
+	timing        Timing
+
+	address string
+	isTLS   bool
+}
+
+// Apps names the apps to hold tokens of: 1 to 10,000 ids, each 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_". Required.
+func Apps(apps ...string) Option { return func(o *options) { o.apps = append(o.apps, apps...) } }
+
+// StartTimeout is how long New waits for a token of every app: 10 seconds, unless the context ends before.
+func StartTimeout(timeout time.Duration) Option { return func(o *options) { o.startTimeout = timeout } }
+
+// StartOptional has New return at once; reads return a NoTokenError until a token is here.
+func StartOptional() Option { return func(o *options) { o.startOptional = true } }
+
+// CA is the path of a PEM file of who signs the broker's certificate, read at each attempt. Without it the system's CAs are trusted.
+func CA(path string) Option { return func(o *options) { o.ca = path } }
+
+// Certificate is the client's certificate and its private key: paths of PEM files, read at each attempt.
+func Certificate(cert, key string) Option { return func(o *options) { o.cert, o.certKey = cert, key } }
+
+// Key is an access key, or another bearer token.
+func Key(key string) Option { return func(o *options) { o.key = key } }
+
+// KeyFile is the path of a file with it, read at each attempt.
+func KeyFile(path string) Option { return func(o *options) { o.keyFile = path } }
+
+// KeyFunc gives it, asked at each attempt.
+func KeyFunc(key func(context.Context) (string, error)) Option {
+	return func(o *options) { o.keyFunc = key }
+}
+
+// Plaintext lets a key go to another machine without TLS. Without it a key goes to loopback only.
+func Plaintext() Option { return func(o *options) { o.plaintext = true } }
+
+// OnEvent is told of what happens, never of a token's value. It must not block. Its panics are swallowed.
+func OnEvent(observe func(Event)) Option { return func(o *options) { o.onEvent = observe } }
+
+// Logger is where the client logs; slog.Default without it.
+func Logger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
+
+// WithTiming sets the client's clocks, those that are not 0: for tests.
+func WithTiming(timing Timing) Option { return func(o *options) { o.timing = timing.or(o.timing) } }
+
+// Timing has the clocks of a client. clients/SPEC.md says what each is for.
+type Timing struct {
+	Silence, Connect, Call                time.Duration
+	BackoffBase, BackoffCap, BackoffFloor time.Duration
+	Life, GoawayCap, RetryCap             time.Duration
+	Slow, SlowCap, AppRetry               time.Duration
+}
+
+var defaultTiming = Timing{
+	Silence: 25 * time.Second, Connect: 5 * time.Second, Call: 10 * time.Second,
+	BackoffBase: 500 * time.Millisecond, BackoffCap: 10 * time.Second, BackoffFloor: 100 * time.Millisecond,
+	Life: 10 * time.Second, GoawayCap: time.Minute, RetryCap: 5 * time.Minute,
+	Slow: 30 * time.Second, SlowCap: 5 * time.Minute, AppRetry: time.Minute,
+}
+
+func (t Timing) or(other Timing) Timing {
+	for _, pair := range [][2]*time.Duration{
+		{&t.Silence, &other.Silence}, {&t.Connect, &other.Connect}, {&t.Call, &other.Call},
+		{&t.BackoffBase, &other.BackoffBase}, {&t.BackoffCap, &other.BackoffCap}, {&t.BackoffFloor, &other.BackoffFloor},
+		{&t.Life, &other.Life}, {&t.GoawayCap, &other.GoawayCap}, {&t.RetryCap, &other.RetryCap},
+		{&t.Slow, &other.Slow}, {&t.SlowCap, &other.SlowCap}, {&t.AppRetry, &other.AppRetry},
+	} {
+		if *pair[0] == 0 {
+			*pair[0] = *pair[1]
+		}
+	}
+	return t
+}
+
+var (
+	appID    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	keyShape = regexp.MustCompile(`^[\x21-\x7e]+$`)
+)
+
+// configure looks at a target and options.
+func configure(target string, given []Option) (*options, error) {
+	o := &options{startTimeout: 10 * time.Second, timing: defaultTiming, onEvent: func(Event) {}, logger: slog.Default()}
+	for _, option := range given {
+		option(o)
+	}
+	scheme, address, found := strings.Cut(target, "://")
+	if !found {
+		scheme, address = "", target
+	}
+	o.address = strings.TrimSuffix(address, "/")
+	o.isTLS = scheme == "https" || scheme == "" && (o.ca != "" || o.cert != "")
+	host, _, err := net.SplitHostPort(o.address)
+	if err != nil || host == "" || scheme != "" && scheme != "http" && scheme != "https" {
+		return nil, misconfigured("target %s is no address: write HOST:PORT, http://HOST:PORT or https://HOST:PORT", target)
+	}
+	if len(o.apps) < 1 || len(o.apps) > 10_000 {
+		return nil, misconfigured("Apps has %d ids: name 1 to 10000", len(o.apps))
+	}
+	for _, app := range o.apps {
+		if !appID.MatchString(app) {
+			return nil, misconfigured("Apps has %q: an app id has 1 to 64 characters of A-Z, a-z, 0-9, - and _", app)
+		}
+	}
+	keys := 0
+	for _, isGiven := range []bool{o.key != "", o.keyFile != "", o.keyFunc != nil} {
+		if isGiven {
+			keys++
+		}
+	}
+	if keys > 1 {
+		return nil, misconfigured("Key, KeyFile and KeyFunc are given together: give one of them")
+	}
+	if (o.cert == "") != (o.certKey == "") {
+		return nil, misconfigured("Certificate wants two paths: the certificate and its private key")
+	}
+	if keys > 0 && !o.isTLS && !o.plaintext && !isLoopback(host) {
+		return nil, misconfigured("the key would go to %s unencrypted: write https://%s, or give Plaintext where nobody can listen in between",
+			o.address, o.address)
+	}
+	if o.startTimeout <= 0 {
+		return nil, misconfigured("StartTimeout is %v: give a time above 0", o.startTimeout)
+	}
+	return o, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// bearer reads the key anew; empty where there is none.
+func (o *options) bearer(ctx context.Context) (string, error) {
+	key, err := o.key, error(nil)
+	switch {
+	case o.keyFile != "":
+		var text []byte
+		text, err = os.ReadFile(o.keyFile)
+		key = strings.TrimSpace(string(text))
+	case o.keyFunc != nil:
+		key, err = o.keyFunc(ctx)
+	case o.key == "":
+		return "", nil
+	}
+	if err == nil && !keyShape.MatchString(key) {
+		err = errors.New("it is empty, or has characters that a key does not have")
+	}
+	if err != nil {
+		return "", unreadable("the key", err)
+	}
+	return key, nil
+}
+
+// credentials reads the certificates anew.
+func (o *options) credentials() (credentials.TransportCredentials, error) {
+	if !o.isTLS {
+		return insecure.NewCredentials(), nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.ca != "" {
+		text, err := os.ReadFile(o.ca)
+		if err != nil {
+			return nil, unreadable("the CA", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, unreadable("the CA", errors.New(o.ca+" has no certificate in PEM"))
+		}
+	}
+	if o.cert != "" {
+		pair, err := tls.LoadX509KeyPair(o.cert, o.certKey)
+		if err != nil {
+			return nil, unreadable("the certificate", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return credentials.NewTLS(config), nil
+}

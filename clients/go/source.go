@@ -1,0 +1,281 @@
+package lingpai
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "lingpai.example/clients/go/internal/clientv1"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// Source is one app's token, always the newest that is known. Its methods may be called from any goroutine.
+type Source struct {
+	app    string
+	client *Client
+	held   atomic.Pointer[held]
+	// updated has room for one.
+	updated chan struct{}
+
+	mu         sync.Mutex
+	generation uint64
+	expiry     *time.Timer
+	// changed is closed and replaced at each change.
+	changed chan struct{}
+	reports map[uint64]*report
+	refused refusedReport
+}
+
+// held is what a read finds: a token, or the error that says why there is none.
+type held struct {
+	token *Token
+	err   error
+}
+
+// report is a ForceRefresh under way.
+type report struct {
+	done    chan struct{}
+	outcome string
+	token   *Token
+	err     error
+}
+
+// refusedReport is the last report that failed: it is not repeated before until.
+type refusedReport struct {
+	generation uint64
+	until      time.Time
+	err        error
+}
+
+func newSource(app string, client *Client) *Source {
+	s := &Source{
+		app: app, client: client,
+		updated: make(chan struct{}, 1), changed: make(chan struct{}), reports: map[uint64]*report{},
+	}
+	s.held.Store(&held{err: &NoTokenError{App: app, Reason: Waiting}})
+	return s
+}
+
+// Token is the newest token, from memory. The error is a NoTokenError, or ErrClosed.
+func (s *Source) Token() (*Token, error) {
+	held := s.held.Load()
+	return held.token, held.err
+}
+
+// Updated has something to receive when there is another token than at the last receive: read it by Token. It is never closed.
+func (s *Source) Updated() <-chan struct{} { return s.updated }
+
+// Await waits until a token of at least this generation is held. The error is the context's, or ErrClosed.
+func (s *Source) Await(ctx context.Context, generation uint64) (*Token, error) {
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		token, err := s.Token()
+		if err == nil && token.Generation >= generation {
+			return token, nil
+		}
+		if errors.Is(err, ErrClosed) {
+			return nil, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Do makes a business call with the newest token's value. If it returns an error that is ErrRejected, the token is reported to the broker, and
+// with a newer one the call is made once more. Where none came (WeChat accepts the token, or the broker cannot replace it now) its own
+// error is returned. The call is made at most twice. Where there is no token, the error is a NoTokenError, or ErrClosed.
+func (s *Source) Do(ctx context.Context, call func(ctx context.Context, token string) error) error {
+	used, err := s.Token()
+	if err != nil {
+		return err
+	}
+	refusal := call(ctx, used.Value)
+	if !errors.Is(refusal, ErrRejected) {
+		return refusal
+	}
+	outcome, newest, err := s.Report(ctx, used)
+	if err != nil || outcome == "STILL_VALID" {
+		newest = used
+	}
+	if token, err := s.Token(); err == nil && token.Generation > newest.Generation {
+		newest = token
+	}
+	if newest.Generation <= used.Generation {
+		return refusal
+	}
+	return call(ctx, newest.Value)
+}
+
+// Report tells the broker that WeChat refused a token of this source, and returns the token to use now. The outcome is REFRESHED, JOINED,
+// ALREADY_NEWER, STILL_VALID, or NEWER_HELD where the broker was not asked, since a newer token is held. Callers that report one generation share one report. The error is
+// an RPCError where the broker cannot replace it now, COOLDOWN for one; the token is kept.
+func (s *Source) Report(ctx context.Context, refused *Token) (outcome string, token *Token, err error) {
+	s.mu.Lock()
+	if token, err := s.Token(); err == nil && token.Generation > refused.Generation {
+		s.mu.Unlock()
+		return "NEWER_HELD", token, nil
+	}
+	shared := s.reports[refused.Generation]
+	if shared == nil {
+		if before := s.refused; before.generation == refused.Generation && time.Now().Before(before.until) {
+			s.mu.Unlock()
+			return "", nil, before.err
+		}
+		shared = &report{done: make(chan struct{})}
+		if !s.client.spawn(func() { s.forceRefresh(refused, shared) }) {
+			s.mu.Unlock()
+			return "", nil, ErrClosed
+		}
+		s.reports[refused.Generation] = shared
+	}
+	s.mu.Unlock()
+	select {
+	case <-shared.done:
+		return shared.outcome, shared.token, shared.err
+	case <-ctx.Done():
+		return "", nil, ctx.Err()
+	}
+}
+
+func (s *Source) forceRefresh(refused *Token, shared *report) {
+	defer close(shared.done)
+	answer, err := s.client.forceRefresh(s.app, refused)
+	if err == nil {
+		shared.outcome = outcomeOf(answer.GetOutcome())
+		s.client.tell(Event{Type: "report", App: s.app, Outcome: shared.outcome})
+		if answer.GetState() != nil {
+			s.take(answer.GetState(), answer.GetServerTime())
+		}
+		shared.token, shared.err = s.Token()
+	} else {
+		shared.err = err
+	}
+	s.mu.Lock()
+	delete(s.reports, refused.Generation)
+	var failed *RPCError
+	if errors.As(err, &failed) && failed.RetryAfter > 0 {
+		until := time.Now().Add(min(failed.RetryAfter, s.client.options.timing.RetryCap))
+		s.refused = refusedReport{refused.Generation, until, failed}
+	}
+	s.mu.Unlock()
+	if failed != nil {
+		s.client.tell(Event{Type: "error", During: "report", App: s.app, Code: failed.Code, Reason: failed.Reason, Err: failed})
+	}
+}
+
+// take takes a state that the broker told, unless it is older than what is held.
+func (s *Source) take(state *pb.TokenState, now *timestamppb.Timestamp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state.GetGeneration() < s.generation || errors.Is(s.held.Load().err, ErrClosed) {
+		return
+	}
+	s.generation = state.GetGeneration()
+	s.stopExpiry()
+	current := state.GetCurrent()
+	if current == nil {
+		reason := Pending
+		if state.GetStatus() == pb.TokenStatus_TOKEN_STATUS_EXPIRED {
+			reason = Expired
+		}
+		s.set(&held{err: &NoTokenError{s.app, reason, state.GetStatusReason()}})
+		return
+	}
+	if current.GetExpireTime() != nil && now != nil {
+		life := current.GetExpireTime().AsTime().Sub(now.AsTime())
+		if life <= 0 {
+			s.set(&held{err: &NoTokenError{s.app, Expired, state.GetStatusReason()}})
+			return
+		}
+		generation := s.generation
+		s.expiry = time.AfterFunc(life, func() { s.expire(generation, current.GetId()) })
+	}
+	token := &Token{Value: current.GetValue(), ID: current.GetId(), Generation: s.generation}
+	if previous := state.GetPrevious(); previous != nil {
+		token.Previous = &Token{Value: previous.GetValue(), ID: previous.GetId(), Generation: s.generation - 1}
+	}
+	s.set(&held{token: token})
+}
+
+// expire ends the life of a token, if it is still held.
+func (s *Source) expire(generation uint64, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if token := s.held.Load().token; token != nil && token.Generation == generation && token.ID == id {
+		s.set(&held{err: &NoTokenError{App: s.app, Reason: Expired}})
+	}
+}
+
+// drop says that there is no token, for a reason that is not a state: any generation is taken after it.
+func (s *Source) drop(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errors.Is(s.held.Load().err, ErrClosed) {
+		return
+	}
+	s.generation = 0
+	s.stopExpiry()
+	s.set(&held{err: &NoTokenError{App: s.app, Reason: reason}})
+}
+
+func (s *Source) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopExpiry()
+	s.held.Store(&held{err: ErrClosed})
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *Source) stopExpiry() {
+	if s.expiry != nil {
+		s.expiry.Stop()
+		s.expiry = nil
+	}
+}
+
+// set replaces what is held, and tells of it where it is another.
+func (s *Source) set(next *held) {
+	before := s.statsOf(s.held.Load())
+	s.held.Store(next)
+	now := s.statsOf(next)
+	if now == before {
+		return
+	}
+	state := now.State
+	if state != "HELD" {
+		state = "NONE"
+	}
+	s.client.tell(Event{Type: "state", App: s.app, State: state, Generation: now.Generation, TokenID: now.TokenID, Reason: now.Reason})
+	close(s.changed)
+	s.changed = make(chan struct{})
+	if next.token != nil {
+		select {
+		case s.updated <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (s *Source) statsOf(held *held) AppStats {
+	if held.token != nil {
+		return AppStats{State: "HELD", Generation: held.token.Generation, TokenID: held.token.ID}
+	}
+	stats := AppStats{State: "NONE"}
+	var none *NoTokenError
+	if errors.As(held.err, &none) {
+		stats.Reason = none.Reason
+		if none.Reason == Waiting {
+			stats.State = "WAITING"
+		}
+	}
+	return stats
+}

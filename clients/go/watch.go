@@ -1,0 +1,210 @@
+package lingpai
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	pb "lingpai.example/clients/go/internal/clientv1"
+)
+
+// attempt is one stream, from its connection to its end. It returns the pause before the next.
+func (c *Client) attempt(apps []string, pauses *backoff) time.Duration {
+	c.mu.Lock()
+	c.counts.Attempts++
+	ctx, end := context.WithCancelCause(c.ctx)
+	c.reopen = end
+	c.mu.Unlock()
+	defer end(nil)
+
+	first, goaway, err := c.watch(ctx, end, apps)
+	if c.ctx.Err() != nil {
+		return 0
+	}
+	c.mu.Lock()
+	if c.state == "LIVE" {
+		c.state = "STALE"
+	}
+	c.mu.Unlock()
+	switch {
+	case goaway > 0:
+		return goaway
+	case errors.Is(err, errReopen):
+		return 0
+	}
+	lived := time.Duration(-1)
+	if !first.IsZero() {
+		lived = time.Since(first)
+	}
+	return c.lost(explain(err), pauses, lived)
+}
+
+// watch reads one stream. first is when its first message came, goaway the pause that the broker asks for.
+func (c *Client) watch(ctx context.Context, end context.CancelCauseFunc, apps []string) (first time.Time, goaway time.Duration, err error) {
+	silence := c.options.timing.Silence
+	// A connection may be open and dead, behind a middle box that forgot it: it is closed with the stream, and never used again.
+	watchdog := time.AfterFunc(silence, func() {
+		end(&RPCError{Code: "UNAVAILABLE", words: fmt.Sprintf("nothing came for %v", silence)})
+	})
+	defer watchdog.Stop()
+	conn, ctx, err := c.dial(ctx)
+	if err != nil {
+		return first, 0, err
+	}
+	defer conn.Close()
+	known := map[string]uint64{}
+	for _, app := range apps {
+		if token, err := c.sources[app].Token(); err == nil {
+			known[app] = token.Generation
+		}
+	}
+	next, err := openStream(ctx, conn, &pb.WatchTokenRequest{AppIds: apps, KnownGenerations: known})
+	for err == nil {
+		var message *pb.WatchTokenResponse
+		if message, err = next(); err != nil {
+			break
+		}
+		watchdog.Reset(silence)
+		if first.IsZero() {
+			first = time.Now()
+			c.lives()
+		}
+		if goaway = c.take(message); goaway > 0 {
+			return first, goaway, nil
+		}
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return first, 0, err
+}
+
+// lives says that a stream has brought its first message.
+func (c *Client) lives() {
+	c.mu.Lock()
+	wasLost := c.state == "STALE"
+	if c.state != "CLOSED" {
+		c.state = "LIVE"
+	}
+	if wasLost {
+		c.counts.Reconnects++
+	}
+	c.mu.Unlock()
+	if wasLost {
+		c.options.logger.Info("the stream to the broker is back")
+		c.tell(Event{Type: "reconnect"})
+	}
+}
+
+// take takes one event. It returns the pause that a goaway asks for.
+func (c *Client) take(message *pb.WatchTokenResponse) time.Duration {
+	switch event := message.GetEvent().(type) {
+	case *pb.WatchTokenResponse_State:
+		if source := c.sources[event.State.GetAppId()]; source != nil {
+			source.take(event.State, message.GetServerTime())
+		}
+	case *pb.WatchTokenResponse_Removed:
+		if source := c.sources[event.Removed.GetAppId()]; source != nil {
+			source.drop(Removed)
+		}
+	case *pb.WatchTokenResponse_Goaway:
+		timing := c.options.timing
+		after := max(timing.BackoffFloor, min(event.Goaway.GetReconnectAfter().AsDuration(), timing.GoawayCap), 1)
+		c.mu.Lock()
+		c.counts.Goaways++
+		c.mu.Unlock()
+		c.tell(Event{Type: "goaway", After: after})
+		return after
+	}
+	return 0
+}
+
+// lost is what follows from a stream's error. It returns the pause before the next.
+func (c *Client) lost(failed *RPCError, pauses *backoff, lived time.Duration) time.Duration {
+	switch failed.Code {
+	case "NOT_FOUND", "INVALID_ARGUMENT", "UNAUTHENTICATED":
+		select {
+		case c.failed <- failed:
+		default:
+		}
+	}
+	source := c.sources[failed.App]
+	isUnknownApp := failed.Code == "NOT_FOUND" && source != nil
+	c.mu.Lock()
+	c.last = failed
+	if isUnknownApp {
+		c.unknown[failed.App] = true
+	}
+	c.mu.Unlock()
+	var pause time.Duration
+	if !isUnknownApp {
+		pause = pauses.after(failed, lived)
+		if failed.NeedsOperator || pauses.failures%10 == 3 {
+			c.options.logger.Warn("the stream to the broker failed", "error", failed, "retry_in", pause)
+		}
+	}
+	c.tell(Event{Type: "error", During: "watch", Code: failed.Code, Reason: failed.Reason, Err: failed, After: pause})
+	if isUnknownApp {
+		source.drop(NotFound)
+		c.spawn(func() { c.probe(source) })
+	}
+	return pause
+}
+
+// probe asks for an app that the broker does not know, until it does.
+func (c *Client) probe(source *Source) {
+	for {
+		c.wait(c.options.timing.AppRetry)
+		if c.ctx.Err() != nil {
+			return
+		}
+		answer := &pb.GetResponse{}
+		err := c.unary("Get", &pb.GetRequest{AppId: source.app}, answer)
+		if err == nil {
+			source.take(answer.GetState(), answer.GetServerTime())
+			break
+		}
+		if failed := explain(err); failed.Code != "NOT_FOUND" && c.ctx.Err() == nil {
+			c.tell(Event{
+				Type: "error", During: "get", App: source.app, Code: failed.Code, Reason: failed.Reason, Err: failed,
+				After: c.options.timing.AppRetry,
+			})
+		}
+	}
+	c.mu.Lock()
+	delete(c.unknown, source.app)
+	reopen := c.reopen
+	c.mu.Unlock()
+	if reopen != nil {
+		reopen(errReopen)
+	}
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Client) forceRefresh(app string, refused *Token) (*pb.ForceRefreshResponse, error) {
+	c.mu.Lock()
+	c.counts.Reports++
+	c.mu.Unlock()
+	request := &pb.ForceRefreshRequest{AppId: app, Rejected: &pb.ForceRefreshRequest_RejectedToken{RejectedToken: refused.Value}}
+	answer := &pb.ForceRefreshResponse{}
+	if err := c.unary("ForceRefresh", request, answer); err != nil {
+		if c.ctx.Err() != nil {
+			return nil, ErrClosed
+		}
+		return nil, explain(err)
+	}
+	return answer, nil
+}
+
+func (c *Client) tell(event Event) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			c.options.logger.Error("OnEvent panicked", "panic", panicked)
+		}
+	}()
+	c.options.onEvent(event)
+}

@@ -1,0 +1,8 @@
+package lingpai;
+
+/** An option is wrong; the message names it, says what is wrong, and what to write. */
+public final class ConfigurationException extends LingpaiException {
+  ConfigurationException(String message) {
+    super(message, null);
+  }
+}

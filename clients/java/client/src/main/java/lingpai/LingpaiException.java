@@ -1,0 +1,8 @@
+package lingpai;
+
+/** What this library throws is one of these. None has a token's value in it. */
+public class LingpaiException extends RuntimeException {
+  LingpaiException(String message, Throwable cause) {
+    super(message, cause);
+  }
+}

@@ -1,0 +1,37 @@
+package lingpai;
+
+/** A read found no token. */
+public final class NoTokenException extends LingpaiException {
+  /** Why there is no token: SPEC.md has what each means. */
+  public enum Reason {
+    /** Nothing was said of the app yet. */
+    WAITING,
+    /** There has never been a token. */
+    PENDING,
+    /** The token's life is over. */
+    EXPIRED,
+    /** The app was taken out of the broker's configuration. */
+    REMOVED,
+    /** The broker does not know the app. */
+    NOT_FOUND
+  }
+
+  private final String app;
+  private final Reason reason;
+
+  NoTokenException(String app, Reason reason, String words) {
+    super("no token of " + app + ": " + reason + (words.isEmpty() ? "" : ", " + words), null);
+    this.app = app;
+    this.reason = reason;
+  }
+
+  /** The app that was read. */
+  public String app() {
+    return app;
+  }
+
+  /** Why there is no token. */
+  public Reason reason() {
+    return reason;
+  }
+}

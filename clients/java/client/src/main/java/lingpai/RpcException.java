@@ -1,0 +1,77 @@
+package lingpai;
+
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.List;
+
+/** A call of the broker failed: it answered with an error, or it could not be reached. */
+public final class RpcException extends LingpaiException {
+  private static final List<String> SLOW = Arrays.asList("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED");
+
+  private final String code;
+  private final String reason;
+  private final String app;
+  private final long retryAfterMs;
+  private final boolean needsOperator;
+
+  RpcException(String code, String reason, String words, String app, long retryAfterMs) {
+    super(messageOf(code, reason, words, app), null);
+    this.code = code;
+    this.reason = reason;
+    this.app = app;
+    this.retryAfterMs = retryAfterMs;
+    this.needsOperator = SLOW.contains(code);
+  }
+
+  private RpcException(String code, String words, boolean needsOperator, Throwable cause) {
+    super(messageOf(code, "", words, ""), cause);
+    this.code = code;
+    this.reason = "";
+    this.app = "";
+    this.retryAfterMs = 0;
+    this.needsOperator = needsOperator;
+  }
+
+  static RpcException unavailable(String words, Throwable cause) {
+    return new RpcException("UNAVAILABLE", words, false, cause);
+  }
+
+  /** Somebody must mend it. */
+  static RpcException broken(String code, String words, Throwable cause) {
+    return new RpcException(code, words, true, cause);
+  }
+
+  private static String messageOf(String code, String reason, String words, String app) {
+    String about = app.isEmpty() || words.contains(app) ? words : words + " (" + app + ")";
+    return code + (reason.isEmpty() ? "" : ": " + reason) + (about.isEmpty() ? "" : ": " + about);
+  }
+
+  /** The name of the gRPC code: {@code UNAVAILABLE}. */
+  public String code() {
+    return code;
+  }
+
+  /** The broker's {@code ErrorReason}, {@code APP_NOT_FOUND} for one; empty where the error is not the broker's own. */
+  public String reason() {
+    return reason;
+  }
+
+  /** What the error is about, or empty. */
+  public String app() {
+    return app;
+  }
+
+  /** What RetryInfo asks for, or zero. */
+  public Duration retryAfter() {
+    return Duration.ofMillis(retryAfterMs);
+  }
+
+  long retryAfterMs() {
+    return retryAfterMs;
+  }
+
+  /** Whether somebody must mend it: a key, a permission, an address, a certificate. */
+  public boolean needsOperator() {
+    return needsOperator;
+  }
+}

@@ -1,0 +1,57 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { createClient } from 'redis';
+import { RedisServer } from '../support/redis.ts';
+import { app, type Figures, type Stage } from './stage.ts';
+
+const reads = 2_000_000;
+const opens = 1_000;
+
+/** A library's read, and what 1,000 clients that came and went have left. Nothing else runs beside it. */
+export async function measure(stage: Stage): Promise<Figures> {
+  stage.broker.states.set(app, stage.broker.state(app, 1n));
+  await stage.create();
+  const rounds: number[] = [];
+  for (let round = 0; round < 5; round++) rounds.push((await stage.ask('bench', { reads })).nsPerRead);
+  await stage.create({}, 'warm');
+  await stage.ask('close', { client: 'warm' });
+  const before = held(stage);
+  for (let open = 0; open < opens; open++) {
+    await stage.create({}, `open${open}`);
+    await stage.ask('close', { client: `open${open}` });
+  }
+  await stage.ask('leaks');
+  const after = held(stage);
+  return {
+    'read ns': rounds.toSorted((a, b) => a - b)[2] ?? NaN,
+    'threads more': after.threads - before.threads,
+    'files more': after.files - before.files,
+    MiB: after.mib,
+    'MiB more': after.mib - before.mib,
+  };
+}
+
+function held({ driver: { child } }: Stage) {
+  const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
+  const number = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1]);
+  return {
+    threads: number('Threads'),
+    mib: number('VmRSS') / 1024,
+    files: readdirSync(`/proc/${child.pid}/fd`).length,
+  };
+}
+
+/** A GET of a Redis on loopback, one after the other: the median of five rounds, in nanoseconds. */
+export async function redisGetNs(): Promise<number> {
+  await using server = await RedisServer.start();
+  const client = createClient({ url: server.url() });
+  await client.connect();
+  await client.set('token', 'x'.repeat(512));
+  const rounds: number[] = [];
+  for (let round = 0; round < 5; round++) {
+    const start = performance.now();
+    for (let read = 0; read < 2_000; read++) await client.get('token');
+    rounds.push(((performance.now() - start) / 2_000) * 1e6);
+  }
+  client.destroy();
+  return rounds.toSorted((a, b) => a - b)[2] ?? NaN;
+}

@@ -9,6 +9,9 @@ WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY package.json LICENSE ./
 COPY src src
+# The command line's watch is the Node client library's.
+COPY clients/node/package.json clients/node/package.json
+COPY clients/node/src clients/node/src
 RUN mkdir /data && chown node:node /data
 USER node
 VOLUME /data

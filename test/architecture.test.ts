@@ -26,6 +26,7 @@ const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
 function roomOf(file: string): string {
   const [room = '', storey = '', ...rest] = file.split('/');
   if (storey === '') return '';
+  if (room === '..') return `${storey}/${rest[0]}`; // clients/node, which is beside src
   return room === 'core' && rest.length > 0 ? `core/${storey}` : room;
 }
 

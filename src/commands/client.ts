@@ -1,6 +1,8 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
+import { NO_ANSWER } from '../../clients/node/src/connection.ts';
+import { RpcError } from '../../clients/node/src/errors.ts';
 import { ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_details_pb.js';
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
 import { TokenService } from '../gen/lingpai/v1/token_pb.js';
@@ -54,6 +56,7 @@ export interface Refusal {
 
 /** Reads an error of a call. */
 export function refusalOf(thrown: unknown): Refusal {
+  if (thrown instanceof RpcError) return refusalOfStream(thrown);
   const error = ConnectError.from(thrown);
   const info = error.findDetails(ErrorInfoSchema)[0];
   const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
@@ -68,6 +71,20 @@ export function refusalOf(thrown: unknown): Refusal {
   };
 }
 
+/** The same of the client library's error, under the names that Connect has for codes. */
+function refusalOfStream({ code, reason, words, cause, metadata, retryAfterMs }: RpcError): Refusal {
+  const fault = tlsFault(cause);
+  const name = code.replaceAll(/_?([A-Z])([A-Z]*)/g, (_, first, rest) => first + rest.toLowerCase());
+  return {
+    code: name === 'Cancelled' ? 'Canceled' : name,
+    reason,
+    message: fault ?? words,
+    ...(fault !== undefined && { isHandshake: true }),
+    metadata,
+    retryAfterMs,
+  };
+}
+
 /** An error of a call in one line, with what to look at where the broker at `addr` did not answer itself. */
 export function refusalText(refusal: Refusal, addr: string): string {
   return printable(wordsOf(refusal, addr));
@@ -76,7 +93,7 @@ export function refusalText(refusal: Refusal, addr: string): string {
 function wordsOf({ code, reason, message, isHandshake, metadata, retryAfterMs }: Refusal, addr: string): string {
   if (isHandshake) return `${addr}: ${message}`;
   // So ends a connection on which the other side waited for a handshake.
-  if (reason === '' && code === 'Canceled' && !/^https:/.test(addr))
+  if (reason === '' && (code === 'Canceled' || message === NO_ANSWER) && !/^https:/.test(addr))
     return `${addr} closed the connection without an answer. If it serves TLS, write --addr https://${addr.replace(/^http:\/\//, '')}`;
   if (reason === 'CREDENTIALS_MISSING')
     return `${message} (${reason}): set LINGPAI_KEY or LINGPAI_KEY_FILE, or show a certificate with --cert and --cert-key`;

@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { SecureClientSessionOptions } from 'node:http2';
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
+import type { Access } from '../../clients/node/src/options.ts';
 import { formatListen, type Listen, parseListen } from '../config/listen.ts';
 import { isLoopback } from '../core/kernel/web.ts';
 import { Failure } from './exit.ts';
@@ -26,6 +27,8 @@ export interface Target {
   readonly baseUrl: string;
   readonly nodeOptions: SecureClientSessionOptions;
   readonly interceptors: Interceptor[];
+  /** The same for the client library. */
+  readonly access: Access;
 }
 
 /** Reads the flags, and the key out of LINGPAI_KEY or LINGPAI_KEY_FILE. What is wrong with them is a Failure with exit code 2. */
@@ -47,6 +50,11 @@ export function targetOf(options: TargetOptions, io: Pick<Io, 'cwd'>, env = proc
     baseUrl: `${scheme}://${formatListen(listen)}`,
     nodeOptions: isTls ? secured(options, file) : {},
     interceptors: readKey ? [presenting(readKey)] : [],
+    access: {
+      ...(isTls && { tls: filesOf(options, file) }),
+      ...(readKey && { key: readKey }),
+      plaintext: true, // it was looked at above
+    },
   };
 }
 
@@ -97,6 +105,10 @@ function secured({ ca, cert, certKey }: TargetOptions, file: (path: string) => s
     ...(ca !== undefined && { ca: certificatesOf('--ca', file(ca)) }),
     ...(cert !== undefined && certKey !== undefined && pairOf(file(cert), file(certKey))),
   };
+}
+
+function filesOf({ ca, cert, certKey }: TargetOptions, file: (path: string) => string): Required<Access>['tls'] {
+  return { ca: ca && file(ca), cert: cert && file(cert), key: certKey && file(certKey) };
 }
 
 function pairOf(certPath: string, keyPath: string): { cert: string; key: string } {

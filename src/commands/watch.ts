@@ -1,16 +1,18 @@
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { durationMs, type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import { Code } from '@connectrpc/connect';
-import type { TokenState, WatchTokenResponse } from '../gen/lingpai/v1/token_pb.js';
-import { type ClientOptions, type Refusal, refusalOf, refusalText, tokenClient } from './client.ts';
+import { WatchTokenResponseSchema as OwnWatchTokenResponseSchema } from '../../clients/node/src/gen/lingpai/client/v1/client_pb.js';
+import { endpointOf } from '../../clients/node/src/options.ts';
+import { Watch, type WatchHandler } from '../../clients/node/src/watch.ts';
+import { type TokenState, type WatchTokenResponse, WatchTokenResponseSchema } from '../gen/lingpai/v1/token_pb.js';
+import { type ClientOptions, type Refusal, refusalOf, refusalText } from './client.ts';
 import { Failure, untilSignal } from './exit.ts';
 import type { Io } from './io.ts';
 import { LiveView } from './live-view.ts';
 import { asLines, jsonLine, print } from './output.ts';
 import { span, stateJson, statusName } from './show.ts';
+import { targetOf } from './target.ts';
 
-/** Two heartbeats and a half of silence: the stream is dead, whatever TCP thinks. */
-const SILENCE_MS = 25_000;
-const LONGEST_PAUSE_MS = 15_000;
 /** Errors that will be the same after a reconnect. */
 const FINAL: ReadonlySet<string> = new Set([Code[Code.NotFound], Code[Code.InvalidArgument], Code[Code.Unimplemented]]);
 
@@ -22,64 +24,41 @@ interface Display {
   close(): void;
 }
 
-/** `lingpai watch [APP...]`: follows apps until a signal ends it. */
+/** `lingpai watch [APP...]`: follows apps until a signal ends it, as the client library does. */
 export async function watch(appIds: string[], options: ClientOptions, io: Io): Promise<void> {
-  const client = tokenClient(options, io);
+  const { baseUrl, access } = targetOf(options, io);
   const display = displayFor(options, io);
   const ending = new AbortController();
   const stopped = untilSignal(async () => ending.abort(), io);
   const known: Record<string, bigint> = {};
-  let failures = 0;
-  let pauseMs = 0;
-
-  /** One stream, for as long as it lives. */
-  async function follow(): Promise<void> {
-    const silence = new AbortController();
-    const onSilence = () => silence.abort(new Error(`nothing was heard for ${SILENCE_MS / 1000} s`));
-    let timer = setTimeout(onSilence, SILENCE_MS);
-    try {
-      const signal = AbortSignal.any([ending.signal, silence.signal]);
-      for await (const response of client.watchToken({ appIds, knownGenerations: known }, { signal })) {
-        clearTimeout(timer);
-        timer = setTimeout(onSilence, SILENCE_MS);
-        failures = 0;
-        const { event } = response;
-        if (event.case === 'state') known[event.value.appId] = event.value.generation;
-        if (event.case === 'removed') delete known[event.value.appId];
-        if (event.case === 'goaway') pauseMs = event.value.reconnectAfter ? durationMs(event.value.reconnectAfter) : 0;
-        display.event(response);
-      }
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  try {
-    while (!ending.signal.aborted) {
-      const refusal = await follow().then(() => refusalOf(new Error('the broker ended the stream')), refusalOf);
-      if (ending.signal.aborted) break;
+  const handler: WatchHandler = {
+    request: () => ({ appIds, knownGenerations: known }),
+    message(message) {
+      // The library has its own copy of the messages, which are the same on the wire.
+      const response = fromBinary(WatchTokenResponseSchema, toBinary(OwnWatchTokenResponseSchema, message));
+      const { event } = response;
+      if (event.case === 'state' && event.value.current) known[event.value.appId] = event.value.generation;
+      else if (event.case === 'state' || event.case === 'removed') delete known[event.value.appId];
+      display.event(response);
+    },
+    failing(error) {
+      const refusal = refusalOf(error);
       if (FINAL.has(refusal.code)) throw new Failure(refusalText(refusal, options.addr));
-      pauseMs ||= Math.min(LONGEST_PAUSE_MS, 500 * 2 ** failures++) * (0.5 + Math.random() / 2);
-      display.reconnecting(refusal, pauseMs);
-      await pause(pauseMs, ending.signal);
-      pauseMs = 0;
-    }
+      return undefined;
+    },
+    failed: (error, pauseMs) => display.reconnecting(refusalOf(error), pauseMs),
+    goaway: (pauseMs) => display.reconnecting(refusalOf(new Error('the broker ended the stream')), pauseMs),
+  };
+  const alive = setInterval(() => {}, 2 ** 30); // the library's timers and sockets let a process end
+  try {
+    await new Watch(endpointOf(baseUrl, access), handler, ending.signal).run();
   } finally {
+    clearInterval(alive);
     display.close();
     io.removeAllListeners('SIGINT');
     io.removeAllListeners('SIGTERM');
   }
   await stopped;
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }
 
 function displayFor({ json, showToken = false, addr }: ClientOptions, io: Io): Display {

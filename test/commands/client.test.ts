@@ -1,6 +1,9 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Code, ConnectError } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TokenService } from '../../src/gen/lingpai/v1/token_pb.js';
+import { fakeBroker } from '../support/command.ts';
 import { Place } from '../support/lingpai.ts';
 
 describe('the commands that call a broker', () => {
@@ -60,6 +63,23 @@ describe('the commands that call a broker', () => {
     const unknown = await place.run('watch', 'nope', '--addr', grpc);
     expect(unknown.code).toBe(1);
     expect(unknown.output).toContain('APP_NOT_FOUND');
+  });
+
+  it('watch asks seldom where its key is refused, and never stops', async () => {
+    await using other = await fakeBroker((router) => {
+      router.service(TokenService, {
+        // biome-ignore lint/correctness/useYield: it is refused at once
+        async *watchToken() {
+          throw new ConnectError('no such key', Code.Unauthenticated);
+        },
+      });
+    });
+    const watch = place.lingpai('watch', 'wxa', '--addr', other.addr, '--json');
+    const { error, pauseMs } = await watch.next('a refusal', (line) => line.event === 'reconnecting');
+    expect(error).toMatchObject({ code: 'Unauthenticated', message: 'no such key' });
+    expect(pauseMs).toBeGreaterThanOrEqual(30_000);
+    watch.signal('SIGINT');
+    expect(await watch.ended()).toBe(0);
   });
 
   it('watch follows the broker across a restart', async () => {

@@ -110,6 +110,11 @@ export class Lab implements AsyncDisposable {
     return join(this.#folder, name);
   }
 
+  /** Where the simulated WeChat is. */
+  get wechatUrl(): string {
+    return this.#sandboxUrl;
+  }
+
   /** `lingpai keys`, and the key that it makes, if it makes one. */
   async keys(...args: string[]): Promise<string> {
     const key = await keys(this.#folder, ...args);

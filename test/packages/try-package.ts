@@ -24,7 +24,10 @@ export async function tryPackage(each: Package, report: Report): Promise<void> {
     const packed = join(folder, 'packed');
     await mkdir(packed);
     for (const command of each.pack?.(packed) ?? []) await step(command, each.folder);
-    const program = await programOf(each, lab.addresses[each.speaks]);
+    const program = (await programOf(each, lab.addresses[each.speaks])).replaceAll(
+      'https://api.weixin.qq.com',
+      lab.wechatUrl,
+    );
     for (const [name, way] of Object.entries(each.ways)) {
       const fresh = join(folder, name.replaceAll(' ', '-'));
       for (const [file, text] of Object.entries({ ...each.files?.(packed), [each.program[1]]: program })) {

@@ -60,7 +60,19 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   },
   commands: {
     is: 'the command line: parse, call, print',
-    mayImport: ['core', 'config', 'wechat', 'store', 'access', 'sandbox', 'ops', 'transport', 'app', 'gen'],
+    mayImport: [
+      'core',
+      'config',
+      'wechat',
+      'store',
+      'access',
+      'sandbox',
+      'ops',
+      'transport',
+      'app',
+      'gen',
+      'clients/node',
+    ],
   },
 };
 

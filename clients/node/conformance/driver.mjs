@@ -1,128 +1,123 @@
-// The kit's driver of this library: test/conformance/README.md says what it answers.
+// The driver of @lingpai/client: test/conformance/README.md says how it is spoken to.
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import {
-  ClosedError,
-  ConfigurationError,
-  connect,
-  isRejection,
-  NoTokenError,
-  RejectedError,
-  RpcError,
-  StartTimeoutError,
-} from '../dist/index.js';
+import { connect, isRefusal, LingpaiError, RejectedError } from '../dist/index.js';
 
 const clients = new Map();
+const say = (answer) =>
+  process.stdout.write(
+    `${JSON.stringify(answer, (_, value) => (typeof value === 'bigint' ? String(value) : value))}\n`,
+  );
 const idOf = (value) => createHash('sha256').update(value).digest('hex').slice(0, 12);
 
-/** An error of the user's own business. */
-class BusinessError extends Error {
+const shown = ({ generation, value, previous }) => ({
+  generation,
+  tokenId: idOf(value),
+  ...(previous && { previousId: idOf(previous.value) }),
+});
+
+/** A business error that is not about the token. */
+class UserError extends Error {
   constructor(errcode) {
     super(`errcode ${errcode}`);
     this.errcode = errcode;
   }
 }
 
-function shown(entry, token) {
-  entry.seen.set(`${token.generation}`, token);
-  const previous = token.previous && { previousId: idOf(token.previous.value) };
-  return { generation: String(token.generation), tokenId: idOf(token.value), ...previous };
-}
-
-async function wait(entry, app, generation, timeoutMs) {
-  const source = entry.client.app(app);
-  const late = new Promise((_, reject) => {
-    const timer = setTimeout(
-      () => reject(Object.assign(new Error('not in time'), { kind: 'NoToken', reason: 'TIMEOUT' })),
-      timeoutMs,
-    );
-    timer.unref();
-  });
-  const held = async () => {
-    for await (const token of source.updates()) if (token.generation >= BigInt(generation)) return shown(entry, token);
-    throw new ClosedError();
-  };
-  return Promise.race([held(), late]);
-}
-
-async function call(entry, app, script) {
-  const tokenIds = [];
-  try {
-    await entry.client.app(app).call((token) => {
-      tokenIds.push(idOf(token));
-      const result = script[tokenIds.length - 1] ?? 'ok';
-      if (result === 'ok') return;
-      const errcode = Number(result);
-      throw isRejection(errcode) ? new RejectedError(errcode) : new BusinessError(errcode);
-    });
-    return { attempts: tokenIds.length, tokenIds };
-  } catch (error) {
-    throw Object.assign(error, { attempts: tokenIds.length, tokenIds });
-  }
-}
+/** A client under its name, with its events and the tokens that were read, by generation. */
+const clientOf = ({ client }) => {
+  const found = clients.get(client);
+  if (!found) throw new Error(`there is no client ${client}`);
+  return found;
+};
+const sourceOf = (request) => {
+  const { client } = clientOf(request);
+  return client.app(request.app);
+};
+const remember = (request, token) => {
+  clientOf(request).tokens.set(`${request.app} ${token.generation}`, token);
+  return shown(token);
+};
 
 const ops = {
   hello: () => ({ name: 'node', version: '0.1.0', transport: 'grpc', capabilities: ['tls'] }),
-  async create({ client, options: { target, ...options } }) {
-    const entry = { client: undefined, events: [], seen: new Map() };
-    entry.client = await connect(target, { ...options, onEvent: (event) => entry.events.push(event) });
-    clients.set(client, entry);
+
+  async create({ client: name, options: { target, keyFile, ...options } }) {
+    const events = [];
+    const own = { ...options, ...(keyFile && { keyFile }), onEvent: (event) => events.push(event) };
+    clients.set(name, { client: await connect(target, own), events, tokens: new Map() });
     return {};
   },
-  token: ({ entry, app }) => shown(entry, entry.client.app(app).token),
-  wait: ({ entry, app, generation, timeoutMs }) => wait(entry, app, generation, timeoutMs),
-  call: ({ entry, app, script }) => call(entry, app, script),
-  async report({ entry, app, generation }) {
-    const source = entry.client.app(app);
-    const { outcome, token } = await source.report(entry.seen.get(generation) ?? source.token);
-    return { outcome, ...shown(entry, token) };
+
+  token: (request) => remember(request, sourceOf(request).token),
+
+  wait: async (request) =>
+    remember(request, await sourceOf(request).waitFor(BigInt(request.generation), { timeoutMs: request.timeoutMs })),
+
+  async call(request) {
+    const tokenIds = [];
+    try {
+      await sourceOf(request).call(async (token) => {
+        const errcode = request.script[tokenIds.push(idOf(token)) - 1];
+        if (isRefusal(Number(errcode))) throw new RejectedError(Number(errcode));
+        if (errcode !== 'ok') throw new UserError(errcode);
+      });
+      return { attempts: tokenIds.length, tokenIds };
+    } catch (error) {
+      throw Object.assign(error, { calls: { attempts: tokenIds.length, tokenIds } });
+    }
   },
-  stats: ({ entry }) => entry.client.stats(),
-  events: ({ entry }) => ({ events: entry.events.splice(0) }),
-  bench({ entry, app, reads }) {
-    const source = entry.client.app(app);
+
+  async report(request) {
+    const source = sourceOf(request);
+    const { generation } = request;
+    const token =
+      generation === undefined ? source.token : clientOf(request).tokens.get(`${request.app} ${generation}`);
+    const { outcome, token: newest } = await source.report(token ?? BigInt(generation));
+    return { outcome, ...(newest && shown(newest)) };
+  },
+
+  stats: (request) => clientOf(request).client.stats(),
+  events: (request) => ({ events: clientOf(request).events.splice(0) }),
+
+  bench(request) {
+    const source = sourceOf(request);
     let length = 0;
-    const start = process.hrtime.bigint();
-    for (let read = 0; read < reads; read++) length += source.token.value.length;
-    if (length === 0) throw new Error('nothing was read');
-    return { nsPerRead: Number(process.hrtime.bigint() - start) / reads };
+    const began = process.hrtime.bigint();
+    for (let i = 0; i < request.reads; i++) length += source.token.value.length;
+    return { nsPerRead: Number(process.hrtime.bigint() - began) / request.reads, length };
   },
+
   leaks() {
     globalThis.gc?.();
-    const threads = Number(/^Threads:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
-    return { threads, files: readdirSync('/proc/self/fd').length };
+    return { threads: readdirSync('/proc/self/task').length, files: readdirSync('/proc/self/fd').length };
   },
-  async close({ entry }) {
-    await entry.client.close();
+
+  async close(request) {
+    await clientOf(request).client.close();
     return {};
   },
 };
 
-function explain(error) {
-  const { message, attempts, tokenIds } = error;
-  const more = { message, ...(tokenIds && { attempts, tokenIds }) };
-  if (error.kind) return { kind: error.kind, reason: error.reason, ...more };
-  if (error instanceof NoTokenError) return { kind: 'NoToken', reason: error.reason, ...more };
-  if (error instanceof ClosedError) return { kind: 'Closed', ...more };
-  if (error instanceof RejectedError) return { kind: 'Rejected', code: String(error.errcode), ...more };
-  if (error instanceof StartTimeoutError) return { kind: 'StartTimeout', ...more };
-  if (error instanceof ConfigurationError) return { kind: 'Configuration', ...more };
-  if (error instanceof RpcError) return { kind: 'Rpc', code: error.code, reason: error.reason, ...more };
-  return { kind: 'Other', code: String(error.errcode ?? ''), ...more };
+function described(error) {
+  if (error instanceof LingpaiError) {
+    const { kind, code, errcode, reason, message } = error;
+    return { kind, code: String(code ?? errcode ?? ''), reason: reason ?? '', message };
+  }
+  return { kind: 'Rejected', code: String(error.errcode ?? ''), reason: '', message: error.message };
+}
+
+async function answer(line) {
+  const request = JSON.parse(line);
+  try {
+    if (!Object.hasOwn(ops, request.op)) throw new Error(`unknown op ${request.op}`);
+    say({ id: request.id, ok: await ops[request.op](request) });
+  } catch (error) {
+    say({ id: request.id, error: { ...described(error), ...error.calls } });
+  }
 }
 
 const input = createInterface({ input: process.stdin });
-input.on('line', async (line) => {
-  const { id, op, ...fields } = JSON.parse(line);
-  let answer;
-  try {
-    answer = { id, ok: await ops[op]({ ...fields, entry: clients.get(fields.client) }) };
-  } catch (error) {
-    answer = { id, error: explain(error) };
-  }
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
-});
-input.on('close', async () => {
-  await Promise.all([...clients.values()].map(({ client }) => client.close()));
-});
+input.on('line', answer);
+input.on('close', () => process.exit(0));

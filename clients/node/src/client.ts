@@ -1,34 +1,70 @@
-import { channel } from 'node:diagnostics_channel';
-import { create } from '@bufbuild/protobuf';
-import { Backoff } from './backoff.ts';
+import { isSlow } from './backoff.ts';
 import { Connection, msOf } from './connection.ts';
-import { ClosedError, RpcError, StartTimeoutError } from './errors.ts';
-import type { AppStats, ClientEvent, Stats } from './events.ts';
 import {
+  ClosedError,
+  ConfigurationError,
+  type LingpaiError,
+  type NoTokenReason,
+  type RpcError,
+  StartTimeoutError,
+} from './errors.ts';
+import {
+  ForceRefreshOutcome,
   ForceRefreshRequestSchema,
-  type ForceRefreshResponse,
   ForceRefreshResponseSchema,
   GetRequestSchema,
-  type GetResponse,
   GetResponseSchema,
-  WatchTokenRequestSchema,
   type WatchTokenResponse,
-  WatchTokenResponseSchema,
-} from './gen/lingpai/client/v1/client_pb.ts';
-import { type Options, type Settings, settingsOf } from './options.ts';
-import { Source } from './source.ts';
+} from './gen/lingpai/client/v1/client_pb.js';
+import { type LingpaiEvent, log } from './observe.ts';
+import { checkApps, type Endpoint, endpointOf, type Options } from './options.ts';
+import { type Report, Source } from './source.ts';
 import type { Token } from './token.ts';
+import { Watch, type WatchRequest } from './watch.ts';
 
-/** What `onEvent` is told is published here too: `diagnostics_channel.subscribe('lingpai.client', …)`. */
-const diagnostics = channel('lingpai.client');
+const GET = ['Get', GetRequestSchema, GetResponseSchema] as const;
+const FORCE_REFRESH = ['ForceRefresh', ForceRefreshRequestSchema, ForceRefreshResponseSchema] as const;
+
+/** No stream has brought a message yet; one is open; it was lost, and the tokens held are served; closed. */
+export type StreamState = 'CONNECTING' | 'LIVE' | 'STALE' | 'CLOSED';
+
+/** What `Client.stats` tells (R17). */
+export interface Stats {
+  readonly state: StreamState;
+  /** Streams that were tried. */
+  readonly attempts: number;
+  /** Streams that brought a message after one was lost. */
+  readonly reconnects: number;
+  readonly goaways: number;
+  /** ForceRefresh calls. */
+  readonly reports: number;
+  readonly apps: Readonly<
+    Record<
+      string,
+      {
+        readonly state: 'HELD' | 'NONE' | 'WAITING';
+        readonly generation: bigint;
+        readonly tokenId: string;
+        readonly reason: NoTokenReason | '';
+        readonly words: string;
+      }
+    >
+  >;
+}
+
+/** What a client counts. */
+type Counts = { reconnects: number; goaways: number; reports: number };
 
 /**
- * Makes a client, and waits until a token of every app is held. `target`: the broker's gRPC port, `HOST:PORT`, `http://HOST:PORT` or
- * `https://HOST:PORT`. Rejects with ConfigurationError; with RpcError at once where the broker does not know an app or refuses the key; with
- * StartTimeoutError where a token is still missing after `startTimeoutMs`. With `startOptional` it waits for nothing.
+ * Connects to a broker, and resolves once a token of every app is here (R4); with `startOptional` at once.
+ * Rejects with ConfigurationError, StartTimeoutError or RpcError, and leaves nothing behind then.
+ *
+ * @param target HOST:PORT, http://HOST:PORT or https://HOST:PORT of the broker's gRPC port (7600). Without a scheme TLS is meant where
+ * `tls` has a CA or a certificate.
  */
 export async function connect(target: string, options: Options): Promise<Client> {
-  const client = new Client(settingsOf(target, options));
+  checkApps(options);
+  const client = new Client(endpointOf(target, options), options);
   try {
     await client.started();
     return client;
@@ -38,284 +74,205 @@ export async function connect(target: string, options: Options): Promise<Client>
   }
 }
 
-/** One stream to the broker, and the tokens that it brought. A process needs one. */
+/** One stream for all its apps, and the newest token of each. A process needs one. Its timers and sockets let the process end. */
 export class Client implements AsyncDisposable {
-  readonly #settings: Settings;
+  readonly #endpoint: Endpoint;
+  readonly #options: Options;
   readonly #sources: ReadonlyMap<string, Source>;
-  /** The apps that the broker does not know. */
-  readonly #unknown = new Set<string>();
-  readonly #closing = new AbortController();
-  readonly #running: Promise<void>;
-  readonly #probing = new Set<Promise<void>>();
-  #state: Stats['state'] = 'CONNECTING';
-  #attempts = 0;
-  #reconnects = 0;
-  #goaways = 0;
-  #reports = 0;
-  /** The connection of the stream. */
-  #connection: Connection | undefined;
+  readonly #ending = new AbortController();
+  readonly #watch: Watch;
+  readonly #run: Promise<void>;
+  readonly #unknown = new Map<string, NodeJS.Timeout>();
+  readonly #counts: Counts = { reconnects: 0, goaways: 0, reports: 0 };
+  #state: StreamState = 'CONNECTING';
+  #isStarting: boolean;
   #lastError: RpcError | undefined;
-  /** Ends the start: an error that waiting does not mend. */
-  #failStart: ((error: RpcError) => void) | undefined;
-  #wake = () => {};
+  /** Told of each change while the start waits; with an error, that it failed. */
+  #onStart: (error?: LingpaiError) => void = () => {};
 
-  /** @internal Use `connect`. */
-  constructor(settings: Settings) {
-    this.#settings = settings;
-    const owner = {
-      signal: this.#closing.signal,
-      retryCapMs: settings.timing.retryCapMs,
-      forceRefresh: (app: string, rejected: Token) => this.#forceRefresh(app, rejected),
-      tell: (event: ClientEvent) => this.#tell(event),
+  /** @internal */
+  constructor(endpoint: Endpoint, options: Options) {
+    [this.#endpoint, this.#options, this.#isStarting] = [endpoint, options, !options.startOptional];
+    const upkeep = {
+      signal: this.#ending.signal,
+      retryCapMs: endpoint.timing.retryCapMs,
+      emit: (event: LingpaiEvent) => this.#emit(event),
+      refresh: (app: string, token: Token | bigint) => this.#refresh(app, token),
     };
-    this.#sources = new Map(settings.apps.map((app) => [app, new Source(app, owner)]));
-    this.#running = this.#run();
+    this.#sources = new Map(options.apps.map((app) => [app, new Source(app, upkeep)]));
+    const handler = {
+      request: () => this.#request(),
+      message: (message: WatchTokenResponse, isReopened: boolean) => this.#take(message, isReopened),
+      failing: (error: RpcError) => this.#leaveOut(error),
+      failed: (error: RpcError, pauseMs: number, failures: number) => this.#failed(error, pauseMs, failures),
+      goaway: (afterMs: number) => {
+        this.#counts.goaways++;
+        this.#lost();
+        this.#emit({ type: 'goaway', afterMs });
+      },
+    };
+    this.#watch = new Watch(endpoint, handler, this.#ending.signal);
+    this.#run = this.#watch.run();
   }
 
-  /** An app's source. Throws a RangeError for an app that the client was not made with. */
+  /** The source of an app that `connect` was given. Throws ConfigurationError for another. */
   app(app: string): Source {
     const source = this.#sources.get(app);
-    if (!source) throw new RangeError(`the client was made without ${app}: name it in apps`);
+    if (!source)
+      throw new ConfigurationError('apps', `${JSON.stringify(app)} is not among them: name it in \`connect\``);
     return source;
   }
 
+  /** How the stream and the apps are doing, as of now. */
   stats(): Stats {
-    const apps: Record<string, AppStats> = {};
-    for (const [app, source] of this.#sources) apps[app] = source.stats;
-    const [attempts, reconnects, goaways, reports] = [this.#attempts, this.#reconnects, this.#goaways, this.#reports];
-    return { state: this.#state, attempts, reconnects, goaways, reports, apps };
+    const apps = [...this.#sources].map(([app, source]) => {
+      const { state, token, reason, words } = source.state;
+      return [app, { state, generation: token?.generation ?? 0n, tokenId: token?.id ?? '', reason, words }] as const;
+    });
+    return { state: this.#state, attempts: this.#watch.attempts, ...this.#counts, apps: Object.fromEntries(apps) };
   }
 
-  /** Ends the stream, pauses, and calls under way; reads throw ClosedError from now on. May be called any number of times. */
+  /** Ends the stream, calls in flight and waits; what waits throws ClosedError. May be called any number of times (R15). */
   async close(): Promise<void> {
-    if (!this.#closing.signal.aborted) {
+    if (this.#state !== 'CLOSED') {
       this.#state = 'CLOSED';
-      this.#closing.abort();
-      this.#wake();
+      this.#ending.abort(new ClosedError());
+      for (const timer of this.#unknown.values()) clearTimeout(timer);
       for (const source of this.#sources.values()) source.close();
-      this.#tell({ type: 'closed' });
+      this.#onStart(new ClosedError());
+      this.#emit({ type: 'closed' });
     }
-    await Promise.all([this.#running, ...this.#probing]);
+    await this.#run;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
-  /** @internal The start. */
+  /** Resolves once the start is over. @internal */
   async started(): Promise<void> {
-    const { startOptional, startTimeoutMs } = this.#settings;
-    if (startOptional) return;
+    if (!this.#isStarting) return;
+    const { startTimeoutMs = 10_000 } = this.#options;
+    const missing = (): string[] =>
+      [...this.#sources.values()].filter(({ state }) => state.state !== 'HELD').map(({ app }) => app);
     let timer: NodeJS.Timeout | undefined;
-    const missing = () => [...this.#sources.values()].filter(({ known }) => known === undefined);
     try {
       await new Promise<void>((resolve, reject) => {
-        this.#failStart = reject;
-        timer = setTimeout(() => {
-          const apps = missing().map(({ app }) => app);
-          reject(new StartTimeoutError(apps, startTimeoutMs, this.#lastError));
-        }, startTimeoutMs);
-        const look = () => {
-          const [first] = missing();
-          if (this.#closing.signal.aborted) reject(new ClosedError());
-          else if (first) void first.changed.then(look);
-          else resolve();
+        timer = setTimeout(
+          () => reject(new StartTimeoutError(missing(), startTimeoutMs, this.#lastError)),
+          startTimeoutMs,
+        );
+        this.#onStart = (error) => {
+          if (error) reject(error);
+          else if (missing().length === 0) resolve();
         };
-        look();
+        this.#onStart();
       });
     } finally {
       clearTimeout(timer);
-      this.#failStart = undefined;
+      this.#onStart = () => {};
+      this.#isStarting = false;
     }
   }
 
-  async #run(): Promise<void> {
-    const backoff = new Backoff(this.#settings.timing);
-    while (!this.#closing.signal.aborted) {
-      const apps = [...this.#sources.keys()].filter((app) => !this.#unknown.has(app));
-      if (apps.length === 0) {
-        await this.#pause(undefined); // until one is known again
-        continue;
-      }
-      const pauseMs = await this.#attempt(apps, backoff);
-      if (pauseMs > 0) await this.#pause(pauseMs);
+  #request(): WatchRequest | undefined {
+    const watched = [...this.#sources.values()].filter(({ app }) => !this.#unknown.has(app));
+    if (watched.length === 0) return undefined;
+    const held = watched.flatMap(({ app, state: { token } }) => (token ? [[app, token.generation] as const] : []));
+    return { appIds: watched.map(({ app }) => app), knownGenerations: Object.fromEntries(held) };
+  }
+
+  #take({ event, serverTime }: WatchTokenResponse, isReopened: boolean): void {
+    const was = this.#state;
+    this.#state = 'LIVE';
+    if (isReopened) {
+      this.#counts.reconnects++;
+      this.#emit({ type: 'reconnect' });
     }
-  }
-
-  /** One stream, from its connection to its end. Resolves with the pause before the next, in milliseconds. */
-  async #attempt(apps: readonly string[], backoff: Backoff): Promise<number> {
-    const { timing } = this.#settings;
-    this.#attempts++;
-    let first: number | undefined;
-    let goawayMs: number | undefined;
-    let connection: Connection | undefined;
-    const silence = setTimeout(() => {
-      connection?.close(new RpcError('UNAVAILABLE', `nothing came for ${timing.silenceMs} ms`));
-    }, timing.silenceMs).unref();
-    try {
-      connection = await Connection.open(this.#settings, this.#closing.signal, true);
-      this.#connection = connection;
-      const knownGenerations: Record<string, bigint> = {};
-      for (const app of apps) {
-        const known = this.#sources.get(app)?.known;
-        if (known !== undefined) knownGenerations[app] = known;
-      }
-      const request = create(WatchTokenRequestSchema, { appIds: [...apps], knownGenerations });
-      await connection.call('WatchToken', [WatchTokenRequestSchema, request], WatchTokenResponseSchema, (message) => {
-        silence.refresh();
-        if (first === undefined) {
-          first = performance.now();
-          if (this.#state === 'STALE') {
-            this.#reconnects++;
-            this.#tell({ type: 'reconnect' });
-          }
-          if (this.#state !== 'CLOSED') this.#state = 'LIVE';
-        }
-        if (goawayMs === undefined) goawayMs = this.#take(message, connection);
-      });
-      throw new RpcError('UNAVAILABLE', 'the stream ended');
-    } catch (thrown) {
-      if (this.#closing.signal.aborted) return 0;
-      if (first !== undefined) this.#state = 'STALE';
-      if (goawayMs !== undefined) return goawayMs;
-      const error = thrown instanceof RpcError ? thrown : new RpcError('UNKNOWN', String(thrown));
-      if (error.reason === reopenNow) return 0;
-      return this.#failed(error, backoff, first === undefined ? undefined : performance.now() - first);
-    } finally {
-      clearTimeout(silence);
-      connection?.close(new ClosedError());
-      this.#connection = undefined;
+    if (was === 'STALE') log('info', 'the stream is back');
+    if (event.case === 'state') {
+      this.#sources.get(event.value.appId)?.accept(event.value, serverTime ? msOf(serverTime) : Date.now());
+      this.#onStart();
     }
+    if (event.case === 'removed') this.#sources.get(event.value.appId)?.removed();
   }
 
-  /** Takes one event. Gives the pause that a goaway asks for, in milliseconds. */
-  #take({ event, serverTime }: WatchTokenResponse, connection: Connection | undefined): number | undefined {
-    if (event.case === 'state') this.#sources.get(event.value.appId)?.take(event.value, serverTime);
-    if (event.case === 'removed') this.#sources.get(event.value.appId)?.drop('REMOVED');
-    if (event.case !== 'goaway') return undefined;
-    const { backoffFloorMs, goawayCapMs } = this.#settings.timing;
-    const afterMs = Math.max(backoffFloorMs, Math.min(msOf(event.value.reconnectAfter), goawayCapMs));
-    this.#goaways++;
-    this.#tell({ type: 'goaway', afterMs });
-    connection?.close(new RpcError('UNAVAILABLE', 'goaway'));
-    return afterMs;
+  #lost(): void {
+    if (this.#state !== 'LIVE') return;
+    this.#state = 'STALE';
+    log('info', 'the stream was lost, the tokens held are served');
   }
 
-  /** What follows from a stream's error: the pause before the next, in milliseconds. */
-  #failed(error: RpcError, backoff: Backoff, lived: number | undefined): number {
-    this.#lastError = error;
-    const { code, reason, message, app } = error;
-    if (this.#failStart && ['NOT_FOUND', 'INVALID_ARGUMENT', 'UNAUTHENTICATED'].includes(code)) this.#failStart(error);
-    const isUnknownApp = code === 'NOT_FOUND' && this.#sources.has(app) && !this.#unknown.has(app);
-    const pauseMs = isUnknownApp ? 0 : backoff.after(error, lived);
-    this.#tell({ type: 'error', during: 'watch', code, reason, message, retryInMs: Math.round(pauseMs) });
-    if (isUnknownApp) {
-      this.#unknown.add(app);
-      this.#sources.get(app)?.drop('NOT_FOUND');
-      const probing = this.#probe(app).finally(() => this.#probing.delete(probing));
-      this.#probing.add(probing);
-    }
-    return pauseMs;
+  /** R10: an app that the broker does not know is asked for by itself, and the stream opened at once with the others. */
+  #leaveOut(error: RpcError): number | undefined {
+    const named = error.app ?? (this.#request()?.appIds.length === 1 ? this.#request()?.appIds[0] : undefined);
+    const source = named === undefined ? undefined : this.#sources.get(named);
+    if (this.#isStarting || error.code !== 'NOT_FOUND' || !source || this.#unknown.has(source.app)) return undefined;
+    log('warn', 'the broker does not know an app, or it may not be read', { app: source.app });
+    this.#askAgain(source);
+    source.unknown(error.words);
+    return 0;
   }
 
-  /** Asks for an app that the broker does not know, until it does. */
-  async #probe(app: string): Promise<void> {
-    const { signal } = this.#closing;
-    while (!signal.aborted) {
-      await sleep(this.#settings.timing.appRetryMs, signal);
-      if (signal.aborted) return;
+  #askAgain(source: Source): void {
+    const ask = async (): Promise<void> => {
       try {
-        const { state, serverTime } = await this.#get(app);
-        if (state) this.#sources.get(app)?.take(state, serverTime);
-        this.#unknown.delete(app);
-        this.#connection?.close(new RpcError('UNAVAILABLE', 'another app is known', { reason: reopenNow }));
-        this.#wake();
-        return;
-      } catch (error) {
-        if (error instanceof RpcError && error.code !== 'NOT_FOUND')
-          this.#tell({
-            ...{ type: 'error', during: 'get', code: error.code, reason: error.reason, message: error.message },
-            retryInMs: this.#settings.timing.appRetryMs,
-          });
+        const { state, serverTime } = await this.#unary(GET, { appId: source.app });
+        if (this.#ending.signal.aborted) return;
+        this.#unknown.delete(source.app);
+        if (state) source.accept(state, serverTime ? msOf(serverTime) : Date.now());
+        this.#watch.reopen();
+      } catch (thrown) {
+        if (this.#ending.signal.aborted) return;
+        this.#tellError('get', thrown as RpcError, this.#endpoint.timing.appRetryMs);
+        this.#askAgain(source);
       }
-    }
-  }
-
-  async #get(app: string): Promise<GetResponse> {
-    const request = create(GetRequestSchema, { appId: app });
-    return this.#unary(true, (connection, take) =>
-      connection.call('Get', [GetRequestSchema, request], GetResponseSchema, take),
-    );
-  }
-
-  async #forceRefresh(app: string, rejected: Token): Promise<ForceRefreshResponse> {
-    this.#reports++;
-    const request = create(ForceRefreshRequestSchema, {
-      appId: app,
-      rejected: { case: 'rejectedToken', value: rejected.value },
-    });
-    return this.#unary(false, (connection, take) =>
-      connection.call('ForceRefresh', [ForceRefreshRequestSchema, request], ForceRefreshResponseSchema, take),
-    );
-  }
-
-  /** A call on a connection of its own. Rejects with an RpcError, or a ClosedError. */
-  async #unary<T>(
-    isBackground: boolean,
-    call: (connection: Connection, take: (message: T) => void) => Promise<void>,
-  ): Promise<T> {
-    const { callMs } = this.#settings.timing;
-    const connection = await Connection.open(this.#settings, this.#closing.signal, isBackground);
-    const late = setTimeout(
-      () => connection.close(new RpcError('DEADLINE_EXCEEDED', `no answer within ${callMs} ms`)),
-      callMs,
-    );
-    if (isBackground) late.unref();
-    try {
-      const answers: T[] = [];
-      await call(connection, (message) => answers.push(message));
-      const [answer] = answers;
-      if (answer === undefined) throw new RpcError('INTERNAL', 'the broker answered without a message');
-      return answer;
-    } finally {
-      clearTimeout(late);
-      connection.close(new ClosedError());
-    }
-  }
-
-  /** Waits so long, or until `#wake`; undefined: until `#wake`. */
-  #pause(ms: number | undefined): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = ms === undefined ? undefined : setTimeout(resolve, ms).unref();
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      if (this.#closing.signal.aborted) this.#wake();
-    });
-  }
-
-  #tell(event: ClientEvent): void {
-    if (diagnostics.hasSubscribers) diagnostics.publish(event);
-    try {
-      this.#settings.onEvent(event);
-    } catch {} // the user's own trouble
-  }
-}
-
-/** Why a stream was ended that is to be opened anew at once. */
-const reopenNow = 'REOPEN';
-
-/** Waits so long, or until the signal aborts. */
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
     };
-    const timer = setTimeout(done, ms).unref();
-    signal.addEventListener('abort', done);
-    if (signal.aborted) done();
-  });
+    this.#unknown.set(source.app, setTimeout(ask, this.#endpoint.timing.appRetryMs).unref());
+  }
+
+  #failed(error: RpcError, pauseMs: number, failures: number): void {
+    this.#lost();
+    this.#lastError = error;
+    this.#tellError('watch', error, pauseMs);
+    const fields = { code: error.code, reason: error.reason, failures, retryInMs: Math.round(pauseMs) };
+    if (isSlow(error, false)) log('warn', 'somebody must mend a credential, a permission or the address', fields);
+    else if (failures === 3 || (failures > 0 && failures % 10 === 0))
+      log('warn', 'the stream fails again and again', fields);
+    const isFinal = ['NOT_FOUND', 'INVALID_ARGUMENT', 'UNAUTHENTICATED'].includes(error.code);
+    if (this.#isStarting && isFinal) this.#onStart(error);
+  }
+
+  async #refresh(app: string, token: Token | bigint): ReturnType<ConstructorParameters<typeof Source>[1]['refresh']> {
+    const rejected =
+      typeof token === 'bigint'
+        ? ({ case: 'rejectedGeneration', value: token } as const)
+        : ({ case: 'rejectedToken', value: token.value } as const);
+    this.#counts.reports++;
+    const { outcome, state, serverTime } = await this.#unary(FORCE_REFRESH, { appId: app, rejected });
+    const name = outcome === 0 ? 'UNKNOWN' : ((ForceRefreshOutcome[outcome] ?? 'UNKNOWN') as Report['outcome']);
+    return { outcome: name, ...(state && { state }), now: serverTime ? msOf(serverTime) : Date.now() };
+  }
+
+  /** A call on a connection of its own: one that ran out of time is not used again (R6). */
+  async #unary<const M extends typeof GET | typeof FORCE_REFRESH>(
+    method: M,
+    request: Parameters<typeof Connection.prototype.unary<M[1], M[2]>>[1],
+  ) {
+    const connection = await Connection.dial(this.#endpoint);
+    const options = { timeoutMs: this.#endpoint.timing.callMs, signal: this.#ending.signal };
+    return connection.unary<M[1], M[2]>(method, request, options);
+  }
+
+  #tellError(during: 'watch' | 'get', { code, reason, message }: RpcError, retryInMs: number): void {
+    this.#emit({ type: 'error', during, code, reason, message, retryInMs });
+  }
+
+  #emit(event: LingpaiEvent): void {
+    try {
+      this.#options.onEvent?.(event);
+    } catch {
+      // A fault of the user's is none of the stream's.
+    }
+  }
 }

@@ -1,195 +1,221 @@
-import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders } from 'node:http2';
-import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
-import { ClosedError, RpcError } from './errors.ts';
-import { ErrorInfoSchema, RetryInfoSchema, StatusSchema } from './gen/lingpai/client/v1/client_pb.ts';
-import type { Settings } from './options.ts';
+import { readFile } from 'node:fs/promises';
+import { isIP, type Socket } from 'node:net';
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import grpc from '@grpc/grpc-js';
+import { RpcError } from './errors.ts';
+import { ErrorInfoSchema, RetryInfoSchema, StatusSchema } from './gen/lingpai/client/v1/client_pb.js';
+import { checkedKey, type Endpoint } from './options.ts';
 
-/** The longest message that is taken, in bytes. */
-const messageMax = 4 << 20;
+const SERVICE = '/lingpai.v1.TokenService';
 
-/** gRPC's codes, by number. */
-const codes = [
-  ...['OK', 'CANCELLED', 'UNKNOWN', 'INVALID_ARGUMENT', 'DEADLINE_EXCEEDED', 'NOT_FOUND', 'ALREADY_EXISTS'],
-  ...['PERMISSION_DENIED', 'RESOURCE_EXHAUSTED', 'FAILED_PRECONDITION', 'ABORTED', 'OUT_OF_RANGE', 'UNIMPLEMENTED'],
-  ...['INTERNAL', 'UNAVAILABLE', 'DATA_LOSS', 'UNAUTHENTICATED'],
-];
+/** What an error says where the other side closed the connection at once, as one does that waited for a TLS handshake. */
+export const NO_ANSWER = 'the connection was closed without an answer';
 
-/**
- * One connection to the broker, for one stream or one call, and closed with it. gRPC is spoken over node:http2, since its `Session.unref`
- * lets a process end that holds nothing but a client, which no gRPC library of Node allows while a stream is open.
- */
+/** A connection is one call's own: one that is open and passes nothing any more is then never used again (R6). */
+const CHANNEL_OPTIONS = {
+  'grpc.use_local_subchannel_pool': 1, // else a new channel takes the connection of an old one
+  'grpc.enable_http_proxy': 0,
+  'grpc.enable_retries': 0, // a pause before each attempt is this library's own
+  'grpc.service_config_disable_resolution': 1,
+  'grpc.max_receive_message_length': 4 * 1024 * 1024,
+  'grpc.primary_user_agent': 'lingpai-client-node/0.1.0',
+};
+
+/** A channel with its sockets, and what each call on it shows. */
 export class Connection {
-  readonly #session: ClientHttp2Session;
-  readonly #authorization: string | undefined;
-  readonly #failure: Promise<never>;
-  #fail: (error: Error) => void = () => {};
+  readonly #client: grpc.Client;
+  readonly #metadata = new grpc.Metadata();
+  readonly #sockets: Socket[] = [];
+  #fault: Error | undefined;
+  #isClosed = false;
 
-  private constructor(session: ClientHttp2Session, authorization: string | undefined) {
-    this.#session = session;
-    this.#authorization = authorization;
-    this.#failure = new Promise<never>((_, reject) => {
-      this.#fail = reject;
-    });
-    this.#failure.catch(() => {});
+  private constructor(address: string, credentials: grpc.ChannelCredentials, key: string | undefined) {
+    this.#tap(credentials);
+    this.#client = new grpc.Client(`dns:${address}`, credentials, CHANNEL_OPTIONS);
+    if (key !== undefined) this.#metadata.set('authorization', `Bearer ${key}`);
   }
 
-  /** Connects. Rejects with an RpcError; with a ClosedError once the signal aborts. */
-  static async open(settings: Settings, signal: AbortSignal, isBackground: boolean): Promise<Connection> {
-    const { authorization, ca, cert, key } = await settings.credentials();
-    if (signal.aborted) throw new ClosedError();
-    const certificates = { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
-    let session: ClientHttp2Session;
+  /** Reads the credentials, and makes a channel; it connects with the first call. Rejects with RpcError. */
+  static async dial({ address, isTls, tls = {}, key, keyFile }: Endpoint): Promise<Connection> {
     try {
-      session = connect(settings.origin, { ...certificates, minVersion: 'TLSv1.2', settings: { enablePush: false } });
-    } catch (error) {
-      throw new RpcError('UNAVAILABLE', `the certificates cannot be used: ${wordsOf(error)}`, {
-        needsOperator: true,
-        cause: error,
-      });
-    }
-    if (isBackground) session.unref();
-    const connection = new Connection(session, authorization);
-    let isConnected = false;
-    session.on('error', (error: Error & { code?: string }) => {
-      const isTls =
-        settings.isTls && (!isConnected || /^ERR_SSL/.test(error.code ?? '')) && !network.test(error.code ?? '');
-      connection.close(new RpcError('UNAVAILABLE', wordsOf(error), { needsOperator: isTls, cause: error }));
-    });
-    session.once('close', () => connection.close(new RpcError('UNAVAILABLE', 'the connection was closed')));
-    session.once('goaway', () => session.close());
-    const stop = () => connection.close(new ClosedError());
-    signal.addEventListener('abort', stop);
-    session.once('close', () => signal.removeEventListener('abort', stop));
-    const late = setTimeout(() => {
-      connection.close(new RpcError('UNAVAILABLE', `no connection within ${settings.timing.connectMs} ms`));
-    }, settings.timing.connectMs);
-    if (isBackground) late.unref();
-    try {
-      await Promise.race([new Promise((resolve) => session.once('connect', resolve)), connection.#failure]);
-      isConnected = true;
-      return connection;
-    } finally {
-      clearTimeout(late);
+      const shown =
+        keyFile === undefined ? await (typeof key === 'function' ? key() : key) : await readFile(keyFile, 'utf8');
+      const bearer =
+        shown === undefined ? undefined : checkedKey(String(shown), keyFile === undefined ? 'key' : 'keyFile');
+      const [ca, certKey, cert] = await Promise.all(
+        [tls.ca, tls.key, tls.cert].map((path) => (path ? readFile(path) : null)),
+      );
+      const credentials = isTls ? grpc.credentials.createSsl(ca, certKey, cert) : grpc.credentials.createInsecure();
+      return new Connection(address, credentials, bearer);
+    } catch (cause) {
+      const words = `a credential cannot be used: ${(cause as Error).message}`;
+      throw new RpcError({ code: 'UNAUTHENTICATED', words, isLocal: true, cause });
     }
   }
 
-  /** One call: each message of the answer is given to `take`. Rejects with an RpcError, or with what the connection was closed with. */
-  call<In extends DescMessage, Out extends DescMessage>(
-    method: string,
-    [input, request]: readonly [In, MessageShape<In>],
-    output: Out,
-    take: (message: MessageShape<Out>) => void,
-  ): Promise<void> {
-    const answered = new Promise<void>((resolve, reject) => {
-      const stream = this.#session.request({
-        [constants.HTTP2_HEADER_METHOD]: 'POST',
-        [constants.HTTP2_HEADER_PATH]: `/lingpai.v1.TokenService/${method}`,
-        'content-type': 'application/grpc',
-        te: 'trailers',
-        'user-agent': 'lingpai-node/0.1.0',
-        ...(this.#authorization !== undefined && { authorization: this.#authorization }),
-      });
-      let waiting: Buffer = Buffer.alloc(0);
-      let last: IncomingHttpHeaders = {};
-      stream.on('response', (headers) => {
-        last = headers;
-        if (headers[':status'] !== 200) reject(fromHttp(Number(headers[':status'])));
-      });
-      stream.on('trailers', (trailers) => {
-        last = trailers;
-      });
-      stream.on('data', (chunk: Buffer) => {
-        waiting = waiting.length === 0 ? chunk : Buffer.concat([waiting, chunk]);
+  /**
+   * Keeps hold of the sockets: grpc-js waits for the other side to close them, which never comes behind a dead middle box, keeps the process
+   * alive for an open stream, and tells of a failed handshake in words only.
+   */
+  #tap(credentials: grpc.ChannelCredentials): void {
+    const make = credentials._createSecureConnector.bind(credentials);
+    credentials._createSecureConnector = (...args) => {
+      const connector = make(...args);
+      // RFC 6066 knows no addresses as server names, and Node warns of them; the certificate is checked against the address all the same.
+      const { connectionOptions } = connector as { connectionOptions?: { servername?: string } };
+      if (connectionOptions && isIP(connectionOptions.servername ?? '')) connectionOptions.servername = '';
+      const note = (socket: Socket): void => {
+        this.#sockets.push(socket);
+        if (this.#isClosed) socket.destroy();
+        socket.on('error', (error) => {
+          if (isHandshake(error)) this.#fault ??= error;
+        });
+      };
+      const connect = connector.connect.bind(connector);
+      connector.connect = async (socket) => {
+        note(socket);
         try {
-          for (let length = lengthOf(waiting); waiting.length >= 5 + length; length = lengthOf(waiting)) {
-            const message = fromBinary(output, waiting.subarray(5, 5 + length));
-            waiting = waiting.subarray(5 + length);
-            take(message);
-          }
+          const result = await connect(socket);
+          if (result.socket !== socket) note(result.socket);
+          return result;
         } catch (error) {
-          reject(
-            error instanceof RpcError ? error : new RpcError('INTERNAL', `a message cannot be read: ${wordsOf(error)}`),
-          );
-          stream.close(constants.NGHTTP2_CANCEL);
+          if (isHandshake(error)) this.#fault ??= error;
+          throw error;
         }
+      };
+      return connector;
+    };
+  }
+
+  get isConnected(): boolean {
+    return this.#client.getChannel().getConnectivityState(false) === grpc.connectivityState.READY;
+  }
+
+  /** Lets the process end although a stream is open. */
+  unref(): void {
+    for (const socket of this.#sockets) socket.unref();
+  }
+
+  /** One answer. Rejects with RpcError; the connection is closed then and afterwards. */
+  async unary<In extends DescMessage, Out extends DescMessage>(
+    [method, input, output]: readonly [string, In, Out],
+    request: MessageInitShape<In>,
+    { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
+  ): Promise<MessageShape<Out>> {
+    const cancelled = (): void => this.close();
+    signal.addEventListener('abort', cancelled);
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#client.makeUnaryRequest<MessageShape<In>, MessageShape<Out>>(
+          `${SERVICE}/${method}`,
+          serializer(input),
+          deserializer(output),
+          create(input, request),
+          this.#metadata,
+          { deadline: Date.now() + timeoutMs },
+          (error, answer) => (error || !answer ? reject(error) : resolve(answer)),
+        );
+        if (signal.aborted) this.close();
       });
-      stream.on('error', (error) => reject(new RpcError('UNAVAILABLE', wordsOf(error), { cause: error })));
-      stream.on('close', () => {
-        const error = errorOf(last);
-        if (error) reject(error);
-        else resolve();
-      });
-      const bytes = toBinary(input, request);
-      const frame = Buffer.alloc(5 + bytes.length);
-      frame.writeUInt32BE(bytes.length, 1);
-      frame.set(bytes, 5);
-      stream.end(frame);
+    } catch (error) {
+      throw this.errorOf(error);
+    } finally {
+      signal.removeEventListener('abort', cancelled);
+      this.close();
+    }
+  }
+
+  /** A stream of answers, as grpc-js has it: `data`, and `error` or `end`. */
+  stream<In extends DescMessage, Out extends DescMessage>(
+    [method, input, output]: readonly [string, In, Out],
+    request: MessageInitShape<In>,
+  ): grpc.ClientReadableStream<MessageShape<Out>> {
+    return this.#client.makeServerStreamRequest<MessageShape<In>, MessageShape<Out>>(
+      `${SERVICE}/${method}`,
+      serializer(input),
+      deserializer(output),
+      create(input, request),
+      this.#metadata,
+    );
+  }
+
+  /** What went wrong with a call of this connection. */
+  errorOf(thrown: unknown): RpcError {
+    if (thrown instanceof RpcError) return thrown;
+    const { code, details, metadata } = thrown as Partial<grpc.ServiceError>;
+    if (this.#fault !== undefined) {
+      const words = `the TLS handshake failed: ${this.#fault.message}`;
+      return new RpcError({ code: 'UNAVAILABLE', words, isLocal: true, cause: this.#fault });
+    }
+    return new RpcError({
+      code: grpc.status[code ?? 2] ?? 'UNKNOWN',
+      words: plain(details ?? String((thrown as Error | undefined)?.message ?? thrown)),
+      ...detailsOf(metadata?.get('grpc-status-details-bin')[0]),
+      cause: thrown,
     });
-    answered.catch(() => {});
-    return Promise.race([answered, this.#failure]);
   }
 
-  /** Closes the connection at once; what is under way is rejected with the error. */
-  close(error: Error): void {
-    this.#fail(error);
-    this.#session.destroy();
+  /** Closes the sockets too, whatever is under way. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#client.close();
+    for (const socket of this.#sockets) socket.destroy();
   }
 }
 
-/** Failures of the network, which say nothing of certificates. */
-const network = /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_|ERR_HTTP2)/;
-
-/** The length of the first message, in bytes; Infinity while its head is not whole. Throws RpcError. */
-function lengthOf(bytes: Buffer): number {
-  if (bytes.length < 5) return Infinity;
-  const length = bytes.readUInt32BE(1);
-  if (bytes[0] !== 0) throw new RpcError('INTERNAL', 'a message is compressed, which was not asked for');
-  if (length > messageMax)
-    throw new RpcError('RESOURCE_EXHAUSTED', `a message of ${length} bytes is above ${messageMax}`);
-  return length;
+/** Whether it is a fault of TLS, not of the network beneath it. */
+function isHandshake(error: unknown): error is Error {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' && !/^(E[A-Z0-9]+$|ERR_(HTTP2|STREAM|SOCKET|TLS_HANDSHAKE_TIMEOUT))/.test(code);
 }
 
-/** What trailers say; undefined where all went well. */
-function errorOf(trailers: IncomingHttpHeaders): RpcError | undefined {
-  const status = trailers['grpc-status'];
-  if (status === '0') return undefined;
-  if (status === undefined) return new RpcError('UNAVAILABLE', 'the stream ended without a status');
-  const code = codes[Number(status)] ?? 'UNKNOWN';
-  let words = String(trailers['grpc-message'] ?? '');
+/** grpc-js's words without what it says around them. */
+function plain(words: string): string {
+  const inner = words
+    .replace(/^No connection established\. (?:Last error: )?(?:Error: )?/, '')
+    .replace(/\. Resolution note: .*$/, '');
+  return /^Failed to connect \(/.test(inner) ? NO_ANSWER : inner;
+}
+
+function detailsOf(packed: unknown): Pick<RpcError, 'reason' | 'metadata' | 'retryAfterMs'> {
+  const found = { reason: '', metadata: {} as Readonly<Record<string, string>>, retryAfterMs: null as number | null };
+  if (!(packed instanceof Uint8Array)) return found;
   try {
-    words = decodeURIComponent(words);
-  } catch {} // as it came
-  const more: { reason?: string; app?: string; retryAfterMs?: number } = {};
-  try {
-    const packed = Buffer.from(String(trailers['grpc-status-details-bin'] ?? ''), 'base64');
     for (const { typeUrl, value } of fromBinary(StatusSchema, packed).details) {
       if (typeUrl.endsWith('/google.rpc.ErrorInfo')) {
         const { reason, metadata } = fromBinary(ErrorInfoSchema, value);
-        more.reason = reason;
-        more.app = metadata['app_id'] ?? '';
+        Object.assign(found, { reason, metadata });
       }
       if (typeUrl.endsWith('/google.rpc.RetryInfo'))
-        more.retryAfterMs = msOf(fromBinary(RetryInfoSchema, value).retryDelay);
+        found.retryAfterMs = msOf(fromBinary(RetryInfoSchema, value).retryDelay);
     }
-  } catch {} // details that cannot be read say nothing
-  return new RpcError(code, words, more);
+  } catch {
+    // What cannot be read says nothing.
+  }
+  return found;
 }
 
-/** The code for an answer that is not gRPC's, as gRPC maps them. */
-function fromHttp(status: number): RpcError {
-  const names: Record<number, string> = { 401: 'UNAUTHENTICATED', 403: 'PERMISSION_DENIED', 404: 'UNIMPLEMENTED' };
-  const isBusy = status === 429 || (status >= 502 && status <= 504);
-  return new RpcError(
-    names[status] ?? (isBusy ? 'UNAVAILABLE' : 'UNKNOWN'),
-    `HTTP status ${status}: is this the gRPC port?`,
-  );
-}
-
-/** Milliseconds of a google.protobuf.Duration or Timestamp. */
-export function msOf(time: { seconds: bigint; nanos: number } | undefined): number {
+/** Milliseconds of a google.protobuf.Duration or Timestamp; 0 where it is absent. */
+export function msOf(time: { readonly seconds: bigint; readonly nanos: number } | undefined): number {
   return time ? Number(time.seconds) * 1000 + time.nanos / 1e6 : 0;
 }
 
-function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
+const serializer =
+  <Desc extends DescMessage>(schema: Desc) =>
+  (message: MessageShape<Desc>): Buffer => {
+    const bytes = toBinary(schema, message);
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  };
+
+const deserializer =
+  <Desc extends DescMessage>(schema: Desc) =>
+  (bytes: Buffer): MessageShape<Desc> =>
+    fromBinary(schema, bytes);

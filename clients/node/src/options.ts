@@ -1,48 +1,28 @@
-import { readFile } from 'node:fs/promises';
-import { ConfigurationError, RpcError } from './errors.ts';
-import type { ClientEvent } from './events.ts';
+import { ConfigurationError } from './errors.ts';
+import type { LingpaiEvent } from './observe.ts';
 
-/** How a client is made. */
-export interface Options {
-  /** The apps to hold tokens of: 1 to 10,000 ids, each 1 to 64 characters of A-Z, a-z, 0-9, `-` and `_`. */
-  readonly apps: readonly string[];
-  /** How long the start waits for a token of every app, in milliseconds. 10,000. */
-  readonly startTimeoutMs?: number;
-  /** The start returns at once; reads throw NoTokenError until a token is here. */
-  readonly startOptional?: boolean;
-  /** Paths of PEM files, read at each attempt. Without `ca` the system's CAs are trusted. */
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
-  /** An access key, or another bearer token. */
-  readonly key?: string;
-  /** The path of a file with it, read at each attempt. */
-  readonly keyFile?: string;
-  /** Gives it, asked at each attempt. */
-  readonly getKey?: () => string | Promise<string>;
-  /** Without TLS a key goes to loopback only, unless this is true. */
-  readonly plaintext?: boolean;
-  /** Told of what happens, never of a token's value. It must not block; what it throws is swallowed. */
-  readonly onEvent?: (event: ClientEvent) => void;
-  /** The clocks of clients/SPEC.md, in milliseconds: for tests. */
-  readonly timing?: Partial<Timing>;
-}
-
-/** The clocks of a client, in milliseconds. clients/SPEC.md says what each is for. */
+/** Milliseconds, each at least 1. For tests: an operator has no need of it. */
 export interface Timing {
+  /** R6: from an attempt's start, and between messages. */
   readonly silenceMs: number;
+  /** R6: a connection with its TLS handshake. */
   readonly connectMs: number;
+  /** A unary call. */
   readonly callMs: number;
   readonly backoffBaseMs: number;
   readonly backoffCapMs: number;
   readonly backoffFloorMs: number;
+  /** R5: a stream that lived so long since its first message was a good one. */
   readonly lifeMs: number;
   readonly goawayCapMs: number;
   readonly retryCapMs: number;
   readonly slowMs: number;
   readonly slowCapMs: number;
+  /** R10: how often an app that the broker does not know is asked for. */
   readonly appRetryMs: number;
 }
 
-const defaults: Timing = {
+const TIMING: Timing = {
   silenceMs: 25_000,
   connectMs: 5_000,
   callMs: 10_000,
@@ -57,95 +37,99 @@ const defaults: Timing = {
   appRetryMs: 60_000,
 };
 
-/** What a connection is made with. */
-export interface Credentials {
-  readonly authorization: string | undefined;
-  readonly ca: Buffer | undefined;
-  readonly cert: Buffer | undefined;
-  readonly key: Buffer | undefined;
-}
-
-/** Options that have been looked at. */
-export interface Settings {
-  /** `http://HOST:PORT` or `https://HOST:PORT`. */
-  readonly origin: string;
-  readonly isTls: boolean;
-  readonly apps: readonly string[];
-  readonly startTimeoutMs: number;
-  readonly startOptional: boolean;
-  readonly timing: Timing;
-  readonly onEvent: (event: ClientEvent) => void;
-  /** Reads the files anew. Rejects with an RpcError that needs an operator. */
-  readonly credentials: () => Promise<Credentials>;
-}
-
-/** Looks at options. Throws ConfigurationError. */
-export function settingsOf(target: string, options: Options): Settings {
-  const { apps, tls = {}, key, keyFile, getKey, startTimeoutMs = 10_000, startOptional = false } = options;
-  const [, scheme, address = ''] = /^(?:(https?):\/\/)?([^/\s]+)\/?$/i.exec(target) ?? [];
-  const isTls = scheme ? scheme.toLowerCase() === 'https' : tls.ca !== undefined || tls.cert !== undefined;
-  const host = /^(\[[0-9a-f:.]+\]|[^:[\]]+):\d{1,5}$/i.exec(address)?.[1];
-  if (host === undefined)
-    throw new ConfigurationError(
-      `target ${target} is no address: write HOST:PORT, http://HOST:PORT or https://HOST:PORT`,
-    );
-  if (apps.length < 1 || apps.length > 10_000)
-    throw new ConfigurationError(`apps has ${apps.length} ids: name 1 to 10000`);
-  for (const app of apps)
-    if (!/^[\w-]{1,64}$/.test(app))
-      throw new ConfigurationError(
-        `apps has ${JSON.stringify(app)}: an app id has 1 to 64 characters of A-Z, a-z, 0-9, - and _`,
-      );
-  if ([key, keyFile, getKey].filter((one) => one !== undefined).length > 1)
-    throw new ConfigurationError('key, keyFile and getKey are given together: give one of them');
-  if ((tls.cert === undefined) !== (tls.key === undefined))
-    throw new ConfigurationError('tls.cert and tls.key belong together: give both');
-  const hasKey = key !== undefined || keyFile !== undefined || getKey !== undefined;
-  if (hasKey && !isTls && !options.plaintext && !isLoopback(host))
-    throw new ConfigurationError(
-      `the key would go to ${address} unencrypted: write https://${address}, or set plaintext where nobody can listen in between`,
-    );
-  if (!(startTimeoutMs > 0))
-    throw new ConfigurationError(`startTimeoutMs is ${startTimeoutMs}: write a number above 0`);
-  const readKey = async () =>
-    keyFile === undefined ? (getKey?.() ?? key) : String(await read('keyFile', keyFile)).trim();
-  return {
-    origin: `${isTls ? 'https' : 'http'}://${address}`,
-    isTls,
-    apps: [...new Set(apps)],
-    startTimeoutMs,
-    startOptional,
-    timing: { ...defaults, ...options.timing },
-    onEvent: options.onEvent ?? (() => {}),
-    credentials: async () => {
-      const shown = await readKey().catch((error) => {
-        throw error instanceof RpcError ? error : unreadable('getKey', error);
-      });
-      if (hasKey && !/^[\x21-\x7e]+$/.test(shown ?? ''))
-        throw unreadable('the key', new Error(shown ? 'it has characters that a key does not have' : 'it is empty'));
-      const [ca, cert, certKey] = await Promise.all(
-        (['ca', 'cert', 'key'] as const).map((name) =>
-          tls[name] === undefined ? undefined : read(`tls.${name}`, tls[name]),
-        ),
-      );
-      return { authorization: shown === undefined ? undefined : `Bearer ${shown}`, ca, cert, key: certKey };
-    },
+/** How a broker is reached, and what is shown to it. Files are in PEM. All of it is read anew at each attempt to connect. */
+export interface Access {
+  /** Files: who signs the broker's certificate (absent: the system's CAs); a client certificate and its key. */
+  readonly tls?: {
+    readonly ca?: string | undefined;
+    readonly cert?: string | undefined;
+    readonly key?: string | undefined;
   };
+  /** The caller's key, or a function that gives it, or a rotating token. One of `key` and `keyFile`. */
+  readonly key?: string | (() => string | Promise<string>);
+  /** A file that holds the key, or a token that is renewed. */
+  readonly keyFile?: string;
+  /** A key may go to another machine without TLS. Default false. */
+  readonly plaintext?: boolean;
+  readonly timing?: Partial<Timing>;
 }
 
-async function read(name: string, path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    throw unreadable(`${name} ${path}`, error);
+/** The options of `connect`. */
+export interface Options extends Access {
+  /** 1 to 10,000 app ids. */
+  readonly apps: readonly string[];
+  /** How long the start waits for a token of every app, in milliseconds. Default 10,000. */
+  readonly startTimeoutMs?: number;
+  /** The start returns at once; reads throw NoTokenError until a token is here. Default false. */
+  readonly startOptional?: boolean;
+  /** Told of what happens (R17), never of a value. What it throws is swallowed. It must not block. */
+  readonly onEvent?: (event: LingpaiEvent) => void;
+}
+
+/** A broker's address and how to call it, checked. */
+export interface Endpoint extends Access {
+  /** HOST:PORT. */
+  readonly address: string;
+  readonly isTls: boolean;
+  readonly timing: Timing;
+}
+
+const APP_ID = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** The endpoint that a target and its options name. Throws ConfigurationError. */
+export function endpointOf(target: string, options: Access): Endpoint {
+  const { tls = {}, key, keyFile, plaintext = false } = options;
+  const [, scheme, address = ''] = /^(?:(https?):\/\/)?([^/]*)\/?$/.exec(target) ?? [];
+  const [, host = '', port = ''] = /^(\[[0-9a-fA-F:.]+\]|[^:[\]\s@?#]+):(\d{1,5})$/.exec(address) ?? [];
+  if (!host || Number(port) < 1 || Number(port) > 65_535)
+    throw new ConfigurationError('target', 'write HOST:PORT, such as 127.0.0.1:7600, or https://HOST:PORT');
+  const isTls = scheme === undefined ? Boolean(tls.ca || tls.cert) : scheme === 'https';
+  if (!isTls && (tls.ca || tls.cert || tls.key))
+    throw new ConfigurationError('tls', `is of no use without TLS: write https://${address}`);
+  if (!tls.cert !== !tls.key) throw new ConfigurationError('tls', '`cert` and `key` belong together: give both');
+  if (key !== undefined && keyFile !== undefined)
+    throw new ConfigurationError('keyFile', 'there is a `key` too: give one of them');
+  if (typeof key === 'string') checkedKey(key, 'key');
+  const hasKey = key !== undefined || keyFile !== undefined;
+  if (hasKey && !isTls && !plaintext && !isLoopback(host))
+    throw new ConfigurationError(
+      keyFile === undefined ? 'key' : 'keyFile',
+      `it would go to ${address} unencrypted: write https://${address}, or set \`plaintext\` where nobody can listen in between`,
+    );
+  return { ...options, address, isTls, timing: timingOf(options.timing) };
+}
+
+/** Checks what `connect` is given beside the endpoint. Throws ConfigurationError. */
+export function checkApps({ apps, startTimeoutMs = 10_000 }: Options): void {
+  if (!Array.isArray(apps) || apps.length < 1 || apps.length > 10_000)
+    throw new ConfigurationError('apps', 'name 1 to 10,000 apps');
+  for (const app of apps)
+    if (typeof app !== 'string' || !APP_ID.test(app))
+      throw new ConfigurationError(
+        'apps',
+        `${JSON.stringify(app)?.slice(0, 80)} is no app id: write 1 to 64 characters of A-Z, a-z, 0-9, - and _`,
+      );
+  if (!(startTimeoutMs > 0 && startTimeoutMs <= 2 ** 31 - 1))
+    throw new ConfigurationError('startTimeoutMs', 'write milliseconds, more than 0');
+}
+
+/** A key as a header can have it. Throws ConfigurationError. */
+export function checkedKey(text: string, option: string): string {
+  const key = text.trim();
+  if (/^[\x21-\x7e]{1,8192}$/.test(key)) return key;
+  throw new ConfigurationError(option, 'holds no key: write what "lingpai keys create" printed, and nothing else');
+}
+
+function timingOf(given: Partial<Timing> = {}): Timing {
+  for (const [name, ms] of Object.entries(given)) {
+    if (!(name in TIMING))
+      throw new ConfigurationError(`timing.${name}`, `unknown: there are ${Object.keys(TIMING).join(', ')}`);
+    if (ms !== undefined && !(ms >= 1 && ms <= 2 ** 31 - 1))
+      throw new ConfigurationError(`timing.${name}`, 'write milliseconds, at least 1');
   }
-}
-
-function unreadable(what: string, cause: unknown): RpcError {
-  const words = cause instanceof Error ? cause.message : String(cause);
-  return new RpcError('UNAUTHENTICATED', `${what} cannot be read: ${words}`, { cause });
+  return { ...TIMING, ...given };
 }
 
 function isLoopback(host: string): boolean {
-  return /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/i.test(host);
+  return /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])$/i.test(host);
 }

@@ -1,233 +1,256 @@
-import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { msOf } from './connection.ts';
 import { ClosedError, NoTokenError, type NoTokenReason, RejectedError, RpcError } from './errors.ts';
-import type { AppStats, ClientEvent } from './events.ts';
-import {
-  ForceRefreshOutcome,
-  type ForceRefreshResponse,
-  type TokenState,
-  TokenStatus,
-} from './gen/lingpai/client/v1/client_pb.ts';
-import { Token } from './token.ts';
+import { type TokenState, TokenStatus } from './gen/lingpai/client/v1/client_pb.js';
+import type { LingpaiEvent } from './observe.ts';
+import { LONGEST_VALUE, Token } from './token.ts';
 
-/** What a report came to: an outcome of the broker, or NEWER_HELD where it was not asked, since a newer token is held. */
+/** What a report came to. `token` is the one to use from now on; NEWER_HELD: no call was made, since a newer one is held. */
 export interface Report {
   readonly outcome: 'REFRESHED' | 'JOINED' | 'ALREADY_NEWER' | 'STILL_VALID' | 'NEWER_HELD' | 'UNKNOWN';
-  /** The token to use now. */
-  readonly token: Token;
+  readonly token: Token | undefined;
 }
 
-/** What a source has of its client. */
-export interface Owner {
+/** What a source needs of its client. */
+export interface Upkeep {
   readonly signal: AbortSignal;
   readonly retryCapMs: number;
-  /** Rejects with an RpcError, or a ClosedError. */
-  forceRefresh(app: string, rejected: Token): Promise<ForceRefreshResponse>;
-  tell(event: ClientEvent): void;
+  readonly emit: (event: LingpaiEvent) => void;
+  /** ForceRefresh: rejects with RpcError. */
+  readonly refresh: (
+    app: string,
+    token: Token | bigint,
+  ) => Promise<{ outcome: Report['outcome']; state?: TokenState; now: number }>;
 }
 
-/** One app's token, always the newest that is known. */
+/** A client's view of one app. */
 export class Source {
-  /** The WeChat app id. */
+  /** The app id. */
   readonly app: string;
-  /** The newest token, or why there is none. Replaced as a whole. */
-  #held: Token | NoTokenError | ClosedError;
-  #generation = 0n;
-  #expiry: NodeJS.Timeout | undefined;
-  #changed = deferred();
-  /** Under way, by the generation that is reported. */
+  #held: Token | undefined;
+  #reason: NoTokenReason = 'WAITING';
+  #words = '';
+  /** The newest generation that was seen: none below it is taken (R2). */
+  #floor = 0n;
+  #isClosed = false;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #upkeep: Upkeep;
+  readonly #waiters = new Set<() => void>();
   readonly #reports = new Map<bigint, Promise<Report>>();
-  /** The last report that failed: it is not repeated before `until`, by performance.now(). */
-  #refused: { readonly generation: bigint; readonly until: number; readonly error: Error } | undefined;
-  readonly #owner: Owner;
+  /** The last report that the broker refused: the same one is not made again until then. */
+  #refused: { readonly generation: bigint; readonly until: number; readonly error: RpcError } | undefined;
 
   /** @internal */
-  constructor(app: string, owner: Owner) {
-    this.app = app;
-    this.#owner = owner;
-    this.#held = new NoTokenError(app, 'WAITING');
+  constructor(app: string, upkeep: Upkeep) {
+    [this.app, this.#upkeep] = [app, upkeep];
   }
 
-  /** The newest token, from memory. Throws NoTokenError or ClosedError. */
+  /** The newest token, out of memory (R1). Throws NoTokenError, and ClosedError after `close`. Ask for it at each use; do not keep it. */
   get token(): Token {
     const held = this.#held;
-    if (held instanceof Token) return held;
-    // Made where it is read, so that its stack says who read.
-    throw held instanceof NoTokenError ? new NoTokenError(this.app, held.reason, held.words) : new ClosedError();
+    if (held !== undefined && performance.now() < held.expiresAt) return held;
+    throw this.#none();
+  }
+
+  #none(): NoTokenError | ClosedError {
+    if (this.#isClosed) return new ClosedError();
+    // Also where the timer is late, as behind a loop that blocks.
+    return this.#held ? new NoTokenError(this.app, 'EXPIRED') : new NoTokenError(this.app, this.#reason, this.#words);
+  }
+
+  /** The token, or undefined. */
+  get #current(): Token | undefined {
+    return this.#held !== undefined && performance.now() < this.#held.expiresAt ? this.#held : undefined;
+  }
+
+  /** HELD, or NONE with a reason (WAITING: nothing was said of it yet), with what the broker says of it in words. */
+  get state(): {
+    readonly state: 'HELD' | 'NONE' | 'WAITING';
+    readonly token: Token | undefined;
+    readonly reason: NoTokenReason | '';
+    readonly words: string;
+  } {
+    const [token, words] = [this.#current, this.#words];
+    if (token) return { state: 'HELD', token, reason: '', words };
+    const reason = this.#held ? 'EXPIRED' : this.#reason;
+    return { state: reason === 'WAITING' ? 'WAITING' : 'NONE', token, reason, words };
   }
 
   /**
-   * Makes a business call with the newest token. If it throws RejectedError, the token is reported to the broker, and with a newer one
-   * the call is made once more. Where none came (WeChat accepts the token, or the broker cannot replace it now) its own error is thrown. It is
-   * called at most twice. `signal` aborts when the client is closed. Throws NoTokenError or ClosedError where there is no token.
+   * Calls WeChat with the newest token (R12). When `business` throws RejectedError, the token is reported, and `business` is called once
+   * more if a newer token came. Else its error is thrown as it is. `business` is called at most twice.
+   *
+   * @param business is given the token's value, and a signal that aborts when the client is closed.
    */
-  async call<T>(business: (token: string, signal: AbortSignal) => Promise<T> | T): Promise<T> {
+  async call<T>(business: (token: string, signal: AbortSignal) => T | Promise<T>): Promise<T> {
+    const { signal } = this.#upkeep;
     const used = this.token;
     try {
-      return await business(used.value, this.#owner.signal);
-    } catch (refusal) {
-      if (!(refusal instanceof RejectedError)) throw refusal;
-      const newest = await this.report(used).then(
-        ({ outcome, token }) => (outcome === 'STILL_VALID' ? undefined : token),
-        () => undefined,
-      );
-      const held = this.#held;
-      const next = held instanceof Token && held.generation > used.generation ? held : newest;
-      if (!next || next.generation <= used.generation) throw refusal;
-      return business(next.value, this.#owner.signal);
+      return await business(used.value, signal);
+    } catch (error) {
+      if (!(error instanceof RejectedError)) throw error;
+      const report = await this.report(used).catch(() => undefined);
+      const newest = report && report.outcome !== 'STILL_VALID' ? this.#current : undefined;
+      if (newest === undefined || newest.generation <= used.generation) throw error;
+      return business(newest.value, signal);
     }
   }
 
   /**
-   * Tells the broker that WeChat refused a token of this source. Callers that report one generation share one report. Rejects with an
-   * RpcError where the broker cannot replace it now, COOLDOWN for one; the token is kept.
+   * Reports a token that WeChat refused (R11). One ForceRefresh is in flight for a generation; all who report it share the answer.
+   * Rejects with RpcError or ClosedError. After an error with RetryInfo the same error is the answer until that time is over.
+   *
+   * @param token the token, or its generation where the token is not at hand.
    */
-  report(refused: Token): Promise<Report> {
-    const held = this.#held;
-    if (held instanceof Token && held.generation > refused.generation)
-      return Promise.resolve({ outcome: 'NEWER_HELD', token: held });
-    const shared = this.#reports.get(refused.generation);
+  async report(token: Token | bigint): Promise<Report> {
+    if (this.#isClosed) throw new ClosedError();
+    const generation = typeof token === 'bigint' ? token : token.generation;
+    const current = this.#current;
+    if (current && current.generation > generation) return { outcome: 'NEWER_HELD', token: current };
+    if (this.#refused?.generation === generation && performance.now() < this.#refused.until) throw this.#refused.error;
+    const shared = this.#reports.get(generation);
     if (shared) return shared;
-    const before = this.#refused;
-    if (before?.generation === refused.generation && performance.now() < before.until)
-      return Promise.reject(before.error);
-    const report = this.#forceRefresh(refused).finally(() => this.#reports.delete(refused.generation));
-    this.#reports.set(refused.generation, report);
+    const report = this.#report(token, generation).finally(() => this.#reports.delete(generation));
+    this.#reports.set(generation, report);
     return report;
   }
 
+  async #report(token: Token | bigint, generation: bigint): Promise<Report> {
+    const { emit, refresh, retryCapMs } = this.#upkeep;
+    try {
+      const { outcome, state, now } = await refresh(this.app, token);
+      if (this.#isClosed) throw new ClosedError();
+      if (state) this.accept(state, now);
+      emit({ type: 'report', app: this.app, outcome });
+      return { outcome, token: this.#current };
+    } catch (error) {
+      if (this.#isClosed || !(error instanceof RpcError)) throw this.#isClosed ? new ClosedError() : error;
+      const retryInMs = Math.min(error.retryAfterMs ?? 0, retryCapMs);
+      if (retryInMs > 0) this.#refused = { generation, until: performance.now() + retryInMs, error };
+      emit({
+        type: 'error',
+        during: 'report',
+        code: error.code,
+        reason: error.reason,
+        message: error.message,
+        retryInMs,
+      });
+      throw error;
+    }
+  }
+
   /**
-   * The newest token each time that there is another one: of several that came meanwhile only the last. It begins with the one held, and ends when the client is
-   * closed. It does not keep the process alive.
+   * The token, once one of at least this generation is held. Rejects with NoTokenError (TIMEOUT), ClosedError, or the signal's reason.
+   *
+   * @param timeoutMs Without it there is no end to the wait.
    */
-  async *updates(): AsyncGenerator<Token, void, undefined> {
+  async waitFor(
+    generation: bigint,
+    { timeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
+  ): Promise<Token> {
+    const until = performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY);
+    for (;;) {
+      if (this.#isClosed) throw new ClosedError();
+      signal?.throwIfAborted();
+      const token = this.#current;
+      if (token && token.generation >= generation) return token;
+      const left = until - performance.now();
+      if (left <= 0)
+        throw new NoTokenError(this.app, 'TIMEOUT', `none of generation ${generation} within ${timeoutMs} ms`);
+      await this.#change(left, signal);
+    }
+  }
+
+  /** The token that is held, and then each newer one; who is slow is given the newest only. Ends when the client is closed, or the signal aborts. */
+  async *updates({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Token, void, undefined> {
     let last: Token | undefined;
-    while (!this.#owner.signal.aborted) {
-      const held = this.#held;
-      const changed = this.#changed.promise;
-      if (held instanceof Token && held.id !== last?.id) {
-        last = held;
-        yield held;
-      } else {
-        await changed;
-      }
+    while (!this.#isClosed && !signal?.aborted) {
+      const token = this.#current;
+      if (token && token.id !== last?.id) {
+        last = token;
+        yield token;
+      } else await this.#change(Number.POSITIVE_INFINITY, signal);
     }
   }
 
-  /** @internal Resolves at the next change of what is held. */
-  get changed(): Promise<void> {
-    return this.#changed.promise;
+  /** Resolves at the next change, at the latest after `ms`. Who waits keeps the process alive. */
+  #change(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#waiters.delete(done);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, Math.min(Math.ceil(ms), 2 ** 31 - 1));
+      this.#waiters.add(done);
+      signal?.addEventListener('abort', done);
+    });
   }
 
-  /** @internal What a new stream says that it knows; undefined where no token is held. */
-  get known(): bigint | undefined {
-    return this.#held instanceof Token ? this.#held.generation : undefined;
-  }
-
-  /** @internal */
-  get stats(): AppStats {
-    const held = this.#held;
-    const generation = String(this.#generation);
-    if (held instanceof Token) return { state: 'HELD', generation, tokenId: held.id, reason: '' };
-    const reason = held instanceof NoTokenError ? held.reason : '';
-    return { state: reason === 'WAITING' ? 'WAITING' : 'NONE', generation, tokenId: '', reason };
-  }
-
-  /** @internal Takes a state that the broker told, unless it is older than what is held. */
-  take(state: TokenState, serverTime: Timestamp | undefined): void {
-    if (state.generation < this.#generation || this.#held instanceof ClosedError) return;
-    this.#generation = state.generation;
-    clearTimeout(this.#expiry);
-    const { current, previous, status, statusReason } = state;
+  /** Takes a state, whoever brought it (R2, R3). `now`: the broker's clock. @internal */
+  accept(state: TokenState, now: number): void {
+    const { generation, current, previous, status, statusReason } = state;
+    if (this.#isClosed || generation < this.#floor) return;
+    if (current && (current.value.length < 1 || current.value.length > LONGEST_VALUE)) return; // no token of WeChat's
+    this.#floor = generation;
+    const ends = (time: typeof state.nextRefreshTime): number =>
+      time ? performance.now() + msOf(time) - now : Number.POSITIVE_INFINITY;
     if (!current) {
-      this.#set(new NoTokenError(this.app, status === TokenStatus.EXPIRED ? 'EXPIRED' : 'PENDING', statusReason));
+      this.#put(undefined, status === TokenStatus.EXPIRED ? 'EXPIRED' : 'PENDING', statusReason);
       return;
     }
-    const lifeMs = current.expireTime ? msOf(current.expireTime) - msOf(serverTime ?? current.expireTime) : Infinity;
-    if (current.expireTime && serverTime && lifeMs <= 0) {
-      this.#set(new NoTokenError(this.app, 'EXPIRED', statusReason));
-      return;
-    }
-    const older = previous && new Token(previous.value, previous.id, state.generation - 1n);
-    this.#set(new Token(current.value, current.id, state.generation, older));
-    if (current.expireTime && serverTime) this.#expireAt(performance.now() + lifeMs);
+    const before = previous?.value ? new Token(previous.value, 0n, ends(previous.expireTime)) : undefined;
+    const token = new Token(current.value, generation, ends(current.expireTime), before);
+    if (token.expiresAt > performance.now()) this.#put(token, 'EXPIRED', statusReason);
+    else this.#put(undefined, 'EXPIRED', statusReason);
   }
 
-  /** @internal There is no token, for a reason that is not a state: any generation is taken after it. */
-  drop(reason: NoTokenReason, words?: string): void {
-    clearTimeout(this.#expiry);
-    this.#generation = 0n;
-    this.#set(new NoTokenError(this.app, reason, words));
+  /** The app was taken out of the configuration: any generation is taken after it. @internal */
+  removed(): void {
+    this.#floor = 0n;
+    this.#put(undefined, 'REMOVED', '');
+  }
+
+  /** The broker does not know it (R10). @internal */
+  unknown(words: string): void {
+    this.#put(undefined, 'NOT_FOUND', words);
   }
 
   /** @internal */
   close(): void {
-    clearTimeout(this.#expiry);
-    this.#held = new ClosedError();
-    this.#changed.resolve();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    this.#held = undefined;
+    this.#wake();
   }
 
-  #expireAt(end: number): void {
-    // A timer may be early by a little, and holds at most 2^31 ms.
-    this.#expiry = setTimeout(
-      () => {
-        if (performance.now() < end) this.#expireAt(end);
-        else this.#set(new NoTokenError(this.app, 'EXPIRED'));
-      },
-      Math.min(Math.ceil(end - performance.now()), 0x7fff_ffff),
-    );
-    this.#expiry.unref();
-  }
-
-  #set(next: Token | NoTokenError): void {
-    const before = this.stats;
-    this.#held = next;
-    const now = this.stats;
-    if (
-      now.state === before.state &&
-      now.tokenId === before.tokenId &&
-      now.generation === before.generation &&
-      now.reason === before.reason
-    )
+  #put(token: Token | undefined, reason: NoTokenReason, words: string): void {
+    if (this.#isClosed) return;
+    const was = this.state;
+    [this.#held, this.#reason, this.#words] = [token, reason, words];
+    clearTimeout(this.#timer);
+    if (token && token.expiresAt < Number.POSITIVE_INFINITY) this.#expire(token);
+    if (was.token?.id === token?.id && was.token?.generation === token?.generation && (token || was.reason === reason))
       return;
-    const { generation, tokenId, reason } = now;
-    this.#owner.tell({
+    this.#upkeep.emit({
       type: 'state',
       app: this.app,
-      state: now.state === 'HELD' ? 'HELD' : 'NONE',
-      generation,
-      tokenId,
-      reason,
+      state: token ? 'HELD' : 'NONE',
+      generation: token?.generation ?? this.#floor,
+      tokenId: token?.id ?? '',
+      reason: token ? '' : reason,
     });
-    const changed = this.#changed;
-    this.#changed = deferred();
-    changed.resolve();
+    this.#wake();
   }
 
-  async #forceRefresh(refused: Token): Promise<Report> {
-    try {
-      const { outcome, state, serverTime } = await this.#owner.forceRefresh(this.app, refused);
-      const name = (ForceRefreshOutcome[outcome] ?? 'UNKNOWN') as Report['outcome'];
-      this.#owner.tell({ type: 'report', app: this.app, outcome: name });
-      if (state) this.take(state, serverTime);
-      return { outcome: name, token: this.token };
-    } catch (error) {
-      if (error instanceof RpcError) {
-        const { code, reason, message, retryAfterMs } = error;
-        const until = performance.now() + Math.min(retryAfterMs, this.#owner.retryCapMs);
-        if (retryAfterMs > 0) this.#refused = { generation: refused.generation, until, error };
-        this.#owner.tell({ type: 'error', during: 'report', code, reason, message, retryInMs: 0 });
-      }
-      throw error;
-    }
+  #expire(token: Token): void {
+    const left = token.expiresAt - performance.now();
+    if (left <= 0) this.#put(undefined, 'EXPIRED', this.#words);
+    else this.#timer = setTimeout(() => this.#expire(token), Math.min(Math.ceil(left), 2 ** 31 - 1)).unref();
   }
-}
 
-/** A promise, and what resolves it. */
-function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
-  let resolve = () => {};
-  const promise = new Promise<void>((done) => {
-    resolve = done;
-  });
-  return { promise, resolve };
+  #wake(): void {
+    for (const wake of [...this.#waiters]) wake();
+  }
 }

@@ -1,27 +1,33 @@
+import { createHash } from 'node:crypto';
 import { inspect } from 'node:util';
 
+/** The longest value that is taken, in characters, as the protocol promises. */
+export const LONGEST_VALUE = 2048;
+
 /**
- * One access_token. It does not change: when the broker has a newer one, the source has another `Token`. What prints one prints its
- * id: `String(token)`, `JSON.stringify`, `util.inspect` and template strings never show the value.
+ * One access_token. It is immutable, and whatever prints it, `String`, `JSON.stringify` or `util.inspect`, prints its id (R18).
  */
 export class Token {
-  /** The first 12 hexadecimal digits of the value's SHA-256: the name of the token in logs. */
-  readonly id: string;
-  /** Rises with each new token of an app. Unsigned, 64 bits. */
-  readonly generation: bigint;
-  /** The token before it, while WeChat still honours it. The library never chooses it. */
-  readonly previous: Token | undefined;
   readonly #value: string;
+  /** The first 12 hexadecimal digits of the value's SHA-256: its name in logs and in speech. */
+  readonly id: string;
+  /** Rises with each new token of the app; unsigned, 64 bits. 0 for a previous token, of which the broker does not say. */
+  readonly generation: bigint;
+  /** When its life is over, in milliseconds of `performance.now()`; Infinity where it does not expire. */
+  readonly expiresAt: number;
+  /** The token before this one, while WeChat still honours it. No library chooses it (R13). */
+  readonly previous: Token | undefined;
 
-  /** @internal */
-  constructor(value: string, id: string, generation: bigint, previous?: Token) {
+  constructor(value: string, generation: bigint, expiresAt = Number.POSITIVE_INFINITY, previous?: Token) {
     this.#value = value;
-    this.id = id;
+    this.id = createHash('sha256').update(value).digest('hex').slice(0, 12);
     this.generation = generation;
+    this.expiresAt = expiresAt;
     this.previous = previous;
+    Object.freeze(this);
   }
 
-  /** The secret, at most 2,048 characters: send it as `access_token`, and never log it. */
+  /** The secret, 1 to 2,048 characters: what WeChat takes as `access_token`. Do not log it. */
   get value(): string {
     return this.#value;
   }

@@ -67,7 +67,7 @@ const FAULTS: Record<string, (cluster: Cluster, ways: readonly Way[], turn: numb
       proxy.rule = (_chunk, _direction, link) => (isOld(link) ? 'hold' : 'pass');
     }
     // Past a rotation and its overlap: who sits on the dead connection then has a dead token.
-    await setTimeout(Math.min(FROZEN_MS, 0.8 * spacingMs));
+    await setTimeout(FROZEN_MS);
     for (const { proxy } of ways) proxy.release();
   },
   'reset connections': async (_, ways) => {

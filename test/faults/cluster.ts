@@ -33,6 +33,7 @@ export const TIMES = {
 export interface Replica {
   readonly child: Child;
   readonly grpc: string;
+  readonly http: string;
   readonly admin: Client<typeof AdminService>;
   readonly toWeChat: TcpProxy;
   readonly toRedis: TcpProxy;
@@ -60,7 +61,11 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Starts all of it; resolves when every subscriber has a token. */
-  static async start(issuer: IssuerKind, subscribers: { count: number; first?: number }): Promise<Cluster> {
+  static async start(
+    issuer: IssuerKind,
+    subscribers: { count: number; first?: number },
+    lifetimeMs: number = TIMES.lifetimeMs,
+  ): Promise<Cluster> {
     const stack = new AsyncDisposableStack();
     const folder = await mkdtemp(join(tmpdir(), 'lingpai-faults-'));
     stack.defer(() => rm(folder, { recursive: true, force: true }));
@@ -72,7 +77,7 @@ export class Cluster implements AsyncDisposable {
       stablePerMinute: 1_000,
       forcedPerDay: 1_000,
     };
-    const { lifetimeMs, overlapMs } = TIMES;
+    const { overlapMs } = TIMES;
     const app = { appId: APP, secret: SECRET, lifetimeMs, overlapMs, quotas, forceSpacingMs: 1_000 };
     const wechat = await startSandbox({
       listen: { host: '127.0.0.1', port: 0 },
@@ -131,7 +136,8 @@ export class Cluster implements AsyncDisposable {
     const child = this.#stack.use(new Child({ name: 'lingpai serve', command: [...command], cwd: this.#folder }));
     const ready = await child.next('"ready"', (line) => line.msg === 'ready');
     const grpc = String(ready['grpc']);
-    const replica = { child, grpc, admin: clientOf(AdminService, grpc), toWeChat, toRedis };
+    const http = String(ready['http']);
+    const replica = { child, grpc, http, admin: clientOf(AdminService, grpc), toWeChat, toRedis };
     this.replicas[at] = replica;
     return replica;
   }

@@ -204,7 +204,7 @@ export class ReferenceClient {
   }
 
   /** R15. */
-  close(): Promise<void> {
+  async close(): Promise<void> {
     if (this.#closed !== undefined && this.#broken('close-once')) throw new Error('closed twice');
     this.#closed ??= this.#close();
     return this.#closed;

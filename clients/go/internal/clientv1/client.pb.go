@@ -1180,8 +1180,7 @@ const file_lingpai_client_v1_client_proto_rawDesc = "" +
 	"\x14TOKEN_STATUS_PENDING\x10\x01\x12\x16\n" +
 	"\x12TOKEN_STATUS_FRESH\x10\x02\x12\x19\n" +
 	"\x15TOKEN_STATUS_DEGRADED\x10\x03\x12\x18\n" +
-	"\x14TOKEN_STATUS_EXPIRED\x10\x04B\xc1\x01\n" +
-	"\x15com.lingpai.client.v1B\vClientProtoP\x01Z5lingpai.example/clients/go/internal/clientv1;clientv1\xa2\x02\x03LCX\xaa\x02\x11Lingpai.Client.V1\xca\x02\x11Lingpai\\Client\\V1\xe2\x02\x1dLingpai\\Client\\V1\\GPBMetadata\xea\x02\x13Lingpai::Client::V1b\x06proto3"
+	"\x14TOKEN_STATUS_EXPIRED\x10\x04b\x06proto3"
 
 var (
 	file_lingpai_client_v1_client_proto_rawDescOnce sync.Once

@@ -311,7 +311,8 @@ it.each(['go', 'python', 'java'])('the %s snippets of docs/clients.md stand in t
   const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((file) => /\.(go|py|java)$/.test(file) && !/(^|\/)(gen|target|\.venv)\//.test(file))
     .map((file) => readFileSync(join(folder, file), 'utf8'));
-  const snippets = blocks(read('docs/clients.md'), language);
+  const [, own = ''] = read('docs/clients.md').split('## The rules');
+  const snippets = blocks(own, language);
   expect(snippets.length).toBeGreaterThan(0);
   for (const snippet of snippets) expect(sources.some((source) => source.includes(snippet))).toBe(true);
 });

@@ -25,6 +25,7 @@ type Client struct {
 	running sync.WaitGroup
 	// changed has something when run is to look again at which apps are known.
 	changed chan struct{}
+	told    *teller
 
 	mu      sync.Mutex
 	state   string
@@ -50,6 +51,7 @@ func New(ctx context.Context, target string, given ...Option) (*Client, error) {
 	c := &Client{
 		options: o, sources: map[string]*Source{}, state: "CONNECTING", unknown: map[string]bool{},
 		changed: make(chan struct{}, 1), failed: make(chan *RPCError, 1),
+		told: &teller{observe: o.onEvent, logger: o.logger},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	for _, app := range o.apps {
@@ -171,15 +173,22 @@ func (c *Client) run() {
 				apps = append(apps, app)
 			}
 		}
+		if len(apps) > 0 {
+			c.counts.Attempts++
+		}
+		// Under the lock that the apps were read under: an app that is known from now on ends this attempt.
+		ctx, end := context.WithCancelCause(c.ctx)
+		c.reopen = end
 		c.mu.Unlock()
 		if len(apps) == 0 {
+			end(nil)
 			select {
 			case <-c.changed:
 			case <-c.ctx.Done():
 			}
 			continue
 		}
-		c.wait(c.attempt(apps, pauses))
+		c.wait(c.attempt(ctx, end, apps, pauses))
 	}
 }
 

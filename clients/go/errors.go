@@ -134,8 +134,8 @@ func explain(err error) *RPCError {
 	case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
 		explained.NeedsOperator = true
 	case codes.Unavailable:
-		explained.NeedsOperator = strings.Contains(st.Message(), "authentication handshake failed") ||
-			strings.Contains(st.Message(), "tls: ")
+		// A handshake that was cut off is the network's trouble, not an operator's.
+		explained.NeedsOperator = strings.Contains(st.Message(), "x509: ") || strings.Contains(st.Message(), "tls: ")
 	}
 	for _, detail := range st.Details() {
 		switch detail := detail.(type) {

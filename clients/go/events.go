@@ -1,6 +1,10 @@
 package lingpai
 
-import "time"
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
 
 // Event is what OnEvent is told, never a token's value. Which fields are set depends on Type.
 type Event struct {
@@ -43,4 +47,48 @@ type AppStats struct {
 	TokenID    string
 	// Reason is why there is no token; empty while one is held.
 	Reason string
+}
+
+// teller tells events in their order, one at a time, and never under a lock of the client's: the user's function may use the client.
+type teller struct {
+	observe func(Event)
+	logger  *slog.Logger
+
+	mu        sync.Mutex
+	waiting   []Event
+	isTelling bool
+}
+
+// add has an event told by the next tell.
+func (t *teller) add(event Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiting = append(t.waiting, event)
+}
+
+// tell tells what waits, unless another goroutine does.
+func (t *teller) tell() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.isTelling {
+		return
+	}
+	t.isTelling = true
+	for len(t.waiting) > 0 {
+		event := t.waiting[0]
+		t.waiting = t.waiting[1:]
+		t.mu.Unlock()
+		t.one(event)
+		t.mu.Lock()
+	}
+	t.isTelling = false
+}
+
+func (t *teller) one(event Event) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			t.logger.Error("OnEvent panicked", "panic", panicked)
+		}
+	}()
+	t.observe(event)
 }

@@ -173,6 +173,7 @@ func (s *Source) forceRefresh(refused *Token, shared *report) {
 
 // take takes a state that the broker told, unless it is older than what is held.
 func (s *Source) take(state *pb.TokenState, now *timestamppb.Timestamp) {
+	defer s.client.told.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if state.GetGeneration() < s.generation || errors.Is(s.held.Load().err, ErrClosed) {
@@ -207,6 +208,7 @@ func (s *Source) take(state *pb.TokenState, now *timestamppb.Timestamp) {
 
 // expire ends the life of a token, if it is still held.
 func (s *Source) expire(generation uint64, id string) {
+	defer s.client.told.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if token := s.held.Load().token; token != nil && token.Generation == generation && token.ID == id {
@@ -214,14 +216,17 @@ func (s *Source) expire(generation uint64, id string) {
 	}
 }
 
-// drop says that there is no token, for a reason that is not a state: any generation is taken after it.
+// drop says that there is no token, for a reason that is not a state. Once the app was removed, any generation is taken.
 func (s *Source) drop(reason string) {
+	defer s.client.told.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if errors.Is(s.held.Load().err, ErrClosed) {
 		return
 	}
-	s.generation = 0
+	if reason == Removed {
+		s.generation = 0
+	}
 	s.stopExpiry()
 	s.set(&held{err: &NoTokenError{App: s.app, Reason: reason}})
 }
@@ -254,7 +259,7 @@ func (s *Source) set(next *held) {
 	if state != "HELD" {
 		state = "NONE"
 	}
-	s.client.tell(Event{Type: "state", App: s.app, State: state, Generation: now.Generation, TokenID: now.TokenID, Reason: now.Reason})
+	s.client.told.add(Event{Type: "state", App: s.app, State: state, Generation: now.Generation, TokenID: now.TokenID, Reason: now.Reason})
 	close(s.changed)
 	s.changed = make(chan struct{})
 	if next.token != nil {

@@ -10,12 +10,7 @@ import (
 )
 
 // attempt is one stream, from its connection to its end. It returns the pause before the next.
-func (c *Client) attempt(apps []string, pauses *backoff) time.Duration {
-	c.mu.Lock()
-	c.counts.Attempts++
-	ctx, end := context.WithCancelCause(c.ctx)
-	c.reopen = end
-	c.mu.Unlock()
+func (c *Client) attempt(ctx context.Context, end context.CancelCauseFunc, apps []string, pauses *backoff) time.Duration {
 	defer end(nil)
 
 	first, goaway, err := c.watch(ctx, end, apps)
@@ -201,10 +196,6 @@ func (c *Client) forceRefresh(app string, refused *Token) (*pb.ForceRefreshRespo
 }
 
 func (c *Client) tell(event Event) {
-	defer func() {
-		if panicked := recover(); panicked != nil {
-			c.options.logger.Error("OnEvent panicked", "panic", panicked)
-		}
-	}()
-	c.options.onEvent(event)
+	c.told.add(event)
+	c.told.tell()
 }

@@ -104,7 +104,7 @@ async function play(row: Row, command: DriverCommand): Promise<void> {
   if (only || flags.quick) return;
   await using stage = await Stage.set(row.name, command, env);
   Object.assign(row.figures, await measure(stage));
-  row.figures['of a Redis GET'] = (await redisGetNs()) / (row.figures['read ns'] ?? NaN);
+  row.figures['reads in a Redis GET'] = (await redisGetNs()) / (row.figures['read ns'] ?? NaN);
 }
 
 /** The reference driver must pass everything, and fail what a switch of its own names. */

@@ -305,6 +305,13 @@ export const scenarios: readonly Scenario[] = [
     async play(stage) {
       const { broker } = stage;
       broker.states.set(app, broker.state(app, 1n));
+      stage.box.refuses = true;
+      await stage.create({ startOptional: true, timing: { backoffCapMs: 200 } }, 'capped');
+      await until(12 * 200 + slackMs, () =>
+        stage.box.arrivals.length >= 12 ? undefined : `only ${stage.box.arrivals.length} of 12 attempts came`,
+      );
+      await stage.ask('close', { client: 'capped' });
+      stage.box.refuses = false;
       const wide = { timing: { backoffBaseMs: 1_500, backoffCapMs: 1_500, silenceMs: 6_000 } };
       const names = Array.from({ length: 40 }, (_, index) => `c${index}`);
       for (const name of names) await stage.create(wide, name);
@@ -378,17 +385,16 @@ export const scenarios: readonly Scenario[] = [
     name: 'FRESH, DEGRADED, EXPIRED, FRESH',
     async play(stage) {
       const { broker } = stage;
-      const first = await begin(stage);
+      broker.states.set('wx2', broker.state('wx2', 1n));
+      const first = await begin(stage, 'a', 1n, { apps: [app, 'wx2'] });
       const same = (status: TokenStatus, statusReason: string, hasToken = true): TokenState => {
         const state = broker.state(app, 1n, { status, statusReason });
         return Object.assign(state, { current: hasToken ? first.current : undefined });
       };
       broker.put(same(TokenStatus.DEGRADED, 'errcode -1'));
-      await until(slackMs, async () => {
-        const { tokenId } = await stage.ask('token');
-        assert.equal(tokenId, first.current?.id, 'a degraded token is served');
-        return undefined;
-      });
+      broker.rotate('wx2');
+      await stage.held(2, slackMs, 'wx2'); // what was sent before it has come too
+      assert.equal((await stage.ask('token')).tokenId, first.current?.id, 'a degraded token is served');
       broker.put(same(TokenStatus.EXPIRED, 'WeChat answers errcode -1', false));
       const error = await stage.none('EXPIRED');
       assert.match(error.message, /errcode -1/, "the broker's words");
@@ -501,6 +507,7 @@ export const scenarios: readonly Scenario[] = [
         await fails(stage.ask('call', { script: ['40001', 'ok'] }), 'Rejected', { attempts: 1, code: '40001' });
         atMost(performance.now() - began, slackMs, `with ${reason} the call was over`);
         await pause(50);
+        await fails(stage.ask('report'), 'Rpc', { reason });
       }
       const asked = broker.of('report').length;
       await fails(stage.ask('call', { script: ['40001', 'ok'] }), 'Rejected', { attempts: 1 });
@@ -514,8 +521,7 @@ export const scenarios: readonly Scenario[] = [
       const { broker } = stage;
       await begin(stage);
       broker.onReport = async () => {
-        await until(5_000, () => undefined);
-        await pause(400);
+        await pause(400); // so long that the others meet it
         return { outcome: REFRESHED, state: broker.rotate(app), serverTime: timestampFromMs(Date.now()) };
       };
       const calls = await Promise.all(

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -42,6 +42,8 @@ pub(crate) struct Inner {
     pub options: ClientBuilder,
     apps: BTreeMap<String, Arc<App>>,
     shared: Mutex<Shared>,
+    /// Events that wait to be told, and whether someone tells.
+    told: Mutex<(VecDeque<Event>, bool)>,
     closed: watch::Sender<bool>,
     /// How many tasks run.
     running: watch::Sender<usize>,
@@ -84,6 +86,7 @@ impl Client {
             options,
             apps,
             shared: Mutex::new(shared),
+            told: Mutex::default(),
             closed: watch::Sender::new(false),
             running: watch::Sender::new(0),
             looks: watch::Sender::new(0),
@@ -234,7 +237,6 @@ impl Inner {
         let silence = self.options.timing.silence;
         let silent = |_| RpcError::unavailable(format!("nothing came for {silence:?}: the connection must be dead"));
         let began = Instant::now();
-        let unknown = self.lock().unknown.len();
         // Dropped with this call, and closed with that: a stream has a connection of its own.
         let mut connection = timeout(silence, Connection::open(&self.options)).await.map_err(silent)??;
         let request = WatchTokenRequest {
@@ -246,7 +248,7 @@ impl Inner {
         let mut looks = self.looks.subscribe();
         let mut deadline = began + silence;
         loop {
-            if self.lock().unknown.len() < unknown {
+            if apps.len() < self.apps.len() - self.lock().unknown.len() {
                 return Ok(Duration::ZERO);
             }
             let message = tokio::select! {
@@ -381,7 +383,35 @@ impl Inner {
     }
 
     pub fn tell(&self, event: Event) {
-        // The user's own trouble ends no task of the client.
-        let _ = catch_unwind(AssertUnwindSafe(|| (self.options.on_event)(event)));
+        self.queue(event);
+        self.tell_queued();
+    }
+
+    /// Has an event told by the next `tell_queued`: never under a lock, since what is told may use the client.
+    pub fn queue(&self, event: Event) {
+        self.told().0.push_back(event);
+    }
+
+    /// Tells what waits, in its order, unless another task does.
+    pub fn tell_queued(&self) {
+        loop {
+            let event = {
+                let mut told = self.told();
+                let (waiting, is_telling) = &mut *told;
+                if *is_telling {
+                    return;
+                }
+                let Some(event) = waiting.pop_front() else { return };
+                *is_telling = true;
+                event
+            };
+            // The user's own trouble ends no task of the client.
+            let _ = catch_unwind(AssertUnwindSafe(|| (self.options.on_event)(event)));
+            self.told().1 = false;
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, (VecDeque<Event>, bool)> {
+        self.told.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -84,6 +84,11 @@ impl App {
 
     /// Takes a state that the broker told, unless it is older than what is held.
     pub fn take(self: &Arc<App>, inner: &Arc<Inner>, told: TokenState, now: Option<Timestamp>) {
+        self.keep(inner, told, now);
+        inner.tell_queued();
+    }
+
+    fn keep(self: &Arc<App>, inner: &Arc<Inner>, told: TokenState, now: Option<Timestamp>) {
         let mut state = self.lock();
         if told.generation < state.generation || matches!(&**self.held.load(), Err(Error::Closed)) {
             return;
@@ -120,21 +125,27 @@ impl App {
     }
 
     fn expire(&self, inner: &Inner, token: &Arc<Token>) {
-        let _state = self.lock();
+        let state = self.lock();
         if matches!(&**self.held.load(), Ok(held) if Arc::ptr_eq(held, token)) {
             self.none(inner, Reason::Expired, String::new());
         }
+        drop(state);
+        inner.tell_queued();
     }
 
-    /// There is no token, for a reason that is not a state: any generation is taken after it.
+    /// There is no token, for a reason that is not a state. Once the app was removed, any generation is taken.
     pub fn drop_token(&self, inner: &Inner, reason: Reason) {
         let mut state = self.lock();
         if matches!(&**self.held.load(), Err(Error::Closed)) {
             return;
         }
-        state.generation = 0;
+        if reason == Reason::Removed {
+            state.generation = 0;
+        }
         stop(&mut state.expiry);
         self.none(inner, reason, String::new());
+        drop(state);
+        inner.tell_queued();
     }
 
     pub fn close(&self) {
@@ -155,7 +166,7 @@ impl App {
         if now == before {
             return;
         }
-        inner.tell(Event::State {
+        inner.queue(Event::State {
             app: self.id.clone(),
             is_held: now.state == "HELD",
             generation: now.generation,

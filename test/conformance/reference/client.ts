@@ -32,6 +32,8 @@ interface App {
   held: Held | undefined;
   /** Why there is none; WAITING until something was said. */
   reason: string;
+  /** The broker's own, of a token that is not there. */
+  words?: string;
   /** The highest generation that was said, also of a token that is over. */
   generation: bigint;
   /** R10: the broker does not know it, and the stream goes without it. */
@@ -112,7 +114,7 @@ export class ReferenceClient {
     if (client.#startFault !== undefined) throw client.#startFault;
     const lacking = [...client.#apps].filter(([, { held }]) => held === undefined).map(([id]) => id);
     const last = client.#lastFault;
-    const why = last === undefined ? '' : `; the last error: ${last.code} ${last.message}`;
+    const why = last === undefined ? '' : `; the last error: ${last.code} ${last.reason ?? ''} ${last.message}`;
     throw new Fault('StartTimeout', `no token of ${lacking.join(', ')} in ${ms} ms${why}`);
   }
 
@@ -127,7 +129,7 @@ export class ReferenceClient {
       return app.held;
     }
     const reason = app.held === undefined ? app.reason : 'EXPIRED';
-    throw new Fault('NoToken', `${id} has no token: ${reason}`, { reason, appId: id });
+    throw new Fault('NoToken', `${id} has no token: ${reason} ${app.words ?? ''}`, { reason, appId: id });
   }
 
   /** Resolves once a generation of at least that is held. */
@@ -495,6 +497,7 @@ export class ReferenceClient {
     const isSame = app.held === undefined && app.reason === reason;
     app.held = undefined;
     app.reason = reason;
+    app.words = words;
     if (!isSame) this.#tell({ type: 'state', app: id, state: 'NONE', generation: `${app.generation}`, reason, words });
     this.#wake();
   }

@@ -120,15 +120,18 @@ async function forked(request: Request) {
   const { generation = '0', timeoutMs, app } = request;
   const child = fork(import.meta.filename, process.argv.slice(2), { stdio: ['pipe', 'pipe', 'inherit', 'ipc'] });
   const answers = createInterface({ input: child.stdout ?? process.stdin });
+  const created = Promise.withResolvers<void>();
   const answer = Promise.withResolvers<unknown>();
   answers.on('line', (line) => {
     const { id, ok, error } = JSON.parse(line);
     if (error !== undefined) answer.reject(new Fault(error.kind, error.message, error));
+    if (id === 1) created.resolve();
     if (id === 2) answer.resolve(ok);
   });
   const send = (message: object) => child.stdin?.write(`${JSON.stringify(message)}\n`);
   try {
     send({ id: 1, op: 'create', client: 'child', options: { ...optionsOf.get(request.client), startOptional: true } });
+    await created.promise;
     // A child whose thread was lost in the fork hears of nothing.
     if (broken('fork-child-stands-still')) send({ id: 3, op: 'close', client: 'child' });
     send({ id: 2, op: 'wait', client: 'child', app, generation, timeoutMs });

@@ -51,14 +51,14 @@ export const switches: Record<string, number[]> = {
   'known-after-expiry': [11],
   // R11
   'reports-not-shared': [22],
-  'report-names-nothing': [22],
+  'report-names-nothing': [21],
   'reports-again-in-cooldown': [21],
   // R12
   'no-second-attempt': [21],
   'third-attempt': [21],
   'repeats-the-same-token': [21],
   'retries-still-valid': [23],
-  'raises-the-report-error': [23],
+  'raises-the-report-error': [21],
   'sleeps-for-cooldown': [21],
   // R13
   'previous-chosen': [21],

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Optional
@@ -94,6 +95,9 @@ class Client:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._closing = threading.Event()
+        self._telling = threading.Lock()
+        self._queued: deque[Event] = deque()
+        self._is_telling = False
         self._connections: set[Connection] = set()
         self._threads: set[threading.Thread] = set()
         self._unknown: set[str] = set()
@@ -235,6 +239,8 @@ class Client:
             bearer = self._settings.bearer()
             connection.open()
             with self._lock:
+                if len(apps) < len(self._sources) - len(self._unknown):
+                    return 0.0  # another app is known meanwhile
                 self._stream, self._reopen = connection, False
                 held = {app: self._sources[app]._known() for app in apps}
             known = {app: str(generation) for app, generation in held.items() if generation is not None}
@@ -379,11 +385,30 @@ class Client:
         )
 
     def _tell(self, event: Event) -> None:
-        if self._settings.on_event is not None:
+        self._queue(event)
+        self._tell_queued()
+
+    def _queue(self, event: Event) -> None:
+        """Has an event told by the next ``_tell_queued``: never under the lock, since what is told may use the client."""
+        with self._telling:
+            self._queued.append(event)
+
+    def _tell_queued(self) -> None:
+        """Tells what waits, in its order, unless another thread does."""
+        while True:
+            with self._telling:
+                if self._is_telling or not self._queued:
+                    return
+                self._is_telling = True
+                event = self._queued.popleft()
             try:
-                self._settings.on_event(event)
+                if self._settings.on_event is not None:
+                    self._settings.on_event(event)
             except Exception:
                 _log.exception("on_event raised")
+            finally:
+                with self._telling:
+                    self._is_telling = False
 
 
 def _after_fork_in_child() -> None:

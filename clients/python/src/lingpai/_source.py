@@ -181,6 +181,10 @@ class Source:
 
     def _take(self, state: dict[str, Any], server_time: Any) -> None:
         """Takes a state that the broker told, unless it is older than what is held."""
+        self._keep(state, server_time)
+        self._client._tell_queued()
+
+    def _keep(self, state: dict[str, Any], server_time: Any) -> None:
         generation = _unsigned(state.get("generation"))
         current = state.get("current")
         words = str(state.get("statusReason") or "")
@@ -210,14 +214,18 @@ class Source:
             if self._expires is not None and self._expires <= time.monotonic():
                 self._expires = None
                 self._set(NoToken(self.app, "EXPIRED"))
+        self._client._tell_queued()
 
     def _drop(self, reason: str) -> None:
-        """There is no token, for a reason that is not a state: any generation is taken after it."""
+        """There is no token, for a reason that is not a state. Once the app was removed, any generation is taken."""
         with self._client._lock:
             if isinstance(self._held, Closed):
                 return
-            self._generation, self._expires = 0, None
+            if reason == "REMOVED":
+                self._generation = 0
+            self._expires = None
             self._set(NoToken(self.app, reason))
+        self._client._tell_queued()
 
     def _close(self) -> None:
         with self._client._lock:
@@ -231,7 +239,7 @@ class Source:
         now = self._stats()
         if now == before:
             return
-        self._client._tell({"type": "state", "app": self.app, **now})
+        self._client._queue({"type": "state", "app": self.app, **now})
         for listener in list(self._listeners):
             listener()
         self._client._changed.notify_all()

@@ -138,6 +138,7 @@ public final class LingpaiClient implements AutoCloseable {
 
   final Object lock = new Object();
   final Settings settings;
+  final Teller told;
   final ScheduledThreadPoolExecutor timers;
   private final Map<String, TokenSource> sources = new LinkedHashMap<>();
   private final Set<String> unknown = new HashSet<>();
@@ -158,6 +159,7 @@ public final class LingpaiClient implements AutoCloseable {
 
   private LingpaiClient(Settings settings) {
     this.settings = settings;
+    told = new Teller(settings.observer);
     for (String app : settings.apps) sources.put(app, new TokenSource(app, this));
     timers = new ScheduledThreadPoolExecutor(1, work -> daemon("lingpai-expiry", work));
     timers.setRemoveOnCancelPolicy(true);
@@ -304,6 +306,7 @@ public final class LingpaiClient implements AutoCloseable {
       connection.open();
       String request = requestFor(apps);
       synchronized (lock) {
+        if (apps.size() < sources.size() - unknown.size()) return 0; // another app is known meanwhile
         stream = connection;
         isReopened = false;
       }
@@ -461,10 +464,7 @@ public final class LingpaiClient implements AutoCloseable {
   }
 
   void tell(Event event) {
-    try {
-      settings.observer.accept(event);
-    } catch (RuntimeException theirs) {
-      LOG.log(Level.WARNING, "the observer threw", theirs);
-    }
+    told.add(event);
+    told.tell();
   }
 }

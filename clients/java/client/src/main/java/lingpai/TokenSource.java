@@ -159,7 +159,7 @@ public final class TokenSource implements Supplier<String> {
 
   private void forceRefresh(Token refused, CompletableFuture<Report> report) {
     Report result = null;
-    RuntimeException failure = null;
+    Throwable failure = null;
     try {
       String request = "{\"appId\":" + Json.quoted(app) + ",\"rejectedToken\":" + Json.quoted(refused.value()) + "}";
       Map<String, Object> answer = client.unary("ForceRefresh", request);
@@ -170,7 +170,7 @@ public final class TokenSource implements Supplier<String> {
     } catch (RpcException error) {
       failure = error;
       client.tell(Event.error("report", error, 0));
-    } catch (RuntimeException error) {
+    } catch (RuntimeException | Error error) {
       failure = error;
     }
     synchronized (client.lock) {
@@ -206,7 +206,11 @@ public final class TokenSource implements Supplier<String> {
 
   /** Takes a state that the broker told, unless it is older than what is held. */
   void take(Map<String, Object> state, String serverTime) {
-    if (state.isEmpty()) return;
+    if (!state.isEmpty()) keep(state, serverTime);
+    client.told.tell();
+  }
+
+  private void keep(Map<String, Object> state, String serverTime) {
     long next = unsigned(Json.asString(state.get("generation")));
     String words = Json.asString(state.get("statusReason"));
     synchronized (client.lock) {
@@ -233,14 +237,15 @@ public final class TokenSource implements Supplier<String> {
     }
   }
 
-  /** There is no token, for a reason that is not a state: any generation is taken after it. */
+  /** There is no token, for a reason that is not a state. Once the app was removed, any generation is taken. */
   void drop(NoTokenException.Reason reason) {
     synchronized (client.lock) {
       if (held instanceof ClosedException) return;
-      generation = 0;
+      if (reason == NoTokenException.Reason.REMOVED) generation = 0;
       stopExpiry();
       set(new NoTokenException(app, reason, ""));
     }
+    client.told.tell();
   }
 
   void close() {
@@ -255,6 +260,7 @@ public final class TokenSource implements Supplier<String> {
     synchronized (client.lock) {
       if (held == token) set(new NoTokenException(app, NoTokenException.Reason.EXPIRED, ""));
     }
+    client.told.tell();
   }
 
   private void stopExpiry() {
@@ -267,7 +273,7 @@ public final class TokenSource implements Supplier<String> {
     held = next;
     Stats.App now = stats();
     if (now.isAs(before)) return;
-    client.tell(Event.state(app, now));
+    client.told.add(Event.state(app, now));
     client.lock.notifyAll();
   }
 

@@ -44,6 +44,13 @@ func (b *backoff) after(err *RPCError, lived time.Duration) time.Duration {
 	return b.spread(asked)
 }
 
+// ended is told of a stream that ended without a failure: a good one makes the pauses short again.
+func (b *backoff) ended(lived time.Duration) {
+	if lived >= b.timing.Life {
+		b.failures = 0
+	}
+}
+
 func (b *backoff) spread(pause time.Duration) time.Duration {
 	return pause + time.Duration(b.draw()/5*float64(pause))
 }

@@ -22,15 +22,13 @@ func (c *Client) attempt(ctx context.Context, end context.CancelCauseFunc, apps 
 		c.state = "STALE"
 	}
 	c.mu.Unlock()
-	switch {
-	case goaway > 0:
-		return goaway
-	case errors.Is(err, errReopen):
-		return 0
-	}
 	lived := time.Duration(-1)
 	if !first.IsZero() {
 		lived = time.Since(first)
+	}
+	if goaway > 0 || errors.Is(err, errReopen) {
+		pauses.ended(lived)
+		return goaway
 	}
 	return c.lost(explain(err), pauses, lived)
 }

@@ -227,7 +227,13 @@ impl Inner {
             }
         }
         match result {
-            Ok(pause) => pause,
+            Ok(pause) => {
+                // It ended without a failure: a good one makes the pauses short again.
+                if first.is_some_and(|first: Instant| first.elapsed() >= self.options.timing.life) {
+                    pauses.failures = 0;
+                }
+                pause
+            }
             Err(error) => self.failed(error, pauses, first.map(|first: Instant| first.elapsed())),
         }
     }

@@ -112,9 +112,9 @@ impl App {
             Arc::new(Token { value: token.value, id: token.id, generation: told.generation.saturating_sub(1), previous: None })
         });
         let token = Arc::new(Token { value: current.value, id: current.id, generation: told.generation, previous });
-        if let Some(life) = life {
+        // An end that no clock reaches is none.
+        if let Some(at) = life.and_then(|life| Instant::now().checked_add(life)) {
             let (app, inner, held) = (Arc::clone(self), Arc::clone(inner), Arc::clone(&token));
-            let at = Instant::now() + life;
             let expiry = tokio::spawn(async move {
                 tokio::time::sleep_until(at).await;
                 app.expire(&inner, &held);

@@ -35,5 +35,10 @@ class Backoff:
         pause = timing.backoff_floor + self._draw() * max(0.0, bound - timing.backoff_floor)
         return pause if pause >= asked else self._spread(asked)
 
+    def ended(self, lived: float) -> None:
+        """A stream ended without a failure: a good one makes the pauses short again."""
+        if lived >= self._timing.life:
+            self.failures = 0
+
     def _spread(self, seconds: float) -> float:
         return seconds * (1 + self._draw() / 5)

@@ -252,6 +252,7 @@ class Client:
                     self._lives()
                 goaway = self._take(message)
                 if goaway is not None:
+                    backoff.ended(time.monotonic() - first)
                     with self._lock:
                         self._state = "STALE" if self._state == "LIVE" else self._state
                     return goaway

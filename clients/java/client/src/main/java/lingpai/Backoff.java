@@ -32,6 +32,11 @@ final class Backoff {
     return pause >= asked ? pause : spread(asked);
   }
 
+  /** A stream ended without a failure: a good one makes the pauses short again. lived: as above. */
+  void ended(long lived) {
+    if (lived >= timing.life) failures = 0;
+  }
+
   private long spread(long ms) {
     return ms + (long) (ms * draw.getAsDouble() / 5);
   }

@@ -319,7 +319,9 @@ public final class LingpaiClient implements AutoCloseable {
           lives();
         }
         long goawayMs = take(message);
-        if (goawayMs >= 0) return goawayMs;
+        if (goawayMs < 0) continue;
+        pauses.ended((System.nanoTime() - first) / 1_000_000);
+        return goawayMs;
       }
     } catch (RuntimeException thrown) {
       synchronized (lock) {

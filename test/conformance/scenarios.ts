@@ -412,6 +412,7 @@ export const scenarios: readonly Scenario[] = [
   {
     number: 19,
     name: 'the broker gone, two seconds of life, and clocks an hour off',
+    alone: true,
     async play(stage) {
       const { broker } = stage;
       const hour = 3_600_000;

@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { Child, type Line } from '../support/child.ts';
 import { root } from '../support/foreign.ts';
 
@@ -63,7 +63,7 @@ export class Driver implements AsyncDisposable {
   #id = 0;
 
   constructor(name: string, { cwd, run: [file = '', ...args] }: DriverCommand, env: Record<string, string> = {}) {
-    const folder = join(root, cwd);
+    const folder = resolve(root, cwd);
     const command: [string, ...string[]] = [file.includes('/') ? resolve(folder, file) : file, ...args];
     this.child = new Child({ name: `the ${name} driver`, command, cwd: folder, env, listens: true });
     this.child.hear = (line) => this.#take(line);

@@ -33,9 +33,10 @@ export class Lab implements AsyncDisposable {
   readonly proxy: HttpProxy;
   /** Where the broker's ports are, by what is spoken there. */
   readonly addresses: { readonly grpc: string; readonly http: string };
+  /** Where the simulated WeChat is. */
+  readonly wechatUrl: string;
   readonly #folder: string;
   readonly #sandbox: Child;
-  readonly #sandboxUrl: string;
   readonly #children: Child[] = [];
   readonly #session: Http2SessionManager;
   readonly #client: Client<typeof TokenService>;
@@ -55,7 +56,7 @@ export class Lab implements AsyncDisposable {
     this.proxy = proxy;
     this.#folder = folder;
     this.#sandbox = sandbox;
-    this.#sandboxUrl = sandboxUrl;
+    this.wechatUrl = sandboxUrl;
     const baseUrl = `${own ? 'https' : 'http'}://${address}`;
     const nodeOptions = own ? { ca: own.ca } : {};
     this.#session = new Http2SessionManager(baseUrl, {}, nodeOptions);
@@ -108,11 +109,6 @@ export class Lab implements AsyncDisposable {
   /** The path of a file in the folder of the broker's configuration. */
   file(name: string): string {
     return join(this.#folder, name);
-  }
-
-  /** Where the simulated WeChat is. */
-  get wechatUrl(): string {
-    return this.#sandboxUrl;
   }
 
   /** `lingpai keys`, and the key that it makes, if it makes one. */
@@ -184,7 +180,7 @@ export class Lab implements AsyncDisposable {
   onLibrary(example: ServiceExample, keyFile: string, ...args: string[]): Child {
     const env = {
       ...{ LINGPAI_ADDR: `https://${this.addresses[example.speaks]}`, LINGPAI_CA: this.file('ca.pem') },
-      ...{ LINGPAI_KEY_FILE: keyFile, WECHAT_URL: this.#sandboxUrl },
+      ...{ LINGPAI_KEY_FILE: keyFile, WECHAT_URL: this.wechatUrl },
     };
     return this.#service(example, env, args);
   }
@@ -210,7 +206,7 @@ export class Lab implements AsyncDisposable {
   async #control(call: string, body: object): Promise<void> {
     const [method = '', path = ''] = call.split(' ');
     const signal = AbortSignal.timeout(callTimeoutMs);
-    const response = await fetch(new URL(path, this.#sandboxUrl), {
+    const response = await fetch(new URL(path, this.wechatUrl), {
       method,
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),

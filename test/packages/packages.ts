@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Names } from '../../clients/rename.ts';
 import { type Command, type Foreign, root } from '../support/foreign.ts';
 
 /** A client library as it is published. */
@@ -17,9 +18,7 @@ export interface Package extends Foreign {
 }
 
 const folder = (language: string) => join(root, 'clients', language);
-const names: { go: string; maven: string; npm: string } = JSON.parse(
-  readFileSync(join(root, 'clients/names.json'), 'utf8'),
-);
+const names: Names = JSON.parse(readFileSync(join(root, 'clients/names.json'), 'utf8'));
 const { version }: { version: string } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const maven = ['mvn', '--batch-mode', '--quiet', '--no-transfer-progress'] as const;
 

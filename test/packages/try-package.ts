@@ -1,18 +1,14 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { promisify } from 'node:util';
 import { appId, Lab } from '../interop/lab.ts';
 import { blocks } from '../support/documents.ts';
-import type { Command, Report } from '../support/foreign.ts';
+import { type Report, runStep } from '../support/foreign.ts';
 import type { Package } from './packages.ts';
 
-const run = promisify(execFile);
-
 /** The longest that one command may take, in milliseconds: a first build of Rust's dependencies. */
-const patienceMs = 10 * 60_000;
+const timeout = 10 * 60_000;
 
 /** Packs a library, installs it in fresh folders, and runs its README's program there. Rejects with the first thing that is wrong. */
 export async function tryPackage(each: Package, report: Report): Promise<void> {
@@ -23,7 +19,7 @@ export async function tryPackage(each: Package, report: Report): Promise<void> {
     const { current } = await lab.state();
     const packed = join(folder, 'packed');
     await mkdir(packed);
-    for (const command of each.pack?.(packed) ?? []) await step(command, each.folder);
+    for (const command of each.pack?.(packed) ?? []) await runStep(each.name, command, { cwd: each.folder, timeout });
     const program = (await programOf(each, lab.addresses[each.speaks])).replaceAll(
       'https://api.weixin.qq.com',
       lab.wechatUrl,
@@ -35,7 +31,7 @@ export async function tryPackage(each: Package, report: Report): Promise<void> {
         await writeFile(join(fresh, file), text);
       }
       let printed = '';
-      for (const command of way(packed)) printed = await step(command, fresh);
+      for (const command of way(packed)) printed = await runStep(each.name, command, { cwd: fresh, timeout });
       assert.ok(current && printed.includes(current.id), `the program printed no token's id: ${printed}`);
       assert.ok(!lab.holdsSecret(printed), 'the program printed a token value');
       report(`installed by ${name} in a fresh folder; its README's program holds the broker's token`);
@@ -54,14 +50,4 @@ async function programOf({ folder, program: [language], speaks }: Package, addre
   const app = /(?<=["'])wx[0-9a-z]+(?=["'])/g;
   assert.match(program, app, 'it names an app');
   return program.replaceAll(shown, address).replaceAll(app, appId);
-}
-
-async function step([file, ...args]: Command, cwd: string): Promise<string> {
-  try {
-    const { stdout, stderr } = await run(file, args, { cwd, maxBuffer: 64 << 20, timeout: patienceMs });
-    return `${stdout}${stderr}`;
-  } catch (error) {
-    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
-    throw new Error(`"${[file, ...args].join(' ')}" failed:\n${stdout}${stderr}`.slice(-4_000), { cause: error });
-  }
 }

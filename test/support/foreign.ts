@@ -53,17 +53,26 @@ async function build({ name, folder, build: steps }: Foreign): Promise<void> {
   const { PATH = '' } = process.env;
   const env = { ...process.env, PATH: `${bin}${delimiter}${PATH}` };
   for (const step of steps) {
-    const [file, ...args] = step;
     if (step === venv[0] && existsSync(join(folder, '.venv'))) continue;
-    try {
-      await run(file, args, { cwd: folder, env, maxBuffer: 64 << 20, signal: end });
-    } catch (error) {
-      const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
-      const printed = `${stdout}${stderr}`.trimEnd().split('\n').slice(-30).join('\n');
-      throw new Error(`${name}: "${[file, ...args].join(' ')}" failed:\n${printed}`, { cause: error });
-    }
+    await runStep(name, step, { cwd: folder, env });
   }
   built.add(folder);
+}
+
+/** Runs a command, and gives what it printed. Rejects with the end of that; its cause is what execFile rejected with. */
+export async function runStep(
+  name: string,
+  [file, ...args]: Command,
+  options: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv; readonly timeout?: number },
+): Promise<string> {
+  try {
+    const { stdout, stderr } = await run(file, args, { ...options, maxBuffer: 64 << 20, signal: end });
+    return `${stdout}${stderr}`;
+  } catch (error) {
+    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
+    const printed = `${stdout}${stderr}`.trimEnd().split('\n').slice(-30).join('\n');
+    throw new Error(`${name}: "${[file, ...args].join(' ')}" failed:\n${printed}`, { cause: error });
+  }
 }
 
 /** A step that passed, and how long it took. */

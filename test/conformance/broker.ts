@@ -1,12 +1,11 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer, type Http2Server } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { create, type MessageInitShape, type UnknownField } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { Code, ConnectError, createContextKey, createContextValues, type ServiceImpl } from '@connectrpc/connect';
+import { Code, type ConnectError, createContextKey, createContextValues, type ServiceImpl } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
-import { ErrorInfoSchema, RetryInfoSchema } from '../../src/gen/google/rpc/error_details_pb.js';
 import {
   ForceRefreshOutcome,
   type ForceRefreshRequest,
@@ -19,6 +18,7 @@ import {
   type WatchTokenResponse,
   WatchTokenResponseSchema,
 } from '../../src/gen/lingpai/v1/token_pb.js';
+import { idOf, refusal } from '../support/scripted.ts';
 
 /** A request, as it came. */
 export interface Entry {
@@ -288,23 +288,6 @@ function addFields(response: { write: (...args: never[]) => boolean }): void {
     head.writeUInt32BE(body.length, 1);
     return write(Buffer.concat([head, body]), ...rest);
   }) as never;
-}
-
-/** The id of a token. */
-export function idOf(value: string): string {
-  return createHash('sha256').update(value).digest('hex').slice(0, 12);
-}
-
-/** An error as the broker makes them. `retryMs`: what RetryInfo asks for. */
-export function refusal(
-  code: Code,
-  reason: string,
-  { retryMs, appId }: { retryMs?: number; appId?: string } = {},
-): ConnectError {
-  return new ConnectError(`scripted: ${reason}${appId ? ` ${appId}` : ''}`, code, undefined, [
-    { desc: ErrorInfoSchema, value: { reason, domain: 'lingpai', metadata: appId ? { app_id: appId } : {} } },
-    ...(retryMs === undefined ? [] : [{ desc: RetryInfoSchema, value: { retryDelay: durationFromMs(retryMs) } }]),
-  ]);
 }
 
 function unknownApp(appId: string): ConnectError {

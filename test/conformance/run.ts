@@ -95,11 +95,10 @@ async function build({ cwd, build: argv }: DriverCommand): Promise<{ isMissing: 
 }
 
 async function play(row: Row, command: DriverCommand): Promise<void> {
-  const queue = wanted.filter(({ alone }) => !alone);
-  const worker = async () => {
-    for (let next = queue.shift(); next; next = queue.shift()) await one(row, command, next);
-  };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+  await some(
+    wanted.filter(({ alone }) => !alone),
+    (scenario) => one(row, command, scenario),
+  );
   for (const scenario of wanted.filter(({ alone }) => alone)) await one(row, command, scenario);
   if (only || flags.quick) return;
   await using stage = await Stage.set(row.name, command, env);
@@ -120,8 +119,14 @@ async function playBroken(): Promise<void> {
     await play(row, driver('--transport', transport));
   }
   const chosen = Object.entries(switches).filter(([name]) => positionals.length === 0 || positionals.includes(name));
+  await some(chosen, ([name, numbers]) => catches(name, numbers, driver('--break', name)));
+}
+
+/** Does something with each, a few at once. */
+async function some<T>(all: readonly T[], work: (each: T) => Promise<void>): Promise<void> {
+  const queue = [...all];
   const worker = async () => {
-    for (let next = chosen.shift(); next; next = chosen.shift()) await catches(...next, driver('--break', next[0]));
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) await work(next);
   };
   await Promise.all(Array.from({ length: atOnce }, worker));
 }

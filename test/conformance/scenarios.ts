@@ -7,8 +7,9 @@ import { WireType } from '@bufbuild/protobuf/wire';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code } from '@connectrpc/connect';
 import { ForceRefreshOutcome, type TokenState, TokenStatus } from '../../src/gen/lingpai/v1/token_pb.js';
+import { refusal } from '../support/scripted.ts';
 import { until } from '../support/until.ts';
-import { canary, refusal } from './broker.ts';
+import { canary } from './broker.ts';
 import { app, atLeast, atMost, fails, refused, type Stage, slackMs, timing, took } from './stage.ts';
 
 /** One behaviour of a library. Rejects with the first thing that is wrong. */

@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import type { TokenState } from '../../src/gen/lingpai/v1/token_pb.js';
 import { Child } from '../support/child.ts';
 import type { Report } from '../support/foreign.ts';
+import { idOf } from '../support/scripted.ts';
 import { appId, Lab } from './lab.ts';
 import type { Language } from './languages.ts';
 import { is } from './scenario.ts';
-import { idOf, ScriptedBroker, state } from './scripted-broker.ts';
+import { ScriptedBroker, state } from './scripted-broker.ts';
 
 const silence = ['--silence-seconds', '3'];
 

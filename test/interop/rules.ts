@@ -6,19 +6,11 @@ import { ForceRefreshOutcome, TokenStatus } from '../../src/gen/lingpai/v1/token
 import { Child, type Line } from '../support/child.ts';
 import type { Report } from '../support/foreign.ts';
 import { Middlebox } from '../support/middlebox.ts';
+import { idOf, refusal } from '../support/scripted.ts';
 import { HttpProxy } from './http-proxy.ts';
 import type { Language } from './languages.ts';
 import { is } from './scenario.ts';
-import {
-  type Answers,
-  afterHeartbeat,
-  goaway,
-  idOf,
-  refusal,
-  ScriptedBroker,
-  state,
-  states,
-} from './scripted-broker.ts';
+import { type Answers, afterHeartbeat, goaway, ScriptedBroker, state, states } from './scripted-broker.ts';
 
 const appId = 'wx00scripted000001';
 
@@ -157,12 +149,12 @@ async function streams(language: Language, proxy: HttpProxy, report: Report): Pr
 
   const refused = performance.now();
   const last = broker.watches.length;
-  broker.play({ next: refusal(Code.ResourceExhausted, 'TOO_MANY_WATCHERS', 700) });
+  broker.play({ next: refusal(Code.ResourceExhausted, 'TOO_MANY_WATCHERS', { retryMs: 700 }) });
   const short = await stage.failure('a refusal', { reason: 'TOO_MANY_WATCHERS' });
   between(short.retry_in_ms, 700, 840);
   await stage.settle();
   between((broker.watches[last]?.at ?? 0) - refused, 700);
-  broker.play({ next: refusal(Code.ResourceExhausted, 'TOO_MANY_WATCHERS', 3_600_000) });
+  broker.play({ next: refusal(Code.ResourceExhausted, 'TOO_MANY_WATCHERS', { retryMs: 3_600_000 }) });
   const long = await stage.failure('a refusal for long', { reason: 'TOO_MANY_WATCHERS' });
   between(long.retry_in_ms, 300_000, 360_000);
   report('RetryInfo is waited for, up to 5 minutes');
@@ -182,7 +174,7 @@ async function streams(language: Language, proxy: HttpProxy, report: Report): Pr
 async function cooldown(language: Language, proxy: HttpProxy, report: Report): Promise<void> {
   const answers = {
     get: state(appId, 1n, 'secret-1'),
-    report: refusal(Code.ResourceExhausted, 'COOLDOWN', 20_000),
+    report: refusal(Code.ResourceExhausted, 'COOLDOWN', { retryMs: 20_000 }),
   };
   await using stage = await Stage.set(language, proxy, answers, '--report-once');
   const { broker, service } = stage;

@@ -1,11 +1,9 @@
-import { createHash } from 'node:crypto';
 import { createServer, type Http2Server, type Http2ServerRequest, type Http2Session } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import {
-  type Code,
   ConnectError,
   createContextKey,
   createContextValues,
@@ -13,7 +11,6 @@ import {
   type ServiceImpl,
 } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
-import { ErrorInfoSchema, RetryInfoSchema } from '../../src/gen/google/rpc/error_details_pb.js';
 import {
   type ForceRefreshResponseSchema,
   TokenService,
@@ -22,6 +19,7 @@ import {
   type WatchTokenRequest,
   type WatchTokenResponseSchema,
 } from '../../src/gen/lingpai/v1/token_pb.js';
+import { idOf } from '../support/scripted.ts';
 
 /** What a stream sends first, and what becomes of it then. */
 export interface Play {
@@ -172,17 +170,4 @@ export function state(
   more: { status?: TokenStatus; statusReason?: string } = {},
 ): MessageInitShape<typeof TokenStateSchema> {
   return { appId, generation, current: { value, id: idOf(value) }, status: TokenStatus.FRESH, ...more };
-}
-
-/** The id of a token. */
-export function idOf(value: string): string {
-  return createHash('sha256').update(value).digest('hex').slice(0, 12);
-}
-
-/** An error as the broker makes them. `retryMs`: what RetryInfo asks for. */
-export function refusal(code: Code, reason: string, retryMs?: number): ConnectError {
-  return new ConnectError(`scripted: ${reason}`, code, undefined, [
-    { desc: ErrorInfoSchema, value: { reason, domain: 'lingpai' } },
-    ...(retryMs === undefined ? [] : [{ desc: RetryInfoSchema, value: { retryDelay: durationFromMs(retryMs) } }]),
-  ]);
 }

@@ -2,8 +2,10 @@
 
 import pickle
 import sys
+import threading
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
@@ -77,6 +79,20 @@ class TestOptions(unittest.TestCase):
 
     def test_a_key_is_not_in_what_is_printed(self) -> None:
         self.assertNotIn("SECRET", repr(settings_of("https://broker:7680", **{**OPTIONS, "key": "SECRET"})))
+
+
+class TestClose(unittest.TestCase):
+    def test_it_can_come_between_the_making_of_a_thread_and_its_start(self) -> None:
+        start = threading.Thread.start
+        client = lingpai.Client("http://127.0.0.1:1", apps=["wx1"], start_optional=True)
+
+        def closed_first(thread: threading.Thread) -> None:
+            client.close()
+            start(thread)
+
+        with mock.patch.object(threading.Thread, "start", closed_first):
+            client._spawn("lingpai-probe", lambda: None)
+        self.assertEqual(client.stats()["state"], "CLOSED")
 
 
 class TestAnswers(unittest.TestCase):

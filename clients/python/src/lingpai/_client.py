@@ -176,8 +176,8 @@ class Client:
         with self._lock:
             if self._state == "CLOSED":
                 return False
+            thread.start()  # under the lock: close joins what it finds, and a thread that has not started cannot be joined
             self._threads.add(thread)
-        thread.start()
         return True
 
     def _look_at_pid(self) -> None:

@@ -412,6 +412,7 @@ public final class LingpaiClient implements AutoCloseable {
         source.take(Json.asObject(answer.get("state")), Json.asString(answer.get("serverTime")));
         break;
       } catch (RpcException error) {
+        if (error.knows(source.app())) break; // it has no token yet, which the stream tells
         if (!error.code().equals("NOT_FOUND")) tell(Event.error("get", error, settings.timing.appRetry));
       } catch (ClosedException closed) {
         return;

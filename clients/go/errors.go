@@ -68,7 +68,12 @@ type StartTimeoutError struct {
 }
 
 func (e *StartTimeoutError) Error() string {
-	words := fmt.Sprintf("lingpai: no token of %s in time", strings.Join(e.Apps, ", "))
+	named := e.Apps[:min(len(e.Apps), 10)]
+	words := "lingpai: no token of " + strings.Join(named, ", ")
+	if more := len(e.Apps) - len(named); more > 0 {
+		words += fmt.Sprintf(" and %d more", more)
+	}
+	words += " in time"
 	if e.Last != nil {
 		words += ": " + e.Last.Error()
 	}
@@ -138,9 +143,6 @@ func explain(err error) *RPCError {
 	switch st.Code() {
 	case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
 		explained.NeedsOperator = true
-	case codes.Unavailable:
-		// A handshake that was cut off is the network's trouble, not an operator's.
-		explained.NeedsOperator = strings.Contains(st.Message(), "x509: ") || strings.Contains(st.Message(), "tls: ")
 	}
 	for _, detail := range st.Details() {
 		switch detail := detail.(type) {
@@ -150,6 +152,10 @@ func explain(err error) *RPCError {
 		case *errdetails.RetryInfo:
 			explained.RetryAfter = detail.GetRetryDelay().AsDuration()
 		}
+	}
+	if st.Code() == codes.Unavailable && explained.Reason == "" {
+		// TLS failed, by the words of crypto/tls. A handshake that was cut off is the network's trouble, not an operator's.
+		explained.NeedsOperator = strings.Contains(st.Message(), "x509: ") || strings.Contains(st.Message(), "tls: ")
 	}
 	return explained
 }

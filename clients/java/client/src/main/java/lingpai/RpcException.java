@@ -6,6 +6,8 @@ import java.util.List;
 
 /** A call of the broker failed: it answered with an error, or it could not be reached. */
 public final class RpcException extends LingpaiException {
+  private static final long serialVersionUID = 1;
+
   private static final List<String> SLOW = Arrays.asList("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED");
 
   private final String code;

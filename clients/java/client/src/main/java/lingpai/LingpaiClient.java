@@ -485,9 +485,10 @@ public final class LingpaiClient implements AutoCloseable {
         Map<String, Object> answer = unary("Get", getRequest(source.app()));
         source.take(Json.asObject(answer.get("state")), Json.asString(answer.get("serverTime")));
       } catch (RpcException error) {
-        if (error.knows(source.app())) break; // it has no token yet, which the stream tells
-        if (!error.code().equals("NOT_FOUND")) tell(Event.error("get", error, settings.timing.appRetry));
-        continue;
+        if (!error.knows(source.app())) {
+          if (!error.code().equals("NOT_FOUND")) tell(Event.error("get", error, settings.timing.appRetry));
+          continue;
+        }
       } catch (ClosedException closed) {
         return;
       }

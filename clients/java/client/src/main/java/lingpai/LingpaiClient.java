@@ -380,9 +380,14 @@ public final class LingpaiClient implements AutoCloseable {
       return failed(error, pauses, apps, first == 0 ? -1 : (System.nanoTime() - first) / 1_000_000);
     } finally {
       untrack(connection);
-      synchronized (lock) {
-        if (state.equals("LIVE")) state = "STALE";
-      }
+      stale();
+    }
+  }
+
+  /** The stream is lost. Comes before whoever observes is told of it, who may look at {@link #stats}. */
+  private void stale() {
+    synchronized (lock) {
+      if (state.equals("LIVE")) state = "STALE";
     }
   }
 
@@ -428,6 +433,7 @@ public final class LingpaiClient implements AutoCloseable {
     synchronized (lock) {
       counts[2]++;
     }
+    stale();
     tell(Event.goaway(afterMs));
     return afterMs;
   }
@@ -441,6 +447,7 @@ public final class LingpaiClient implements AutoCloseable {
   /** What follows from the error of a stream of these apps. Returns the pause before the next, in milliseconds. */
   private long failed(RpcException error, Backoff pauses, List<String> apps, long lived) {
     boolean isUnknown = error.code().equals("NOT_FOUND") && apps.contains(error.app());
+    stale();
     synchronized (lock) {
       last = error;
       if (Arrays.asList("NOT_FOUND", "INVALID_ARGUMENT", "UNAUTHENTICATED").contains(error.code())) fatal = error;

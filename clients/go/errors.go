@@ -102,7 +102,7 @@ type RPCError struct {
 func (e *RPCError) Error() string {
 	words := e.words
 	if e.App != "" && !strings.Contains(words, e.App) {
-		words += " (" + e.App + ")"
+		words = strings.TrimSpace(words + " (" + e.App + ")")
 	}
 	parts := make([]string, 0, 4)
 	for _, part := range []string{"lingpai", e.Code, e.Reason, words} {

@@ -25,6 +25,8 @@ type Source struct {
 	expiry     *time.Timer
 	// changed is closed and replaced at each change.
 	changed chan struct{}
+	// lentOut has the newest tokens, the newest last.
+	lentOut []lent
 	reports map[uint64]*report
 	refused refusedReport
 }
@@ -101,17 +103,21 @@ func (s *Source) Do(ctx context.Context, call func(ctx context.Context, token st
 	if !errors.Is(refusal, ErrRejected) {
 		return refusal
 	}
-	outcome, newest, err := s.Report(ctx, used)
-	if err != nil || outcome == "STILL_VALID" {
-		newest = used
+	if newest := s.after(ctx, used); newest != nil {
+		return call(ctx, newest.Value)
 	}
-	if token, err := s.Token(); err == nil && token.Generation > newest.Generation {
-		newest = token
+	return refusal
+}
+
+// after is the token to use after WeChat refused one, which it reports; nil where there is no newer one.
+func (s *Source) after(ctx context.Context, used *Token) *Token {
+	if _, newest, err := s.Report(ctx, used); err == nil && newest.Generation > used.Generation {
+		return newest
 	}
-	if newest.Generation <= used.Generation {
-		return refusal
+	if newest, err := s.Token(); err == nil && newest.Generation > used.Generation {
+		return newest // the stream brought it, whatever became of the report
 	}
-	return call(ctx, newest.Value)
+	return nil
 }
 
 // Report tells the broker that WeChat refused a token of this source, and returns the token to use now. The outcome is REFRESHED, JOINED,
@@ -286,6 +292,7 @@ func (s *Source) set(next *held) {
 	close(s.changed)
 	s.changed = make(chan struct{})
 	if next.token != nil {
+		s.lend(next.token)
 		select {
 		case s.updated <- struct{}{}:
 		default:

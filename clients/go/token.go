@@ -16,8 +16,8 @@ import (
 const valueMax = 2048
 
 // Token is one access_token. It does not change: when the broker has a newer one, the source has another Token. Whatever prints one,
-// by any verb of fmt, by JSON, by XML or by slog, prints its ID (rule R18). Keep the pointer: of a copy in an unexported field of
-// yours fmt cannot ask how it is printed.
+// by any verb of fmt but %p and %T, by JSON, by XML or by slog, prints its ID (rule R18). fmt cannot ask an unexported field how it is
+// printed: keep the pointer there, not a copy, and print what has it by %v, which shows an address.
 type Token struct {
 	// Value is the secret, 1 to 2,048 characters: send it as access_token, and never log it.
 	Value string

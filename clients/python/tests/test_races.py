@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 import unittest
+from contextlib import contextmanager
 from unittest import mock
 
 from support import PATIENCE, QUICK, Told, in_child, in_time, threads
@@ -95,12 +96,12 @@ class TestThreads(WithBroker):
         interval = sys.getswitchinterval()
         self.addCleanup(sys.setswitchinterval, interval)
         sys.setswitchinterval(1e-6)
-        counting = [threading.Thread(target=lambda: [client._count("reports") for _ in range(5000)]) for _ in range(4)]
+        counting = [threading.Thread(target=lambda: [client._count("reports") for _ in range(50_000)]) for _ in range(4)]
         for thread in counting:
             thread.start()
         for thread in counting:
             thread.join()
-        self.assertEqual(client.stats()["reports"], 20_000)
+        self.assertEqual(client.stats()["reports"], 200_000)
 
 
 class TestClose(WithBroker):
@@ -319,6 +320,21 @@ QUICK_OPTIONS = {
 
 @unittest.skipUnless(hasattr(os, "fork"), "a process cannot fork here")
 class TestFork(WithBroker):
+    @contextmanager
+    def rotating(self):
+        """A token is made when a child calls ``ask``."""
+        asked, asks = os.pipe()
+        self.ask = lambda: os.write(asks, b"x")
+        rotate = threading.Thread(target=lambda: (os.read(asked, 1), self.broker.rotate("wx1")))
+        rotate.start()
+        try:
+            yield
+        finally:
+            self.ask()
+            rotate.join()
+            os.close(asked)
+            os.close(asks)
+
     def child_of(self, client, work, hooks):
         if not hooks:  # as uWSGI forks
             _client._clients.discard(client)
@@ -332,26 +348,21 @@ class TestFork(WithBroker):
 
                 def child(client=client, source=source, before=before):
                     held = source.token().generation
-                    self.broker_told()
+                    self.ask()
                     while source.token().generation == before:
                         pass
                     state = client.stats()["state"]
                     client.close()
                     return [held, source._generation, state, threads()]
 
-                self.broker_told = lambda: os.write(self.asks, b"x")
-                asked, self.asks = os.pipe()
-                rotate = threading.Thread(target=lambda asked=asked: (os.read(asked, 1), self.broker.rotate("wx1")))
-                rotate.start()
-                self.assertEqual(self.child_of(client, child, hooks), [before, before + 1, "LIVE", []])
-                rotate.join()
-                os.close(asked)
-                os.close(self.asks)
+                with self.rotating():
+                    self.assertEqual(self.child_of(client, child, hooks), [before, before + 1, "LIVE", []])
                 client.close()
 
     def test_locks_that_other_threads_held_are_not_waited_for(self):
         client = self.client()
         source = client.app("wx1")
+        refused = source.token()
         held, over = threading.Event(), threading.Event()
 
         def holds():
@@ -364,7 +375,7 @@ class TestFork(WithBroker):
         held.wait(PATIENCE)
         for use in (
             lambda: client.stats()["apps"]["wx1"]["state"],
-            lambda: source.report(source.token()).outcome,
+            lambda: source.report(refused).outcome,
             lambda: next(source.updates()).id and "updated",
             lambda: client.close() or "closed",
         ):
@@ -412,12 +423,13 @@ class TestFork(WithBroker):
                 updates = client.app("wx1").updates()
                 next(updates)
 
-                def child(client=client, updates=updates):
-                    later = client.app("wx1")
-                    threading.Timer(0.05, lambda: later._take(told(99), None)).start()
+                def child(updates=updates):
+                    self.ask()
                     return next(updates).generation
 
-                self.assertEqual(self.child_of(client, child, hooks), 99)
+                before = client.app("wx1").token().generation
+                with self.rotating():
+                    self.assertEqual(self.child_of(client, child, hooks), before + 1)
                 client.close()
 
     def test_a_token_of_the_child_ends_as_the_parents_does(self):
@@ -430,9 +442,10 @@ class TestFork(WithBroker):
 
         self.assertEqual(in_child(child), [True, 1])
 
-    def test_a_closed_client_is_closed_in_the_child(self):
+    def test_a_client_that_another_thread_is_closing_is_closed_in_the_child(self):
         client = self.client()
-        client.close()
+        client._state = "CLOSED"
+        self.addCleanup(setattr, client, "_state", "LIVE")  # and is closed then
 
         def child():
             client.close()
@@ -441,10 +454,6 @@ class TestFork(WithBroker):
             return client.stats()["state"]
 
         self.assertEqual(self.child_of(client, child, hooks=False), "CLOSED")
-
-
-def told(generation):
-    return {"appId": "wx1", "generation": str(generation), "current": {"value": f"TOKEN{generation}"}, "status": "TOKEN_STATUS_FRESH"}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """The rules of SPEC.md, by states that a test makes and a broker in the process."""
 
+import itertools
 import json
 import logging
 import sys
 import threading
 import unittest
 from datetime import datetime, timedelta, timezone
+from unittest import mock
 
 from support import PATIENCE, QUICK, Clock, Told, in_time
 
@@ -460,6 +462,18 @@ class TestStream(WithBroker):
 
 
 class TestRead(unittest.TestCase):
+    def test_a_newer_token_that_comes_while_one_is_read_is_the_next(self):
+        source = fixed_source("wx1", "TOKEN1")
+
+        def overtaken(token, times):
+            if token.generation == 1:
+                source._take(told(2), None)
+            return itertools.repeat(token, times)
+
+        with mock.patch("lingpai._source.repeat", overtaken):
+            source.token()
+        self.assertEqual([source.token().generation for _ in range(100)], [2] * 100)
+
     def test_it_allocates_nothing(self):
         source = fixed_source("wx1", "TOKEN")
         source.token()

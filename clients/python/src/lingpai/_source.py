@@ -148,21 +148,15 @@ class Source:
         return report.result()
 
     def _after(self, used: Token, report: Future[Report]) -> Optional[Token]:
-        """The token to call once more with, if there is one."""
-        failed = report.exception() is not None
+        """The token to call once more with, if there is one, once a report is over: its answer was taken, if it had one."""
+        report.exception()
         held = self._held
-        if isinstance(held, Token) and held.generation > used.generation:
-            return held
-        if failed:
-            return None
-        outcome, newest = report.result()
-        return newest if outcome != "STILL_VALID" and newest.generation > used.generation else None
+        return held if isinstance(held, Token) and held.generation > used.generation else None
 
     def _report(self, refused: Token) -> Future[Report]:
-        """A report's answer, to come: a Report, an RpcError, NoToken or Closed. It cannot be cancelled: others may wait for it."""
+        """A report's answer, to come: a Report, an RpcError, NoToken or Closed."""
         self._client._look_at_pid()
         done: Future[Report] = Future()
-        done.set_running_or_notify_cancel()
         with self._client._lock:
             held = self._held
             if isinstance(held, Token) and held.generation > refused.generation:

@@ -51,11 +51,8 @@ class _Fixed(Client):
         super().__init__("http://127.0.0.1:1", apps=[app], start_optional=True)
         self.app(app)._take(_state(app, len(values[:1]), values[:1]), _time())
 
-    def _run(self) -> None:
-        pass
-
-    def _expire(self) -> None:
-        pass
+    def _start_threads(self) -> None:
+        self._running.update(("lingpai-stream", "lingpai-expiry"))  # which it does without
 
     def _unary(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
         app = str(request["appId"])

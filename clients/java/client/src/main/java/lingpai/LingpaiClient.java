@@ -442,6 +442,7 @@ public final class LingpaiClient implements AutoCloseable {
   private long failed(RpcException error, Backoff pauses, List<String> apps, long lived) {
     boolean isUnknown = error.code().equals("NOT_FOUND") && apps.contains(error.app());
     synchronized (lock) {
+      if (state.equals("LIVE")) state = "STALE"; // before anybody is told
       last = error;
       if (Arrays.asList("NOT_FOUND", "INVALID_ARGUMENT", "UNAUTHENTICATED").contains(error.code())) fatal = error;
       lock.notifyAll();

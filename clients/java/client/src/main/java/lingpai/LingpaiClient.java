@@ -449,6 +449,7 @@ public final class LingpaiClient implements AutoCloseable {
     boolean isUnknown = error.code().equals("NOT_FOUND") && apps.contains(error.app());
     stale();
     synchronized (lock) {
+      if (state.equals("LIVE")) state = "STALE"; // before anybody is told
       last = error;
       if (Arrays.asList("NOT_FOUND", "INVALID_ARGUMENT", "UNAUTHENTICATED").contains(error.code())) fatal = error;
       lock.notifyAll();

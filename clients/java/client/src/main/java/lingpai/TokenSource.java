@@ -105,17 +105,14 @@ public final class TokenSource implements Supplier<String> {
     try {
       return business.with(used.value());
     } catch (TokenRejectedException refusal) {
-      Token newest = used;
       try {
-        Report report = report(used);
-        if (!report.outcome().equals("STILL_VALID")) newest = report.token();
+        report(used);
       } catch (LingpaiException failed) {
         // the refusal says more
       }
-      Object now = held;
-      if (now instanceof Token && ((Token) now).isNewerThan(newest)) newest = (Token) now;
-      if (!newest.isNewerThan(used)) throw refusal;
-      return business.with(newest.value());
+      Object newest = held;
+      if (!(newest instanceof Token) || !((Token) newest).isNewerThan(used)) throw refusal;
+      return business.with(((Token) newest).value());
     }
   }
 

@@ -55,6 +55,10 @@ class BackoffTest {
       long[] waited = {30_000, 60_000, 120_000, 240_000, 300_000, 300_000};
       for (long each : waited) assertEquals(each, pauses.after(error(code, "", 0), NONE));
     }
+    Backoff mended = drawing(0);
+    mended.after(error("UNAUTHENTICATED", "", 0), NONE);
+    mended.ended(10_000);
+    assertEquals(30_000, mended.after(error("UNAUTHENTICATED", "", 0), NONE));
     assertEquals(36_000, drawing(1).after(RpcException.broken("UNAVAILABLE", "TLS", null), NONE));
   }
 

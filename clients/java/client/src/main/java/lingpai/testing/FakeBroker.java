@@ -33,7 +33,6 @@ import java.util.regex.Pattern;
  * {@link lingpai.LingpaiClient} needs: no keys, no TLS. Its methods may be called from any thread; its own threads are daemons.
  */
 public final class FakeBroker implements AutoCloseable {
-  private static final Duration LIFE = Duration.ofHours(2);
   private static final Duration GRACE = Duration.ofMinutes(5);
   /** Between heartbeats, in milliseconds. */
   private static final int HEARTBEAT_MS = 5_000;
@@ -101,6 +100,7 @@ public final class FakeBroker implements AutoCloseable {
   private final Map<String, App> apps = new LinkedHashMap<>();
   private final Map<Socket, Watch> watches = new HashMap<>();
   private final Set<Socket> sockets = new HashSet<>();
+  private Duration life = Duration.ofHours(2);
   private Refusal refusal;
   private ServerSocket server;
   private int port;
@@ -139,6 +139,11 @@ public final class FakeBroker implements AutoCloseable {
     own.issued.add("FAKE_" + (UUID.randomUUID().toString() + UUID.randomUUID()).replace("-", ""));
     tell(app, state(app));
     return own.newest();
+  }
+
+  /** How long a token lives that streams are told of from now on: two hours without it. */
+  public synchronized void setLife(Duration life) {
+    this.life = life;
   }
 
   /** The newest token's value. */
@@ -368,7 +373,7 @@ public final class FakeBroker implements AutoCloseable {
     int generation = own.issued.size();
     String previous = generation < 2 ? "" : ",\"previous\":" + token(own.issued.get(generation - 2), GRACE);
     return "\"state\":{\"appId\":\"" + app + "\",\"generation\":\"" + generation + "\",\"status\":\"TOKEN_STATUS_FRESH\",\"current\":"
-        + token(own.newest(), LIFE) + previous + "}";
+        + token(own.newest(), life) + previous + "}";
   }
 
   private static String token(String value, Duration life) {

@@ -245,9 +245,6 @@ impl Inner {
                 if lived.is_some_and(|lived| lived >= self.options.timing.life) {
                     pauses.failures = 0;
                 }
-                if after.is_some() {
-                    self.lost();
-                }
                 after.unwrap_or_default()
             }
             Err(error) => {
@@ -339,6 +336,7 @@ impl Inner {
                 let asked = goaway.reconnect_after.map_or(Duration::ZERO, duration_of);
                 let after = asked.min(timing.goaway_cap).max(timing.backoff_floor);
                 self.lock().goaways += 1;
+                self.lost(); // before whoever observes is told, who may look at `stats`
                 self.tell(Event::Goaway { after });
                 return Ok(Some(after));
             }

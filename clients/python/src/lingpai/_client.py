@@ -305,7 +305,6 @@ class Client:
                 goaway = self._take(message)
                 if goaway is not None:
                     backoff.ended(time.monotonic() - first)
-                    self._lost()
                     return goaway
             raise RpcError("UNAVAILABLE", "the stream ended")
         except Closed:
@@ -356,6 +355,7 @@ class Client:
             asked = 0.0
         after = max(timing.backoff_floor, min(asked, timing.goaway_cap))
         self._count("goaways")
+        self._lost()  # before whoever observes is told, who may look at ``stats``
         self._tell({"type": "goaway", "afterMs": round(after * 1000)})
         return after
 

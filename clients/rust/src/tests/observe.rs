@@ -118,3 +118,23 @@ async fn r17_a_warning_tells_what_somebody_must_mend() {
         "{lines:?}"
     );
 }
+
+#[tokio::test]
+async fn r17_an_observer_is_told_of_a_stream_that_is_stale() {
+    let broker = FakeBroker::start([APP]).await.unwrap();
+    let slot = Arc::new(OnceLock::<Client>::new());
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let observe = {
+        let slot = Arc::clone(&slot);
+        move |event: Event| {
+            if let (Event::Goaway { .. }, Some(client)) = (event, slot.get()) {
+                let _ = tell.send(client.stats().state);
+            }
+        }
+    };
+    let client = builder(&broker.target(), &[APP]).0.on_event(observe).build().await.unwrap();
+    slot.set(client.clone()).ok().unwrap();
+    broker.drain(ms(0));
+    assert_eq!(told.recv().await, Some("STALE"));
+    client.close().await;
+}

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import {
   Code,
   ConnectError,
+  type ContextValues,
   createContextKey,
   createContextValues,
   type HandlerContext,
@@ -40,10 +41,10 @@ export class HttpCall implements StreamControl {
     });
   }
 
-  /** What the handler's context holds. */
-  values() {
+  /** What the handler's context holds; `control` is what it ends its call by. */
+  values(control: StreamControl = this): ContextValues {
     const caller = this.#caller;
-    const values = 'caller' in caller ? callValues(this, caller) : createContextValues();
+    const values = 'caller' in caller ? callValues(control, caller) : createContextValues();
     return values.set(httpCall, this);
   }
 

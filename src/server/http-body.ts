@@ -39,8 +39,12 @@ export async function readRequest(
   { share, method, limit }: BodyParts,
   codec: Codec,
 ): Promise<unknown> {
+  const body = await readAll(request, share, limit);
+  // No header said how: those that do are refused before.
+  if (body[0] === 1)
+    throw new ConnectError('a message says that it is compressed, and nothing says how', Code.Internal);
   const messages = new Deframer(limit.bytes);
-  messages.push(await readAll(request, share, limit));
+  messages.push(body);
   const message = messages.next();
   if (!message && messages.held > 0) throw cutOff();
   if (!message || messages.held > 0) throw wrongCount(`${method.parent.typeName}/${method.name}`);

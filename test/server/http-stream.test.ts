@@ -1,7 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { create, toBinary, toJsonString } from '@bufbuild/protobuf';
+import { create, fromBinary, fromJsonString, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { HandlerContext } from '@connectrpc/connect';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -16,6 +16,7 @@ import {
 } from '../../src/gen/lingpai/v1/token_pb.js';
 import { startHttp } from '../../src/server/http.ts';
 import type { Listener } from '../../src/server/mount.ts';
+import { type StreamControl, streamControlOf } from '../../src/transport/call.ts';
 import type { Feed, Service } from '../../src/transport/service.ts';
 import { FakeClock } from '../support/clock.ts';
 import { HTTP, Mounted, until } from '../support/rpc.ts';
@@ -163,9 +164,9 @@ function watch(type: string, { body = requestBody(type as Type), headers = '' as
   return { socket, read, over, closed: new Promise((resolve) => socket.once('close', resolve)) };
 }
 
+/** What connect-node wrote for these before streams were written by us. */
 describe('what a stream is on the wire', () => {
   const golden = JSON.parse(readFileSync(GOLDEN, 'utf8')) as Record<string, unknown>;
-  const recorded: Record<string, unknown> = {};
   const streams: Record<string, (context: HandlerContext) => AsyncIterable<object>> = {
     'messages and an error': () => new Script([state, heartbeat], { error: drainingError() }),
     'an error alone': () => {
@@ -192,9 +193,255 @@ describe('what a stream is on the wire', () => {
           ? `${chunk.toString('hex', 0, 5)} ${chunk.toString('utf8', 5)}`
           : chunk.toString('hex');
       const seen = { status, head: lines, chunks: chunks.map(text) };
-      recorded[`${name}, ${type}`] = seen;
-      if (process.env['RECORD']) writeFileSync(GOLDEN, JSON.stringify(recorded, null, 2));
-      else expect(seen).toEqual(golden[`${name}, ${type}`]);
+      expect(seen).toEqual(golden[`${name}, ${type}`]);
     },
   );
+});
+
+/** What the last chunk says: the code of the error, by name or by number, and its words. */
+function endOf({ chunks }: { chunks: readonly Buffer[] }): string {
+  const last = chunks.at(-1) ?? Buffer.alloc(0);
+  const text = decodeURIComponent(last.toString('utf8', 5));
+  return last[0] === 2 || last[0] === 128 ? text : `not an end: ${text}`;
+}
+
+describe('a message for many', () => {
+  it('is encoded once for each codec, however many streams and protocols there are', async () => {
+    let reads = 0;
+    const counted = () => {
+      const message = create(WatchTokenResponseSchema, { event: state.event });
+      const get = () => {
+        reads++;
+        return state.serverTime;
+      };
+      return Object.freeze(Object.defineProperty(message, 'serverTime', { get, enumerable: true }));
+    };
+    toBinary(WatchTokenResponseSchema, counted());
+    toJsonString(WatchTokenResponseSchema, counted());
+    const once = reads;
+    reads = 0;
+    const feeds: Script[] = [];
+    handler = () => {
+      const feed = new Script([]);
+      feeds.push(feed);
+      return feed;
+    };
+    const watches = [...TYPES, ...TYPES, ...TYPES].map((type) => ({ type, stream: watch(type) }));
+    await until(() => feeds.length === watches.length);
+    const message = counted();
+    for (const feed of feeds) feed.tell(message);
+    await until(() => watches.every(({ stream }) => stream.read().chunks.length === 1));
+    expect(reads).toBe(once);
+    for (const { type, stream } of watches) {
+      const [chunk = Buffer.alloc(0)] = stream.read().chunks;
+      const told = type.endsWith('json')
+        ? fromJsonString(WatchTokenResponseSchema, chunk.toString('utf8', 5))
+        : fromBinary(WatchTokenResponseSchema, chunk.subarray(5));
+      expect(told).toEqual(state);
+    }
+  });
+});
+
+describe('a stream that is not read', () => {
+  const LARGE = 512 * 1024;
+
+  it('is asked for nothing more, and ends without its status when it is ended', async () => {
+    let taken = 0;
+    let released = 0;
+    let control: StreamControl | undefined;
+    let fountain: Script | undefined;
+    const large = Object.freeze(
+      create(WatchTokenResponseSchema, { event: { case: 'state', value: { statusReason: 'x'.repeat(LARGE) } } }),
+    );
+    class Fountain extends Script {
+      override take() {
+        taken++;
+        return large;
+      }
+    }
+    handler = (_, context) => {
+      control = streamControlOf(context);
+      control.onClose(() => {
+        released++;
+      });
+      fountain = new Fountain([]);
+      return fountain;
+    };
+    const { socket, read, closed } = watch('connect+json');
+    socket.pause();
+    for (let before = -1, still = 0; still < 50; still = taken === before ? still + 1 : 0) {
+      before = taken;
+      await new Promise(setImmediate);
+    }
+    const held = taken;
+    fountain?.tell(large);
+    expect(taken).toBe(held);
+    control?.end(new LingpaiError('not read', { reason: 'WATCHER_STALLED' }));
+    expect(released).toBe(1);
+    socket.resume();
+    await closed;
+    expect([taken, read().isOver]).toEqual([held, false]);
+    expect(mounted.calls).toEqual(['TokenService/WatchToken RESOURCE_EXHAUSTED']);
+  });
+
+  it('has its status when nothing is on its way as it is ended, and keeps its connection', async () => {
+    let control: StreamControl | undefined;
+    handler = (_, context) => {
+      control = streamControlOf(context);
+      return new Script([heartbeat]);
+    };
+    const stream = watch('connect+json');
+    await until(() => stream.read().chunks.length === 1);
+    await new Promise(setImmediate);
+    control?.end(new LingpaiError('it may no more', { reason: 'ACCESS_DENIED' }));
+    expect(endOf(await stream.over())).toContain('"code":"permission_denied","message":"it may no more"');
+    expect(mounted.calls).toEqual(['TokenService/WatchToken PERMISSION_DENIED']);
+    let text = '';
+    stream.socket.on('data', (data) => {
+      text += data;
+    });
+    stream.socket.write('GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await until(() => text.includes('200 OK'));
+  });
+});
+
+describe("a caller's deadline", () => {
+  it.each([
+    ['connect+json', 'Connect-Timeout-Ms: 5000', '"code":"deadline_exceeded"'],
+    ['connect+proto', 'Connect-Timeout-Ms: 5000', '"code":"deadline_exceeded"'],
+    ['grpc-web+proto', 'Grpc-Timeout: 5S', 'grpc-status: 4'],
+  ])('ends a stream of %s with %s', async (type, header, status) => {
+    const contexts: HandlerContext[] = [];
+    handler = (_, context) => {
+      contexts.push(context);
+      return new Script([heartbeat]);
+    };
+    const stream = watch(type, { headers: `${header}\r\n` });
+    await until(() => stream.read().chunks.length === 1);
+    expect(contexts[0]?.timeoutMs()).toBe(5_000);
+    await clock.advance(4_999);
+    expect([stream.read().isOver, contexts[0]?.signal.aborted]).toEqual([false, false]);
+    await clock.advance(1);
+    const end = endOf(await stream.over());
+    expect(end).toContain(status);
+    expect(end).toContain("the call's deadline has passed");
+    expect(contexts[0]?.signal.aborted).toBe(true);
+    expect(mounted.calls).toEqual(['TokenService/WatchToken DEADLINE_EXCEEDED']);
+  });
+
+  it.each([
+    ['connect+json', 'Connect-Timeout-Ms: soon', '"code":"invalid_argument"'],
+    ['grpc-web+proto', 'Grpc-Timeout: 5', 'grpc-status: 3'],
+  ])('that cannot be read is an error: %s with %s', async (type, header, status) => {
+    handler = () => new Script([]);
+    expect(endOf(await watch(type, { headers: `${header}\r\n` }).over())).toContain(status);
+  });
+
+  it.each([
+    ['connect+json', 'Connect-Timeout-Ms: 9999999999'],
+    ['grpc-web+proto', 'Grpc-Timeout: 99999999H'],
+  ])('may be further away than a timer can wait: %s with %s', async (type, header) => {
+    let context: HandlerContext | undefined;
+    handler = (_, called) => {
+      context = called;
+      return new Script([heartbeat]);
+    };
+    const stream = watch(type, { headers: `${header}\r\n` });
+    await until(() => stream.read().chunks.length === 1);
+    expect(context?.timeoutMs()).toBe(2 ** 31 - 1);
+  });
+});
+
+describe('a caller that goes away', () => {
+  it('ends its stream at once, and its handler is told', async () => {
+    const told: string[] = [];
+    handler = (_, context) => {
+      context.signal.addEventListener('abort', () => told.push('aborted'));
+      streamControlOf(context).onClose(() => told.push('released'));
+      return new Script([heartbeat]);
+    };
+    const stream = watch('connect+json', { headers: 'Connect-Timeout-Ms: 5000\r\n' });
+    await until(() => stream.read().chunks.length === 1);
+    stream.socket.destroy();
+    await until(() => told.length === 2);
+    expect(mounted.calls).toEqual(['TokenService/WatchToken CANCELLED']);
+    // Its deadline waits no more, nor does its connection.
+    expect(clock.pending).toBe(0);
+  });
+
+  it('has a handler that cannot be woken return', async () => {
+    let isBack = false;
+    handler = async function* () {
+      try {
+        for (;;) yield heartbeat;
+      } finally {
+        isBack = true;
+      }
+    };
+    const stream = watch('grpc-web+proto');
+    await until(() => stream.read().chunks.length > 1);
+    stream.socket.destroy();
+    await until(() => isBack);
+  });
+});
+
+describe('a request', () => {
+  const whole = requestBody('connect+json');
+
+  it.each([
+    ['nothing', Buffer.alloc(0), 'unimplemented', 'takes exactly one request message'],
+    ['two messages', Buffer.concat([whole, whole]), 'unimplemented', 'takes exactly one request message'],
+    ['half a message', whole.subarray(0, -1), 'invalid_argument', 'in the middle of a message'],
+    ['half a head', whole.subarray(0, 3), 'invalid_argument', 'in the middle of a message'],
+    ['an end of stream', envelope('{}', 2), 'invalid_argument', 'does not know'],
+    ['what says that it is compressed', envelope('{}', 1), 'internal', 'compressed'],
+    ['no JSON', envelope('{"appIds":'), 'invalid_argument', 'JSON'],
+    ['another type', envelope('{"appIds":7}'), 'invalid_argument', 'app_ids'],
+    ['no UTF-8', envelope(Buffer.from([0x22, 0xff, 0x22])), 'invalid_argument', 'not UTF-8 at byte 2'],
+    ['more than 1 MiB', envelope('x'.repeat(1024 * 1024 + 1)), 'resource_exhausted', 'larger than 1048576 bytes'],
+  ])('of %s is refused', async (_, body, code, words) => {
+    handler = () => new Script([heartbeat]);
+    const end = endOf(await watch('connect+json', { body }).over());
+    expect(end).toContain(`"code":"${code}"`);
+    expect(end).toContain(words);
+    expect(mounted.calls).toEqual([`TokenService/WatchToken ${code.toUpperCase()}`]);
+  });
+
+  it('may have fields that are not known here, and is handed over whole', async () => {
+    const requests: WatchTokenRequest[] = [];
+    handler = (request) => {
+      requests.push(request);
+      return new Script([heartbeat]);
+    };
+    const stream = watch('connect+json', { body: envelope('{"appIds":["wxc"],"of":"tomorrow"}') });
+    await until(() => stream.read().chunks.length === 1);
+    expect(requests).toMatchObject([{ appIds: ['wxc'] }]);
+  });
+
+  it('for gRPC-Web in base64 is told what is taken', async () => {
+    const { socket } = watch('grpc-web-text+proto');
+    let text = '';
+    socket.on('data', (data) => {
+      text += data;
+    });
+    await until(() => text.includes('application/connect+json'));
+    expect(text).toMatch(/^HTTP\/1\.1 415 /);
+  });
+
+  it('has all that a handler may ask of its call', async () => {
+    const seen: unknown[] = [];
+    handler = (_, context) => {
+      const { method, service, requestMethod, protocolName, url, requestHeader } = context;
+      seen.push([method.name, service.name, requestMethod, protocolName, url, requestHeader.get('x-of')]);
+      return new Script([heartbeat]);
+    };
+    const streams = ['connect+json', 'grpc-web+proto'].map((type) => watch(type, { headers: 'X-Of: caller\r\n' }));
+    await until(() => streams.every((stream) => stream.read().chunks.length === 1));
+    const url = 'http://localhost/lingpai.v1.TokenService/WatchToken';
+    expect(seen).toEqual(
+      expect.arrayContaining(
+        ['connect', 'grpc-web'].map((name) => ['WatchToken', 'TokenService', 'POST', name, url, 'caller']),
+      ),
+    );
+  });
 });

@@ -63,6 +63,7 @@ export function rpcs(mount: Mount, answers: Answers): Listed<Responder>[] {
       else void answer(rpc, request, response, caller);
     };
     const responder: Responder = {
+      lasts: impl !== undefined,
       answer: respond,
       refuse: (request, response, refusal) => respond(request, response, { refusal }),
     };

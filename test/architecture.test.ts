@@ -15,7 +15,6 @@ const LONG: Readonly<Record<string, string>> = {
   'core/tokens/keeper.ts': 'What may begin, and when, is read against each other.',
   'wechat/errcodes.ts': 'It is one table.',
   'gateway/passage.ts': 'One call, from its arrival to the end of its answer.',
-  'server/grpc-call.ts': 'One call, from its head to its status.',
 };
 
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })

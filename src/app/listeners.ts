@@ -10,7 +10,7 @@ import type { Metrics } from '../ops/metrics.ts';
 import { openFilesLimit } from '../ops/open-files.ts';
 import { toConnectError } from '../rpc/errors.ts';
 import { standardServices } from '../rpc/standard-services.ts';
-import { connectionLimits, type Refusal } from '../server/connections.ts';
+import { connectionLimits, type Refusal, Tally } from '../server/connections.ts';
 import { startGateway } from '../server/gateway.ts';
 import { startGrpc } from '../server/grpc.ts';
 import { startHttp } from '../server/http.ts';
@@ -79,6 +79,8 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
   } satisfies Mount;
   const { listen } = config.gateway;
   const limits = connectionLimits(openFilesLimit(), listen !== null);
+  // A stream over HTTP takes a connection, as a client of gRPC does.
+  const lasting = new Tally(limits.grpc);
   const onRefused = (listener: string) => (refusal: Refusal) => {
     const { cap, connections, peer, refused } = refusal;
     logger.warn({ listener, cap: CAPS[cap], connections, peer, refused }, 'connections refused');
@@ -91,7 +93,7 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
       services: [...services, ...standard.services],
       health: standard.health,
       listen: config.grpc,
-      connections: limits.grpc,
+      connections: lasting,
       onRefused: onRefused('grpc'),
     }),
   );
@@ -101,6 +103,7 @@ export async function startListeners(parts: ListenerParts): Promise<Listeners> {
       ...mount,
       listen: config.http,
       limits: limits.http,
+      lasting,
       onRefused: onRefused('http'),
       states,
       requireStatus: (call) => access.requireAll(call, 'status'),

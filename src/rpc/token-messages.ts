@@ -21,6 +21,9 @@ const OUTCOMES: Readonly<Record<ForceOutcome, pb.ForceRefreshOutcome>> = {
   STILL_VALID: pb.ForceRefreshOutcome.STILL_VALID,
 };
 
+/** The steps of a goodbye's time: many streams are told the same one, and none returns later than it might. */
+const GOAWAY_STEP_MS = 20;
+
 /** The message of one state. */
 export function toTokenState(state: TokenState): pb.TokenState {
   return create(pb.TokenStateSchema, {
@@ -35,21 +38,25 @@ export function toTokenState(state: TokenState): pb.TokenState {
 }
 
 /**
- * Makes the messages of TokenService. Answers to Get, and states and heartbeats on watches, are shared: one frozen
- * object for all callers for up to 100 ms, so that a listener encodes a rotation once and not once per stream.
+ * Makes the messages of TokenService. Answers to Get, and all that is told on watches, are shared: one frozen object for
+ * all callers for up to 100 ms, so that a listener encodes it once and not once per stream.
  */
 export class TokenMessages {
   readonly #clock: Clock;
   readonly #states = new WeakMap<TokenState, pb.TokenState>();
   readonly #answers: Shared<TokenState, pb.GetResponse>;
   readonly #events: Shared<TokenState, pb.WatchTokenResponse>;
-  readonly #heartbeats: Shared<object, pb.WatchTokenResponse>;
+  readonly #heartbeats: Moment<'now', pb.WatchTokenResponse>;
+  readonly #removals: Moment<string, pb.WatchTokenResponse>;
+  readonly #goaways: Moment<number, pb.WatchTokenResponse>;
 
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#answers = new Shared(clock);
     this.#events = new Shared(clock);
-    this.#heartbeats = new Shared(clock);
+    this.#heartbeats = new Moment(clock);
+    this.#removals = new Moment(clock);
+    this.#goaways = new Moment(clock);
   }
 
   /** Get's answer; shared. */
@@ -71,24 +78,24 @@ export class TokenMessages {
 
   /** A heartbeat; shared: one that is up to 100 ms old says nothing untrue. `asOf` is in wall-clock milliseconds. */
   heartbeat(asOf: number): pb.WatchTokenResponse {
-    return (
-      this.#heartbeats.get(this) ??
-      this.#heartbeats.set(
-        this,
-        this.#event({ case: 'heartbeat', value: create(pb.HeartbeatSchema, { asOf: timestamp(asOf) }) }),
-      )
+    return this.#heartbeats.get('now', () =>
+      this.#event({ case: 'heartbeat', value: create(pb.HeartbeatSchema, { asOf: timestamp(asOf) }) }),
     );
   }
 
-  /** The event that an app is no longer served. */
+  /** The event that an app is no longer served; shared. */
   removed(appId: string): pb.WatchTokenResponse {
-    return this.#event({ case: 'removed', value: create(pb.AppRemovedSchema, { appId }) });
+    return this.#removals.get(appId, () =>
+      this.#event({ case: 'removed', value: create(pb.AppRemovedSchema, { appId }) }),
+    );
   }
 
-  /** The event before a drained stream ends. */
+  /** The event before a drained stream ends; shared by those whose times are within the same 20 ms, of which it has the least. */
   goaway(reconnectAfterMs: number): pb.WatchTokenResponse {
-    const reconnectAfter = durationFromMs(Math.ceil(reconnectAfterMs));
-    return this.#event({ case: 'goaway', value: create(pb.GoawaySchema, { reconnectAfter }) });
+    const ms = Math.floor(reconnectAfterMs / GOAWAY_STEP_MS) * GOAWAY_STEP_MS;
+    return this.#goaways.get(ms, () =>
+      this.#event({ case: 'goaway', value: create(pb.GoawaySchema, { reconnectAfter: durationFromMs(ms) }) }),
+    );
   }
 
   #event(event: pb.WatchTokenResponse['event']): pb.WatchTokenResponse {
@@ -129,6 +136,31 @@ class Shared<Key extends object, Message extends object> {
 
   set(key: Key, message: Message): Message {
     this.#entries.set(key, { message: Object.freeze(message), madeAt: this.#clock.monotonic() });
+    return message;
+  }
+}
+
+/** As `Shared`, by value: what is said at one moment, and is forgotten when the next thing is. */
+class Moment<Key, Message extends object> {
+  readonly #clock: Clock;
+  readonly #messages = new Map<Key, Message>();
+  #beganAt = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get(key: Key, make: () => Message): Message {
+    const now = this.#clock.monotonic();
+    if (now - this.#beganAt >= SHARED_FOR_MS) {
+      this.#messages.clear();
+      this.#beganAt = now;
+    }
+    let message = this.#messages.get(key);
+    if (!message) {
+      message = Object.freeze(make());
+      this.#messages.set(key, message);
+    }
     return message;
   }
 }

@@ -22,7 +22,10 @@ export interface Refusal {
 
 /** What a limiter is made of. */
 export interface ConnectionsOptions {
-  readonly limits: ConnectionLimits;
+  /** A tally: what it counts is shared with others. */
+  readonly limits: ConnectionLimits | Tally;
+  /** Counts connections whose answer lasts instead, as long as it has room. Default: they are counted as the others are. */
+  readonly lasting?: Tally | undefined;
   /** How long a connection may have nothing to do, from its first moment on. */
   readonly idleMs: number;
   readonly clock: Clock;
@@ -36,6 +39,8 @@ export interface Connection {
   work(): () => void;
   /** It ends as if it had long been idle, as soon as it has nothing to do. */
   retire(): void;
+  /** A caller that was let in has an answer that lasts: strangers are to find its place free. */
+  lasts(): void;
 }
 
 /** Files that stay for WeChat and the store, and those that the process has open for itself (a bare Node has 23). */
@@ -47,7 +52,10 @@ const LEAST = 16;
 const MOST = { grpc: 16_384, http: 2_048, gateway: 2_048 } as const;
 const TELL_AGAIN_MS = 600_000;
 
-/** Divides the files that the process may have open (infinite: no limit) between the listeners. */
+/**
+ * Divides the files that the process may have open (infinite: no limit) between the listeners. What gRPC has is for the streams
+ * over HTTP too, which take a connection each.
+ */
 export function connectionLimits(
   openFiles: number,
   hasGateway = false,
@@ -65,16 +73,75 @@ function limitsOf(most: number): ConnectionLimits {
   return { inAll, perPeer: Math.ceil(inAll / 2) };
 }
 
+/** How many connections there are, in all and of each peer. */
+export class Tally {
+  readonly #limits: ConnectionLimits;
+  readonly #peers = new Map<string, number>();
+  #count = 0;
+
+  constructor(limits: ConnectionLimits) {
+    this.#limits = limits;
+  }
+
+  /** The cap that one more of this peer would exceed, and how many there are. */
+  full(peer: string): Pick<Refusal, 'cap' | 'connections'> | undefined {
+    const { inAll, perPeer } = this.#limits;
+    if (this.#count >= inAll) return { cap: 'inAll', connections: inAll };
+    if ((this.#peers.get(peer) ?? 0) >= perPeer) return { cap: 'perPeer', connections: perPeer };
+    return undefined;
+  }
+
+  add(peer: string): void {
+    this.#count++;
+    this.#peers.set(peer, (this.#peers.get(peer) ?? 0) + 1);
+  }
+
+  delete(peer: string): void {
+    this.#count--;
+    const left = (this.#peers.get(peer) ?? 0) - 1;
+    if (left > 0) this.#peers.set(peer, left);
+    else this.#peers.delete(peer);
+  }
+}
+
+/** Where a connection is counted. */
+class Place {
+  readonly #peer: string;
+  readonly #lasting: Tally | undefined;
+  #tally: Tally;
+
+  constructor(peer: string, tally: Tally, lasting: Tally | undefined) {
+    this.#peer = peer;
+    this.#tally = tally;
+    this.#lasting = lasting;
+    tally.add(peer);
+  }
+
+  lasts(): void {
+    const lasting = this.#lasting;
+    if (!lasting || lasting === this.#tally || lasting.full(this.#peer)) return;
+    this.leave();
+    this.#tally = lasting;
+    lasting.add(this.#peer);
+  }
+
+  leave(): void {
+    this.#tally.delete(this.#peer);
+  }
+}
+
 /** The connections of one listener: it lets in so many, and ends those that have nothing to do. */
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #sockets = new Set<Socket>();
-  readonly #peers = new Map<string, number>();
+  readonly #tally: Tally;
   #toldAt = Number.NEGATIVE_INFINITY;
   #refused = 0;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
+    const { limits } = options;
+    this.#tally = limits instanceof Tally ? limits : new Tally(limits);
   }
 
   /** How many there are. */
@@ -88,19 +155,16 @@ export class Connections {
    */
   admit(socket: Socket, end: () => void = () => socket.destroy()): Connection | undefined {
     const peer = peerOf(socket);
-    const held = this.#peers.get(peer) ?? 0;
-    const { inAll, perPeer } = this.#options.limits;
-    if (this.#sockets.size >= inAll) return this.#refuse(socket, { cap: 'inAll', connections: inAll, peer });
-    if (held >= perPeer) return this.#refuse(socket, { cap: 'perPeer', connections: perPeer, peer });
+    const full = this.#tally.full(peer);
+    if (full) return this.#refuse(socket, { ...full, peer });
     this.#sockets.add(socket);
-    this.#peers.set(peer, held + 1);
-    const idle = new Idle(this.#options.clock, this.#options.idleMs, end);
+    const { clock, idleMs, lasting } = this.#options;
+    const place = new Place(peer, this.#tally, lasting);
+    const idle = new Idle({ clock, idleMs, end, place });
     socket.once('close', () => {
       idle.stop();
       this.#sockets.delete(socket);
-      const left = (this.#peers.get(peer) ?? 0) - 1;
-      if (left > 0) this.#peers.set(peer, left);
-      else this.#peers.delete(peer);
+      place.leave();
     });
     return idle;
   }
@@ -128,16 +192,18 @@ class Idle implements Connection {
   readonly #clock: Clock;
   readonly #idleMs: number;
   readonly #end: () => void;
+  readonly #place: Place;
   #working = 0;
   #since: number;
   #stopped = false;
   #retired = false;
   #timer: Timer | undefined;
 
-  constructor(clock: Clock, idleMs: number, end: () => void) {
+  constructor({ clock, idleMs, end, place }: { clock: Clock; idleMs: number; end: () => void; place: Place }) {
     this.#clock = clock;
     this.#idleMs = idleMs;
     this.#end = end;
+    this.#place = place;
     this.#since = clock.monotonic();
     this.#arm(idleMs);
   }
@@ -159,6 +225,10 @@ class Idle implements Connection {
   retire(): void {
     this.#retired = true;
     if (this.#working === 0) this.#end();
+  }
+
+  lasts(): void {
+    this.#place.lasts();
   }
 
   stop(): void {

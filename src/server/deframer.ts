@@ -44,7 +44,10 @@ export class Deframer {
     const flags = this.#buffer[this.#start];
     if (flags === 1) throw compressed();
     if (flags !== 0)
-      throw new ConnectError('a message begins with a byte that gRPC does not know: it has 0', Code.InvalidArgument);
+      throw new ConnectError(
+        'a message begins with a byte that this server does not know: it has 0',
+        Code.InvalidArgument,
+      );
     if (held < HEAD_BYTES) return undefined;
     const length = this.#buffer.readUInt32BE(this.#start + 1);
     if (length > this.#maxBytes) {
@@ -86,4 +89,14 @@ export class Deframer {
 export function compressed(): ConnectError {
   const words = 'compressed messages are not read here: send them as they are (grpc-encoding: identity)';
   return new ConnectError(words, Code.Unimplemented, { 'grpc-accept-encoding': 'identity' });
+}
+
+/** The error of a call whose body ends before its last message does. */
+export function cutOff(): ConnectError {
+  return new ConnectError('the request ends in the middle of a message', Code.InvalidArgument);
+}
+
+/** The error of a call with no message, or several, of a method that takes one: `lingpai.v1.TokenService/Get`. */
+export function wrongCount(name: string): ConnectError {
+  return new ConnectError(`${name} takes exactly one request message`, Code.Unimplemented);
 }

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from '@connectrpc/connect';
-import { cutOff } from './grpc-call.ts';
+import { cutOff } from './deframer.ts';
 import { StreamCall } from './grpc-stream.ts';
 
 /** A bidirectional call. A request is read only when the handler asks for it. */
@@ -24,7 +24,7 @@ export class BidiCall extends StreamCall {
     this.#receive();
   }
 
-  protected override waiting(bytes: number): void {
+  protected override unread(bytes: number): void {
     this.#unread = bytes;
     this.#holdAnew();
   }

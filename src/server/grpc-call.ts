@@ -1,19 +1,20 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { Readable } from 'node:stream';
-import type { DescMethod, DescService } from '@bufbuild/protobuf';
+import type { DescMethod } from '@bufbuild/protobuf';
 import { Code, ConnectError, type ContextValues, type HandlerContext } from '@connectrpc/connect';
 import type { Principal } from '../core/access/principal.ts';
 import type { Timer } from '../core/kernel/clock.ts';
-import { callValues, type StreamControl } from '../transport/call.ts';
+import { callValues } from '../transport/call.ts';
 import { codeName } from '../transport/code-name.ts';
-import { MAX_MESSAGE_BYTES, type RequestLimit } from '../transport/service.ts';
-import { decode, frame, HEAD_BYTES } from './codec.ts';
-import { Deframer } from './deframer.ts';
+import type { RequestLimit } from '../transport/service.ts';
+import { decode, frame } from './codec.ts';
+import { cutOff, Deframer, wrongCount } from './deframer.ts';
 import type { GrpcConnection } from './grpc-connection.ts';
-import { toHeaders, withHeaders } from './headers.ts';
+import { withHeaders } from './headers.ts';
 import type { Held, Holder } from './held.ts';
 import type { Mount } from './mount.ts';
 import type { OpenCalls } from './open-calls.ts';
+import { ServerCall } from './server-call.ts';
 import { OK, toTrailers } from './status.ts';
 
 /** A method of a mounted service, with what its calls need. */
@@ -41,9 +42,6 @@ export interface GrpcHead {
   readonly done: () => void;
 }
 
-/** One for all: making an error for each call costs a twentieth of a send. */
-const ENDED = new ConnectError('the call has ended', Code.Canceled);
-
 const HEADERS: OutgoingHttpHeaders = { ':status': 200, 'content-type': 'application/grpc' };
 /** The same as a list, which Node does not copy. */
 const HEADER_LIST = Object.entries(HEADERS).flatMap(([name, value]) => [name, String(value)]);
@@ -64,16 +62,13 @@ export function refuse(stream: ServerHttp2Stream, error: ConnectError): void {
   if (!stream.destroyed && !stream.closed) stream.respond({ ...HEADERS, ...toTrailers(error) }, WITHOUT_BODY);
 }
 
-/** One call on an HTTP/2 stream, and its HandlerContext; whatever a handler does not ask for is not made. */
-export abstract class GrpcCall implements HandlerContext, StreamControl, Holder {
+/** One call on an HTTP/2 stream. */
+export abstract class GrpcCall extends ServerCall implements Holder {
   hold: Holder['hold'];
   protected readonly stream: ServerHttp2Stream;
   protected readonly rpc: GrpcMethod;
   protected readonly requests: Deframer;
-  protected over = false;
   protected readonly head: GrpcHead;
-  readonly #startedAt: number;
-  readonly #timer: Timer | undefined;
   #hasEnded = false;
   #request: unknown;
   #large: Uint8Array | undefined;
@@ -81,21 +76,14 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   #reset: Timer | undefined;
   #unreadBytes = 0;
   #trailers: OutgoingHttpHeaders = OK;
-  #abort: AbortController | undefined;
-  #values: ContextValues | undefined;
-  #requestHeader: Headers | undefined;
-  #responseHeader: Headers | undefined;
-  #responseTrailer: Headers | undefined;
-  #releases: (() => void)[] | undefined;
 
   constructor(stream: ServerHttp2Stream, head: GrpcHead, rpc: GrpcMethod) {
+    super(rpc.mount.clock);
     this.stream = stream;
     this.rpc = rpc;
     this.requests = new Deframer(rpc.limit.bytes);
     this.head = head;
-    const { clock } = rpc.mount;
-    this.#startedAt = clock.monotonic();
-    if (head.timeoutMs !== undefined) this.#timer = clock.schedule(head.timeoutMs, () => this.fail(late()));
+    this.waitAtMost(head.timeoutMs);
     rpc.calls.began();
     stream.on('wantTrailers', () => stream.sendTrailers(this.#trailers));
     stream.on('close', () => this.#closed());
@@ -133,7 +121,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
     if (this.over) return;
     try {
       if (this.requests.held > 0) throw cutOff();
-      if (this.#requestBytes === undefined) throw this.#wrongCount();
+      if (this.#requestBytes === undefined) throw wrongCount(this.rpc.name);
     } catch (error) {
       this.fail(error);
       return;
@@ -164,35 +152,25 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   /** Hands a message to the transport; `taken` is called when it has left, and never when the call is over before. */
-  protected send(message: unknown, taken?: () => void): void {
+  send(message: unknown, taken?: () => void): void {
     const bytes = frame(this.rpc.desc.output, message);
-    if (bytes.length > HEAD_BYTES + MAX_MESSAGE_BYTES) {
-      const words = `the answer has ${bytes.length - HEAD_BYTES} bytes and would be larger than any message: ask for less`;
-      throw new ConnectError(words, Code.ResourceExhausted);
-    }
     const { stream } = this;
     if (stream.destroyed || stream.closed) return;
     if (!stream.headersSent)
-      stream.respond(this.#responseHeader ? withHeaders(this.#responseHeader, HEADERS) : HEADER_LIST, WITH_TRAILERS);
+      stream.respond(this.headersSet ? withHeaders(this.headersSet, HEADERS) : HEADER_LIST, WITH_TRAILERS);
     if (taken) stream.write(bytes, taken);
     else stream.end(bytes);
   }
 
   /** Ends the call; after `send` without `taken`, whose message then leaves together with the status. */
-  protected succeed(): void {
+  succeed(): void {
     if (!this.over) this.#finish(0, OK);
   }
 
-  protected fail(error: unknown): void {
+  fail(error: unknown): void {
     if (this.over) return;
     const status = this.rpc.mount.toError(error);
     this.#finish(status.code, toTrailers(status));
-  }
-
-  onClose(release: () => void): void {
-    if (this.over) release();
-    else if (this.#releases) this.#releases.push(release);
-    else this.#releases = [release];
   }
 
   end(error: unknown): void {
@@ -212,16 +190,6 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
       );
   }
 
-  /** Releases what the call holds; called once, when its status is decided. */
-  protected closed(): void {
-    this.#abort?.abort(ENDED);
-    if (this.#releases) for (const release of this.#releases.splice(0)) release();
-  }
-
-  #wrongCount(): ConnectError {
-    return new ConnectError(`${this.rpc.name} takes exactly one request message`, Code.Unimplemented);
-  }
-
   #receive(chunk: Buffer): void {
     if (this.over) {
       this.incomplete(chunk.length);
@@ -230,7 +198,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
     try {
       this.requests.push(chunk);
       for (let bytes = this.requests.next(); bytes; bytes = this.requests.next()) {
-        if (this.#requestBytes !== undefined) throw this.#wrongCount();
+        if (this.#requestBytes !== undefined) throw wrongCount(this.rpc.name);
         this.#requestBytes = bytes.length;
         // A chunk is a window on all that one read of the socket brought: kept for a small request, it would be all held.
         if (bytes.length < LARGE_BYTES) this.#request = this.decode(bytes);
@@ -264,7 +232,7 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   #finish(code: Code | 0, trailers: OutgoingHttpHeaders): void {
-    this.#trailers = this.#responseTrailer ? withHeaders(this.#responseTrailer, trailers) : trailers;
+    this.#trailers = withHeaders(this.trailersSet, trailers);
     this.#close(code);
     const { stream } = this;
     if (stream.destroyed || stream.closed) return;
@@ -274,8 +242,8 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
     this.head.connection.unread(this.#unreadBytes);
     if (stream.writableEnded || stream.destroyed) return;
     if (stream.headersSent) stream.end();
-    else if (code === 0 || this.#responseHeader) {
-      stream.respond(withHeaders(this.#responseHeader, HEADERS), WITH_TRAILERS);
+    else if (code === 0 || this.headersSet) {
+      stream.respond(withHeaders(this.headersSet, HEADERS), WITH_TRAILERS);
       stream.end();
     } else stream.respond({ ...HEADERS, ...this.#trailers }, WITHOUT_BODY);
   }
@@ -289,75 +257,30 @@ export abstract class GrpcCall implements HandlerContext, StreamControl, Holder 
   }
 
   #close(code: Code | 0): void {
-    this.over = true;
-    this.#timer?.cancel();
     this.requests.clear();
     const { mount, calls, name } = this.rpc;
     this.closed();
     calls.ended();
-    mount.rpc(name, codeName(code), mount.clock.monotonic() - this.#startedAt);
+    mount.rpc(name, codeName(code), mount.clock.monotonic() - this.startedAt);
   }
 
-  get signal(): AbortSignal {
-    if (!this.#abort) {
-      this.#abort = new AbortController();
-      if (this.over) this.#abort.abort(ENDED);
-    }
-    return this.#abort.signal;
+  protected override makeValues(): ContextValues {
+    return callValues(this, { caller: this.head.principal, peer: this.head.connection.peer });
   }
 
-  timeoutMs(): number | undefined {
-    const { timeoutMs } = this.head;
-    return timeoutMs === undefined ? undefined : this.#startedAt + timeoutMs - this.rpc.mount.clock.monotonic();
+  protected override get headers(): IncomingHttpHeaders {
+    return this.head.headers;
   }
 
-  get values(): ContextValues {
-    this.#values ??= callValues(this, { caller: this.head.principal, peer: this.head.connection.peer });
-    return this.#values;
-  }
-
-  get requestHeader(): Headers {
-    this.#requestHeader ??= toHeaders(this.head.headers);
-    return this.#requestHeader;
-  }
-
-  get responseHeader(): Headers {
-    this.#responseHeader ??= new Headers();
-    return this.#responseHeader;
-  }
-
-  get responseTrailer(): Headers {
-    this.#responseTrailer ??= new Headers();
-    return this.#responseTrailer;
-  }
-
-  get method(): DescMethod {
+  override get method(): DescMethod {
     return this.rpc.desc;
   }
 
-  get service(): DescService {
-    return this.rpc.desc.parent;
-  }
-
-  get requestMethod(): string {
-    return 'POST';
-  }
-
-  get protocolName(): string {
+  override get protocolName(): string {
     return 'grpc';
   }
 
-  get url(): string {
+  override get url(): string {
     return `http://${this.head.headers[':authority'] ?? ''}/${this.rpc.name}`;
   }
-}
-
-/** The error of a call whose caller waits no longer. */
-export function late(): ConnectError {
-  return new ConnectError("the call's deadline has passed", Code.DeadlineExceeded);
-}
-
-/** The error of a call whose body ends before its last message does. */
-export function cutOff(): ConnectError {
-  return new ConnectError('the request ends in the middle of a message', Code.InvalidArgument);
 }

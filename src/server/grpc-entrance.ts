@@ -7,13 +7,14 @@ import type { Connection } from './connections.ts';
 import { compressed } from './deframer.ts';
 import { Arrival, type Door, type Entered } from './door.ts';
 import { BidiCall } from './grpc-bidi.ts';
-import { type GrpcMethod, late, refuse } from './grpc-call.ts';
+import { type GrpcMethod, refuse } from './grpc-call.ts';
 import { type GrpcConnection, MAX_HEADER_BYTES } from './grpc-connection.ts';
 import { StreamCall } from './grpc-stream.ts';
 import { UnaryCall } from './grpc-unary.ts';
 import type { Guard } from './guard.ts';
 import type { Mount } from './mount.ts';
 import type { OpenCalls } from './open-calls.ts';
+import { late } from './server-call.ts';
 
 /** Bidirectional calls that are open at once: what is on its way to each of them waits here, up to HTTP/2's window of 64 KiB. */
 const MAX_BIDI_CALLS = 512;

@@ -1,7 +1,14 @@
 import { createServer, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { MAX_MESSAGE_BYTES } from '../transport/service.ts';
-import { type Connection, type ConnectionLimits, Connections, connectionLimits, type Refusal } from './connections.ts';
+import {
+  type Connection,
+  type ConnectionLimits,
+  Connections,
+  connectionLimits,
+  type Refusal,
+  type Tally,
+} from './connections.ts';
 import { Door, type Listed } from './door.ts';
 import type { GrpcMethod } from './grpc-call.ts';
 import { GrpcConnection, TICK_MS } from './grpc-connection.ts';
@@ -20,7 +27,7 @@ export interface GrpcOptions extends Mount {
   /** grpc.health.v1, which is told whether to send calls here, and when its watches are to end. */
   readonly health: { set(serving: boolean): void; end(): void };
   /** How many connections it takes. Default: what `connectionLimits` gives where files are in plenty. */
-  readonly connections?: ConnectionLimits;
+  readonly connections?: ConnectionLimits | Tally;
   /** Told of connections that were refused. */
   readonly onRefused?: (refusal: Refusal) => void;
 }

@@ -7,6 +7,8 @@ import { reset } from './tls.ts';
 
 /** What answers the requests of one path. */
 export interface Responder {
+  /** It answers with a stream. Default: false. */
+  readonly lasts?: boolean;
   /** Of a caller that the door let in. */
   answer(request: IncomingMessage, response: ServerResponse, caller: AuditedCall): void;
   /** Of one that it did not, without reading the body. */

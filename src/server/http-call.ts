@@ -2,11 +2,11 @@ import type { ServerResponse } from 'node:http';
 import {
   Code,
   ConnectError,
+  type ContextValues,
   createContextKey,
   createContextValues,
   type HandlerContext,
   type Interceptor,
-  type StreamResponse,
 } from '@connectrpc/connect';
 import type { AuditedCall } from '../core/access/ports.ts';
 import type { StreamControl } from '../transport/call.ts';
@@ -40,10 +40,10 @@ export class HttpCall implements StreamControl {
     });
   }
 
-  /** What the handler's context holds. */
-  values() {
+  /** What the handler's context holds; `control` is what it ends its call by. */
+  values(control: StreamControl = this): ContextValues {
     const caller = this.#caller;
-    const values = 'caller' in caller ? callValues(this, caller) : createContextValues();
+    const values = 'caller' in caller ? callValues(control, caller) : createContextValues();
     return values.set(httpCall, this);
   }
 
@@ -80,28 +80,18 @@ export class HttpCall implements StreamControl {
   }
 }
 
-/** Translates and records what handlers throw, also while a stream is read. */
+/** Translates and records what handlers throw. None of those that connect calls answers with a stream: see HttpStream. */
 export const recorded: Interceptor = (next) => async (request) => {
   const call = request.contextValues.get(httpCall);
   if (!call) return next(request);
   try {
     const response = await next(request);
-    if (response.stream) return { ...response, message: watched(response.message, call) };
     call.succeeded();
     return response;
   } catch (error) {
     throw call.failed(error);
   }
 };
-
-async function* watched(messages: StreamResponse['message'], call: HttpCall): StreamResponse['message'] {
-  try {
-    yield* messages;
-    call.succeeded();
-  } catch (error) {
-    throw call.failed(error);
-  }
-}
 
 /** Where each protocol says how messages are compressed, and where it is told how they may be. */
 const ENCODINGS = {

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerOptions, type ServerResp
 import { createServer as createHttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Clock } from '../core/kernel/clock.ts';
-import { type Connection, type ConnectionLimits, Connections, type Refusal } from './connections.ts';
+import { type Connection, type ConnectionLimits, Connections, type Refusal, type Tally } from './connections.ts';
 import { guard, type Objection } from './guard.ts';
 import { HttpSockets } from './http-sockets.ts';
 import { listen } from './listen.ts';
@@ -17,6 +17,8 @@ export interface HttpListenerOptions {
   readonly setting: string;
   readonly clock: Clock;
   readonly limits: ConnectionLimits;
+  /** Counts connections whose answers last. Default: `limits` are theirs too. */
+  readonly lasting?: Tally;
   /** Told now and then that a connection was refused. */
   readonly onRefused: (refusal: Refusal) => void;
   /** Names that it answers to besides loopback's; see `guard`. Default: none. */
@@ -56,6 +58,8 @@ export interface Arrived {
   readonly path: string;
   /** Has the body sent, where the caller waits to be asked for it ("Expect: 100-continue"). */
   readonly proceed: () => void;
+  /** The caller is let in, and the answer lasts: its connection is no stranger's any more. */
+  readonly lasts: () => void;
 }
 
 const ARRIVING: Arriving = {
@@ -71,8 +75,8 @@ const ARRIVING: Arriving = {
  * smuggle in, and drains. What is served is `serve`'s affair. Rejects with an Error that names the address, and what to do, when it cannot listen.
  */
 export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Listener, 'paths' | 'setServing'>> {
-  const { clock, limits, onRefused, tls, arrival = ARRIVING, pathOf, serve, object } = options;
-  const connections = new Connections({ limits, onRefused, clock, idleMs: arrival.idleMs });
+  const { clock, limits, lasting, onRefused, tls, arrival = ARRIVING, pathOf, serve, object } = options;
+  const connections = new Connections({ limits, lasting, onRefused, clock, idleMs: arrival.idleMs });
   const sockets = new HttpSockets();
   const come = (request: IncomingMessage, response: ServerResponse, waits = false) => {
     // Node looks whether anyone listens for the error of a caller that left, and tells it a tick later, when the one who
@@ -84,7 +88,8 @@ export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Lis
     const proceed = () => {
       if (waits) response.writeContinue();
     };
-    const arrived = { request, response, path, proceed };
+    const lasts = () => sockets.lasts(request.socket);
+    const arrived = { request, response, path, proceed, lasts };
     const objection = hasTwoHosts(request.rawHeaders)
       ? TWO_HOSTS
       : objectionTo(request.method, request.headers.host, request.headers, path);

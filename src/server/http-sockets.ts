@@ -31,4 +31,9 @@ export class HttpSockets {
     });
     return true;
   }
+
+  /** A caller that was let in has an answer that lasts. */
+  lasts(socket: Socket): void {
+    this.#admitted.get(socket)?.connection.lasts();
+  }
 }

@@ -1,5 +1,5 @@
 /** The longest time that `setTimeout` takes; it turns a longer one into 1 ms. Nearly 25 days. */
-const LONGEST_MS = 2 ** 31 - 1;
+export const LONGEST_MS = 2 ** 31 - 1;
 /** The units of `grpc-timeout` that can say more, in milliseconds. */
 const UNITS_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000 };
 

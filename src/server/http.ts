@@ -1,7 +1,7 @@
 import type { AuditedCall } from '../core/access/ports.ts';
 import type { TokenState } from '../core/tokens/state.ts';
 import { peerName } from '../transport/peer.ts';
-import type { ConnectionLimits, Refusal } from './connections.ts';
+import type { ConnectionLimits, Refusal, Tally } from './connections.ts';
 import { Arrival, Door, type Entered } from './door.ts';
 import { Answers, type Responder, say } from './http-answers.ts';
 import { type Arrived, listenHttp } from './http-listener.ts';
@@ -13,6 +13,8 @@ import { type MetricsSource, notFound, pageOf, pages, pathOf } from './pages.ts'
 export interface HttpOptions extends Mount {
   readonly listen: Listen;
   readonly limits: ConnectionLimits;
+  /** Counts the connections of streams. Default: they are of `limits`. */
+  readonly lasting?: Tally;
   /** Told now and then that a connection was refused. */
   readonly onRefused: (refusal: Refusal) => void;
   /** How long a complete answer may stay unread. */
@@ -43,7 +45,7 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
     answers.complete(response);
   };
   const serve = (arrived: Arrived) => {
-    const { request, response, path, proceed } = arrived;
+    const { request, response, path, proceed, lasts } = arrived;
     const { headers, rawHeaders, socket } = request;
     const entered = door.enter({ path, headers, rawHeaders, socket });
     if (!entered) return refuse(arrived, 404, elsewhere);
@@ -52,6 +54,7 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
       if ('refusal' in known) answer.refuse(request, response, toError(known.refusal));
       else {
         proceed();
+        if (answer.lasts) lasts();
         answer.answer(request, response, { caller: known.principal, peer: peerName(socket) });
       }
     };

@@ -1,5 +1,5 @@
 import type { ClientHttp2Stream } from 'node:http2';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LOOK_MS } from '../../src/core/access/access.ts';
 import type { Rule } from '../../src/core/access/ports.ts';
@@ -84,6 +84,26 @@ describe('a watch', () => {
     await until(() => broker.audit.of('stream.ended').length === 1);
     expect(broker.world.broker.watchers).toBe(1);
     expect(broker.access.callers().map(({ openStreams }) => openStreams)).toEqual([1]);
+  });
+
+  it.each([
+    ['connect+json', '"code":"permission_denied"'],
+    ['grpc-web+proto', 'grpc-status: 7'],
+  ])('over HTTP ends with its status when its caller loses that app, as %s', async (type, status) => {
+    const request = create(WatchTokenRequestSchema, { appIds: ['wxa'] });
+    const json = Buffer.from(toJsonString(WatchTokenRequestSchema, request));
+    const response = await fetch(`http://${broker.listeners.http.address}${TOKENS}WatchToken`, {
+      method: 'POST',
+      headers: { ...ORDERS, 'content-type': `application/${type}` },
+      body: framed(type.endsWith('json') ? json : toBinary(WatchTokenRequestSchema, request)),
+    });
+    await until(() => broker.access.callers().some(({ openStreams }) => openStreams === 1));
+    broker.access.replace({ rights: new FakeRights([{ who: ['key:orders'], may: ['read'], apps: ['wxb'] }]) });
+    const text = await response.text();
+    expect(text).toContain('wxa');
+    expect(text).toContain(status);
+    expect(broker.world.broker.watchers).toBe(0);
+    expect(broker.access.callers().map(({ openStreams }) => openStreams)).toEqual([0]);
   });
 
   it('of all is told of what its caller may read, and of what it loses and gains', async () => {

@@ -75,6 +75,23 @@ describe('shared messages', () => {
     expect(later[0].state).toBe(first[0].state);
   });
 
+  it('are those of apps that are gone and of goodbyes too', async () => {
+    const clock = new FakeClock(NOON);
+    const messages = new TokenMessages(clock);
+    const first = [messages.removed('wx1'), messages.goaway(1_239)] as const;
+    expect(first.every((message) => Object.isFrozen(message))).toBe(true);
+    await clock.advance(99);
+    expect(messages.removed('wx1')).toBe(first[0]);
+    expect(messages.removed('wx2').event.value).toMatchObject({ appId: 'wx2' });
+    // Times within the same 20 ms are told as one.
+    expect(messages.goaway(1_220)).toBe(first[1]);
+    expect(first[1].event.value).toMatchObject({ reconnectAfter: { seconds: 1n, nanos: 220_000_000 } });
+    expect(messages.goaway(1_240)).not.toBe(first[1]);
+    await clock.advance(1);
+    expect(messages.removed('wx1')).not.toBe(first[0]);
+    expect(messages.goaway(1_239)).not.toBe(first[1]);
+  });
+
   it('are another object as soon as the state is', () => {
     const messages = new TokenMessages(new FakeClock());
     expect(messages.answer({ ...STATE })).not.toBe(messages.answer(STATE));

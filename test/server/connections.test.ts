@@ -1,7 +1,13 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Connection, type ConnectionLimits, Connections, connectionLimits } from '../../src/server/connections.ts';
+import {
+  type Connection,
+  type ConnectionLimits,
+  Connections,
+  connectionLimits,
+  Tally,
+} from '../../src/server/connections.ts';
 import { FakeClock } from '../support/clock.ts';
 import { until } from '../support/rpc.ts';
 
@@ -14,8 +20,9 @@ let admitted: Connection[];
 let told: object[];
 const clients: Socket[] = [];
 
-async function listen(limits: ConnectionLimits, end?: () => void): Promise<void> {
-  connections = new Connections({ limits, idleMs: IDLE_MS, clock, onRefused: (refusal) => told.push(refusal) });
+async function listen(limits: ConnectionLimits | Tally, end?: () => void, lasting?: Tally): Promise<void> {
+  const onRefused = (refusal: object) => told.push(refusal);
+  connections = new Connections({ limits, lasting, idleMs: IDLE_MS, clock, onRefused });
   server = createServer((socket) => {
     const connection = connections.admit(socket, end);
     if (connection) admitted.push(connection);
@@ -108,6 +115,45 @@ describe('caps', () => {
     expect(admit('::ffff:192.0.2.1')).toBe(true);
     expect(admit('192.0.2.1')).toBe(false);
     expect(told).toMatchObject([{ peer: '2001:db8:0:1::/64' }]);
+  });
+});
+
+describe('a connection whose answer lasts', () => {
+  const full = (tally: Tally) => tally.full('127.0.0.1')?.cap;
+
+  it('leaves its place to another, and takes one of those that it shares', async () => {
+    const lasting = new Tally({ inAll: 1, perPeer: 1 });
+    await listen({ inAll: 1, perPeer: 1 }, undefined, lasting);
+    const { socket } = dial();
+    await until(() => admitted.length === 1);
+    admitted[0]?.lasts();
+    admitted[0]?.lasts();
+    expect(full(lasting)).toBe('inAll');
+    dial();
+    await until(() => admitted.length === 2);
+    // There is no place left of either: it keeps its own.
+    admitted[1]?.lasts();
+    await dial().closed;
+    expect(told).toMatchObject([{ cap: 'inAll', connections: 1 }]);
+    expect(connections.count).toBe(2);
+    socket.destroy();
+    await until(() => full(lasting) === undefined);
+    admitted[1]?.lasts();
+    expect(full(lasting)).toBe('inAll');
+  });
+
+  it('shares its places with those of another listener', async () => {
+    const shared = new Tally({ inAll: 2, perPeer: 1 });
+    shared.add('127.0.0.1');
+    await listen(shared);
+    await dial().closed;
+    expect(told).toEqual([{ cap: 'perPeer', connections: 1, peer: '127.0.0.1', refused: 1 }]);
+    dial('127.0.0.2');
+    await until(() => admitted.length === 1);
+    await dial('127.0.0.3').closed;
+    shared.delete('127.0.0.1');
+    dial();
+    await until(() => admitted.length === 2);
   });
 });
 

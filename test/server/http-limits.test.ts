@@ -1,11 +1,15 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import type { ConnectError } from '@connectrpc/connect';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { LOCAL } from '../../src/core/access/principal.ts';
+import { LingpaiError } from '../../src/core/kernel/errors.ts';
 import { TokenService } from '../../src/gen/lingpai/v1/token_pb.js';
-import type { Refusal } from '../../src/server/connections.ts';
+import { type Refusal, Tally } from '../../src/server/connections.ts';
 import { type HttpOptions, startHttp } from '../../src/server/http.ts';
 import type { Listener } from '../../src/server/mount.ts';
+import type { Authenticate } from '../../src/transport/head.ts';
 import type { Service } from '../../src/transport/service.ts';
 import { HTTP, Mounted, STALL_TIMEOUT_MS, until } from '../support/rpc.ts';
 import { World } from '../support/world.ts';
@@ -134,6 +138,39 @@ describe('connections', () => {
     await Promise.all(held.map(({ socket }) => once(socket, 'connect')));
     await dial().closed;
     expect(refusals).toEqual([{ cap: 'inAll', connections: 2, peer: '127.0.0.1', refused: 1 }]);
+  });
+
+  it('of streams are counted apart, once their callers are let in', async () => {
+    const lasting = new Tally({ inAll: 3, perPeer: 3 });
+    const refused: ConnectError[] = [];
+    const authenticate: Authenticate = ({ headers }) => {
+      if (headers.authorization) return LOCAL;
+      throw new LingpaiError('who are you?', { reason: 'CREDENTIALS_MISSING' });
+    };
+    const toError = (error: unknown) => {
+      const status = mounted.toError(error);
+      refused.push(status);
+      return status;
+    };
+    await serve({ limits: { inAll: 2, perPeer: 2 }, lasting, authenticate, toError });
+    const stream = (authorization = '') => {
+      const body = '\0\0\0\0\x02{}';
+      const head = `POST /lingpai.v1.TokenService/WatchToken HTTP/1.1\r\n${HOST}${authorization}`;
+      return dial(`${head}Content-Type: application/connect+json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    };
+    const streams = [];
+    for (let i = 0; i < 3; i++) {
+      streams.push(stream('Authorization: Bearer it\r\n'));
+      await until(() => world.broker.watchers === i + 1);
+    }
+    expect(lasting.full('127.0.0.1')).toMatchObject({ cap: 'inAll' });
+    streams.pop()?.socket.destroy();
+    await until(() => lasting.full('127.0.0.1') === undefined);
+    // A stranger that asks for one stays among strangers.
+    const strangers = [stream(), dial()];
+    await until(() => refused.length > 0 && strangers.every(({ socket }) => !socket.connecting));
+    await dial().closed;
+    expect(lasting.full('127.0.0.1')).toBeUndefined();
   });
 
   it.each(['', 'GET /livez HTTP/1.1\r\nHo'])('that say %j and nothing more end', async (text) => {

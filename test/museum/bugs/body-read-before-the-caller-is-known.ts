@@ -7,9 +7,9 @@ export const bug: Bug = {
   edits: [
     {
       file: 'src/server/http-rpc.ts',
-      find: '    const body = (async function* () {\n      try {\n        yield await readBody(request, { share, method: handler.method, limit });',
+      find: '    const body = (async function* () {\n      try {\n        yield await orLeave(request, response, readBody(request, { share, method, limit }));',
       replace:
-        '    const whole = await readBody(request, { share, method: handler.method, limit });\n    const body = (async function* () {\n      try {\n        yield whole;',
+        '    const whole = await readBody(request, { share, method, limit });\n    const body = (async function* () {\n      try {\n        yield whole;',
     },
   ],
   caughtBy: { file: 'test/app/doors.test.ts', test: 'on the HTTP port, by Connect: /lingpai.v1.TokenService/Get' },

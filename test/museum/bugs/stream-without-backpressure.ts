@@ -7,9 +7,9 @@ export const bug: Bug = {
     'hangs.',
   edits: [
     {
-      file: 'src/server/grpc-stream.ts',
-      find: 'if (this.over || this.#sending) return;',
-      replace: 'if (this.over) return;',
+      file: 'src/server/outflow.ts',
+      find: 'if (outlet.over || this.#isSending) return;',
+      replace: 'if (outlet.over) return;',
     },
   ],
   caughtBy: { file: 'test/server/grpc.test.ts', test: 'gets the status if it wakes in time' },

@@ -62,9 +62,15 @@ class TestOptions(unittest.TestCase):
     def test_errors_say_what_to_write(self) -> None:
         for target, options, words in (
             ("broker", {}, "write http://HOST:PORT"),
+            (None, {}, "target is None: write http://HOST:PORT"),
+            ("http://broker", {}, "write http://HOST:PORT"),
             ("ftp://broker:1", {}, "write http://HOST:PORT"),
             ("http://broker:7680", {"apps": []}, "1 to 10000"),
             ("http://broker:7680", {"apps": ["a b"]}, "'a b'"),
+            ("http://broker:7680", {"apps": [7]}, "apps has 7"),
+            ("http://broker:7680", {"apps": "wx1"}, "must be a list"),
+            ("http://broker:7680", {"start_timeout": 0}, "start_timeout is 0: write"),
+            ("http://broker:7680", {"start_timeout": "1"}, "start_timeout is '1': write"),
             ("https://broker:7680", {"key": "a", "key_file": "b"}, "give one of them"),
             ("http://broker:7680", {"key": "a"}, "write https://broker:7680"),
             ("https://broker:7680", {"cert": "a"}, "give both"),

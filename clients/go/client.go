@@ -11,6 +11,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // closeWait is the longest that Close waits for goroutines.
@@ -20,6 +22,8 @@ const closeWait = 1500 * time.Millisecond
 type Client struct {
 	options *options
 	sources map[string]*Source
+	// call makes one unary call of the broker.
+	call    func(method string, request, answer proto.Message) error
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
@@ -48,15 +52,7 @@ func New(ctx context.Context, target string, given ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{
-		options: o, sources: map[string]*Source{}, state: "CONNECTING", unknown: map[string]bool{},
-		changed: make(chan struct{}, 1), failed: make(chan *RPCError, 1),
-		told: &teller{observe: o.onEvent, logger: o.logger},
-	}
-	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	for _, app := range o.apps {
-		c.sources[app] = newSource(app, c)
-	}
+	c := newClient(o)
 	c.spawn(c.run)
 	if !o.startOptional {
 		if err := c.start(ctx); err != nil {
@@ -65,6 +61,21 @@ func New(ctx context.Context, target string, given ...Option) (*Client, error) {
 		}
 	}
 	return c, nil
+}
+
+// newClient is a client that has not begun.
+func newClient(o *options) *Client {
+	c := &Client{
+		options: o, sources: map[string]*Source{}, state: "CONNECTING", unknown: map[string]bool{},
+		changed: make(chan struct{}, 1), failed: make(chan *RPCError, 1),
+		told: &teller{observe: o.onEvent, logger: o.logger},
+	}
+	c.call = c.unary
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	for _, app := range o.apps {
+		c.sources[app] = newSource(app, c)
+	}
+	return c
 }
 
 // App is an app's source. It panics for an app that the client was not made with.
@@ -137,8 +148,8 @@ func (c *Client) start(ctx context.Context) error {
 			if c.last != nil {
 				timeout.Last = c.last
 			}
-			for app, source := range c.sources {
-				if _, err := source.Token(); err != nil {
+			for _, app := range c.options.apps {
+				if _, err := c.sources[app].Token(); err != nil {
 					timeout.Apps = append(timeout.Apps, app)
 				}
 			}

@@ -1,23 +1,59 @@
 package lingpai
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 )
 
-func TestWhatPrintsATokenPrintsItsID(t *testing.T) {
-	token := &Token{Value: "SECRET", ID: "0123456789ab", Generation: 7}
-	text, _ := json.Marshal(map[string]any{"token": token, "value": *token})
-	for _, printed := range []string{
-		fmt.Sprint(token), fmt.Sprintf("%v %+v %#v %s %q %x", token, token, token, token, *token, *token), string(text),
-		fmt.Sprintf("%+v", struct{ Token *Token }{token}), token.LogValue().String(),
-	} {
-		if strings.Contains(printed, "SECRET") || strings.Contains(printed, fmt.Sprintf("%x", "SECRET")) {
-			t.Errorf("it printed its value: %s", printed)
+var canceled = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+func TestR18WhatPrintsATokenPrintsItsID(t *testing.T) {
+	token := &Token{Value: "SECRET", ID: "0123456789ab", Generation: 7, Previous: &Token{Value: "SECRET0", ID: "ba9876543210"}}
+	held := struct {
+		Token *Token
+		Copy  Token
+	}{token, *token}
+	owner := struct{ own *Token }{token}
+	of := map[string]any{"token": token, "value": *token, "held": held}
+	text, err := json.Marshal(of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	markup, err := xml.Marshal(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	for _, handler := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
+		slog.New(handler).Info("it", "token", token, "value", *token, "held", held, "of", of, slog.Group("group", "token", token))
+	}
+	printed := []string{string(text), string(markup), log.String(), fmt.Sprint(token, *token), token.String()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%08.3f", "%T %[1]v"} {
+		for _, each := range []any{token, *token, []*Token{token}, []Token{*token}, map[string]Token{"a": *token}, held, &held} {
+			printed = append(printed, fmt.Sprintf(verb, each))
 		}
+	}
+	printed = append(printed, fmt.Sprintf("%v %+v %#v", owner, owner, owner))
+	for _, each := range printed {
+		lower := strings.ToLower(each)
+		if strings.Contains(lower, "secret") || strings.Contains(lower, fmt.Sprintf("%x", "SECRET")) {
+			t.Errorf("it printed its value: %s", each)
+		}
+	}
+	if !strings.Contains(string(text), token.ID) || !strings.Contains(string(markup), token.ID) || fmt.Sprintf("%#v", token) != token.ID {
+		t.Errorf("it did not print its ID: %s, %s", text, markup)
 	}
 }
 
@@ -44,20 +80,36 @@ func TestConfigurationErrorsSayWhatToWrite(t *testing.T) {
 	}
 }
 
-func TestAnObserverMayUseTheClient(t *testing.T) {
-	var client *Client
+func TestR17AnObserverMayUseTheClient(t *testing.T) {
+	o, _ := configure("127.0.0.1:7600", []Option{Apps("wx1")})
+	c := newClient(o)
+	var told []string
+	c.told.observe = func(event Event) {
+		told = append(told, event.Type+event.Reason)
+		_, _ = c.App("wx1").Token()
+		_, _ = c.App("wx1").Await(canceled, 1)
+		_ = c.Stats()
+		_ = c.Close()
+	}
+	c.App("wx1").drop(NotFound)
+	if want := []string{"stateNOT_FOUND", "closed"}; !slices.Equal(told, want) {
+		t.Errorf("it was told %q, want %q", told, want)
+	}
+}
+
+func TestR17WhatAnObserverThrowsIsSwallowed(t *testing.T) {
+	var log bytes.Buffer
+	o, _ := configure("127.0.0.1:7600", []Option{Apps("wx1", "wx2"), Logger(slog.New(slog.NewTextHandler(&log, nil)))})
 	told := 0
-	client = &Client{sources: map[string]*Source{}}
-	client.told = &teller{observe: func(Event) {
+	o.onEvent = func(Event) {
 		told++
-		_, _ = client.sources["wx1"].Token()
-		client.sources["wx1"].mu.Lock() // what a call of it would do
-		client.sources["wx1"].mu.Unlock()
-	}}
-	client.sources["wx1"] = newSource("wx1", client)
-	client.sources["wx1"].drop(NotFound)
-	if told != 1 {
-		t.Errorf("it was told %d times", told)
+		panic("theirs")
+	}
+	c := newClient(o)
+	c.App("wx1").drop(Pending)
+	c.App("wx2").drop(Pending)
+	if told != 2 || strings.Count(log.String(), "panic=theirs") != 2 {
+		t.Errorf("it was told %d times, and the log says %q", told, log.String())
 	}
 }
 

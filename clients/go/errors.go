@@ -68,7 +68,12 @@ type StartTimeoutError struct {
 }
 
 func (e *StartTimeoutError) Error() string {
-	words := fmt.Sprintf("lingpai: no token of %s in time", strings.Join(e.Apps, ", "))
+	named := e.Apps[:min(len(e.Apps), 10)]
+	words := "lingpai: no token of " + strings.Join(named, ", ")
+	if more := len(e.Apps) - len(named); more > 0 {
+		words += fmt.Sprintf(" and %d more", more)
+	}
+	words += " in time"
 	if e.Last != nil {
 		words += ": " + e.Last.Error()
 	}
@@ -97,7 +102,7 @@ type RPCError struct {
 func (e *RPCError) Error() string {
 	words := e.words
 	if e.App != "" && !strings.Contains(words, e.App) {
-		words += " (" + e.App + ")"
+		words = strings.TrimSpace(words + " (" + e.App + ")")
 	}
 	parts := make([]string, 0, 4)
 	for _, part := range []string{"lingpai", e.Code, e.Reason, words} {
@@ -106,6 +111,11 @@ func (e *RPCError) Error() string {
 		}
 	}
 	return strings.Join(parts, ": ")
+}
+
+// knows says whether the broker knows the app and only has no token of it yet: its refresh failed, and that is a Get's answer (R10).
+func (e *RPCError) knows(app string) bool {
+	return e.App == app && e.Code != "NOT_FOUND" && !e.NeedsOperator
 }
 
 // ConfigurationError says which option is wrong, what is wrong with it, and what to write.
@@ -133,9 +143,6 @@ func explain(err error) *RPCError {
 	switch st.Code() {
 	case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
 		explained.NeedsOperator = true
-	case codes.Unavailable:
-		// A handshake that was cut off is the network's trouble, not an operator's.
-		explained.NeedsOperator = strings.Contains(st.Message(), "x509: ") || strings.Contains(st.Message(), "tls: ")
 	}
 	for _, detail := range st.Details() {
 		switch detail := detail.(type) {
@@ -145,6 +152,10 @@ func explain(err error) *RPCError {
 		case *errdetails.RetryInfo:
 			explained.RetryAfter = detail.GetRetryDelay().AsDuration()
 		}
+	}
+	if st.Code() == codes.Unavailable && explained.Reason == "" {
+		// TLS failed, by the words of crypto/tls. A handshake that was cut off is the network's trouble, not an operator's.
+		explained.NeedsOperator = strings.Contains(st.Message(), "x509: ") || strings.Contains(st.Message(), "tls: ")
 	}
 	return explained
 }

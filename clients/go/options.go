@@ -174,7 +174,7 @@ func (o *options) bearer(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	if err == nil && !keyShape.MatchString(key) {
-		err = errors.New("it is empty, or has characters that a key does not have")
+		err = errors.New(strings.TrimSpace(o.keyFile + " is empty, or has characters that a key does not have"))
 	}
 	if err != nil {
 		return "", unreadable("the key", err)

@@ -25,6 +25,8 @@ type Source struct {
 	expiry     *time.Timer
 	// changed is closed and replaced at each change.
 	changed chan struct{}
+	// lentOut has the newest tokens, the newest last.
+	lentOut []lent
 	reports map[uint64]*report
 	refused refusedReport
 }
@@ -101,27 +103,38 @@ func (s *Source) Do(ctx context.Context, call func(ctx context.Context, token st
 	if !errors.Is(refusal, ErrRejected) {
 		return refusal
 	}
-	outcome, newest, err := s.Report(ctx, used)
-	if err != nil || outcome == "STILL_VALID" {
-		newest = used
+	if newest := s.after(ctx, used); newest != nil {
+		return call(ctx, newest.Value)
 	}
-	if token, err := s.Token(); err == nil && token.Generation > newest.Generation {
-		newest = token
+	return refusal
+}
+
+// after is the token to use after WeChat refused one, which it reports; nil where there is no newer one.
+func (s *Source) after(ctx context.Context, used *Token) *Token {
+	if _, newest, err := s.Report(ctx, used); err == nil && newest.Generation > used.Generation {
+		return newest
 	}
-	if newest.Generation <= used.Generation {
-		return refusal
+	if newest, err := s.Token(); err == nil && newest.Generation > used.Generation {
+		return newest // the stream brought it, whatever became of the report
 	}
-	return call(ctx, newest.Value)
+	return nil
 }
 
 // Report tells the broker that WeChat refused a token of this source, and returns the token to use now. The outcome is REFRESHED, JOINED,
 // ALREADY_NEWER, STILL_VALID, or NEWER_HELD where the broker was not asked, since a newer token is held. Callers that report one generation share one report. The error is
 // an RPCError where the broker cannot replace it now, COOLDOWN for one; the token is kept.
 func (s *Source) Report(ctx context.Context, refused *Token) (outcome string, token *Token, err error) {
+	if refused == nil || refused.Value == "" && refused.Generation == 0 {
+		return "", nil, misconfigured("Report was given no token: give it the one that WeChat refused")
+	}
 	s.mu.Lock()
-	if token, err := s.Token(); err == nil && token.Generation > refused.Generation {
-		s.mu.Unlock()
-		return "NEWER_HELD", token, nil
+	if token, err := s.Token(); err == nil {
+		if token.Value == refused.Value {
+			refused = token
+		} else if token.Generation > refused.Generation {
+			s.mu.Unlock()
+			return "NEWER_HELD", token, nil
+		}
 	}
 	shared := s.reports[refused.Generation]
 	if shared == nil {
@@ -148,12 +161,12 @@ func (s *Source) Report(ctx context.Context, refused *Token) (outcome string, to
 func (s *Source) forceRefresh(refused *Token, shared *report) {
 	defer close(shared.done)
 	answer, err := s.client.forceRefresh(s.app, refused)
+	if err == nil && answer.GetState() != nil {
+		err = s.take(answer.GetState(), answer.GetServerTime())
+	}
 	if err == nil {
 		shared.outcome = outcomeOf(answer.GetOutcome())
 		s.client.tell(Event{Type: "report", App: s.app, Outcome: shared.outcome})
-		if answer.GetState() != nil {
-			s.take(answer.GetState(), answer.GetServerTime())
-		}
 		shared.token, shared.err = s.Token()
 	} else {
 		shared.err = err
@@ -171,47 +184,63 @@ func (s *Source) forceRefresh(refused *Token, shared *report) {
 	}
 }
 
-// take takes a state that the broker told, unless it is older than what is held.
-func (s *Source) take(state *pb.TokenState, now *timestamppb.Timestamp) {
+// take takes a state that the broker told, unless it is older than what is held. now is the broker's clock. The error is an RPCError: the
+// state has no token that can be one, and nothing of it is taken.
+func (s *Source) take(state *pb.TokenState, now *timestamppb.Timestamp) error {
 	defer s.client.told.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if state.GetGeneration() < s.generation || errors.Is(s.held.Load().err, ErrClosed) {
-		return
+		return nil
+	}
+	token, err := read(state, now)
+	if err != nil {
+		return err
 	}
 	s.generation = state.GetGeneration()
 	s.stopExpiry()
-	current := state.GetCurrent()
-	if current == nil {
+	if token == nil {
 		reason := Pending
 		if state.GetStatus() == pb.TokenStatus_TOKEN_STATUS_EXPIRED {
 			reason = Expired
 		}
 		s.set(&held{err: &NoTokenError{s.app, reason, state.GetStatusReason()}})
-		return
+		return nil
 	}
-	if current.GetExpireTime() != nil && now != nil {
-		life := current.GetExpireTime().AsTime().Sub(now.AsTime())
+	if !token.ExpiresAt.IsZero() {
+		life := time.Until(token.ExpiresAt)
 		if life <= 0 {
 			s.set(&held{err: &NoTokenError{s.app, Expired, state.GetStatusReason()}})
-			return
+			return nil
 		}
-		generation := s.generation
-		s.expiry = time.AfterFunc(life, func() { s.expire(generation, current.GetId()) })
-	}
-	token := &Token{Value: current.GetValue(), ID: current.GetId(), Generation: s.generation}
-	if previous := state.GetPrevious(); previous != nil {
-		token.Previous = &Token{Value: previous.GetValue(), ID: previous.GetId(), Generation: s.generation - 1}
+		s.expiry = time.AfterFunc(life, func() { s.expire(token) })
 	}
 	s.set(&held{token: token})
+	return nil
+}
+
+// read is the token of a state with the one before it, or nil.
+func read(state *pb.TokenState, now *timestamppb.Timestamp) (*Token, error) {
+	if state.GetCurrent() == nil {
+		return nil, nil
+	}
+	token, err := tokenOf(state.GetCurrent(), state.GetAppId(), now)
+	if err != nil {
+		return nil, err
+	}
+	token.Generation = state.GetGeneration()
+	if state.GetPrevious() != nil {
+		token.Previous, err = tokenOf(state.GetPrevious(), state.GetAppId(), now)
+	}
+	return token, err
 }
 
 // expire ends the life of a token, if it is still held.
-func (s *Source) expire(generation uint64, id string) {
+func (s *Source) expire(token *Token) {
 	defer s.client.told.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if token := s.held.Load().token; token != nil && token.Generation == generation && token.ID == id {
+	if s.held.Load().token == token {
 		s.set(&held{err: &NoTokenError{App: s.app, Reason: Expired}})
 	}
 }
@@ -263,6 +292,7 @@ func (s *Source) set(next *held) {
 	close(s.changed)
 	s.changed = make(chan struct{})
 	if next.token != nil {
+		s.lend(next.token)
 		select {
 		case s.updated <- struct{}{}:
 		default:

@@ -4,19 +4,44 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
+	"unicode/utf8"
+
+	pb "lingpai.example/clients/go/internal/clientv1"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
+// valueMax is the longest value that is taken, in characters.
+const valueMax = 2048
+
 // Token is one access_token. It does not change: when the broker has a newer one, the source has another Token. Whatever prints one,
-// by any verb of fmt, by JSON or by slog, prints its ID.
+// by any verb of fmt but %p and %T, by JSON, by XML or by slog, prints its ID (rule R18). fmt cannot ask an unexported field how it is
+// printed: keep the pointer there, not a copy, and print what has it by %v, which shows an address.
 type Token struct {
-	// Value is the secret, at most 2,048 characters: send it as access_token, and never log it.
+	// Value is the secret, 1 to 2,048 characters: send it as access_token, and never log it.
 	Value string
 	// ID is the first 12 hexadecimal digits of the value's SHA-256: the name of the token in logs.
 	ID string
-	// Generation rises with each new token of an app.
+	// Generation rises with each new token of an app. It is 0 for a Previous, whose generation the broker does not say.
 	Generation uint64
-	// Previous is the token before it, while WeChat still honours it, or nil. The library never chooses it.
+	// ExpiresAt is when its life is over, of a Previous its grace; zero where it does not expire. It counts by the monotonic clock, from the
+	// message that brought it: time.Until(token.ExpiresAt) is what is left, however the wall clock is set (rule R3).
+	ExpiresAt time.Time
+	// Previous is the token before it, while WeChat still honours it, or nil. The library never chooses it (rule R13).
 	Previous *Token
+}
+
+// tokenOf reads a token of the broker's. now is the broker's clock. A value without characters or with too many is an error of the broker's.
+func tokenOf(token *pb.Token, app string, now *timestamppb.Timestamp) (*Token, error) {
+	if length := utf8.RuneCountInString(token.GetValue()); length < 1 || length > valueMax {
+		return nil, &RPCError{Code: "INTERNAL", App: app, words: fmt.Sprintf("the broker sent a token of %d characters", length)}
+	}
+	read := &Token{Value: token.GetValue(), ID: token.GetId()}
+	if token.GetExpireTime() != nil && now != nil {
+		read.ExpiresAt = time.Now().Add(token.GetExpireTime().AsTime().Sub(now.AsTime()))
+	}
+	return read, nil
 }
 
 // String is the token's ID.

@@ -17,11 +17,7 @@ func (c *Client) attempt(ctx context.Context, end context.CancelCauseFunc, apps 
 	if c.ctx.Err() != nil {
 		return 0
 	}
-	c.mu.Lock()
-	if c.state == "LIVE" {
-		c.state = "STALE"
-	}
-	c.mu.Unlock()
+	c.stale()
 	lived := time.Duration(-1)
 	if !first.IsZero() {
 		lived = time.Since(first)
@@ -31,6 +27,19 @@ func (c *Client) attempt(ctx context.Context, end context.CancelCauseFunc, apps 
 		return goaway
 	}
 	return c.lost(explain(err), pauses, lived)
+}
+
+// stale says that the stream is lost, before who observes is told of it and may look at Stats.
+func (c *Client) stale() {
+	c.mu.Lock()
+	wasLive := c.state == "LIVE"
+	if wasLive {
+		c.state = "STALE"
+	}
+	c.mu.Unlock()
+	if wasLive {
+		c.options.logger.Info("the stream to the broker is lost, the tokens held are served")
+	}
 }
 
 // watch reads one stream. first is when its first message came, goaway the pause that the broker asks for.
@@ -63,7 +72,7 @@ func (c *Client) watch(ctx context.Context, end context.CancelCauseFunc, apps []
 			first = time.Now()
 			c.lives()
 		}
-		if goaway = c.take(message); goaway > 0 {
+		if goaway, err = c.take(message); goaway > 0 {
 			return first, goaway, nil
 		}
 	}
@@ -90,12 +99,12 @@ func (c *Client) lives() {
 	}
 }
 
-// take takes one event. It returns the pause that a goaway asks for.
-func (c *Client) take(message *pb.WatchTokenResponse) time.Duration {
+// take takes one event. It returns the pause that a goaway asks for, or an error of what the event says.
+func (c *Client) take(message *pb.WatchTokenResponse) (goaway time.Duration, err error) {
 	switch event := message.GetEvent().(type) {
 	case *pb.WatchTokenResponse_State:
 		if source := c.sources[event.State.GetAppId()]; source != nil {
-			source.take(event.State, message.GetServerTime())
+			return 0, source.take(event.State, message.GetServerTime())
 		}
 	case *pb.WatchTokenResponse_Removed:
 		if source := c.sources[event.Removed.GetAppId()]; source != nil {
@@ -107,10 +116,11 @@ func (c *Client) take(message *pb.WatchTokenResponse) time.Duration {
 		c.mu.Lock()
 		c.counts.Goaways++
 		c.mu.Unlock()
+		c.stale()
 		c.tell(Event{Type: "goaway", After: after})
-		return after
+		return after, nil
 	}
-	return 0
+	return 0, nil
 }
 
 // lost is what follows from a stream's error. It returns the pause before the next.
@@ -133,9 +143,12 @@ func (c *Client) lost(failed *RPCError, pauses *backoff, lived time.Duration) ti
 	var pause time.Duration
 	if !isUnknownApp {
 		pause = pauses.after(failed, lived)
-		if failed.NeedsOperator || pauses.failures%10 == 3 {
+		if failed.NeedsOperator || pauses.failures == 3 || pauses.failures%10 == 0 {
 			c.options.logger.Warn("the stream to the broker failed", "error", failed, "retry_in", pause)
 		}
+	} else {
+		c.options.logger.Warn("the broker does not know an app, or this caller may not read it: the others go on without it",
+			"app", failed.App, "error", failed, "retry_in", c.options.timing.AppRetry)
 	}
 	c.tell(Event{Type: "error", During: "watch", Code: failed.Code, Reason: failed.Reason, Err: failed, After: pause})
 	if isUnknownApp {
@@ -153,10 +166,15 @@ func (c *Client) probe(source *Source) {
 			return
 		}
 		answer := &pb.GetResponse{}
-		err := c.unary("Get", &pb.GetRequest{AppId: source.app}, answer)
+		err := c.call("Get", &pb.GetRequest{AppId: source.app}, answer)
 		if err == nil {
-			source.take(answer.GetState(), answer.GetServerTime())
+			err = source.take(answer.GetState(), answer.GetServerTime())
+		}
+		if err == nil {
 			break
+		}
+		if explain(err).knows(source.app) {
+			break // it has no token yet, which the stream tells
 		}
 		if failed := explain(err); failed.Code != "NOT_FOUND" && c.ctx.Err() == nil {
 			c.tell(Event{
@@ -183,8 +201,11 @@ func (c *Client) forceRefresh(app string, refused *Token) (*pb.ForceRefreshRespo
 	c.counts.Reports++
 	c.mu.Unlock()
 	request := &pb.ForceRefreshRequest{AppId: app, Rejected: &pb.ForceRefreshRequest_RejectedToken{RejectedToken: refused.Value}}
+	if refused.Value == "" {
+		request.Rejected = &pb.ForceRefreshRequest_RejectedGeneration{RejectedGeneration: refused.Generation}
+	}
 	answer := &pb.ForceRefreshResponse{}
-	if err := c.unary("ForceRefresh", request, answer); err != nil {
+	if err := c.call("ForceRefresh", request, answer); err != nil {
 		if c.ctx.Err() != nil {
 			return nil, ErrClosed
 		}

@@ -1,6 +1,7 @@
 """The doubles of lingpai.testing, and the README's example of them."""
 
 import logging
+import queue
 import re
 import threading
 import unittest
@@ -38,7 +39,7 @@ class TestFakeBroker(unittest.TestCase):
         self.addCleanup(logging.disable, logging.NOTSET)
 
     def client(self, *apps, **options):
-        client = lingpai.Client(self.broker.target, apps=apps or ["wx1"], on_event=self.told, timing=QUICK, **options)
+        client = lingpai.Client(self.broker.target, apps=apps or ["wx1"], timing=QUICK, **{"on_event": self.told, **options})
         self.addCleanup(client.close)
         return client
 
@@ -88,6 +89,12 @@ class TestFakeBroker(unittest.TestCase):
         self.assertEqual(self.told.wait(type="goaway")["afterMs"], 2)
         self.told.wait(type="reconnect")
         self.assertEqual(client.stats()["goaways"], 1)
+
+    def test_an_observer_is_told_of_a_stream_that_is_stale(self):
+        states: queue.SimpleQueue[str] = queue.SimpleQueue()
+        client = self.client(on_event=lambda event: states.put(client.stats()["state"]) if event["type"] == "goaway" else None)
+        self.broker.drain(0.002)
+        self.assertEqual(states.get(timeout=PATIENCE), "STALE")
 
     def test_stop_ends_all_and_start_goes_on(self):
         client = self.client()

@@ -305,7 +305,6 @@ class Client:
                 goaway = self._take(message)
                 if goaway is not None:
                     backoff.ended(time.monotonic() - first)
-                    self._lost()
                     return goaway
             raise RpcError("UNAVAILABLE", "the stream ended")
         except Closed:
@@ -356,6 +355,7 @@ class Client:
             asked = 0.0
         after = max(timing.backoff_floor, min(asked, timing.goaway_cap))
         self._count("goaways")
+        self._lost()  # before whoever observes is told, who may look at ``stats``
         self._tell({"type": "goaway", "afterMs": round(after * 1000)})
         return after
 
@@ -403,12 +403,13 @@ class Client:
         except Closed:
             return
         except Exception as thrown:
-            with self._lock:
-                self._unknown[app] = time.monotonic() + retry
             error = error_of(thrown)
-            if error.code != "NOT_FOUND":
-                self._tell_error("get", error, retry)
-            return
+            if not error._knows(app):
+                with self._lock:
+                    self._unknown[app] = time.monotonic() + retry
+                if error.code != "NOT_FOUND":
+                    self._tell_error("get", error, retry)
+                return
         with self._lock:
             del self._unknown[app]
             stream = self._stream

@@ -1,7 +1,9 @@
 """Python -m unittest discover -s tests, in the folder of the library."""
 
 import pickle
+import tempfile
 import unittest
+from pathlib import Path
 
 import support  # noqa: F401 - where the library is
 
@@ -78,6 +80,23 @@ class TestOptions(unittest.TestCase):
             with self.subTest(words), self.assertRaisesRegex(lingpai.ConfigurationError, words):
                 settings_of(target, **{**OPTIONS, **options})
         self.assertEqual(settings_of("http://[::1]:7680", **{**OPTIONS, "key": "a"}).host, "::1")
+
+    def test_a_key_file_is_read_at_each_attempt_and_named_where_it_is_wrong(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "orders.key"
+            settings = settings_of("https://broker:7680", **{**OPTIONS, "key_file": str(path)})
+            for text, words in (("", "it is empty"), ("two words", "characters that a key does not have"), ("\xff", "characters")):
+                path.write_text(text, encoding="utf-8")
+                with (
+                    self.subTest(text),
+                    self.assertRaisesRegex(lingpai.RpcError, f"UNAUTHENTICATED: the key cannot be read: .*{words}.*orders.key") as raised,
+                ):
+                    settings.bearer()
+                self.assertTrue(raised.exception.needs_operator)
+            path.write_text("KEY1\n", encoding="utf-8")
+            self.assertEqual(settings.bearer(), "KEY1")
+            path.write_text("KEY2\n", encoding="utf-8")
+            self.assertEqual(settings.bearer(), "KEY2")
 
     def test_a_key_is_not_in_what_is_printed(self) -> None:
         self.assertNotIn("SECRET", repr(settings_of("https://broker:7680", **{**OPTIONS, "key": "SECRET"})))

@@ -139,6 +139,7 @@ class TestEnvelopes(WithPeer):
 
     def test_an_answer_that_is_none_of_connect_is_an_error(self):
         for answer, words in (
+            (b"\x00\x00\x12\x04\x00", "127.0.0.1:1 closed the connection without an answer: is it the broker's HTTP port"),  # gRPC's port
             (b"", "127.0.0.1:1 closed the connection without an answer: is it the broker's HTTP port"),
             (b"HTTP/1.1 200 OK\r\n", "the connection was closed"),
             (b"\x00\x00\x12\x04\x00\n", "not HTTP/1.1: is this the HTTP port"),

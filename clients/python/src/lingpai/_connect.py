@@ -194,7 +194,6 @@ class Connection:
         chunk = self._receive()
         if not chunk:
             raise RpcError("UNAVAILABLE", "the connection was closed" if self._is_answered else self._unanswered())
-        self._is_answered = True
         self._buffer += chunk
 
     def _unanswered(self) -> str:
@@ -213,6 +212,7 @@ class Connection:
         parts = self._line().split(b" ", 2)
         if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
             raise RpcError("UNAVAILABLE", "the answer is not HTTP/1.1: is this the HTTP port?")
+        self._is_answered = True
         headers: dict[str, str] = {}
         size = 0
         for line in iter(self._line, b""):

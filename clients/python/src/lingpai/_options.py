@@ -67,7 +67,7 @@ class Settings:
             raise RpcError("UNAUTHENTICATED", f"the key cannot be read: {error or type(error).__name__}") from error
         if key is not None and not re.fullmatch(r"[\x21-\x7e]+", key):
             words = "it has characters that a key does not have" if key else "it is empty"
-            raise RpcError("UNAUTHENTICATED", f"the key cannot be read: {words}")
+            raise RpcError("UNAUTHENTICATED", f"the key cannot be read: {words}{f' ({self.key_file})' if self.key_file else ''}")
         return key
 
     def tls(self) -> ssl.SSLContext:

@@ -1,12 +1,13 @@
 """A small service that calls WeChat every few seconds, with the token of one app that a Lingpai broker pushes to it."""
 
 import argparse
+import http.client
 import json
 import os
+import re
 import signal
 import sys
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -53,7 +54,7 @@ def serve(source, wechat, every):
         try:
             source.call(business)
             print_event("call", ok=True, token_id=used)
-        except (lingpai.LingpaiError, OSError, ValueError, RuntimeError) as error:
+        except (lingpai.LingpaiError, http.client.HTTPException, OSError, ValueError, RuntimeError) as error:
             print_event("call", ok=False, token_id=used, message=str(error))
         time.sleep(every)
 
@@ -77,7 +78,7 @@ def main() -> int:
     args = parser.parse_args()
     env = {name: value for name, value in os.environ.items() if value}
     wechat = env.get("WECHAT_URL", "https://api.weixin.qq.com").rstrip("/")
-    if not wechat.startswith(("http://", "https://")):
+    if not re.fullmatch(r"https?://[^\s/?#]+", wechat):
         parser.error("WECHAT_URL: write where WeChat is, such as https://api.weixin.qq.com")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from ._errors import ConfigurationError, RpcError
 
-#: What ``on_event`` is told: a dict with a ``type``.
+#: What ``on_event`` is told (R17): a dict with a ``type``, and by it ``state``: app, state (HELD, NONE), generation (decimal), tokenId, reason;
+#: ``goaway``: afterMs; ``report``: app, outcome; ``error``: during (watch, report, get), code, reason, message, retryInMs; ``reconnect``; ``closed``.
 Event = Mapping[str, Any]
 
 

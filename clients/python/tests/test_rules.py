@@ -144,6 +144,13 @@ class TestExpiry(WithSource):
         with self.assertRaisesRegex(lingpai.NoToken, "EXPIRED"):
             source.token()
 
+    def test_a_timer_that_is_late_is_not_waited_for(self):
+        self.tell(7, life=100)
+        self.assertEqual(self.held(), 7)
+        self.clock.now += 101
+        self.assertIn("EXPIRED", [self.held() for _ in range(66)])
+        self.assertEqual(self.held(), "EXPIRED")
+
     def test_one_without_an_end_has_none(self):
         self.tell(7)
         self.clock.now += 1e9

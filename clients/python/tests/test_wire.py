@@ -160,6 +160,30 @@ class TestEnvelopes(WithPeer):
                     self.connection.unary("Get", {}, None)
 
 
+class TestAddresses(WithPeer):
+    def test_each_address_of_a_name_has_its_share_of_the_time(self):
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (f"127.0.0.{last}", 1)) for last in (1, 2, 3)]
+        shares = []
+
+        def silent(plain, address, seconds):
+            plain.close()
+            shares.append((address[0], round(seconds, 3)))
+            clock.now += seconds
+            raise TimeoutError("timed out")
+
+        self.connection._connect = silent
+        found = support.mock.patch("socket.getaddrinfo", return_value=addresses)
+        with support.Clock().driven() as clock, found, self.assertRaisesRegex(lingpai.RpcError, "127.0.0.1:1: timed out"):
+            self.connection.open()
+        self.assertEqual(shares, [("127.0.0.1", 1.667), ("127.0.0.2", 1.667), ("127.0.0.3", 1.667)])
+
+    def test_a_name_that_cannot_be_looked_up_is_an_error(self):
+        for thrown in (socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")):
+            failing, words = support.mock.patch("socket.getaddrinfo", side_effect=thrown), "UNAVAILABLE: 127.0.0.1: (Name or|label too long)"
+            with self.subTest(str(thrown)), failing, self.assertRaisesRegex(lingpai.RpcError, words):
+                self.connection.open()
+
+
 class TestRequests(WithPeer):
     def test_each_is_sent_as_it_should(self):
         for vector in VECTORS["requests"]:

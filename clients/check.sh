@@ -6,8 +6,8 @@ cd "$(dirname "$0")"
 echo "go: vet, tests"
 (cd go && test -z "$(gofmt -l .)" && go vet ./... && go test ./...)
 
-echo "python: tests"
-(cd python && python3 -m unittest discover --quiet --start-directory tests)
+echo "python: style, types, tests, adapters"
+sh python/check.sh
 
 echo "rust: format, tests"
 (cd rust && cargo fmt --all --check && cargo test --quiet --package lingpai)

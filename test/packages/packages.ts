@@ -98,7 +98,12 @@ export const packages: readonly Package[] = [
       [`${packed}/venv/bin/pip`, 'install', '--quiet', 'build'],
       [`${packed}/venv/bin/python`, '-m', 'build', '--outdir', packed, '.'],
     ],
-    ways: { wheel: (packed) => inVenv(`${packed}/*.whl`), sdist: (packed) => inVenv(`${packed}/*.tar.gz`) },
+    ways: {
+      wheel: (packed) => inVenv(`${packed}/*.whl`, 'lingpai.testing'),
+      sdist: (packed) => inVenv(`${packed}/*.tar.gz`, 'lingpai.testing'),
+      'a wheel with its SDKs': (packed) =>
+        inVenv(`"$(echo ${packed}/*.whl)[wechatpy,werobot]"`, 'lingpai.adapters.wechatpy, lingpai.adapters.werobot'),
+    },
   },
   {
     name: 'rust',
@@ -119,11 +124,12 @@ export const packages: readonly Package[] = [
   },
 ];
 
-function inVenv(what: string): readonly Command[] {
+function inVenv(what: string, modules: string): readonly Command[] {
   return [
     ['python3', '-m', 'venv', '.venv'],
     ['sh', '-c', `.venv/bin/pip install --quiet ${what}`],
     ['sh', '-c', 'test -f .venv/lib/python3*/site-packages/lingpai/py.typed'],
+    ['.venv/bin/python', '-c', `import ${modules}`],
     ['.venv/bin/python', 'example.py'],
   ];
 }

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,7 +82,9 @@ def in_time(work: Callable[[], Any]) -> Any:
 def in_child(work: Callable[[], Any]) -> Any:
     """What ``work`` gives in a child of fork, as JSON carries it."""
     read_end, write_end = os.pipe()
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that this process has threads is what is tried
+        pid = os.fork()
     if pid == 0:
         try:
             result = json.dumps(work())

@@ -112,7 +112,8 @@ class TestClose(WithBroker):
             client.close()
             start(thread)
 
-        with mock.patch.object(threading.Thread, "start", closed_first):
+        # The other threads cannot end while this one has the lock.
+        with mock.patch.object(threading.Thread, "start", closed_first), mock.patch.object(_client, "_CLOSE", 0.01):
             client._spawn("lingpai-late", lambda: None)
         self.assertEqual(client.stats()["state"], "CLOSED")
 

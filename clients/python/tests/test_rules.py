@@ -144,6 +144,13 @@ class TestExpiry(WithSource):
         with self.assertRaisesRegex(lingpai.NoToken, "EXPIRED"):
             source.token()
 
+    def test_a_timer_that_is_late_is_not_waited_for(self):
+        self.tell(7, life=100)
+        self.assertEqual(self.held(), 7)
+        self.clock.now += 101
+        self.assertIn("EXPIRED", [self.held() for _ in range(66)])
+        self.assertEqual(self.held(), "EXPIRED")
+
     def test_one_without_an_end_has_none(self):
         self.tell(7)
         self.clock.now += 1e9
@@ -294,10 +301,10 @@ class TestCall(WithBroker):
 
     def test_it_is_called_at_most_twice(self):
         source, used = self.client().app("wx1"), []
-        self.broker.kill("wx1")
 
         def business(token):
             used.append(token)
+            self.broker.kill("wx1")  # each report brings a newer one
             raise lingpai.Rejected(40001, f"call {len(used)}")
 
         with self.assertRaisesRegex(lingpai.Rejected, "call 2"):
@@ -380,6 +387,15 @@ class TestStream(WithBroker):
             self.told.wait(type="reconnect")
         self.assertEqual([record.levelname for record in logged.records], ["WARNING", "INFO", "INFO"])
         self.assertRegex(logged.output[0], "does not know an app.*wx9")
+
+    def test_an_app_that_is_known_by_now_and_has_no_token_is_taken_back_into_the_stream(self):
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+        self.client("wx1", "wx9", start_optional=True)
+        self.told.wait(type="state", app="wx9", reason="NOT_FOUND")
+        self.broker.refuse(lingpai.RpcError("UNAVAILABLE", "its refresh failed", reason="UPSTREAM_ERROR", app="wx9"), "Get")
+        self.broker.add("wx9")
+        self.told.wait(type="state", app="wx9", state="HELD")
 
     def test_unknown_apps_are_asked_for_by_one_thread(self):
         strangers = [f"wx9{i}" for i in range(20)]

@@ -1,7 +1,9 @@
 """Python -m unittest discover -s tests, in the folder of the library."""
 
 import pickle
+import tempfile
 import unittest
+from pathlib import Path
 
 import support  # noqa: F401 - where the library is
 
@@ -62,9 +64,15 @@ class TestOptions(unittest.TestCase):
     def test_errors_say_what_to_write(self) -> None:
         for target, options, words in (
             ("broker", {}, "write http://HOST:PORT"),
+            (None, {}, "target is None: write http://HOST:PORT"),
+            ("http://broker", {}, "write http://HOST:PORT"),
             ("ftp://broker:1", {}, "write http://HOST:PORT"),
             ("http://broker:7680", {"apps": []}, "1 to 10000"),
             ("http://broker:7680", {"apps": ["a b"]}, "'a b'"),
+            ("http://broker:7680", {"apps": [7]}, "apps has 7"),
+            ("http://broker:7680", {"apps": "wx1"}, "must be a list"),
+            ("http://broker:7680", {"start_timeout": 0}, "start_timeout is 0: write"),
+            ("http://broker:7680", {"start_timeout": "1"}, "start_timeout is '1': write"),
             ("https://broker:7680", {"key": "a", "key_file": "b"}, "give one of them"),
             ("http://broker:7680", {"key": "a"}, "write https://broker:7680"),
             ("https://broker:7680", {"cert": "a"}, "give both"),
@@ -72,6 +80,23 @@ class TestOptions(unittest.TestCase):
             with self.subTest(words), self.assertRaisesRegex(lingpai.ConfigurationError, words):
                 settings_of(target, **{**OPTIONS, **options})
         self.assertEqual(settings_of("http://[::1]:7680", **{**OPTIONS, "key": "a"}).host, "::1")
+
+    def test_a_key_file_is_read_at_each_attempt_and_named_where_it_is_wrong(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "orders.key"
+            settings = settings_of("https://broker:7680", **{**OPTIONS, "key_file": str(path)})
+            for text, words in (("", "it is empty"), ("two words", "characters that a key does not have"), ("\xff", "characters")):
+                path.write_text(text, encoding="utf-8")
+                with (
+                    self.subTest(text),
+                    self.assertRaisesRegex(lingpai.RpcError, f"UNAUTHENTICATED: the key cannot be read: .*{words}.*orders.key") as raised,
+                ):
+                    settings.bearer()
+                self.assertTrue(raised.exception.needs_operator)
+            path.write_text("KEY1\n", encoding="utf-8")
+            self.assertEqual(settings.bearer(), "KEY1")
+            path.write_text("KEY2\n", encoding="utf-8")
+            self.assertEqual(settings.bearer(), "KEY2")
 
     def test_a_key_is_not_in_what_is_printed(self) -> None:
         self.assertNotIn("SECRET", repr(settings_of("https://broker:7680", **{**OPTIONS, "key": "SECRET"})))

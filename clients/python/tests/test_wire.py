@@ -133,12 +133,15 @@ class TestEnvelopes(WithPeer):
                 self.assertEqual(vector["length"] <= MESSAGE_MAX, vector["isAccepted"])
                 self.setUp()
                 self.answer("application/connect+json", base64.b64decode(vector["head"]))
-                words = "the connection was closed|the stream ended" if vector["isAccepted"] else f"a message of {vector['length']} bytes"
+                words = "the stream ended" if vector["isAccepted"] else f"a message of {vector['length']} bytes"
                 with self.assertRaisesRegex(lingpai.RpcError, words):
                     list(self.connection.stream("WatchToken", {}, None))
 
     def test_an_answer_that_is_none_of_connect_is_an_error(self):
         for answer, words in (
+            (b"\x00\x00\x12\x04\x00", "127.0.0.1:1 closed the connection without an answer: is it the broker's HTTP port"),  # gRPC's port
+            (b"", "127.0.0.1:1 closed the connection without an answer: is it the broker's HTTP port"),
+            (b"HTTP/1.1 200 OK\r\n", "the connection was closed"),
             (b"\x00\x00\x12\x04\x00\n", "not HTTP/1.1: is this the HTTP port"),
             (b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere\r\n\r\n", "HTTP status 302: is this the broker's HTTP port"),
             (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "length is no number"),
@@ -155,6 +158,30 @@ class TestEnvelopes(WithPeer):
                 self.connection._post = lambda *_: None  # the peer may have hung up
                 with self.assertRaisesRegex(lingpai.RpcError, words):
                     self.connection.unary("Get", {}, None)
+
+
+class TestAddresses(WithPeer):
+    def test_each_address_of_a_name_has_its_share_of_the_time(self):
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (f"127.0.0.{last}", 1)) for last in (1, 2, 3)]
+        shares = []
+
+        def silent(plain, address, seconds):
+            plain.close()
+            shares.append((address[0], round(seconds, 3)))
+            clock.now += seconds
+            raise TimeoutError("timed out")
+
+        self.connection._connect = silent
+        found = support.mock.patch("socket.getaddrinfo", return_value=addresses)
+        with support.Clock().driven() as clock, found, self.assertRaisesRegex(lingpai.RpcError, "127.0.0.1:1: timed out"):
+            self.connection.open()
+        self.assertEqual(shares, [("127.0.0.1", 1.667), ("127.0.0.2", 1.667), ("127.0.0.3", 1.667)])
+
+    def test_a_name_that_cannot_be_looked_up_is_an_error(self):
+        for thrown in (socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")):
+            failing, words = support.mock.patch("socket.getaddrinfo", side_effect=thrown), "UNAVAILABLE: 127.0.0.1: (Name or|label too long)"
+            with self.subTest(str(thrown)), failing, self.assertRaisesRegex(lingpai.RpcError, words):
+                self.connection.open()
 
 
 class TestRequests(WithPeer):

@@ -34,6 +34,7 @@ class Connection:
         self._socket: Optional[socket.socket] = None
         self._buffer = b""
         self._is_aborted = False
+        self._is_answered = False
         self._lock = threading.RLock()  # a signal handler may close a client while its thread closes it
         #: By time.monotonic(): a read that is not over by then fails.
         self.deadline = 0.0
@@ -83,7 +84,8 @@ class Connection:
         except (OSError, ValueError) as error:
             self._check_aborted()
             is_network = isinstance(error, (ConnectionError, TimeoutError, socket.timeout, *_ENDS))
-            raise RpcError("UNAVAILABLE", f"TLS: {error}", needs_operator=not is_network) from None
+            words = f"TLS with {self._settings.authority}: {error}{_hint(error)}"
+            raise RpcError("UNAVAILABLE", words, needs_operator=not is_network) from None
 
     def stream(self, method: str, request: dict[str, Any], bearer: Optional[str]) -> Iterator[dict[str, Any]]:
         """A server stream's messages. ``deadline`` bounds each read. Raises RpcError, on a clean end too, or Closed."""
@@ -183,15 +185,20 @@ class Connection:
             self._check_aborted()
             # A server says only after the handshake that it does not take a client certificate.
             is_refusal = isinstance(error, ssl.SSLError) and not isinstance(error, _ENDS)
-            raise RpcError("UNAVAILABLE", str(error), needs_operator=is_refusal) from None
+            words = f"{self._settings.authority}: {error}" if self._is_answered or is_refusal else f"{self._unanswered()} {error}"
+            raise RpcError("UNAVAILABLE", words, needs_operator=is_refusal) from None
         self._check_aborted()
         return chunk
 
     def _more(self) -> None:
         chunk = self._receive()
         if not chunk:
-            raise RpcError("UNAVAILABLE", "the connection was closed")
+            raise RpcError("UNAVAILABLE", "the connection was closed" if self._is_answered else self._unanswered())
         self._buffer += chunk
+
+    def _unanswered(self) -> str:
+        kind = "with" if self._settings.is_tls else "without"
+        return f"{self._settings.authority} closed the connection without an answer: is it the broker's HTTP port (7680), {kind} TLS?"
 
     def _line(self) -> bytes:
         while b"\n" not in self._buffer:
@@ -205,6 +212,7 @@ class Connection:
         parts = self._line().split(b" ", 2)
         if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
             raise RpcError("UNAVAILABLE", "the answer is not HTTP/1.1: is this the HTTP port?")
+        self._is_answered = True
         headers: dict[str, str] = {}
         size = 0
         for line in iter(self._line, b""):
@@ -249,6 +257,12 @@ class Connection:
         if headers.get("content-type", "").startswith("application/json"):
             return _error_of(_object(b"".join(self._body(headers))), code)
         return RpcError(code, f"HTTP status {status}: is this the broker's HTTP port?")
+
+
+def _hint(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ": is ca the file of who signed the broker's certificate, and the host a name in it?"
+    return ": does it speak TLS? Else write http://" if getattr(error, "reason", "") == "WRONG_VERSION_NUMBER" else ""
 
 
 def _object(text: bytes) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from ._errors import ConfigurationError, RpcError
 
-#: What ``on_event`` is told: a dict with a ``type``.
+#: What ``on_event`` is told (R17): a dict with a ``type``, and by it ``state``: app, state (HELD, NONE), generation (decimal), tokenId, reason;
+#: ``goaway``: afterMs; ``report``: app, outcome; ``error``: during (watch, report, get), code, reason, message, retryInMs; ``reconnect``; ``closed``.
 Event = Mapping[str, Any]
 
 
@@ -67,7 +68,7 @@ class Settings:
             raise RpcError("UNAUTHENTICATED", f"the key cannot be read: {error or type(error).__name__}") from error
         if key is not None and not re.fullmatch(r"[\x21-\x7e]+", key):
             words = "it has characters that a key does not have" if key else "it is empty"
-            raise RpcError("UNAUTHENTICATED", f"the key cannot be read: {words}")
+            raise RpcError("UNAUTHENTICATED", f"the key cannot be read: {words}{f' ({self.key_file})' if self.key_file else ''}")
         return key
 
     def tls(self) -> ssl.SSLContext:
@@ -116,13 +117,15 @@ def settings_of(
     timing: Optional[Timing],
 ) -> Settings:
     """Looks at options. Raises ConfigurationError."""
+    if not isinstance(target, str):
+        raise ConfigurationError(f"target is {target!r}: write http://HOST:PORT or https://HOST:PORT")
     scheme, _, rest = target.rpartition("://")
     is_tls = scheme == "https" if scheme else ca is not None or cert is not None
     host, port = _address(target, scheme, rest)
     if isinstance(apps, str) or not 1 <= len(apps) <= 10_000:
         raise ConfigurationError("apps must be a list of 1 to 10000 app ids")
     for app in apps:
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", app):
+        if not isinstance(app, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", app):
             raise ConfigurationError(f"apps has {app!r}: an app id has 1 to 64 characters of A-Z, a-z, 0-9, - and _")
     if sum(one is not None for one in (key, key_file, get_key)) > 1:
         raise ConfigurationError("key, key_file and get_key are given together: give one of them")
@@ -132,8 +135,8 @@ def settings_of(
     loopback = host.lower() == "localhost" or host == "::1" or re.fullmatch(r"127(\.\d{1,3}){3}", host)
     if has_key and not is_tls and not plaintext and not loopback:
         raise ConfigurationError(f"the key would go to {rest} unencrypted: write https://{rest}, or set plaintext where nobody can listen in between")
-    if not start_timeout > 0:
-        raise ConfigurationError(f"start_timeout is {start_timeout}: write a number of seconds above 0")
+    if not isinstance(start_timeout, (int, float)) or not start_timeout > 0:
+        raise ConfigurationError(f"start_timeout is {start_timeout!r}: write a number of seconds above 0")
     return Settings(
         host=host,
         port=port,
@@ -159,4 +162,4 @@ def _address(target: str, scheme: str, rest: str) -> tuple[str, int]:
             return parts.hostname, parts.port
     except ValueError:
         pass
-    raise ConfigurationError(f"target {target} is no address: write http://HOST:PORT or https://HOST:PORT")
+    raise ConfigurationError(f"target {target!r} is no address: write http://HOST:PORT or https://HOST:PORT")

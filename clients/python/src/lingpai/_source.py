@@ -127,12 +127,15 @@ class Source:
             self._listeners -= {listener}
 
     def _look(self) -> Token:
-        """A read that looks whether the process was forked."""
+        """A read that looks whether the process was forked, and whether the token's life is over: its timer may be late."""
         self._client._look_at_pid()
         while True:
             held = self._held
             if not isinstance(held, Token):
                 raise self._fresh(held)
+            if held._is_over(time.monotonic()):
+                self._expire()
+                continue
             self._now = repeat(held, _READS)
             if self._held is held:  # else another thread may have put a newer one there just before
                 return held

@@ -60,6 +60,36 @@ export class Connection {
     }
   }
 
+  /** As `dial`, which a function that gives the key may hold up: rejects too when the time is over, and when the signal aborts. */
+  static async dialWithin(
+    endpoint: Endpoint,
+    { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
+  ): Promise<Connection> {
+    let isOver = false;
+    let end: (code: string, words: string) => void = () => {};
+    const over = new Promise<never>((_, reject) => {
+      end = (code, words) => {
+        isOver = true;
+        reject(new RpcError({ code, words }));
+      };
+    });
+    const late = setTimeout(() => end('DEADLINE_EXCEEDED', `no key was given within ${timeoutMs} ms`), timeoutMs);
+    const aborted = (): void => end('CANCELLED', 'the client was closed');
+    signal.addEventListener('abort', aborted);
+    const dialled = Connection.dial(endpoint);
+    void dialled.then(
+      (made) => isOver && made.close(),
+      () => {},
+    );
+    try {
+      if (signal.aborted) aborted();
+      return await Promise.race([dialled, over]);
+    } finally {
+      clearTimeout(late);
+      signal.removeEventListener('abort', aborted);
+    }
+  }
+
   /**
    * Keeps hold of the sockets: grpc-js waits for the other side to close them, which never comes behind a dead middle box, keeps the process
    * alive for an open stream, and tells of a failed handshake in words only.

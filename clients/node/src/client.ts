@@ -263,8 +263,8 @@ export class Client implements AsyncDisposable {
     method: M,
     request: Parameters<typeof Connection.prototype.unary<M[1], M[2]>>[1],
   ) {
-    const connection = await Connection.dial(this.#endpoint);
     const options = { timeoutMs: this.#endpoint.timing.callMs, signal: this.#ending.signal };
+    const connection = await Connection.dialWithin(this.#endpoint, options);
     return connection.unary<M[1], M[2]>(method, request, options);
   }
 

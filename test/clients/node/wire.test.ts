@@ -111,7 +111,7 @@ it.each(limits.envelopes)('takes a message of $length bytes: $isAccepted', async
 it.each(limits.values)('takes the token or not: $name', ({ binary, expect: said }) => {
   const { event, serverTime } = fromBinary(WatchTokenResponseSchema, bytesOf(binary));
   if (event.case !== 'state') throw new Error('no state');
-  expect(sourceOf(event.value, serverTime).state.token !== undefined).toBe(
-    (said as { isAccepted: boolean }).isAccepted,
-  );
+  const take = () => sourceOf(event.value, serverTime).token.generation;
+  if ((said as { isAccepted: boolean }).isAccepted) expect(take()).toBe(event.value.generation);
+  else expect(take).toThrow(/1 to 2048 characters/);
 });

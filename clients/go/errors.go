@@ -134,7 +134,7 @@ func explain(err error) *RPCError {
 		return known
 	}
 	st, _ := status.FromError(err)
-	explained := &RPCError{Code: nameOf(st.Code()), words: st.Message()}
+	explained := &RPCError{Code: nameOf(st.Code()), words: plain(st.Message())}
 	switch st.Code() {
 	case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
 		explained.NeedsOperator = true
@@ -153,6 +153,16 @@ func explain(err error) *RPCError {
 		explained.NeedsOperator = strings.Contains(st.Message(), "x509: ") || strings.Contains(st.Message(), "tls: ")
 	}
 	return explained
+}
+
+// plain is gRPC's message of a failed connection without what it wraps it in.
+func plain(words string) string {
+	inner, isWrapped := strings.CutPrefix(words, `connection error: desc = "`)
+	if !isWrapped {
+		return words
+	}
+	inner = strings.TrimPrefix(strings.TrimSuffix(inner, `"`), "transport: ")
+	return strings.TrimPrefix(inner, "Error while dialing: ")
 }
 
 // nameOf is a code's name as gRPC writes it: NOT_FOUND.

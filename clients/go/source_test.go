@@ -119,7 +119,7 @@ func TestR3ATokensLifeIsCountedFromTheMessageThatBroughtIt(t *testing.T) {
 		if got := seen(s); got != "1" {
 			t.Errorf("within its life: %s", got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if got := seen(s); got != Expired {
 			t.Errorf("at its end: %s", got)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -30,6 +31,8 @@ type Client struct {
 	// changed has something when run is to look again at which apps are known.
 	changed chan struct{}
 	told    *teller
+	// isStarting is true while New waits.
+	isStarting atomic.Bool
 
 	mu      sync.Mutex
 	state   string
@@ -53,8 +56,10 @@ func New(ctx context.Context, target string, given ...Option) (*Client, error) {
 		return nil, err
 	}
 	c := newClient(o)
+	c.isStarting.Store(!o.startOptional)
 	c.spawn(c.run)
 	if !o.startOptional {
+		defer c.isStarting.Store(false)
 		if err := c.start(ctx); err != nil {
 			_ = c.Close()
 			return nil, err
@@ -148,9 +153,14 @@ func (c *Client) start(ctx context.Context) error {
 			if c.last != nil {
 				timeout.Last = c.last
 			}
+			var none *NoTokenError
 			for _, app := range c.options.apps {
-				if _, err := c.sources[app].Token(); err != nil {
+				_, err := c.sources[app].Token()
+				if err != nil {
 					timeout.Apps = append(timeout.Apps, app)
+				}
+				if timeout.Last == nil && errors.As(err, &none) && none.Reason != Waiting {
+					timeout.Last = err // the broker answers, and has no token
 				}
 			}
 			return timeout

@@ -84,13 +84,17 @@ func TestR4AStartThatIsLateNamesTheAppsAndWhatFailed(t *testing.T) {
 func TestR4ARefusalEndsAStartAtOnce(t *testing.T) {
 	broker := lingpaitest.NewBroker("wx1")
 	defer broker.Stop()
+	log := &journal{}
 	for _, code := range []string{"UNAUTHENTICATED", "INVALID_ARGUMENT", "NOT_FOUND"} {
-		broker.Refuse(&lingpai.RPCError{Code: code, Reason: "WHY"})
-		_, err := lingpai.New(t.Context(), broker.Target, lingpai.Apps("wx1"))
+		broker.Refuse(&lingpai.RPCError{Code: code, Reason: "WHY", App: "wx1"})
+		_, err := lingpai.New(t.Context(), broker.Target, lingpai.Apps("wx1"), lingpai.Logger(slog.New(slog.NewTextHandler(log, nil))))
 		var refused *lingpai.RPCError
 		if !errors.As(err, &refused) || refused.Code != code || refused.Reason != "WHY" {
 			t.Errorf("%s: %v", code, err)
 		}
+	}
+	if log.text.Len() > 0 {
+		t.Errorf("what New returns is logged too: %s", log.text.String())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -32,6 +33,8 @@ type options struct {
 	onEvent       func(Event)
 	logger        *slog.Logger
 	timing        Timing
+	// empty has the options that were given nothing: that of an unset variable is to be noticed.
+	empty []string
 
 	address string
 	isTLS   bool
@@ -47,16 +50,18 @@ func StartTimeout(timeout time.Duration) Option { return func(o *options) { o.st
 func StartOptional() Option { return func(o *options) { o.startOptional = true } }
 
 // CA is the path of a PEM file of who signs the broker's certificate, read at each attempt. Without it the system's CAs are trusted.
-func CA(path string) Option { return func(o *options) { o.ca = path } }
+func CA(path string) Option { return func(o *options) { o.ca = o.filled("CA", path) } }
 
 // Certificate is the client's certificate and its private key: paths of PEM files, read at each attempt.
-func Certificate(cert, key string) Option { return func(o *options) { o.cert, o.certKey = cert, key } }
+func Certificate(cert, key string) Option {
+	return func(o *options) { o.cert, o.certKey = o.filled("Certificate", cert), o.filled("Certificate", key) }
+}
 
 // Key is an access key, or another bearer token.
-func Key(key string) Option { return func(o *options) { o.key = key } }
+func Key(key string) Option { return func(o *options) { o.key = o.filled("Key", key) } }
 
 // KeyFile is the path of a file with it, read at each attempt.
-func KeyFile(path string) Option { return func(o *options) { o.keyFile = path } }
+func KeyFile(path string) Option { return func(o *options) { o.keyFile = o.filled("KeyFile", path) } }
 
 // KeyFunc gives it, asked at each attempt.
 func KeyFunc(key func(context.Context) (string, error)) Option {
@@ -109,6 +114,13 @@ var (
 	keyShape = regexp.MustCompile(`^[\x21-\x7e]+$`)
 )
 
+func (o *options) filled(name, value string) string {
+	if value == "" {
+		o.empty = append(o.empty, name)
+	}
+	return value
+}
+
 // configure looks at a target and options.
 func configure(target string, given []Option) (*options, error) {
 	o := &options{startTimeout: 10 * time.Second, timing: defaultTiming, onEvent: func(Event) {}, logger: slog.Default()}
@@ -133,6 +145,12 @@ func configure(target string, given []Option) (*options, error) {
 			return nil, misconfigured("Apps has %q: an app id has 1 to 64 characters of A-Z, a-z, 0-9, - and _", app)
 		}
 	}
+	if len(o.empty) > 0 {
+		return nil, misconfigured("%s is empty: give it a value, or leave it out", o.empty[0])
+	}
+	if o.key != "" && !keyShape.MatchString(o.key) {
+		return nil, misconfigured("Key has characters that a key does not have: give it what was printed when the key was made")
+	}
 	keys := 0
 	for _, isGiven := range []bool{o.key != "", o.keyFile != "", o.keyFunc != nil} {
 		if isGiven {
@@ -141,9 +159,6 @@ func configure(target string, given []Option) (*options, error) {
 	}
 	if keys > 1 {
 		return nil, misconfigured("Key, KeyFile and KeyFunc are given together: give one of them")
-	}
-	if (o.cert == "") != (o.certKey == "") {
-		return nil, misconfigured("Certificate wants two paths: the certificate and its private key")
 	}
 	if keys > 0 && !o.isTLS && !o.plaintext && !isLoopback(host) {
 		return nil, misconfigured("the key would go to %s unencrypted: write https://%s, or give Plaintext where nobody can listen in between",
@@ -174,7 +189,10 @@ func (o *options) bearer(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	if err == nil && !keyShape.MatchString(key) {
-		err = errors.New(strings.TrimSpace(o.keyFile + " is empty, or has characters that a key does not have"))
+		err = errors.New("it is empty, or has characters that a key does not have")
+		if o.keyFile != "" {
+			err = fmt.Errorf("%s is empty, or has characters that a key does not have", o.keyFile)
+		}
 	}
 	if err != nil {
 		return "", unreadable("the key", err)

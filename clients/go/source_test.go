@@ -416,3 +416,15 @@ func TestR15CloseEndsWhatWaits(t *testing.T) {
 		}
 	})
 }
+
+func TestR4AStartWithoutATokenSaysWhatTheBrokerSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := offline(t, unasked, "wx1", "wx2")
+		mustTake(t, c.App("wx1"), 1, 0)
+		_ = c.App("wx2").take(&pb.TokenState{AppId: "wx2", Status: pb.TokenStatus_TOKEN_STATUS_PENDING, StatusReason: "errcode 40013"}, nil)
+		err := c.start(t.Context())
+		if want := "lingpai: no token of wx2 in time: lingpai: no token of wx2: PENDING, errcode 40013"; err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	})
+}

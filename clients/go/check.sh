@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")"
 PATH="$PWD/../../node_modules/.bin:$PATH" # buf
 
-unformatted=$(gofmt -l .)
+unformatted=$(gofmt -l . ../../examples/go)
 if [ -n "$unformatted" ]; then
   echo "go: run gofmt -w on $unformatted"
   exit 1

@@ -49,7 +49,8 @@ var errReopen = errors.New("another app is known")
 
 // New makes a client, and waits until a token of every app is held. target is the broker's gRPC port: HOST:PORT, http://HOST:PORT or
 // https://HOST:PORT. The error is a ConfigurationError; an RPCError at once where the broker does not know an app or refuses the key; a
-// StartTimeoutError where a token is still missing after StartTimeout, or when ctx ends. With StartOptional it waits for nothing. ctx bounds the start alone.
+// StartTimeoutError where a token is still missing after StartTimeout, or when ctx ends (rule R4). With StartOptional it waits for nothing. ctx
+// bounds the start alone. A start that failed leaves nothing behind.
 func New(ctx context.Context, target string, given ...Option) (*Client, error) {
 	o, err := configure(target, given)
 	if err != nil {
@@ -105,8 +106,9 @@ func (c *Client) Stats() Stats {
 	return stats
 }
 
-// Close ends the stream, pauses, and calls under way; reads return ErrClosed from now on. It may be called any number of times, and takes at
-// most 2 seconds. The error is always nil.
+// Close ends the stream, pauses, and calls under way; reads return ErrClosed from now on, and a Do in its report the call's own error. It may be
+// called from anywhere, any number of times, takes at most 2 seconds, and leaves no goroutine, timer or socket (rule R15). The error is
+// always nil.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	isFirst := c.state != "CLOSED"

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Option is how a client is made.
+// Option is how a client is made. A wrong one, or one that is given an empty value, makes New return a ConfigurationError before anything is sent.
 type Option func(*options)
 
 type options struct {
@@ -43,49 +43,69 @@ type options struct {
 // Apps names the apps to hold tokens of: 1 to 10,000 ids, each 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_". Required.
 func Apps(apps ...string) Option { return func(o *options) { o.apps = append(o.apps, apps...) } }
 
-// StartTimeout is how long New waits for a token of every app: 10 seconds, unless the context ends before.
+// StartTimeout is how long New waits for a token of every app, above 0: 10 seconds without it, and never longer than its context lives (rule R4).
 func StartTimeout(timeout time.Duration) Option { return func(o *options) { o.startTimeout = timeout } }
 
-// StartOptional has New return at once; reads return a NoTokenError until a token is here.
+// StartOptional has New return at once, whatever the broker does; reads return a NoTokenError until a token is here (rule R4).
 func StartOptional() Option { return func(o *options) { o.startOptional = true } }
 
-// CA is the path of a PEM file of who signs the broker's certificate, read at each attempt. Without it the system's CAs are trusted.
+// CA is the path of a PEM file of who signs the broker's certificate, read at each attempt to connect. Without it the system's CAs are trusted.
+// With it a target without a scheme means TLS, of 1.2 or later (rule R18).
 func CA(path string) Option { return func(o *options) { o.ca = o.filled("CA", path) } }
 
-// Certificate is the client's certificate and its private key: paths of PEM files, read at each attempt.
+// Certificate is the client's certificate and its private key: paths of PEM files, read at each attempt to connect. With it a target without a
+// scheme means TLS.
 func Certificate(cert, key string) Option {
 	return func(o *options) { o.cert, o.certKey = o.filled("Certificate", cert), o.filled("Certificate", key) }
 }
 
-// Key is an access key, or another bearer token.
+// Key is an access key, as it was printed when it was made, or another bearer token: characters of ASCII without spaces. One of Key, KeyFile and
+// KeyFunc may be given.
 func Key(key string) Option { return func(o *options) { o.key = o.filled("Key", key) } }
 
-// KeyFile is the path of a file with it, read at each attempt.
+// KeyFile is the path of a file with the key, read at each attempt to connect, so that a rotated one is taken up (rule R18). One that
+// cannot be read is a failure as a refused key is (rule R9).
 func KeyFile(path string) Option { return func(o *options) { o.keyFile = o.filled("KeyFile", path) } }
 
-// KeyFunc gives it, asked at each attempt.
+// KeyFunc gives the key, asked at each attempt to connect. Its context ends with the attempt. An error is a failure as a refused key is (rule R9).
 func KeyFunc(key func(context.Context) (string, error)) Option {
 	return func(o *options) { o.keyFunc = key }
 }
 
-// Plaintext lets a key go to another machine without TLS. Without it a key goes to loopback only.
+// Plaintext lets a key go to another machine without TLS. Without it a key goes to loopback only, and New refuses any other target.
 func Plaintext() Option { return func(o *options) { o.plaintext = true } }
 
-// OnEvent is told of what happens, never of a token's value. It must not block. Its panics are swallowed.
+// OnEvent is told of what happens, one event at a time and in order, never of a token's value (rule R17). It may use the client, and must not
+// block. What it panics with is logged, and swallowed.
 func OnEvent(observe func(Event)) Option { return func(o *options) { o.onEvent = observe } }
 
-// Logger is where the client logs; slog.Default without it.
+// Logger is where the client logs; slog.Default without it. It tells of a lost and a regained stream, of the third failure in a row and then
+// of every tenth, and of what somebody must mend (rule R17).
 func Logger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
 // WithTiming sets the client's clocks, those that are not 0: for tests.
 func WithTiming(timing Timing) Option { return func(o *options) { o.timing = timing.or(o.timing) } }
 
-// Timing has the clocks of a client. clients/SPEC.md says what each is for.
+// Timing has the clocks of a client; one that is 0 has its default, which is named here. They are for tests: an operator has no need of them.
 type Timing struct {
-	Silence, Connect, Call                time.Duration
+	// Silence is how long a stream may say nothing: 25 s, from the attempt's start and between messages (rule R6).
+	Silence time.Duration
+	// Connect is how long a connection with its TLS handshake may take: 5 s (rule R6).
+	Connect time.Duration
+	// Call is how long a unary call may take: 10 s.
+	Call time.Duration
+	// BackoffBase, BackoffCap and BackoffFloor bound the pauses between streams that fail: 500 ms doubled up to 10 s, at least 100 ms (rule R5).
 	BackoffBase, BackoffCap, BackoffFloor time.Duration
-	Life, GoawayCap, RetryCap             time.Duration
-	Slow, SlowCap, AppRetry               time.Duration
+	// Life is how long a stream lives since its first message to have been a good one: 10 s (rule R5).
+	Life time.Duration
+	// GoawayCap is the longest pause that a goaway may ask for: 1 minute (rule R7).
+	GoawayCap time.Duration
+	// RetryCap is the longest time that RetryInfo may ask for: 5 minutes (rules R8 and R11).
+	RetryCap time.Duration
+	// Slow and SlowCap bound the pauses after what somebody must mend: 30 s doubled up to 5 minutes (rule R9).
+	Slow, SlowCap time.Duration
+	// AppRetry is how often an app that the broker does not know is asked for: every minute (rule R10).
+	AppRetry time.Duration
 }
 
 var defaultTiming = Timing{

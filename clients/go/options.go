@@ -67,7 +67,7 @@ func Key(key string) Option { return func(o *options) { o.key = o.filled("Key", 
 // cannot be read is a failure as a refused key is (rule R9).
 func KeyFile(path string) Option { return func(o *options) { o.keyFile = o.filled("KeyFile", path) } }
 
-// KeyFunc gives the key, asked at each attempt to connect. Its context ends with the attempt. An error is a failure as a refused key is (rule R9).
+// KeyFunc gives the key, asked at each attempt to connect. Its context ends with the attempt, which does not wait for it any longer. An error is a failure as a refused key is (rule R9).
 func KeyFunc(key func(context.Context) (string, error)) Option {
 	return func(o *options) { o.keyFunc = key }
 }
@@ -204,7 +204,7 @@ func (o *options) bearer(ctx context.Context) (string, error) {
 		text, err = os.ReadFile(o.keyFile)
 		key = strings.TrimSpace(string(text))
 	case o.keyFunc != nil:
-		key, err = o.keyFunc(ctx)
+		key, err = o.ask(ctx)
 	case o.key == "":
 		return "", nil
 	}
@@ -218,6 +218,25 @@ func (o *options) bearer(ctx context.Context) (string, error) {
 		return "", unreadable("the key", err)
 	}
 	return key, nil
+}
+
+// ask asks the user's function for the key, for no longer than ctx lives, also where the function does not heed it.
+func (o *options) ask(ctx context.Context) (string, error) {
+	type answer struct {
+		key string
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		key, err := o.keyFunc(ctx)
+		answered <- answer{key, err}
+	}()
+	select {
+	case got := <-answered:
+		return got.key, got.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 }
 
 // credentials reads the certificates anew.

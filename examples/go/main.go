@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -54,6 +55,12 @@ func run(args []string, complaints io.Writer) int {
 	if err != nil || weChat.Host == "" {
 		return wrong("WECHAT_URL is no URL: write one like https://api.weixin.qq.com")
 	}
+	if os.Getenv("LINGPAI_KEY") != "" && os.Getenv("LINGPAI_KEY_FILE") != "" {
+		return wrong("LINGPAI_KEY and LINGPAI_KEY_FILE are both set: unset one of them")
+	}
+	if (os.Getenv("LINGPAI_CERT") == "") != (os.Getenv("LINGPAI_CERT_KEY") == "") {
+		return wrong("LINGPAI_CERT and LINGPAI_CERT_KEY belong together: set both")
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -61,7 +68,7 @@ func run(args []string, complaints io.Writer) int {
 	var misconfigured *lingpai.ConfigurationError
 	switch {
 	case errors.As(err, &misconfigured):
-		return wrong(err.Error())
+		return wrong(variables.Replace(err.Error()))
 	case ctx.Err() != nil:
 		tell("stopped", nil)
 		return 0
@@ -87,6 +94,9 @@ func run(args []string, complaints io.Writer) int {
 		}
 	}
 }
+
+// variables has the names under which the options that can be wrong are read here.
+var variables = strings.NewReplacer("target ", "LINGPAI_ADDR ", "Apps has", "--app has", "Key has", "LINGPAI_KEY has", "give Plaintext", "set LINGPAI_PLAINTEXT=1")
 
 // options are the library's, by the environment.
 func options(app string) []lingpai.Option {

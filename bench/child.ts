@@ -77,6 +77,7 @@ export class Child implements AsyncDisposable {
 export interface Served extends AsyncDisposable {
   readonly child: Child;
   readonly grpc: string;
+  readonly http: string;
   /** From the start of the process until it said that it is ready. */
   readonly readyMs: number;
 }
@@ -91,8 +92,8 @@ export async function serve(config: string, options: { readonly watched: boolean
   createInterface({ input: process.stdout as NodeJS.ReadableStream }).on('line', (line) => {
     if (!line.includes('"msg":"ready"')) return;
     const readyMs = performance.now() - startedAt;
-    const { grpc } = JSON.parse(line) as { grpc: string };
-    ready.resolve({ child, grpc, readyMs, [Symbol.asyncDispose]: () => child[Symbol.asyncDispose]() });
+    const { grpc, http } = JSON.parse(line) as { grpc: string; http: string };
+    ready.resolve({ child, grpc, http, readyMs, [Symbol.asyncDispose]: () => child[Symbol.asyncDispose]() });
   });
   process.once('exit', (code) => ready.reject(new Error(`lingpai serve ended with code ${code} before it was ready`)));
   return await ready.promise;

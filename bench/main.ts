@@ -11,6 +11,7 @@ import { type Result, table, toResult } from './figure.ts';
 import { gateway } from './gateway.ts';
 import { get, tls } from './get.ts';
 import { hostile } from './hostile.ts';
+import { httpWatchers } from './http-watchers.ts';
 import { send } from './send.ts';
 import { sendFile } from './send-file.ts';
 import type { Benchmark } from './setup.ts';
@@ -21,6 +22,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   tls,
   access,
   watchers,
+  'http-watchers': httpWatchers,
   apps,
   'cold-start': coldStart,
   send,

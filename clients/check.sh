@@ -11,3 +11,6 @@ echo "python: tests"
 
 echo "rust: format, tests"
 (cd rust && cargo fmt --all --check && cargo test --quiet --package lingpai)
+
+echo "java: tests"
+(cd java && mvn --batch-mode --quiet --no-transfer-progress --projects client --also-make test)

@@ -17,15 +17,7 @@ func (c *Client) attempt(ctx context.Context, end context.CancelCauseFunc, apps 
 	if c.ctx.Err() != nil {
 		return 0
 	}
-	c.mu.Lock()
-	wasLive := c.state == "LIVE"
-	if wasLive {
-		c.state = "STALE"
-	}
-	c.mu.Unlock()
-	if wasLive {
-		c.options.logger.Info("the stream to the broker is lost, the tokens held are served")
-	}
+	c.stale()
 	lived := time.Duration(-1)
 	if !first.IsZero() {
 		lived = time.Since(first)
@@ -35,6 +27,19 @@ func (c *Client) attempt(ctx context.Context, end context.CancelCauseFunc, apps 
 		return goaway
 	}
 	return c.lost(explain(err), pauses, lived)
+}
+
+// stale says that the stream is lost, before who observes is told of it and may look at Stats.
+func (c *Client) stale() {
+	c.mu.Lock()
+	wasLive := c.state == "LIVE"
+	if wasLive {
+		c.state = "STALE"
+	}
+	c.mu.Unlock()
+	if wasLive {
+		c.options.logger.Info("the stream to the broker is lost, the tokens held are served")
+	}
 }
 
 // watch reads one stream. first is when its first message came, goaway the pause that the broker asks for.
@@ -111,6 +116,7 @@ func (c *Client) take(message *pb.WatchTokenResponse) (goaway time.Duration, err
 		c.mu.Lock()
 		c.counts.Goaways++
 		c.mu.Unlock()
+		c.stale()
 		c.tell(Event{Type: "goaway", After: after})
 		return after, nil
 	}

@@ -36,12 +36,23 @@ export interface AuthenticationSettings {
 /** How an authentication ended. */
 export type Result = 'ok' | 'missing' | 'invalid' | 'expired' | 'busy';
 
+/** A call that was not believed. */
+export interface AuthenticationFailure {
+  readonly method: Presented;
+  /** A fixed text, which holds nothing of what was presented. */
+  readonly cause: string;
+  readonly peer: string;
+  /** Whose credential it is, where it has expired. */
+  readonly caller?: string;
+  readonly keyId?: string | null;
+}
+
 /** What the authenticator needs of others. */
 export interface AuthenticatorDeps {
   readonly clock: Clock;
   readonly fetchJwks: (address: JwksAddress, signal: AbortSignal) => Promise<string>;
-  /** Told of each call that was not believed. `cause` is a fixed text, which holds nothing of what was presented. */
-  readonly onFailure: (failure: { readonly method: Presented; readonly cause: string; readonly peer: string }) => void;
+  /** Told of each call that was not believed. */
+  readonly onFailure: (failure: AuthenticationFailure) => void;
   /** Told how each call was known: `lingpai_authentications_total{method,result}`; with `ok`, by whom it is made. */
   readonly onResult: (method: Presented, result: Result, principal?: Principal) => void;
   /** Told of each fetch of an issuer's keys, by the issuer's name: why it failed, undefined when it did not. */
@@ -138,7 +149,7 @@ export class Authenticator implements Credentials, Disposable {
   byKeyId(id: string): Principal {
     const known = this.#keysById.get(id);
     if (!known) throw new Refusal('invalid', 'the key is unknown or revoked');
-    if (this.#isOver(known.principal)) throw new Refusal('expired', 'the key has expired');
+    if (this.#isOver(known.principal)) throw new Refusal('expired', 'the key has expired', known.principal);
     return known.principal;
   }
 
@@ -225,7 +236,7 @@ export class Authenticator implements Credentials, Disposable {
   #byKey(bearer: string): Principal {
     const known = bearer.length === KEY_LENGTH ? this.#keys.get(hashOf(bearer)) : undefined;
     if (!known) throw new Refusal('invalid', isKey(bearer) ? 'the key is unknown or revoked' : 'the key is mistyped');
-    if (this.#isOver(known.principal)) throw new Refusal('expired', 'the key has expired');
+    if (this.#isOver(known.principal)) throw new Refusal('expired', 'the key has expired', known.principal);
     return known.principal;
   }
 
@@ -257,9 +268,10 @@ export class Authenticator implements Credentials, Disposable {
 
   #refused(method: Presented, { socket }: CallHead, error: unknown): never {
     const refusal = error instanceof Refusal ? error : new Refusal('invalid', 'the credentials could not be looked at');
-    const { fault } = refusal;
+    const { fault, owner } = refusal;
     this.#deps.onResult(method, fault);
-    this.#deps.onFailure({ method, cause: refusal.message, peer: socket?.remoteAddress ?? '' });
+    const whose = owner && { caller: owner.name, keyId: owner.credentialId };
+    this.#deps.onFailure({ method, cause: refusal.message, peer: socket?.remoteAddress ?? '', ...whose });
     if (fault !== 'busy') throw credentialsError(REASONS[fault]);
     const message = 'too many tokens are being checked; try again';
     throw new LingpaiError(message, { reason: 'CALLER_LIMITED', retryAfterMs: BUSY_RETRY_MS });

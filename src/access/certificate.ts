@@ -41,7 +41,7 @@ export class Certificates {
     if (seen === null) return undefined;
     if (seen instanceof Refusal) throw seen;
     const fault = this.#faultOf(seen, now);
-    if (fault === 'expired') throw new Refusal('expired', 'the certificate has expired');
+    if (fault === 'expired') throw new Refusal('expired', 'the certificate has expired', seen.principal);
     if (fault) throw new Refusal('invalid', 'the certificate is not valid yet, or its authority is no longer trusted');
     return seen.principal;
   }

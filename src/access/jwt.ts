@@ -85,7 +85,7 @@ export class JwtVerifier {
     if (known) {
       const fault = this.fault(known);
       this.#proven.delete(hashed);
-      if (fault === 'expired') throw new Refusal('expired', EXPIRED);
+      if (fault === 'expired') throw new Refusal('expired', EXPIRED, known);
       if (!fault) {
         this.#proven.set(hashed, known);
         return known;

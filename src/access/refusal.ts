@@ -1,3 +1,5 @@
+import type { Principal } from '../core/access/principal.ts';
+
 /** How credentials are presented; `none`: not at all. */
 export type Presented = 'none' | 'key' | 'certificate' | 'token';
 
@@ -5,12 +7,15 @@ export type Presented = 'none' | 'key' | 'certificate' | 'token';
 export class Refusal extends Error {
   override readonly name = 'Refusal';
   readonly fault: 'missing' | 'invalid' | 'expired' | 'busy';
+  /** Whose credential it is, where that is proven all the same: it was good, and has expired. */
+  readonly owner: Principal | undefined;
 
-  constructor(fault: Refusal['fault'], cause: string) {
+  constructor(fault: Refusal['fault'], cause: string, owner?: Principal) {
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
     super(cause);
     Error.stackTraceLimit = stackTraceLimit;
     this.fault = fault;
+    this.owner = owner;
   }
 }

@@ -98,7 +98,7 @@ function stateOf({ self, alive, silentFor }: ReplicaStatus): string {
 }
 
 function appLines(apps: readonly AppStatus[], now: number): string[] {
-  if (apps.length === 0) return ['no apps'];
+  if (apps.length === 0) return ['no apps; a caller sees those of which a rule lets it read the status'];
   const isShared = apps.some(({ share }) => share);
   const left = (time: Timestamp | undefined) => (time ? span(timestampMs(time) - now) : '');
   const rows = apps.map((app) => [

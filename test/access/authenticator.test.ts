@@ -97,7 +97,8 @@ describe('a key', () => {
     await clock.advance(1);
     expect(known.fault(principal)).toBe('CREDENTIALS_EXPIRED');
     expect((await refused(known, head(one.authorization))).reason).toBe('CREDENTIALS_EXPIRED');
-    expect(failures).toEqual([{ method: 'key', cause: 'the key has expired', peer: '10.0.0.9' }]);
+    const whose = { caller: 'key:orders', keyId: one.stored.id };
+    expect(failures).toEqual([{ method: 'key', cause: 'the key has expired', peer: '10.0.0.9', ...whose }]);
     expect(results).toEqual(['key ok', 'key ok', 'key ok', 'key expired']);
   });
 

@@ -58,7 +58,8 @@ describe('who is at the other end', () => {
       expireTime: notAfter,
     });
     expect(certificates.identify(socket, notAfter - 1)).toBe(principal);
-    expect(() => certificates.identify(socket, notAfter)).toThrow('the certificate has expired');
+    const over = { message: 'the certificate has expired', owner: principal };
+    expect(() => certificates.identify(socket, notAfter)).toThrow(expect.objectContaining(over));
     expect(principal && certificates.fault(principal, notAfter - 1)).toBeUndefined();
     expect(principal && certificates.fault(principal, notAfter)).toBe('expired');
   });

@@ -90,7 +90,8 @@ describe('a token', () => {
     expect((await verify(jwt)).name).toBe('jwt:prod/orders');
     await clock.advance(1);
     expect(verifier.fault(principal)).toBe('expired');
-    expect(() => verifier.verify(jwt)).toThrow('the token has expired');
+    const over = { message: 'the token has expired', owner: principal };
+    expect(() => verifier.verify(jwt)).toThrow(expect.objectContaining(over));
     expect(await refusal(jwt)).toBe('expired: the token has expired');
   });
 

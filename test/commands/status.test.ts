@@ -194,7 +194,9 @@ this replica to a watch      45000  1 ms    50 ms    61 ms
   });
 
   it('of a broker without apps', () => {
-    expect(text({})).toBe('one broker, which owns its store\n\nno apps\n');
+    expect(text({})).toBe(
+      'one broker, which owns its store\n\nno apps; a caller sees those of which a rule lets it read the status\n',
+    );
   });
 });
 

@@ -106,6 +106,23 @@ func TestADrainIsAGoaway(t *testing.T) {
 	await(t, client.App("wx1"), 2)
 }
 
+func TestAnObserverIsToldOfAStreamThatIsStale(t *testing.T) {
+	broker := lingpaitest.NewBroker("wx1")
+	defer broker.Stop()
+	own := make(chan *lingpai.Client, 1)
+	states := make(chan string, 100)
+	client, _ := connect(t, broker, lingpai.Apps("wx1"), lingpai.OnEvent(func(event lingpai.Event) {
+		if event.Type == "goaway" {
+			states <- (<-own).Stats().State
+		}
+	}))
+	own <- client
+	broker.Drain(3 * time.Millisecond)
+	if state := <-states; state != "STALE" {
+		t.Errorf("it was %s while the observer was told", state)
+	}
+}
+
 func TestARefusalIsAnsweredUntilItEnds(t *testing.T) {
 	broker := lingpaitest.NewBroker("wx1")
 	defer broker.Stop()

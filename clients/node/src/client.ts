@@ -218,15 +218,19 @@ export class Client implements AsyncDisposable {
     const ask = async (): Promise<void> => {
       try {
         const { state, serverTime } = await this.#unary(GET, { appId: source.app });
-        if (this.#ending.signal.aborted) return;
-        this.#unknown.delete(source.app);
         if (state) source.accept(state, serverTime ? msOf(serverTime) : Date.now());
-        this.#watch.reopen();
       } catch (thrown) {
+        const error = thrown as RpcError;
         if (this.#ending.signal.aborted) return;
-        this.#tellError('get', thrown as RpcError, this.#endpoint.timing.appRetryMs);
-        this.#askAgain(source);
+        if (!isKnown(source.app, error)) {
+          this.#tellError('get', error, this.#endpoint.timing.appRetryMs);
+          this.#askAgain(source);
+          return;
+        }
       }
+      if (this.#ending.signal.aborted) return;
+      this.#unknown.delete(source.app);
+      this.#watch.reopen();
     };
     this.#unknown.set(source.app, setTimeout(ask, this.#endpoint.timing.appRetryMs).unref());
   }
@@ -275,4 +279,9 @@ export class Client implements AsyncDisposable {
       // A fault of the user's is none of the stream's.
     }
   }
+}
+
+/** Whether an error of Get says that the broker knows the app and has no token of it yet, which the stream then tells of (R10). */
+function isKnown(app: string, error: RpcError): boolean {
+  return error.app === app && !['NOT_FOUND', 'PERMISSION_DENIED', 'UNAUTHENTICATED'].includes(error.code);
 }

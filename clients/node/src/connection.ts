@@ -185,11 +185,16 @@ function plain(words: string): string {
   return /^Failed to connect \(/.test(inner) ? NO_ANSWER : inner;
 }
 
-function detailsOf(packed: unknown): Pick<RpcError, 'reason' | 'metadata' | 'retryAfterMs'> {
+/** What the details say. Their words are the broker's own: in `details` of grpc-js, `: , / = ;` are still percent-encoded. */
+function detailsOf(
+  packed: unknown,
+): Partial<Pick<RpcError, 'words'>> & Pick<RpcError, 'reason' | 'metadata' | 'retryAfterMs'> {
   const found = { reason: '', metadata: {} as Readonly<Record<string, string>>, retryAfterMs: null as number | null };
   if (!(packed instanceof Uint8Array)) return found;
   try {
-    for (const { typeUrl, value } of fromBinary(StatusSchema, packed).details) {
+    const status = fromBinary(StatusSchema, packed);
+    if (status.message !== '') Object.assign(found, { words: status.message });
+    for (const { typeUrl, value } of status.details) {
       if (typeUrl.endsWith('/google.rpc.ErrorInfo')) {
         const { reason, metadata } = fromBinary(ErrorInfoSchema, value);
         Object.assign(found, { reason, metadata });

@@ -8,7 +8,8 @@ pub(crate) struct Backoff {
     timing: Timing,
     /// Gives a number from 0 to 1.
     draw: fn() -> f64,
-    is_slow: bool,
+    /// Somebody must mend what failed last.
+    pub is_slow: bool,
     /// In a row, of one kind.
     pub failures: u32,
 }

@@ -24,7 +24,7 @@ const CLOSE: Duration = Duration::from_millis(1_500);
 /// One stream to the broker, and the tokens that it brought. A process needs one. Cheap to clone; the last drop of it and of its sources ends it.
 #[derive(Clone)]
 pub struct Client {
-    handle: Arc<Handle>,
+    pub(crate) handle: Arc<Handle>,
 }
 
 /// What a client and its sources have, and its tasks do not: it closes the client when it is dropped.
@@ -46,7 +46,7 @@ pub(crate) struct Inner {
     told: Mutex<(VecDeque<Event>, bool)>,
     closed: watch::Sender<bool>,
     /// How many tasks run.
-    running: watch::Sender<usize>,
+    pub running: watch::Sender<usize>,
     /// Counts errors, and apps that are known again: the start and the stream look anew.
     looks: watch::Sender<u64>,
 }
@@ -71,26 +71,7 @@ impl Client {
     }
 
     pub(crate) async fn start(options: ClientBuilder) -> Result<Client, Error> {
-        let apps = options.apps.iter().map(|app| (app.clone(), Arc::new(App::new(app.clone())))).collect();
-        let shared = Shared {
-            state: "CONNECTING",
-            attempts: 0,
-            reconnects: 0,
-            goaways: 0,
-            reports: 0,
-            unknown: BTreeSet::new(),
-            last: None,
-            fatal: None,
-        };
-        let inner = Arc::new(Inner {
-            options,
-            apps,
-            shared: Mutex::new(shared),
-            told: Mutex::default(),
-            closed: watch::Sender::new(false),
-            running: watch::Sender::new(0),
-            looks: watch::Sender::new(0),
-        });
+        let inner = Inner::new(options);
         let client = Client { handle: Arc::new(Handle { inner: Arc::clone(&inner) }) };
         inner.spawn(Arc::clone(&inner).run());
         if !inner.options.start_optional {
@@ -133,7 +114,46 @@ impl Client {
     }
 }
 
+/// One of the tasks that `close` waits for. However a task ends, its count ends with it.
+struct Running(Arc<Inner>);
+
+impl Running {
+    fn new(inner: &Arc<Inner>) -> Running {
+        inner.running.send_modify(|count| *count += 1);
+        Running(Arc::clone(inner))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.send_modify(|count| *count -= 1);
+    }
+}
+
 impl Inner {
+    pub fn new(options: ClientBuilder) -> Arc<Inner> {
+        let apps = options.apps.iter().map(|app| (app.clone(), Arc::new(App::new(app.clone())))).collect();
+        let shared = Shared {
+            state: "CONNECTING",
+            attempts: 0,
+            reconnects: 0,
+            goaways: 0,
+            reports: 0,
+            unknown: BTreeSet::new(),
+            last: None,
+            fatal: None,
+        };
+        Arc::new(Inner {
+            options,
+            apps,
+            shared: Mutex::new(shared),
+            told: Mutex::default(),
+            closed: watch::Sender::new(false),
+            running: watch::Sender::new(0),
+            looks: watch::Sender::new(0),
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -151,15 +171,13 @@ impl Inner {
 
     /// Starts a task that ends when the client is closed, and that `close` waits for.
     pub fn spawn(self: &Arc<Inner>, work: impl Future<Output = ()> + Send + 'static) {
-        let inner = Arc::clone(self);
-        inner.running.send_modify(|count| *count += 1);
+        let running = Running::new(self);
         tokio::spawn(async move {
-            let mut closed = inner.closed.subscribe();
+            let mut closed = running.0.closed.subscribe();
             tokio::select! {
                 () = work => {}
                 _ = closed.wait_for(|closed| *closed) => {}
             }
-            inner.running.send_modify(|count| *count -= 1);
         });
     }
 
@@ -219,27 +237,36 @@ impl Inner {
     async fn attempt(self: &Arc<Inner>, apps: &[Arc<App>], pauses: &mut Backoff) -> Duration {
         self.lock().attempts += 1;
         let mut first = None;
-        let result = self.watch(apps, &mut first).await;
-        {
-            let mut shared = self.lock();
-            if shared.state == "LIVE" {
-                shared.state = "STALE";
-            }
-        }
-        match result {
-            Ok(pause) => {
+        let ended = self.watch(apps, &mut first).await;
+        let lived = first.map(|first: Instant| first.elapsed());
+        match ended {
+            Ok(after) => {
                 // It ended without a failure: a good one makes the pauses short again.
-                if first.is_some_and(|first: Instant| first.elapsed() >= self.options.timing.life) {
+                if lived.is_some_and(|lived| lived >= self.options.timing.life) {
                     pauses.failures = 0;
                 }
-                pause
+                after.unwrap_or_default()
             }
-            Err(error) => self.failed(error, pauses, first.map(|first: Instant| first.elapsed())),
+            Err(error) => {
+                self.lost();
+                self.failed(error, pauses, lived)
+            }
         }
     }
 
-    /// Reads one stream. Gives the pause after a goaway; zero when it is to be opened anew with another app.
-    async fn watch(self: &Arc<Inner>, apps: &[Arc<App>], first: &mut Option<Instant>) -> Result<Duration, RpcError> {
+    fn lost(&self) {
+        {
+            let mut shared = self.lock();
+            if shared.state != "LIVE" {
+                return;
+            }
+            shared.state = "STALE";
+        }
+        tracing::info!(target: "lingpai", "the stream to the broker is lost, the tokens held are served");
+    }
+
+    /// Reads one stream. Gives the pause after a goaway; none when it is to be opened anew with another app.
+    async fn watch(self: &Arc<Inner>, apps: &[Arc<App>], first: &mut Option<Instant>) -> Result<Option<Duration>, RpcError> {
         let silence = self.options.timing.silence;
         let silent = |_| RpcError::unavailable(format!("nothing came for {silence:?}: the connection must be dead"));
         let began = Instant::now();
@@ -255,21 +282,22 @@ impl Inner {
         let mut deadline = began + silence;
         loop {
             if apps.len() < self.apps.len() - self.lock().unknown.len() {
-                return Ok(Duration::ZERO);
+                return Ok(None);
             }
             let message = tokio::select! {
                 message = tokio::time::timeout_at(deadline, stream.message()) => message.map_err(silent)?,
                 _ = looks.changed() => continue,
             };
-            let message = message.map_err(|status| RpcError::from_status(&status))?;
+            // A stream that is open had a good handshake: whatever ends it is no failure of TLS.
+            let message = message.map_err(|status| RpcError::from_status(&status).of_an_open_stream())?;
             let message = message.ok_or_else(|| RpcError::unavailable("the stream ended"))?;
             deadline = Instant::now() + silence;
             if first.is_none() {
                 *first = Some(Instant::now());
                 self.lives();
             }
-            if let Some(pause) = self.take(message) {
-                return Ok(pause);
+            if let Some(pause) = self.take(message)? {
+                return Ok(Some(pause));
             }
         }
     }
@@ -291,29 +319,30 @@ impl Inner {
     }
 
     /// Takes one event. Gives the pause that a goaway asks for.
-    fn take(self: &Arc<Inner>, message: WatchTokenResponse) -> Option<Duration> {
-        match message.event? {
-            Told::State(state) => {
+    fn take(self: &Arc<Inner>, message: WatchTokenResponse) -> Result<Option<Duration>, RpcError> {
+        match message.event {
+            Some(Told::State(state)) => {
                 if let Some(app) = self.apps.get(&state.app_id) {
-                    app.take(self, state, message.server_time);
+                    app.take(self, state, message.server_time)?;
                 }
             }
-            Told::Removed(removed) => {
+            Some(Told::Removed(removed)) => {
                 if let Some(app) = self.apps.get(&removed.app_id) {
-                    app.drop_token(self, Reason::Removed);
+                    app.drop_token(self, Reason::Removed, "");
                 }
             }
-            Told::Goaway(goaway) => {
+            Some(Told::Goaway(goaway)) => {
                 let timing = self.options.timing;
                 let asked = goaway.reconnect_after.map_or(Duration::ZERO, duration_of);
                 let after = asked.min(timing.goaway_cap).max(timing.backoff_floor);
                 self.lock().goaways += 1;
+                self.lost(); // before whoever observes is told, who may look at `stats`
                 self.tell(Event::Goaway { after });
-                return Some(after);
+                return Ok(Some(after));
             }
-            Told::Heartbeat(_) => {}
+            Some(Told::Heartbeat(_)) | None => {}
         }
-        None
+        Ok(None)
     }
 
     /// What follows from a stream's error. Gives the pause before the next.
@@ -330,17 +359,23 @@ impl Inner {
             }
         }
         self.looks.send_modify(|count| *count += 1);
-        let pause = if missing.is_some() { Duration::ZERO } else { pauses.after(&error, lived) };
-        if missing.is_none() && (error.needs_operator || pauses.failures % 10 == 3) {
-            tracing::warn!(target: "lingpai", %error, ?pause, "the stream to the broker failed");
-        }
-        self.tell_error("watch", &error, pause);
-        if let Some(app) = missing {
-            app.drop_token(self, Reason::NotFound);
-            let inner = Arc::clone(self);
-            self.spawn(async move { inner.probe(app).await });
-        }
-        pause
+        let Some(app) = missing else {
+            let pause = pauses.after(&error, lived);
+            let failures = pauses.failures;
+            if pauses.is_slow {
+                tracing::warn!(target: "lingpai", %error, failures, ?pause, "the stream to the broker fails until somebody mends it");
+            } else if failures % 10 == 3 {
+                tracing::warn!(target: "lingpai", %error, failures, ?pause, "the stream to the broker fails again and again");
+            }
+            self.tell_error("watch", &error, pause);
+            return pause;
+        };
+        tracing::warn!(target: "lingpai", %error, app = app.id, "the broker does not know an app, or this caller may not read it");
+        self.tell_error("watch", &error, Duration::ZERO);
+        app.drop_token(self, Reason::NotFound, &error.words);
+        let inner = Arc::clone(self);
+        self.spawn(async move { inner.probe(app).await });
+        Duration::ZERO
     }
 
     /// Asks for an app that the broker does not know, until it does.
@@ -349,11 +384,12 @@ impl Inner {
         loop {
             sleep(retry).await;
             let request = GetRequest { app_id: app.id.clone(), min_generation: 0 };
-            match self.unary::<_, GetResponse>("/lingpai.v1.TokenService/Get", request).await {
-                Ok(answer) => {
-                    if let Some(state) = answer.state {
-                        app.take(&self, state, answer.server_time);
-                    }
+            let answer = self.unary::<_, GetResponse>("/lingpai.v1.TokenService/Get", request).await;
+            // One that has no token yet is known: the stream tells of it.
+            let known = answer.or_else(|error| if error.knows(&app.id) { Ok(GetResponse::default()) } else { Err(error) });
+            let taken = known.and_then(|answer| answer.state.map_or(Ok(()), |state| app.take(&self, state, answer.server_time)));
+            match taken {
+                Ok(()) => {
                     self.lock().unknown.remove(&app.id);
                     self.looks.send_modify(|count| *count += 1);
                     return;
@@ -364,11 +400,15 @@ impl Inner {
         }
     }
 
-    pub async fn force_refresh(&self, app: &str, refused: &Token) -> Result<ForceRefreshResponse, Error> {
+    pub async fn force_refresh(&self, app: &str, refused: &Token) -> Result<ForceRefreshResponse, RpcError> {
         self.lock().reports += 1;
+        #[cfg(feature = "testing")]
+        if let Some(fixed) = &self.options.fixed {
+            return Ok(fixed());
+        }
         let rejected = Some(Rejected::RejectedToken(refused.value.clone()));
         let request = ForceRefreshRequest { app_id: app.into(), rejected };
-        self.unary("/lingpai.v1.TokenService/ForceRefresh", request).await.map_err(|error| Error::Rpc(Box::new(error)))
+        self.unary("/lingpai.v1.TokenService/ForceRefresh", request).await
     }
 
     /// One call on a connection of its own.

@@ -8,7 +8,7 @@ use tonic_prost::ProstCodec;
 
 use crate::error::RpcError;
 use crate::gen::{WatchTokenRequest, WatchTokenResponse};
-use crate::options::{chain, ClientBuilder};
+use crate::options::ClientBuilder;
 
 /// The longest message that is taken, in bytes.
 const MESSAGE_MAX: usize = 4 << 20;
@@ -27,13 +27,7 @@ impl Connection {
         let channel = timeout(connect, endpoint.connect())
             .await
             .map_err(|_| RpcError::unavailable(format!("no connection within {connect:?}")))?
-            .map_err(|error| {
-                let words = chain(&error);
-                let lower = words.to_lowercase();
-                let is_tls =
-                    options.is_tls() && ["certificate", "tls", "handshake", "unknownissuer"].iter().any(|word| lower.contains(word));
-                RpcError::of("UNAVAILABLE", words, is_tls)
-            })?;
+            .map_err(|error| RpcError::transport(&error))?;
         Ok(Connection { grpc: Grpc::new(channel).max_decoding_message_size(MESSAGE_MAX), bearer })
     }
 
@@ -57,7 +51,7 @@ impl Connection {
     }
 
     async fn ready(&mut self) -> Result<(), RpcError> {
-        self.grpc.ready().await.map_err(|error| RpcError::unavailable(chain(&error)))
+        self.grpc.ready().await.map_err(|error| RpcError::transport(&error))
     }
 
     fn showing<T>(&self, message: T) -> Request<T> {

@@ -1,11 +1,12 @@
-use std::fmt;
+use std::error::Error as StdError;
 use std::time::Duration;
+use std::{fmt, io, iter};
 
 use prost::Message;
 
 use crate::gen;
 
-/// Why there is no token: SPEC.md has what each means.
+/// Why there is no token. `Display` writes it as the rules do: `NOT_FOUND`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Nothing was said of the app yet.
@@ -16,7 +17,7 @@ pub enum Reason {
     Expired,
     /// The app was taken out of the broker's configuration.
     Removed,
-    /// The broker does not know the app.
+    /// The broker does not know the app, or this caller may not read it. It is asked again every minute (R10).
     NotFound,
 }
 
@@ -32,15 +33,27 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What this library fails with. None has a token's value in it.
+/// What this library fails with. None has a token's value or a key in it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A read found no token. `words` are the broker's own; empty where it has none.
-    NoToken { app: String, reason: Reason, words: String },
-    /// The start did not get a token of every app in time. `apps` have none.
-    StartTimeout { apps: Vec<String>, last: Option<Box<RpcError>> },
-    /// A call of the broker failed.
+    /// A read found no token.
+    NoToken {
+        /// The app that has none.
+        app: String,
+        /// Why.
+        reason: Reason,
+        /// The broker's own words on it; empty where it has none.
+        words: String,
+    },
+    /// The start did not get a token of every app in time (R4).
+    StartTimeout {
+        /// The apps that have none.
+        apps: Vec<String>,
+        /// What the last stream failed with, where one did.
+        last: Option<Box<RpcError>>,
+    },
+    /// A call of the broker failed: it answered with an error, or was not reached.
     Rpc(Box<RpcError>),
     /// The client was closed.
     Closed,
@@ -64,22 +77,29 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {}
 
 /// A call of the broker failed: it answered with an error, or it could not be reached.
 #[derive(Clone, Debug)]
 pub struct RpcError {
-    /// The name of the gRPC code: `UNAVAILABLE`.
+    /// The name of the gRPC code: `UNAVAILABLE`, also where the broker was not reached.
     pub code: &'static str,
     /// The broker's `ErrorReason`, `APP_NOT_FOUND` for one; empty where the error is not the broker's own.
     pub reason: String,
-    /// What the error is about, or empty.
+    /// The app that the error is about, or empty.
     pub app: String,
-    /// What RetryInfo asks for, or zero.
+    /// What RetryInfo asks for, or zero. Not cut: the client waits 5 minutes at most (R8).
     pub retry_after: Duration,
-    /// Somebody must mend it: a key, a permission, an address, a certificate.
+    /// Somebody must mend it: a key, a permission, an address, a certificate. Such streams are opened anew seldom (R9).
     pub needs_operator: bool,
     pub(crate) words: String,
+}
+
+impl RpcError {
+    /// Whether the broker knows the app and only has no token of it yet: its refresh failed, and that is a Get's answer (R10).
+    pub(crate) fn knows(&self, app: &str) -> bool {
+        self.app == app && self.code != "NOT_FOUND" && !self.needs_operator
+    }
 }
 
 impl fmt::Display for RpcError {
@@ -90,14 +110,14 @@ impl fmt::Display for RpcError {
                 write!(formatter, ": {part}")?;
             }
         }
-        if !self.words.contains(&self.app) {
+        if !self.app.is_empty() && !self.words.contains(&self.app) {
             write!(formatter, " ({})", self.app)?;
         }
         Ok(())
     }
 }
 
-impl std::error::Error for RpcError {}
+impl StdError for RpcError {}
 
 impl RpcError {
     pub(crate) fn unavailable(words: impl Into<String>) -> RpcError {
@@ -108,7 +128,24 @@ impl RpcError {
         RpcError { code, reason: String::new(), app: String::new(), retry_after: Duration::ZERO, needs_operator, words: words.into() }
     }
 
+    /// No answer came: no connection, or one that was lost.
+    pub(crate) fn transport(error: &(dyn StdError + 'static)) -> RpcError {
+        // What rustls refuses is told by this kind, and of rustls' own error it may be all that is left; a peer that is gone is told by another.
+        let is_tls = |io: &io::Error| io.kind() == io::ErrorKind::InvalidData;
+        let needs_operator = causes(error).filter_map(|cause| cause.downcast_ref()).any(is_tls);
+        RpcError::of("UNAVAILABLE", chain(error), needs_operator)
+    }
+
+    pub(crate) fn of_an_open_stream(self) -> RpcError {
+        let needs_operator = self.needs_operator && self.code != "UNAVAILABLE";
+        RpcError { needs_operator, ..self }
+    }
+
     pub(crate) fn from_status(status: &tonic::Status) -> RpcError {
+        // Where it has a source, the status is tonic's word for what befell the connection. Codes that HTTP/2 gave stand.
+        if let Some(source) = status.source().filter(|_| matches!(status.code(), tonic::Code::Unknown | tonic::Code::Cancelled)) {
+            return RpcError::transport(source);
+        }
         let code = CODES.get(status.code() as usize).copied().unwrap_or("UNKNOWN");
         let mut error = RpcError::of(code, status.message(), matches!(code, "UNAUTHENTICATED" | "PERMISSION_DENIED" | "UNIMPLEMENTED"));
         let details = gen::Status::decode(status.details()).map(|status| status.details).unwrap_or_default();
@@ -127,12 +164,31 @@ impl RpcError {
     }
 }
 
+/// An error, and what is behind it. What an `io::Error` wraps is behind it too, which its own `source` leaves out.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
+        None => error.source(),
+    })
+}
+
+/// An error, and what is behind it, in words: each thing is said once.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut words = String::new();
+    for cause in causes(error).map(ToString::to_string) {
+        if !words.ends_with(&cause) {
+            words = if words.is_empty() { cause } else { format!("{words}: {cause}") };
+        }
+    }
+    words
+}
+
 /// A duration of protobuf's; zero where it is negative.
 pub(crate) fn duration_of(duration: prost_types::Duration) -> Duration {
     Duration::new(duration.seconds.try_into().unwrap_or(0), duration.nanos.try_into().unwrap_or(0))
 }
 
-const CODES: [&str; 17] = [
+pub(crate) const CODES: [&str; 17] = [
     "OK",
     "CANCELLED",
     "UNKNOWN",
@@ -152,7 +208,7 @@ const CODES: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-/// What a business call fails with when WeChat refuses the access_token: errcode 40001, 40014 or 42001.
+/// What a business call fails with when WeChat refuses the access_token: errcode 40001, 40014 or 42001 (R12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// WeChat's errcode.
@@ -160,7 +216,7 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// A refusal, where the errcode says that the access_token was refused.
+    /// Fails where the errcode says that the access_token was refused. Another errcode is not about the token: it is yours to handle.
     pub fn check(errcode: i64) -> Result<(), Rejected> {
         if matches!(errcode, 40001 | 40014 | 42001) {
             return Err(Rejected { errcode });
@@ -175,9 +231,23 @@ impl fmt::Display for Rejected {
     }
 }
 
-impl std::error::Error for Rejected {}
+impl StdError for Rejected {}
 
-/// An error of a business call that may be WeChat's refusal of the access_token.
+/// An error of a business call that may be WeChat's refusal of the access_token: [`Rejected`], a boxed error that is one or has one as its
+/// source, or an error of your own.
+///
+/// ```
+/// enum Failure {
+///     Rejected(lingpai::Rejected),
+///     Network(std::io::Error),
+/// }
+///
+/// impl lingpai::MayReject for Failure {
+///     fn is_rejected(&self) -> bool {
+///         matches!(self, Failure::Rejected(_))
+///     }
+/// }
+/// ```
 pub trait MayReject {
     /// Whether it is.
     fn is_rejected(&self) -> bool;
@@ -189,9 +259,9 @@ impl MayReject for Rejected {
     }
 }
 
-impl MayReject for Box<dyn std::error::Error + Send + Sync> {
+impl MayReject for Box<dyn StdError + Send + Sync> {
     fn is_rejected(&self) -> bool {
-        self.is::<Rejected>()
+        causes(&**self).any(<dyn StdError>::is::<Rejected>)
     }
 }
 
@@ -213,4 +283,4 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
     }
 }
 
-impl<E: fmt::Debug + fmt::Display> std::error::Error for CallError<E> {}
+impl<E: fmt::Debug + fmt::Display> StdError for CallError<E> {}

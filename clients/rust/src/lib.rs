@@ -7,15 +7,17 @@
 mod backoff;
 mod client;
 mod connection;
-#[allow(missing_docs)]
 mod error;
-#[allow(missing_docs)]
 mod event;
 #[rustfmt::skip]
 #[allow(missing_docs, clippy::all)]
 mod gen;
 mod options;
 mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 mod token;
 
 pub use client::Client;

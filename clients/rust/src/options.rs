@@ -1,28 +1,40 @@
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::error::{Error, RpcError};
+use crate::error::{chain, Error, RpcError};
 use crate::event::Event;
 
-/// The clocks of a client: for tests. SPEC.md says what each is for.
+/// The clocks of a client: for tests. An operator has no need of them.
 #[derive(Clone, Copy, Debug)]
-#[allow(missing_docs)]
 pub struct Timing {
+    /// From a stream's start, and between its messages: 25 s (R6).
     pub silence: Duration,
+    /// A connection with its TLS handshake: 5 s (R6).
     pub connect: Duration,
+    /// A unary call: 10 s.
     pub call: Duration,
+    /// The first pause is at most so long, and each next one twice that: 0.5 s (R5).
     pub backoff_base: Duration,
+    /// At most: 10 s (R5).
     pub backoff_cap: Duration,
+    /// At least: 0.1 s (R5).
     pub backoff_floor: Duration,
+    /// A stream that lived so long makes the pauses short again: 10 s (R5).
     pub life: Duration,
+    /// The longest pause that a goaway may ask for: 60 s (R7).
     pub goaway_cap: Duration,
+    /// The longest that RetryInfo may ask for: 5 min (R8).
     pub retry_cap: Duration,
+    /// The first pause where somebody must mend something: 30 s (R9).
     pub slow: Duration,
+    /// The longest such pause: 5 min (R9).
     pub slow_cap: Duration,
+    /// Between questions for an app that the broker does not know: 60 s (R10).
     pub app_retry: Duration,
 }
 
@@ -71,6 +83,9 @@ pub struct ClientBuilder {
     pub(crate) timing: Timing,
     is_tls: bool,
     uri: String,
+    /// Answers reports in the broker's place.
+    #[cfg(feature = "testing")]
+    pub(crate) fixed: Option<Arc<dyn Fn() -> crate::gen::ForceRefreshResponse + Send + Sync>>,
 }
 
 impl ClientBuilder {
@@ -89,6 +104,8 @@ impl ClientBuilder {
             timing: Timing::default(),
             is_tls: false,
             uri: String::new(),
+            #[cfg(feature = "testing")]
+            fixed: None,
         }
     }
 
@@ -216,7 +233,10 @@ impl ClientBuilder {
             Key::File(path) => {
                 std::fs::read_to_string(path).map_err(|error| unreadable(format!("{}: {error}", path.display())))?.trim().to_owned()
             }
-            Key::Callback(key) => key().map_err(|error| unreadable(error.to_string()))?,
+            Key::Callback(key) => match catch_unwind(AssertUnwindSafe(|| key())) {
+                Ok(key) => key.map_err(|error| unreadable(error.to_string()))?,
+                Err(_) => return Err(unreadable("key_callback panicked".into())),
+            },
         };
         if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(unreadable("it is empty, or has characters that a key does not have".into()));
@@ -246,21 +266,6 @@ impl ClientBuilder {
         }
         endpoint.tls_config(tls).map_err(|error| broken(chain(&error)))
     }
-
-    pub(crate) fn is_tls(&self) -> bool {
-        self.is_tls
-    }
-}
-
-/// An error, and what is behind it, in words.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        words = format!("{words}: {cause}");
-        next = cause.source();
-    }
-    words
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -1,16 +1,19 @@
 use std::fmt;
-use std::sync::Arc;
 
-/// One access_token. It does not change: when the broker has a newer one, the source has another `Token`. `Debug` and `Display` show its id.
+use tokio::time::Instant;
+
+/// One access_token. It does not change: when the broker has a newer one, the source has another `Token`. `Debug` and `Display` show its id (R18).
 pub struct Token {
     pub(crate) value: String,
     pub(crate) id: String,
     pub(crate) generation: u64,
-    pub(crate) previous: Option<Arc<Token>>,
+    /// When its life is over; `None`: it does not expire.
+    pub(crate) until: Option<Instant>,
+    pub(crate) previous: Option<Box<Token>>,
 }
 
 impl Token {
-    /// The secret, at most 2,048 characters: send it as `access_token`, and never log it.
+    /// The secret, 1 to 2,048 characters: send it as `access_token`, and never log it.
     pub fn value(&self) -> &str {
         &self.value
     }
@@ -20,14 +23,14 @@ impl Token {
         &self.id
     }
 
-    /// Rises with each new token of an app.
+    /// Rises with each new token of an app (R2). 0 for a previous token, of which the broker does not say.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The token before it, while WeChat still honours it. The library never chooses it.
+    /// The token before it, while WeChat still honours it, 5 minutes at most as a rule. The library never chooses it (R13).
     pub fn previous(&self) -> Option<&Token> {
-        self.previous.as_deref()
+        self.previous.as_deref().filter(|previous| previous.until.is_none_or(|until| Instant::now() < until))
     }
 }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import atexit
 import heapq
 import logging
 import os
@@ -15,7 +16,8 @@ from ._backoff import Backoff
 from ._connect import Connection
 from ._errors import Closed, RpcError, StartTimeout
 from ._options import Event, Settings, Timing, settings_of
-from ._source import Source
+from ._source import Source, error_of
+from ._token import Token
 
 _log = logging.getLogger("lingpai")
 
@@ -40,7 +42,9 @@ class Client:
     ``ca``, ``cert``, ``cert_key`` are paths of PEM files; ``key`` an access key, ``key_file`` the path of a file with it, ``get_key`` a function that
     gives it. All are read at each attempt to connect. Without TLS a key goes to loopback only, unless ``plaintext`` is set.
 
-    ``on_event`` is told of what happens, never of a token's value. It must not block; what it raises is swallowed.
+    ``on_event`` is told of what happens, never of a token's value (R17): dicts with a ``type``, one of ``state``, ``reconnect``, ``goaway``,
+    ``report``, ``error``, ``closed``. It is called on the client's threads, one event at a time, and may use the client. It must not block; what it
+    raises is logged and swallowed.
     """
 
     def __init__(
@@ -78,35 +82,38 @@ class Client:
         self._sources = {app: Source(app, self) for app in self._settings.apps}
         self._counts = {"attempts": 0, "reconnects": 0, "goaways": 0, "reports": 0}
         self._state = "CONNECTING"
+        self._has_ended = False
         self._failures = 0
         self._last: Optional[RpcError] = None
+        #: By process id: who looks first makes the lock, with no lock that another thread may have held at a fork.
+        self._forks: dict[int, threading.Lock] = {}
         self._begin()
         _clients.add(self)
-        if not start_optional:
-            try:
+        try:
+            self._start_threads()
+            if not start_optional:
                 self._wait_for_start()
-            except BaseException:
-                self.close()
-                raise
+        except BaseException:
+            self.close()
+            raise
 
     def _begin(self) -> None:
-        """Threads and what they share: made anew in a child of fork."""
-        self._pid = os.getpid()
+        """What threads share: made anew in a child of fork."""
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._closing = threading.Event()
         self._telling = threading.Lock()
         self._queued: deque[Event] = deque()
-        self._is_telling = False
         self._connections: set[Connection] = set()
         self._threads: set[threading.Thread] = set()
-        self._unknown: set[str] = set()
+        #: The names of the threads that were started.
+        self._running: set[str] = set()
+        #: When each app that the broker does not know is asked for again, by time.monotonic().
+        self._unknown: dict[str, float] = {}
         self._due: list[tuple[float, int, Source]] = []
         self._fatal: Optional[RpcError] = None
         self._stream: Optional[Connection] = None
-        self._reopen = False
-        self._spawn("lingpai-stream", self._run)
-        self._spawn("lingpai-expiry", self._expire)
+        self._pid = os.getpid()  # the last: who sees it uses what is above
 
     def app(self, app: str) -> Source:
         """An app's source. Raises KeyError for an app that the client was not made with."""
@@ -116,17 +123,27 @@ class Client:
             raise KeyError(f"the client was made without {app}: name it in apps") from None
 
     def stats(self) -> dict[str, Any]:
-        """``state`` (CONNECTING, LIVE, STALE, CLOSED), counts, and how each app is doing."""
+        """``state`` (CONNECTING, LIVE, STALE, CLOSED), counts, and how each app is doing.
+
+        ``attempts`` are streams that were tried, ``reconnects`` those that brought a message after one was lost, ``reports`` calls of
+        ForceRefresh. ``apps`` has by app ``state`` (WAITING, HELD, NONE), ``generation`` (decimal), ``tokenId`` and ``reason``.
+        """
+        self._look_at_pid()
         with self._lock:
             apps = {app: source._stats() for app, source in self._sources.items()}
             return {"state": self._state, **self._counts, "apps": apps}
 
     def close(self) -> None:
-        """Ends the stream, pauses, and calls under way; reads raise Closed from now on. May be called any number of times, within 2 s."""
+        """Ends the stream, pauses, and calls under way; reads raise Closed from now on (R15).
+
+        May be called at any time, from any thread or a signal handler, any number of times; it takes at most 2 s.
+        """
+        self._look_at_pid()
         with self._lock:
             is_first = self._state != "CLOSED"
             self._state = "CLOSED"
-            self._closing.set()
+            if is_first:
+                self._closing.set()
             self._changed.notify_all()
             connections, threads = list(self._connections), list(self._threads)
         for connection in connections:
@@ -134,7 +151,10 @@ class Client:
         if is_first:
             for source in self._sources.values():
                 source._close()
-            self._tell({"type": "closed"})
+            with self._lock:
+                self._queue({"type": "closed"})
+                self._has_ended = True
+            self._tell_queued()
         end = time.monotonic() + _CLOSE
         for thread in threads:
             if thread is not threading.current_thread():
@@ -150,6 +170,8 @@ class Client:
         end = time.monotonic() + self._settings.start_timeout
         with self._lock:
             while True:
+                if self._state == "CLOSED":
+                    raise Closed()
                 missing = [app for app, source in self._sources.items() if source._known() is None]
                 if self._fatal is not None:
                     raise self._fatal
@@ -163,7 +185,7 @@ class Client:
     # Threads.
 
     def _spawn(self, name: str, work: Callable[[], None]) -> bool:
-        """Starts a thread that close waits for; False once the client is closed."""
+        """Starts a thread that close waits for; False once the client is closed. Raises RuntimeError where there can be no more threads."""
 
         def run() -> None:
             try:
@@ -180,26 +202,51 @@ class Client:
             self._threads.add(thread)
         return True
 
+    def _start_threads(self) -> None:
+        """Starts those that do not run. Raises RuntimeError where there can be no more threads."""
+        with self._lock:
+            for name, work in (("lingpai-stream", self._run), ("lingpai-expiry", self._expire), ("lingpai-probe", self._probe)):
+                if name not in self._running and (self._unknown or name != "lingpai-probe"):
+                    self._spawn(name, work)
+                    self._running.add(name)
+
+    def _keep_threads(self) -> None:
+        """As ``_start_threads``, where threads that cannot be started are started later."""
+        try:
+            self._start_threads()
+        except RuntimeError as error:
+            _log.warning("a thread of the client could not be started, it is tried again: %s", error)
+
     def _look_at_pid(self) -> None:
+        """Whoever takes the lock looks first: in a child of fork another thread of the parent's may hold it for ever."""
         if self._pid != os.getpid():
             self._after_fork()
+        elif len(self._running) < 2 and self._state != "CLOSED":
+            self._keep_threads()
 
     def _after_fork(self) -> None:
-        """In the child: the threads and the lock are the parent's; the tokens stay."""
-        if self._pid == os.getpid() or self._state == "CLOSED":
-            return
-        connections = list(self._connections)
-        for source in self._sources.values():
-            source._reports = {}
-            source._listeners = set()
-        self._state = "STALE" if self._state == "LIVE" else self._state
-        self._begin()
+        """In the child: the threads and the locks are the parent's; the tokens stay (R16)."""
+        with self._forks.setdefault(os.getpid(), threading.Lock()):
+            if self._pid == os.getpid():
+                return
+            connections = list(self._connections)
+            for source in self._sources.values():
+                source._reports = {}
+                source._listeners = frozenset()
+            self._state = "STALE" if self._state == "LIVE" else self._state
+            self._begin()
         for connection in connections:
             connection.forget()
+        if self._state == "CLOSED":
+            self._closing.set()
+            for source in self._sources.values():
+                source._close()
+            return
         with self._lock:
             for source in self._sources.values():
-                if source._expires is not None:
-                    self._expect(source._expires, source)
+                if isinstance(source._held, Token) and source._held.expires_at is not None:
+                    self._expect(source._held.expires_at, source)
+        self._keep_threads()
 
     def _expect(self, at: float, source: Source) -> None:
         """Has a source look at a time of time.monotonic() whether its token is over."""
@@ -208,8 +255,10 @@ class Client:
             self._changed.notify_all()
 
     def _expire(self) -> None:
-        while not self._closing.is_set():
+        while True:
             with self._lock:
+                if self._closing.is_set():  # under the lock, as close sets it: else its notice would come before the wait
+                    return
                 wait = self._due[0][0] - time.monotonic() if self._due else None
                 if wait is None or wait > 0:
                     self._changed.wait(wait if wait is None else min(wait, 3600.0))
@@ -219,11 +268,14 @@ class Client:
 
     def _run(self) -> None:
         backoff = Backoff(self._settings.timing)
-        while not self._closing.is_set():
+        while True:
+            self._keep_threads()
             with self._lock:
+                if self._closing.is_set():
+                    return
                 apps = [app for app in self._sources if app not in self._unknown]
                 if not apps:
-                    self._changed.wait()
+                    self._changed.wait(self._settings.timing.app_retry)
                     continue
             self._closing.wait(self._attempt(apps, backoff))
 
@@ -232,7 +284,7 @@ class Client:
         timing = self._settings.timing
         connection = Connection(self._settings)
         first: Optional[float] = None
-        self._counts["attempts"] += 1
+        self._count("attempts")
         try:
             self._track(connection)
             deadline = time.monotonic() + timing.silence
@@ -241,7 +293,7 @@ class Client:
             with self._lock:
                 if len(apps) < len(self._sources) - len(self._unknown):
                     return 0.0  # another app is known meanwhile
-                self._stream, self._reopen = connection, False
+                self._stream = connection
                 held = {app: self._sources[app]._known() for app in apps}
             known = {app: str(generation) for app, generation in held.items() if generation is not None}
             connection.deadline = deadline
@@ -253,19 +305,13 @@ class Client:
                 goaway = self._take(message)
                 if goaway is not None:
                     backoff.ended(time.monotonic() - first)
-                    with self._lock:
-                        self._state = "STALE" if self._state == "LIVE" else self._state
                     return goaway
             raise RpcError("UNAVAILABLE", "the stream ended")
         except Closed:
-            if not self._reopen:
-                return 0.0
-            with self._lock:
-                self._state = "STALE" if self._state == "LIVE" else self._state
+            self._lost()  # to ``_ask``, which has it opened anew, or to close
             return 0.0
         except Exception as thrown:
-            error = thrown if isinstance(thrown, RpcError) else RpcError("UNKNOWN", f"{type(thrown).__name__}: {thrown}")
-            return self._failed(error, backoff, None if first is None else time.monotonic() - first)
+            return self._failed(error_of(thrown), apps, backoff, None if first is None else time.monotonic() - first)
         finally:
             self._untrack(connection)
 
@@ -277,11 +323,21 @@ class Client:
             self._state = "LIVE"
             if was == "STALE":
                 self._counts["reconnects"] += 1
-        if self._failures > 0:
-            _log.info("the stream to the broker is back")
-            self._failures = 0
+        self._failures = 0
         if was == "STALE":
+            _log.info("the stream to the broker is back")
             self._tell({"type": "reconnect"})
+
+    def _lost(self) -> None:
+        with self._lock:
+            if self._state != "LIVE":
+                return
+            self._state = "STALE"
+        _log.info("the stream to the broker is lost, the tokens held are served")
+
+    def _count(self, name: str) -> None:
+        with self._lock:
+            self._counts[name] += 1
 
     def _take(self, message: dict[str, Any]) -> Optional[float]:
         """Takes one event. Gives the pause that a goaway asks for, in seconds."""
@@ -298,58 +354,73 @@ class Client:
         except ValueError:
             asked = 0.0
         after = max(timing.backoff_floor, min(asked, timing.goaway_cap))
-        self._counts["goaways"] += 1
+        self._count("goaways")
+        self._lost()  # before whoever observes is told, who may look at ``stats``
         self._tell({"type": "goaway", "afterMs": round(after * 1000)})
         return after
 
-    def _failed(self, error: RpcError, backoff: Backoff, lived: Optional[float]) -> float:
+    def _failed(self, error: RpcError, apps: Sequence[str], backoff: Backoff, lived: Optional[float]) -> float:
         """What follows from a stream's error: the pause before the next, in seconds."""
-        app = error.app if error.code == "NOT_FOUND" and error.app in self._sources else ""
+        app = error.app if error.code == "NOT_FOUND" and error.app in apps else ""
+        self._lost()
         with self._lock:
             self._last = error
-            self._state = "STALE" if self._state == "LIVE" else self._state
             if error.code in ("NOT_FOUND", "INVALID_ARGUMENT", "UNAUTHENTICATED"):
                 self._fatal = error
+            if app:
+                self._unknown[app] = time.monotonic() + self._settings.timing.app_retry
             self._changed.notify_all()
-        pause = 0.0 if app else backoff.after(error, lived)
+        if app:
+            _log.warning("the broker does not know an app, or it may not be read: %s", error)
+            self._tell_error("watch", error, 0.0)
+            self._sources[app]._drop("NOT_FOUND", error.words)
+            return 0.0
+        pause = backoff.after(error, lived)
         self._failures += 1
         if error.needs_operator or self._failures % 10 == 3:
             _log.warning("the stream to the broker failed, the next try is in %.1f s: %s", pause, error)
         self._tell_error("watch", error, pause)
-        if app:
-            with self._lock:
-                self._unknown.add(app)
-            self._sources[app]._drop("NOT_FOUND")
-            self._spawn("lingpai-probe", lambda: self._probe(app))
         return pause
 
-    def _probe(self, app: str) -> None:
-        """Asks for an app that the broker does not know, until it does."""
+    def _probe(self) -> None:
+        """Asks for the apps that the broker does not know, each until it does (R10)."""
+        while True:
+            with self._lock:
+                if self._closing.is_set():
+                    return
+                app = min(self._unknown, key=self._unknown.__getitem__, default="")
+                wait = self._unknown[app] - time.monotonic() if app else None
+                if wait is None or wait > 0:
+                    self._changed.wait(wait)
+                    continue
+            self._ask(app)
+
+    def _ask(self, app: str) -> None:
         retry = self._settings.timing.app_retry
-        while not self._closing.wait(retry):
-            try:
-                answer = self._unary("Get", {"appId": app})
-                if isinstance(answer.get("state"), dict):
-                    self._sources[app]._take(answer["state"], answer.get("serverTime"))
-            except Closed:
-                return
-            except RpcError as error:
+        try:
+            answer = self._unary("Get", {"appId": app})
+            self._sources[app]._take(answer.get("state"), answer.get("serverTime"))
+        except Closed:
+            return
+        except Exception as thrown:
+            error = error_of(thrown)
+            if not error._knows(app):
+                with self._lock:
+                    self._unknown[app] = time.monotonic() + retry
                 if error.code != "NOT_FOUND":
                     self._tell_error("get", error, retry)
-                continue
-            with self._lock:
-                self._unknown.discard(app)
-                self._reopen = True
-                stream = self._stream
-                self._changed.notify_all()
-            if stream is not None:
-                stream.abort()
-            return
+                return
+        with self._lock:
+            del self._unknown[app]
+            stream = self._stream
+            self._changed.notify_all()
+        if stream is not None:
+            stream.abort()
 
     def _unary(self, method: str, request: dict[str, Any]) -> dict[str, Any]:
         """A call on a connection of its own. Raises RpcError or Closed."""
         if method == "ForceRefresh":
-            self._counts["reports"] += 1
+            self._count("reports")
         connection = Connection(self._settings)
         try:
             self._track(connection)
@@ -391,25 +462,28 @@ class Client:
 
     def _queue(self, event: Event) -> None:
         """Has an event told by the next ``_tell_queued``: never under the lock, since what is told may use the client."""
-        with self._telling:
-            self._queued.append(event)
+        with self._lock:
+            if not self._has_ended:  # closed is the last
+                self._queued.append(event)
 
     def _tell_queued(self) -> None:
-        """Tells what waits, in its order, unless another thread does."""
-        while True:
-            with self._telling:
-                if self._is_telling or not self._queued:
-                    return
-                self._is_telling = True
-                event = self._queued.popleft()
+        """Tells what waits, in its order, unless that is being done: by another thread, or by this one, further out."""
+        while self._queued and self._telling.acquire(blocking=False):
             try:
-                if self._settings.on_event is not None:
-                    self._settings.on_event(event)
-            except Exception:
-                _log.exception("on_event raised")
+                self._tell_one(self._queued.popleft())
+            except IndexError:
+                pass  # another thread told it meanwhile
             finally:
-                with self._telling:
-                    self._is_telling = False
+                self._telling.release()
+
+    def _tell_one(self, event: Event) -> None:
+        try:
+            if self._settings.on_event is not None:
+                self._settings.on_event(event)
+        except KeyboardInterrupt:
+            raise  # it is the user's, and reaches the main thread alone
+        except BaseException:  # SystemExit too: it would end the thread that brings the tokens
+            _log.exception("on_event raised")
 
 
 def _after_fork_in_child() -> None:
@@ -417,5 +491,12 @@ def _after_fork_in_child() -> None:
         client._after_fork()
 
 
+def _at_exit() -> None:
+    """Ends threads before the interpreter does, which may be in the middle of a user's ``on_event``."""
+    for client in list(_clients):
+        client.close()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

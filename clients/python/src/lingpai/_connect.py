@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import ssl
 import struct
@@ -19,6 +20,9 @@ from ._options import Settings
 MESSAGE_MAX = 4 << 20
 HEAD_MAX = 64 << 10
 
+#: What OpenSSL says of a peer that went away, a broker that starts behind a balancer for one: nobody has to mend that.
+_ENDS = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
 _CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "UNIMPLEMENTED"}
 
 
@@ -30,7 +34,7 @@ class Connection:
         self._socket: Optional[socket.socket] = None
         self._buffer = b""
         self._is_aborted = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close a client while its thread closes it
         #: By time.monotonic(): a read that is not over by then fails.
         self.deadline = 0.0
 
@@ -42,11 +46,13 @@ class Connection:
         last: Optional[OSError] = None
         try:
             addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise RpcError("UNAVAILABLE", f"{settings.host}: {error.strerror or error}") from None
-        for family, kind, protocol, _, address in addresses:
+        except (OSError, UnicodeError) as error:
+            raise RpcError("UNAVAILABLE", f"{settings.host}: {getattr(error, 'strerror', None) or error}") from None
+        for at, (family, kind, protocol, _, address) in enumerate(addresses):
+            # Each has its share of what is left: behind the first of a name's addresses there may be nothing.
+            share = (deadline - time.monotonic()) / (len(addresses) - at)
             try:
-                self._connect(socket.socket(family, kind, protocol), address, deadline)
+                self._connect(socket.socket(family, kind, protocol), address, share)
                 break
             except OSError as error:
                 last = error
@@ -56,11 +62,11 @@ class Connection:
         if context is not None:
             self._secure(context, deadline)
 
-    def _connect(self, plain: socket.socket, address: Any, deadline: float) -> None:
+    def _connect(self, plain: socket.socket, address: Any, seconds: float) -> None:
         self._hold(plain)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            plain.settimeout(max(0.001, deadline - time.monotonic()))
+            plain.settimeout(max(0.001, seconds))
             plain.connect(address)
         except OSError:
             plain.close()
@@ -76,7 +82,7 @@ class Connection:
             secured.do_handshake()
         except (OSError, ValueError) as error:
             self._check_aborted()
-            is_network = isinstance(error, (ConnectionError, TimeoutError, socket.timeout))
+            is_network = isinstance(error, (ConnectionError, TimeoutError, socket.timeout, *_ENDS))
             raise RpcError("UNAVAILABLE", f"TLS: {error}", needs_operator=not is_network) from None
 
     def stream(self, method: str, request: dict[str, Any], bearer: Optional[str]) -> Iterator[dict[str, Any]]:
@@ -117,7 +123,8 @@ class Connection:
             self._is_aborted = True
             if self._socket is not None:
                 try:
-                    self._socket.shutdown(socket.SHUT_RDWR)
+                    # Not SSLSocket's own, after which a read in another thread would take what is encrypted for plain.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
                 except (OSError, ValueError):
                     pass
 
@@ -129,7 +136,7 @@ class Connection:
 
     def forget(self) -> None:
         """In a child of fork: frees the descriptor, and leaves the connection to the parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.close()
 
     def _hold(self, held: socket.socket) -> None:
@@ -168,19 +175,21 @@ class Connection:
             if left <= 0 or self._socket is None:
                 raise TimeoutError
             self._socket.settimeout(left)
-            return self._socket.recv(65536)
+            chunk = self._socket.recv(65536)
         except (TimeoutError, socket.timeout):
             self._check_aborted()
             raise RpcError("DEADLINE_EXCEEDED", "nothing came for too long: the connection must be dead") from None
         except (OSError, ValueError, AttributeError) as error:
             self._check_aborted()
             # A server says only after the handshake that it does not take a client certificate.
-            raise RpcError("UNAVAILABLE", str(error), needs_operator=isinstance(error, ssl.SSLError)) from None
+            is_refusal = isinstance(error, ssl.SSLError) and not isinstance(error, _ENDS)
+            raise RpcError("UNAVAILABLE", str(error), needs_operator=is_refusal) from None
+        self._check_aborted()
+        return chunk
 
     def _more(self) -> None:
         chunk = self._receive()
         if not chunk:
-            self._check_aborted()
             raise RpcError("UNAVAILABLE", "the connection was closed")
         self._buffer += chunk
 
@@ -219,7 +228,10 @@ class Connection:
                     return
                 self._line()
         else:
-            yield from self._bytes(int(headers.get("content-length") or 0))
+            length = headers.get("content-length", "0")
+            if not re.fullmatch("[0-9]{1,12}", length):
+                raise RpcError("INTERNAL", "the answer's length is no number")
+            yield from self._bytes(int(length))
 
     def _bytes(self, size: int) -> Iterator[bytes]:
         if not 0 <= size <= MESSAGE_MAX + 5:

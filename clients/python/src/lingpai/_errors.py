@@ -1,11 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 
 class LingpaiError(Exception):
-    """What this library raises is one of these."""
+    """What this library raises is one of these. Each can be pickled, as pools of processes do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own would call the class with the message alone.
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(kind: type[LingpaiError], args: tuple[Any, ...], fields: dict[str, Any]) -> LingpaiError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
 
 
 class NoToken(LingpaiError):
@@ -20,7 +31,7 @@ class NoToken(LingpaiError):
 
 
 class StartTimeout(LingpaiError):
-    """The start did not get a token of every app in time. ``apps`` have none; ``last`` is the last error, if there was one."""
+    """The start did not get a token of every app in time (R4). ``apps`` have none; ``last`` is the last error, if there was one."""
 
     def __init__(self, apps: Sequence[str], seconds: float, last: Optional[Exception]) -> None:
         super().__init__(f"no token of {', '.join(apps)} within {seconds:g} s{f': {last}' if last else ''}")
@@ -53,10 +64,16 @@ class RpcError(LingpaiError):
         super().__init__(": ".join(part for part in (code, reason, words) if part))
         self.code = code
         self.reason = reason
+        #: The broker's own words.
+        self.words = words
         self.app = app
         self.retry_after = retry_after
         #: Somebody must mend it: a key, a permission, an address, a certificate.
         self.needs_operator = code in _SLOW if needs_operator is None else needs_operator
+
+    def _knows(self, app: str) -> bool:
+        """Whether the broker knows the app and only has no token of it yet: its refresh failed, and that is a Get's answer (R10)."""
+        return self.app == app and self.code != "NOT_FOUND" and not self.needs_operator
 
 
 class Rejected(LingpaiError):
@@ -68,12 +85,12 @@ class Rejected(LingpaiError):
 
 
 def is_rejection(errcode: object) -> bool:
-    """Whether an errcode of WeChat says that the access_token was refused."""
+    """Whether an errcode of WeChat says that the access_token was refused: 40001, 40014 and 42001 do. Any other is not about the token."""
     return errcode in (40001, 40014, 42001)
 
 
 class Closed(LingpaiError):
-    """The client was closed."""
+    """The client was closed (R15)."""
 
     def __init__(self) -> None:
         super().__init__("the client is closed")

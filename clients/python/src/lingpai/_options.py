@@ -4,7 +4,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Optional, TypedDict
 from urllib.parse import urlsplit
 
 from ._errors import ConfigurationError, RpcError
@@ -63,10 +63,8 @@ class Settings:
                     key: Optional[str] = file.read().strip()
             else:
                 key = self.get_key() if self.get_key is not None else self.key
-        except RpcError:
-            raise
-        except Exception as error:
-            raise RpcError("UNAUTHENTICATED", f"the key cannot be read: {error}") from error
+        except BaseException as error:  # SystemExit too: it would end the thread that brings the tokens
+            raise RpcError("UNAUTHENTICATED", f"the key cannot be read: {error or type(error).__name__}") from error
         if key is not None and not re.fullmatch(r"[\x21-\x7e]+", key):
             words = "it has characters that a key does not have" if key else "it is empty"
             raise RpcError("UNAUTHENTICATED", f"the key cannot be read: {words}")
@@ -83,6 +81,22 @@ class Settings:
         except (OSError, ValueError) as error:
             paths = ", ".join(path for path in (self.ca, self.cert, self.cert_key) if path)
             raise RpcError("UNAUTHENTICATED", f"the certificates cannot be used: {error} ({paths})") from error
+
+
+class Options(TypedDict, total=False):
+    """The options of a client, but for its apps. ``Client`` has their defaults and says what each is."""
+
+    start_timeout: float
+    start_optional: bool
+    ca: Optional[str]
+    cert: Optional[str]
+    cert_key: Optional[str]
+    key: Optional[str]
+    key_file: Optional[str]
+    get_key: Optional[Callable[[], str]]
+    plaintext: bool
+    on_event: Optional[Callable[[Event], None]]
+    timing: Optional[Timing]
 
 
 def settings_of(

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import calendar
+import copy
+import logging
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TypeVar, Union
 
 from ._errors import Closed, LingpaiError, NoToken, Rejected, RpcError
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_log = logging.getLogger("lingpai")
+
 #: A source looks whether its process was forked at every so many reads: hooks are not run everywhere (uWSGI).
 _READS = 64
 
@@ -24,6 +29,7 @@ class Report(NamedTuple):
     """What a report came to."""
 
     #: REFRESHED, JOINED, ALREADY_NEWER, STILL_VALID, or NEWER_HELD where the broker was not asked, since a newer token is held.
+    #: UNKNOWN: the broker said something that this library does not know.
     outcome: str
     #: The token to use now.
     token: Token
@@ -32,40 +38,38 @@ class Report(NamedTuple):
 class Source:
     """One app's token, always the newest that is known. Its methods may be called from any thread."""
 
+    __slots__ = ("_client", "_generation", "_held", "_listeners", "_now", "_refused", "_reports", "app")
+
     def __init__(self, app: str, client: Client) -> None:
         #: The WeChat app id.
         self.app = app
         self._client = client
         # What is read without a lock: replaced as a whole.
         self._held: Union[Token, LingpaiError] = NoToken(app, "WAITING")
-        self._reads = _READS
+        # The token for so many reads, after which ``_look`` renews it. Nothing else is as fast.
+        self._now: Iterator[Token] = iter(())
         self._generation = 0
-        self._expires: Optional[float] = None
         self._reports: dict[int, Future[Report]] = {}
-        self._refused: Optional[tuple[int, float, Exception]] = None
-        self._listeners: set[Callable[[], None]] = set()
+        self._refused: Optional[tuple[int, float, RpcError]] = None
+        # Replaced as a whole too: who goes through it may have it changed meanwhile.
+        self._listeners: frozenset[Callable[[], None]] = frozenset()
 
     def token(self) -> Token:
-        """The newest token, from memory. Raises NoToken or Closed."""
-        self._reads -= 1
-        if self._reads < 0:
-            self._reads = _READS
-            self._client._look_at_pid()
-        held = self._held
-        if held.__class__ is Token:
-            return held
-        raise self._fresh(held)
+        """The newest token, from memory: no lock, no call (R1). Ask for it at each use. Raises NoToken, which has the reason, or Closed."""
+        for token in self._now:
+            return token
+        return self._look()
 
     def __call__(self) -> str:
         """The newest token's value. Raises NoToken or Closed."""
         return self.token().value
 
     def call(self, business: Callable[[str], T]) -> T:
-        """Makes a business call with the newest token's value.
+        """Makes a business call with the newest token's value (R12).
 
         If it raises Rejected, the token is reported to the broker, and with a newer one the call is made once more. Where none came
-        (WeChat accepts the token, or the broker cannot replace it now) its own error is raised. It is called at most twice. Raises NoToken or
-        Closed where there is no token.
+        (WeChat accepts the token, or the broker cannot replace it now) its own error is raised. It is called at most twice. The report takes at
+        most 15 s; a COOLDOWN is not waited out. Raises NoToken or Closed where there is no token.
         """
         used = self.token()
         try:
@@ -77,11 +81,12 @@ class Source:
         return business(newest.value)
 
     def report(self, refused: Token) -> Report:
-        """Tells the broker that WeChat refused a token of this source. Callers that report one generation share one report.
+        """Tells the broker that WeChat refused a token of this source. Callers that report one generation share one report (R11).
 
-        Raises RpcError where the broker cannot replace it now, COOLDOWN for one; the token is kept.
+        Raises RpcError where the broker cannot replace it now, COOLDOWN for one; the token is kept, and until ``retry_after`` is over (at most
+        300 s) the same error is the answer. Raises NoToken where the broker has none any more, Closed.
         """
-        return self._report(refused).result()
+        return self._result(self._report(refused))
 
     def updates(self, timeout: Optional[float] = None) -> Iterator[Token]:
         """The newest token each time that there is another: of several that came meanwhile only the last.
@@ -90,9 +95,12 @@ class Source:
         """
         changed = threading.Event()
         last = ""
-        self._listeners.add(changed.set)
         try:
             while True:
+                self._client._look_at_pid()
+                if changed.set not in self._listeners:  # at first, and in a child of fork, where the old event may be locked for good
+                    changed = threading.Event()
+                    self._listen(changed.set)
                 held = self._held
                 if isinstance(held, Closed):
                     return
@@ -103,29 +111,54 @@ class Source:
                     return
                 changed.clear()
         finally:
-            self._listeners.discard(changed.set)
+            self._unlisten(changed.set)
 
-    # What follows is for the client. State is changed under its lock.
+    # What follows is for the client. State is changed under its lock, which in a child of fork is another: it is asked to look first.
+
+    def _listen(self, listener: Callable[[], None]) -> None:
+        """Has a function called at each change, under the lock. It must not raise."""
+        self._client._look_at_pid()
+        with self._client._lock:
+            self._listeners |= {listener}
+
+    def _unlisten(self, listener: Callable[[], None]) -> None:
+        self._client._look_at_pid()
+        with self._client._lock:
+            self._listeners -= {listener}
+
+    def _look(self) -> Token:
+        """A read that looks whether the process was forked."""
+        self._client._look_at_pid()
+        while True:
+            held = self._held
+            if not isinstance(held, Token):
+                raise self._fresh(held)
+            self._now = repeat(held, _READS)
+            if self._held is held:  # else another thread may have put a newer one there just before
+                return held
 
     def _fresh(self, held: Union[Token, LingpaiError]) -> LingpaiError:
         # Made where it is read: one exception raised by many threads would gather their tracebacks.
         return NoToken(self.app, held.reason, held.words) if isinstance(held, NoToken) else Closed()
 
+    def _result(self, report: Future[Report]) -> Report:
+        error = report.exception()
+        if error is not None:
+            raise copy.copy(error)  # raised by many threads, one error would gather their tracebacks
+        return report.result()
+
     def _after(self, used: Token, report: Future[Report]) -> Optional[Token]:
-        """The token to call once more with, if there is one."""
-        try:
-            outcome, newest = report.result()
-        except LingpaiError:
-            outcome, newest = "STILL_VALID", used
+        """The token to call once more with, if there is one, once a report is over: its answer was taken, if it had one."""
+        report.exception()
         held = self._held
-        if isinstance(held, Token) and held.generation > used.generation:
-            return held
-        return newest if outcome != "STILL_VALID" and newest.generation > used.generation else None
+        return held if isinstance(held, Token) and held.generation > used.generation else None
 
     def _report(self, refused: Token) -> Future[Report]:
+        """A report's answer, to come: a Report, an RpcError, NoToken or Closed."""
+        self._client._look_at_pid()
+        done: Future[Report] = Future()
         with self._client._lock:
             held = self._held
-            done: Future[Report] = Future()
             if isinstance(held, Token) and held.generation > refused.generation:
                 done.set_result(Report("NEWER_HELD", held))
                 return done
@@ -137,34 +170,41 @@ class Source:
                 done.set_exception(before[2])
                 return done
             self._reports[refused.generation] = done
-        if not self._client._spawn("lingpai-report", lambda: self._force_refresh(refused, done)):
-            self._settle(refused, done, Closed())
+        try:
+            if not self._client._spawn("lingpai-report", lambda: self._force_refresh(refused, done)):
+                self._settle(refused, done, Closed())
+        except RuntimeError as error:
+            self._settle(refused, done, RpcError("UNAVAILABLE", f"the token was not reported: {error}"))
         return done
 
     def _force_refresh(self, refused: Token, done: Future[Report]) -> None:
+        result: Union[Report, LingpaiError]
         try:
             answer = self._client._unary("ForceRefresh", {"appId": self.app, "rejectedToken": refused.value})
-            outcome = str(answer.get("outcome", "")).replace("FORCE_REFRESH_OUTCOME_", "", 1)
+            outcome = _OUTCOMES.get(answer.get("outcome"), "UNKNOWN")
             self._client._tell({"type": "report", "app": self.app, "outcome": outcome})
-            if isinstance(answer.get("state"), dict):
-                self._take(answer["state"], answer.get("serverTime"))
-            self._settle(refused, done, Report(outcome, self.token()))
-        except RpcError as error:
-            if error.retry_after > 0:
-                wait = min(error.retry_after, self._client._settings.timing.retry_cap)
-                self._refused = (refused.generation, time.monotonic() + wait, error)
-            self._client._tell_error("report", error, 0.0)
-            self._settle(refused, done, error)
-        except BaseException as error:
-            self._settle(refused, done, error)
+            self._take(answer.get("state"), answer.get("serverTime"))
+            result = Report(outcome, self.token())
+        except (NoToken, Closed) as error:
+            result = error
+        except Exception as thrown:
+            result = error_of(thrown)
+            wait = min(result.retry_after, self._client._settings.timing.retry_cap)
+            if wait > 0:
+                self._refused = (refused.generation, time.monotonic() + wait, result)
+            self._client._tell_error("report", result, wait)
+        self._settle(refused, done, result)
 
-    def _settle(self, refused: Token, done: Future[Report], result: Union[Report, BaseException]) -> None:
+    def _settle(self, refused: Token, done: Future[Report], result: Union[Report, LingpaiError]) -> None:
         with self._client._lock:
-            self._reports.pop(refused.generation, None)
-        if isinstance(result, BaseException):
-            done.set_exception(result)
-        else:
-            done.set_result(result)
+            if done.done():
+                return  # by close
+            if self._reports.get(refused.generation) is done:
+                del self._reports[refused.generation]
+            if isinstance(result, Report):
+                done.set_result(result)
+            else:
+                done.set_exception(result)
 
     def _known(self) -> Optional[int]:
         held = self._held
@@ -179,86 +219,108 @@ class Source:
         state = "WAITING" if reason == "WAITING" else "NONE"
         return {"state": state, "generation": generation, "tokenId": "", "reason": reason}
 
-    def _take(self, state: dict[str, Any], server_time: Any) -> None:
-        """Takes a state that the broker told, unless it is older than what is held."""
-        self._keep(state, server_time)
+    def _take(self, state: Any, server_time: Any) -> None:
+        """Takes a state that the broker told, unless it is older than what is held (R2)."""
+        if not isinstance(state, dict):
+            return
+        try:
+            self._keep(state, server_time)
+        except ValueError as error:
+            # The others' states on this stream are none the worse for it.
+            _log.warning("a state of %s is left out: %s", self.app, error)
         self._client._tell_queued()
 
     def _keep(self, state: dict[str, Any], server_time: Any) -> None:
         generation = _unsigned(state.get("generation"))
-        current = state.get("current")
+        now, server_now = time.monotonic(), _seconds(server_time)
         words = str(state.get("statusReason") or "")
+        before = _token(state.get("previous"), 0, now, server_now)
+        token = _token(state.get("current"), generation, now, server_now, before)
+        is_over = token._is_over(now) if token is not None else state.get("status") in ("TOKEN_STATUS_EXPIRED", 4)
         with self._client._lock:
             if generation < self._generation or isinstance(self._held, Closed):
                 return
             self._generation = generation
-            self._expires = None
-            if not isinstance(current, dict):
-                is_over = state.get("status") in ("TOKEN_STATUS_EXPIRED", 4)
+            if token is None or is_over:
                 self._set(NoToken(self.app, "EXPIRED" if is_over else "PENDING", words))
                 return
-            expire, now = _seconds(current.get("expireTime")), _seconds(server_time)
-            if expire is not None and now is not None:
-                if expire <= now:
-                    self._set(NoToken(self.app, "EXPIRED", words))
-                    return
-                self._expires = time.monotonic() + expire - now
-                self._client._expect(self._expires, self)
-            older = state.get("previous")
-            previous = _token(older, max(0, generation - 1)) if isinstance(older, dict) else None
-            self._set(_token(current, generation, previous))
+            if token.expires_at is not None:
+                self._client._expect(token.expires_at, self)
+            self._set(token)
 
     def _expire(self) -> None:
-        """Ends the life of the token, if it is over by now."""
+        """Ends the life of the token, if it is over by now (R3)."""
         with self._client._lock:
-            if self._expires is not None and self._expires <= time.monotonic():
-                self._expires = None
+            if isinstance(self._held, Token) and self._held._is_over(time.monotonic()):
                 self._set(NoToken(self.app, "EXPIRED"))
         self._client._tell_queued()
 
-    def _drop(self, reason: str) -> None:
+    def _drop(self, reason: str, words: str = "") -> None:
         """There is no token, for a reason that is not a state. Once the app was removed, any generation is taken."""
         with self._client._lock:
             if isinstance(self._held, Closed):
                 return
             if reason == "REMOVED":
                 self._generation = 0
-            self._expires = None
-            self._set(NoToken(self.app, reason))
+            self._set(NoToken(self.app, reason, words))
         self._client._tell_queued()
 
     def _close(self) -> None:
         with self._client._lock:
-            self._held, self._expires = Closed(), None
-        for listener in list(self._listeners):
-            listener()
+            self._put(Closed())
+            # A report's thread may hang, in the resolver for one: who waits for it does not.
+            reports, self._reports = self._reports, {}
+            for done in reports.values():
+                done.set_exception(Closed())
+            for listener in self._listeners:
+                listener()
+
+    def _put(self, held: Union[Token, LingpaiError]) -> None:
+        self._held = held
+        self._now = iter(())  # the next read looks
 
     def _set(self, held: Union[Token, LingpaiError]) -> None:
         before = self._stats()
-        self._held = held
+        self._put(held)
         now = self._stats()
         if now == before:
             return
         self._client._queue({"type": "state", "app": self.app, **now})
-        for listener in list(self._listeners):
+        for listener in self._listeners:
             listener()
         self._client._changed.notify_all()
 
 
-def _token(token: dict[str, Any], generation: int, previous: Optional[Token] = None) -> Token:
+_OUTCOMES: dict[Any, str] = {}
+for _number, _name in enumerate(("REFRESHED", "JOINED", "ALREADY_NEWER", "STILL_VALID"), start=1):
+    _OUTCOMES[_number] = _OUTCOMES[f"FORCE_REFRESH_OUTCOME_{_name}"] = _name
+
+
+def error_of(thrown: Exception) -> RpcError:
+    """What a call raised, as an error of the broker's."""
+    return thrown if isinstance(thrown, RpcError) else RpcError("UNKNOWN", f"{type(thrown).__name__}: {thrown}")
+
+
+def _token(token: Any, generation: int, now: float, server_now: Optional[float], before: Optional[Token] = None) -> Optional[Token]:
+    """A token as the broker tells it; None where it tells none. Raises ValueError."""
+    if not isinstance(token, dict):
+        return None
     value = str(token.get("value") or "")
     if not 1 <= len(value) <= 2048:
-        raise RpcError("INTERNAL", f"a token of {len(value)} characters")
-    return Token(value, str(token.get("id") or ""), generation, previous)
+        raise ValueError(f"a token of {len(value)} characters")
+    expires = _seconds(token.get("expireTime"))
+    life = None if expires is None or server_now is None else expires - server_now
+    return Token(value, generation, None if life is None else now + life, before)
 
 
 def _unsigned(number: Any) -> int:
+    """A generation of protobuf's JSON. Raises ValueError."""
     try:
         value = int(number or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = -1
     if not 0 <= value < 1 << 64:
-        raise RpcError("INTERNAL", "a generation that is no number of 64 bits")
+        raise ValueError("a generation that is no number of 64 bits")
     return value
 
 

@@ -2,19 +2,29 @@ package lingpai;
 
 import java.io.ByteArrayOutputStream;
 import java.io.Closeable;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.Proxy;
 import java.net.Socket;
-import java.net.SocketTimeoutException;
+import java.net.SocketException;
 import java.net.UnknownHostException;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.util.Base64;
 import java.util.HashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
@@ -31,11 +41,18 @@ final class Connection implements Closeable {
   private static final int HEAD_MAX = 64 << 10;
 
   private final Settings settings;
-  private volatile Socket socket;
-  private volatile boolean isClosed;
+  private final Resolver resolver;
+  private final ScheduledExecutorService timers;
+  /** Fails once the connection is closed. */
+  private final CompletableFuture<Void> end = new CompletableFuture<>();
+  /** The socket below TLS: to close it waits for nobody, while TLS would wait for who is writing. */
+  private volatile Socket plain;
+
+  private volatile boolean isLate;
+  private Future<?> guard;
+  private OutputStream out;
   private InputStream in;
-  /** By System.nanoTime(): a read that is not over by then fails. */
-  private volatile long deadline;
+  private boolean isHeard;
 
   private int head;
   /** What is left of the body or of its chunk. */
@@ -44,74 +61,84 @@ final class Connection implements Closeable {
   private boolean isChunked;
   private boolean isFirstChunk;
 
-  Connection(Settings settings) {
+  Connection(Settings settings, Resolver resolver, ScheduledExecutorService timers) {
     this.settings = settings;
+    this.resolver = resolver;
+    this.timers = timers;
   }
 
-  /** What is read from now on must come within so many milliseconds. */
+  /** Whatever is done from now on, a look-up, a write or a read, must be over within so many milliseconds. */
   void within(long ms) {
-    deadline = System.nanoTime() + ms * 1_000_000;
+    if (guard != null) guard.cancel(false);
+    guard = timers.schedule(this::late, ms, TimeUnit.MILLISECONDS);
   }
 
-  /** Connects. Throws an RpcException. */
+  private void late() {
+    isLate = true;
+    close();
+  }
+
+  /** Connects, within {@code timing.connect}. Throws an RpcException. */
   void open() {
-    long end = System.nanoTime() + settings.timing.connect * 1_000_000;
+    within(settings.timing.connect);
     try {
-      connect(end);
-      if (settings.isTls) secure(end);
+      connect(System.nanoTime() + settings.timing.connect * 1_000_000);
+      Socket socket = settings.isTls ? secured() : plain;
+      out = socket.getOutputStream();
       in = socket.getInputStream();
     } catch (UnknownHostException error) {
-      throw RpcException.unavailable("no address of " + settings.host, error);
-    } catch (SSLException error) {
-      throw RpcException.broken("UNAVAILABLE", "TLS: " + error.getMessage(), error);
+      throw isLate ? failed(error) : RpcException.unavailable("no address of " + settings.host, error);
     } catch (IOException error) {
-      throw RpcException.unavailable(settings.authority() + ": " + error.getMessage(), error);
+      throw failed(error);
     }
   }
 
-  private void connect(long end) throws IOException {
-    String host = settings.host.replaceAll("^\\[|]$", "");
-    IOException last = null;
-    for (InetAddress address : InetAddress.getAllByName(host)) {
-      Socket plain = new Socket(java.net.Proxy.NO_PROXY);
-      hold(plain);
+  private void connect(long deadline) throws IOException {
+    InetAddress[] addresses = addresses();
+    IOException last = new UnknownHostException(settings.host);
+    for (int index = 0; index < addresses.length; index++) {
+      plain = new Socket(Proxy.NO_PROXY);
+      if (end.isDone()) throw closed();
       try {
         plain.setTcpNoDelay(true);
-        plain.connect(new InetSocketAddress(address, settings.port), msUntil(end));
+        // Each gets its share of the time: the first may be one that answers nothing.
+        long share = (deadline - System.nanoTime()) / 1_000_000 / (addresses.length - index);
+        plain.connect(new InetSocketAddress(addresses[index], settings.port), (int) Math.max(1, share));
         return;
       } catch (IOException error) {
         plain.close();
         last = error;
       }
     }
-    throw last == null ? new UnknownHostException(host) : last;
+    throw last;
   }
 
-  private void secure(long end) throws IOException {
+  private InetAddress[] addresses() throws IOException {
+    try {
+      return (InetAddress[]) CompletableFuture.anyOf(resolver.addresses(), end).get();
+    } catch (ExecutionException failed) {
+      if (failed.getCause() instanceof IOException) throw (IOException) failed.getCause();
+      throw new IOException("the look-up of " + settings.host + " failed: " + failed.getCause(), failed);
+    } catch (InterruptedException interrupted) {
+      Thread.currentThread().interrupt();
+      throw new IOException("interrupted", interrupted);
+    }
+  }
+
+  private Socket secured() throws IOException {
     SSLSocket secured =
         (SSLSocket)
-            Pem.context(settings.ca, settings.cert, settings.certKey)
-                .getSocketFactory()
-                .createSocket(socket, settings.host.replaceAll("^\\[|]$", ""), settings.port, true);
-    hold(secured);
+            Pem.context(settings.ca, settings.cert, settings.certKey).getSocketFactory().createSocket(plain, settings.host, settings.port, true);
     SSLParameters parameters = secured.getSSLParameters();
     parameters.setEndpointIdentificationAlgorithm("HTTPS");
-    parameters.setProtocols(protocols(secured));
+    parameters.setProtocols(Stream.of(secured.getSupportedProtocols()).filter(name -> name.matches("TLSv1\\.[23]")).toArray(String[]::new));
     secured.setSSLParameters(parameters);
-    secured.setSoTimeout(msUntil(end));
     secured.startHandshake();
+    return secured;
   }
 
-  private static String[] protocols(SSLSocket secured) {
-    return java.util.Arrays.stream(secured.getSupportedProtocols()).filter(name -> name.matches("TLSv1\\.[23]")).toArray(String[]::new);
-  }
-
-  private void hold(Socket held) throws IOException {
-    socket = held;
-    if (isClosed) {
-      held.close();
-      throw new IOException("the connection is closed");
-    }
+  private static IOException closed() {
+    return new IOException("the connection is closed");
   }
 
   /** Begins a stream; its messages come by {@link #next}. Throws an RpcException. */
@@ -138,7 +165,7 @@ final class Connection implements Closeable {
       for (int index = 1; index < 5; index++) length = length << 8 | head[index] & 0xff;
       if (length > MESSAGE_MAX || (head[0] & 1) != 0)
         throw new RpcException("INTERNAL", "", "a message of " + length + " bytes with flags " + head[0] + " cannot be read", "", 0);
-      Map<String, Object> message = Json.object(new String(bytes((int) length), StandardCharsets.UTF_8));
+      Map<String, Object> message = Json.object(text(bytes((int) length)));
       if ((head[0] & 2) == 0) return message;
       if (message.containsKey("error")) throw errorOf(Json.asObject(message.get("error")), "UNKNOWN");
       throw RpcException.unavailable("the stream ended", null);
@@ -152,7 +179,7 @@ final class Connection implements Closeable {
     try {
       post(method, "application/json", request.getBytes(StandardCharsets.UTF_8), bearer);
       begin(head("application/json"));
-      return Json.object(new String(rest(), StandardCharsets.UTF_8));
+      return Json.object(text(rest()));
     } catch (IOException error) {
       throw failed(error);
     }
@@ -161,22 +188,38 @@ final class Connection implements Closeable {
   /** Ends what is under way, from any thread. */
   @Override
   public void close() {
-    isClosed = true;
-    Socket held = socket;
-    if (held == null) return;
+    end.completeExceptionally(closed());
+    Socket held = plain;
     try {
-      held.close();
+      if (held != null) held.close();
     } catch (IOException ignored) {
       // it is closed all the same
     }
   }
 
+  /** Ends it, and the clock that guards it. */
+  void end() {
+    if (guard != null) guard.cancel(false);
+    close();
+  }
+
   private RpcException failed(IOException error) {
-    if (error instanceof SocketTimeoutException)
-      return new RpcException("DEADLINE_EXCEEDED", "", "nothing came for too long: the connection must be dead", "", 0);
-    // A server says only after the handshake that it does not take a client certificate.
-    if (error instanceof SSLException && !isClosed) return RpcException.broken("UNAVAILABLE", "TLS: " + error.getMessage(), error);
-    return RpcException.unavailable(String.valueOf(error.getMessage()), error);
+    if (isLate)
+      return new RpcException(
+          "DEADLINE_EXCEEDED", "", settings.authority() + ": nothing came for too long: the connection must be dead", "", 0);
+    if (isOfTls(error)) return RpcException.broken("UNAVAILABLE", settings.authority() + ": TLS: " + error.getMessage(), error);
+    return RpcException.unavailable(settings.authority() + ": " + error.getMessage(), error);
+  }
+
+  /**
+   * Whether it is a matter of TLS, which somebody must mend: a handshake or a certificate. A server says only after the handshake that it does not take a
+   * client certificate. A connection that broke is no such matter.
+   */
+  private boolean isOfTls(IOException error) {
+    if (!(error instanceof SSLException) || isHeard || end.isDone()) return false;
+    for (Throwable cause = error; cause != null; cause = cause.getCause())
+      if (cause instanceof EOFException || cause instanceof SocketException) return false;
+    return true;
   }
 
   private void post(String method, String contentType, byte[] body, String bearer) throws IOException {
@@ -188,7 +231,6 @@ final class Connection implements Closeable {
     ByteArrayOutputStream all = new ByteArrayOutputStream();
     all.write(lines.append("\r\n").toString().getBytes(StandardCharsets.US_ASCII));
     all.write(body);
-    OutputStream out = socket.getOutputStream();
     out.write(all.toByteArray());
     out.flush();
   }
@@ -213,7 +255,7 @@ final class Connection implements Closeable {
     if (!type.startsWith("application/json"))
       throw new RpcException(code, "", "HTTP status " + number + ": is this the broker's HTTP port?", "", 0);
     begin(headers);
-    throw errorOf(Json.object(new String(rest(), StandardCharsets.UTF_8)), code);
+    throw errorOf(Json.object(text(rest())), code);
   }
 
   private void begin(Map<String, String> headers) throws IOException {
@@ -263,6 +305,14 @@ final class Connection implements Closeable {
     return body.toByteArray();
   }
 
+  private static String text(byte[] utf8) {
+    try {
+      return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(utf8)).toString();
+    } catch (CharacterCodingException wrong) {
+      throw new RpcException("INTERNAL", "", "a message is not UTF-8", "", 0);
+    }
+  }
+
   private static long number(String text, int radix) throws IOException {
     try {
       long number = Long.parseLong(text, radix);
@@ -291,20 +341,14 @@ final class Connection implements Closeable {
   }
 
   private void fill() throws IOException {
-    socket.setSoTimeout(msUntil(deadline));
     from = 0;
     to = Math.max(0, in.read(buffer));
     if (to == 0) throw new IOException("the connection was closed");
-  }
-
-  private static int msUntil(long end) throws SocketTimeoutException {
-    long ms = (end - System.nanoTime()) / 1_000_000;
-    if (ms <= 0) throw new SocketTimeoutException("too late");
-    return (int) Math.min(ms, Integer.MAX_VALUE);
+    isHeard = true;
   }
 
   /** An error of Connect: a code in small letters, words, and details that are protobuf in base64. */
-  private static RpcException errorOf(Map<String, Object> error, String otherwise) {
+  static RpcException errorOf(Map<String, Object> error, String otherwise) {
     String reason = "";
     String app = "";
     long retryAfterMs = 0;

@@ -22,8 +22,8 @@ final class Json {
     try {
       Object value = reader.value(0);
       reader.space();
-      if (reader.at == text.length()) return asObject(value);
-    } catch (IndexOutOfBoundsException | NumberFormatException cut) {
+      if (reader.at == text.length() && value instanceof Map) return asObject(value);
+    } catch (IndexOutOfBoundsException cut) {
       // told below
     }
     throw reader.wrong();
@@ -83,9 +83,7 @@ final class Json {
       case 'n':
         return word("null", null);
       default:
-        int from = at;
-        while (at < text.length() && "+-.0123456789eE".indexOf(text.charAt(at)) >= 0) at++;
-        return Double.valueOf(text.substring(from, at));
+        return number();
     }
   }
 
@@ -107,21 +105,55 @@ final class Json {
   private String string() {
     take('"');
     StringBuilder string = new StringBuilder();
+    char before = 0;
     for (char letter = text.charAt(at++); letter != '"'; letter = text.charAt(at++)) {
-      if (letter != '\\') {
-        string.append(letter);
-        continue;
-      }
-      char escape = text.charAt(at++);
-      int index = "nrtbf".indexOf(escape);
-      if (escape == 'u') {
-        string.append((char) Integer.parseInt(text.substring(at, at + 4), 16));
-        at += 4;
-      } else {
-        string.append(index < 0 ? escape : "\n\r\t\b\f".charAt(index));
-      }
+      if (letter < ' ') throw wrong();
+      char meant = letter == '\\' ? escaped() : letter;
+      // Half a character is none: it would be sent as another one.
+      if (Character.isHighSurrogate(before) != Character.isLowSurrogate(meant)) throw wrong();
+      string.append(before = meant);
     }
+    if (Character.isHighSurrogate(before)) throw wrong();
     return string.toString();
+  }
+
+  private char escaped() {
+    char escape = text.charAt(at++);
+    if (escape == 'u') {
+      int code = 0;
+      for (int digit = 0; digit < 4; digit++) {
+        int next = Character.digit(text.charAt(at++), 16);
+        if (next < 0) throw wrong();
+        code = code << 4 | next;
+      }
+      return (char) code;
+    }
+    int index = "\"\\/nrtbf".indexOf(escape);
+    if (index < 0) throw wrong();
+    return "\"\\/\n\r\t\b\f".charAt(index);
+  }
+
+  private Double number() {
+    int from = at;
+    if (text.charAt(at) == '-') at++;
+    if (text.charAt(at) == '0') at++;
+    else digits();
+    if (at < text.length() && text.charAt(at) == '.') {
+      at++;
+      digits();
+    }
+    if (at < text.length() && (text.charAt(at) | ' ') == 'e') {
+      at++;
+      if ("+-".indexOf(text.charAt(at)) >= 0) at++;
+      digits();
+    }
+    return Double.valueOf(text.substring(from, at));
+  }
+
+  private void digits() {
+    int from = at;
+    while (at < text.length() && text.charAt(at) >= '0' && text.charAt(at) <= '9') at++;
+    if (at == from) throw wrong();
   }
 
   private Object word(String word, Object value) {

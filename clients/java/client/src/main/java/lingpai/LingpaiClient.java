@@ -1,5 +1,6 @@
 package lingpai;
 
+import java.net.InetAddress;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -9,10 +10,13 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.logging.Level;
 import java.util.logging.Logger;
@@ -25,6 +29,8 @@ public final class LingpaiClient implements AutoCloseable {
   private static final Logger LOG = Logger.getLogger("lingpai");
   /** The longest that close waits for threads, in milliseconds. */
   private static final long CLOSE_MS = 1_500;
+
+  private static final long HOUR_NS = 3_600_000_000_000L;
 
   /** How a client is made. */
   public static final class Builder {
@@ -52,13 +58,13 @@ public final class LingpaiClient implements AutoCloseable {
       return this;
     }
 
-    /** Apps to hold tokens of. */
+    /** Apps to hold tokens of, each as by {@link #app}. */
     public Builder apps(Collection<String> more) {
       apps.addAll(more);
       return this;
     }
 
-    /** How long the start waits for a token of every app: 10 seconds. */
+    /** How long the start waits for a token of every app (R4): more than 0, at most a day; 10 seconds without it. */
     public Builder startTimeout(Duration timeout) {
       startTimeout = timeout;
       return this;
@@ -76,26 +82,26 @@ public final class LingpaiClient implements AutoCloseable {
       return this;
     }
 
-    /** The client's certificate and its private key (PKCS #8): paths of PEM files, read at each attempt. */
+    /** The client's certificate and its private key (PKCS #8): paths of PEM files, read at each attempt. Both are given, or neither. */
     public Builder certificate(String certPath, String keyPath) {
       cert = certPath;
       certKey = keyPath;
       return this;
     }
 
-    /** An access key, or another bearer token. */
+    /** An access key, or another bearer token (R18). One of key, keyFile and keySupplier is given, or none. */
     public Builder key(String value) {
       key = value;
       return this;
     }
 
-    /** The path of a file with it, read at each attempt. */
+    /** The path of a file with the key, read at each attempt; white space around it is cut off. */
     public Builder keyFile(String path) {
       keyFile = path;
       return this;
     }
 
-    /** Gives it, asked at each attempt. */
+    /** Gives the key, asked at each attempt. It should not block: the attempt waits for it. */
     public Builder keySupplier(Supplier<String> supplier) {
       keySupplier = supplier;
       return this;
@@ -107,13 +113,13 @@ public final class LingpaiClient implements AutoCloseable {
       return this;
     }
 
-    /** Told of what happens, never of a token's value. It must not block; what it throws is swallowed. */
+    /** Told of what happens (R17), one event at a time, never of a token's value. It must not block; what it throws is logged and swallowed. */
     public Builder observer(Consumer<Event> told) {
       observer = told;
       return this;
     }
 
-    /** The client's clocks: for tests. */
+    /** The client's clocks: for tests. They are copied by build. */
     public Builder timing(Timing clocks) {
       timing = clocks;
       return this;
@@ -139,17 +145,23 @@ public final class LingpaiClient implements AutoCloseable {
   final Object lock = new Object();
   final Settings settings;
   final Teller told;
-  final ScheduledThreadPoolExecutor timers;
+  private final Resolver resolver;
+  private final ScheduledThreadPoolExecutor timers;
   private final Map<String, TokenSource> sources = new LinkedHashMap<>();
-  private final Set<String> unknown = new HashSet<>();
+  /** R10: apps that the broker does not know, and when each is asked for next, by System.nanoTime(): the soonest first. */
+  private final Map<String, Long> unknown = new LinkedHashMap<>();
   private final Set<Connection> connections = new HashSet<>();
   private final List<Thread> threads = new ArrayList<>();
   private final long[] counts = new long[4];
+  private volatile Thread timerThread;
   private String state = "CONNECTING";
   private RpcException last;
   private RpcException fatal;
   private Connection stream;
-  private boolean isReopened;
+  /** The stream that was ended for another to be opened in its place. */
+  private Connection replaced;
+  private boolean isProbing;
+  /** Streams that failed in a row: the stream's thread alone counts them. */
   private int failures;
 
   /** A builder for a client. target: the broker's HTTP port, {@code http://HOST:PORT} or {@code https://HOST:PORT}. */
@@ -160,11 +172,49 @@ public final class LingpaiClient implements AutoCloseable {
   private LingpaiClient(Settings settings) {
     this.settings = settings;
     told = new Teller(settings.observer);
-    for (String app : settings.apps) sources.put(app, new TokenSource(app, this));
-    timers = new ScheduledThreadPoolExecutor(1, work -> daemon("lingpai-expiry", work));
+    resolver = new Resolver(settings.host, InetAddress::getAllByName);
+    for (String app : settings.apps) sources.put(app, new TokenSource(app, new Own()));
+    timers = new ScheduledThreadPoolExecutor(1, work -> timerThread = daemon("lingpai-timer", work), new ThreadPoolExecutor.DiscardPolicy());
     timers.setRemoveOnCancelPolicy(true);
     timers.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
     spawn("lingpai-stream", this::run);
+  }
+
+  /** What the sources are given of this client. */
+  private final class Own implements Keeper {
+    @Override
+    public Object lock() {
+      return lock;
+    }
+
+    @Override
+    public Map<String, Object> forceRefresh(String request) {
+      synchronized (lock) {
+        counts[3]++;
+      }
+      return unary("ForceRefresh", request);
+    }
+
+    @Override
+    public Teller told() {
+      return told;
+    }
+
+    @Override
+    public Runnable after(long nanos, Runnable work) {
+      Future<?> planned = timers.schedule(work, nanos, TimeUnit.NANOSECONDS);
+      return () -> planned.cancel(false);
+    }
+
+    @Override
+    public long nanoTime() {
+      return System.nanoTime();
+    }
+
+    @Override
+    public long retryCapMs() {
+      return settings.timing.retryCap;
+    }
   }
 
   /** An app's source. Throws IllegalArgumentException for an app that the client was not made with. */
@@ -204,9 +254,10 @@ public final class LingpaiClient implements AutoCloseable {
     }
     long end = System.nanoTime() + CLOSE_MS * 1_000_000;
     try {
+      // An observer may close the client: its thread is one of these, and does not wait for itself.
       for (Thread thread : running)
         if (thread != Thread.currentThread()) thread.join(Math.max(1, (end - System.nanoTime()) / 1_000_000));
-      timers.awaitTermination(Math.max(1, end - System.nanoTime()), TimeUnit.NANOSECONDS);
+      if (timerThread != Thread.currentThread()) timers.awaitTermination(Math.max(1, end - System.nanoTime()), TimeUnit.NANOSECONDS);
     } catch (InterruptedException interrupted) {
       Thread.currentThread().interrupt();
     }
@@ -220,10 +271,8 @@ public final class LingpaiClient implements AutoCloseable {
         List<String> missing = new ArrayList<>();
         for (TokenSource source : sources.values()) if (!source.isHeld()) missing.add(source.app());
         if (missing.isEmpty()) return;
-        long left = end - System.nanoTime();
-        if (left <= 0) throw new StartTimeoutException(missing, timeout, last);
         try {
-          TimeUnit.NANOSECONDS.timedWait(lock, left + 1_000_000);
+          if (!Waiting.until(end, lock)) throw new StartTimeoutException(missing, timeout, last);
         } catch (InterruptedException interrupted) {
           Thread.currentThread().interrupt();
           throw new StartTimeoutException(missing, timeout, last);
@@ -254,8 +303,8 @@ public final class LingpaiClient implements AutoCloseable {
             });
     synchronized (lock) {
       if (isClosed()) return;
-      threads.add(thread);
       thread.start();
+      threads.add(thread); // under the lock, which the thread takes to leave the list again
     }
   }
 
@@ -268,24 +317,24 @@ public final class LingpaiClient implements AutoCloseable {
     while (true) {
       List<String> apps = new ArrayList<>();
       synchronized (lock) {
+        try {
+          while (!isClosed() && unknown.size() == sources.size()) Waiting.until(System.nanoTime() + HOUR_NS, lock);
+        } catch (InterruptedException interrupted) {
+          continue; // nobody else has this thread
+        }
         if (isClosed()) return;
-        for (String app : sources.keySet()) if (!unknown.contains(app)) apps.add(app);
+        for (String app : sources.keySet()) if (!unknown.containsKey(app)) apps.add(app);
       }
-      if (apps.isEmpty()) pause(Long.MAX_VALUE, unknown.size());
-      else pause(attempt(apps, pauses), -1);
+      pause(attempt(apps, pauses));
     }
   }
 
-  /** Waits so many milliseconds, until the client is closed, or while so many apps are unknown (negative: whatever their number). */
-  private void pause(long ms, int whileUnknown) {
-    long end = ms > Long.MAX_VALUE / 2_000_000 ? Long.MAX_VALUE : System.nanoTime() + ms * 1_000_000;
+  /** Waits so many milliseconds, or until the client is closed. */
+  private void pause(long ms) {
+    long end = System.nanoTime() + ms * 1_000_000;
     synchronized (lock) {
       try {
-        while (!isClosed() && (whileUnknown < 0 || unknown.size() >= whileUnknown)) {
-          long left = end == Long.MAX_VALUE ? 3_600_000_000_000L : end - System.nanoTime();
-          if (left <= 0) return;
-          TimeUnit.NANOSECONDS.timedWait(lock, left + 1_000_000);
-        }
+        while (!isClosed() && Waiting.until(end, lock)) continue;
       } catch (InterruptedException interrupted) {
         return; // nobody else has this thread
       }
@@ -294,21 +343,20 @@ public final class LingpaiClient implements AutoCloseable {
 
   /** One stream, from its connection to its end. Returns the pause before the next, in milliseconds. */
   private long attempt(List<String> apps, Backoff pauses) {
-    Connection connection = new Connection(settings);
+    Connection connection = new Connection(settings, resolver, timers);
     long first = 0;
     try {
       synchronized (lock) {
         counts[0]++;
       }
       track(connection);
-      connection.within(settings.timing.silence);
       String bearer = settings.bearer();
       connection.open();
-      String request = requestFor(apps);
+      connection.within(settings.timing.silence);
+      String request = requestFor(apps, app -> sources.get(app).known());
       synchronized (lock) {
         if (apps.size() < sources.size() - unknown.size()) return 0; // another app is known meanwhile
         stream = connection;
-        isReopened = false;
       }
       connection.stream("WatchToken", request, bearer);
       while (true) {
@@ -325,28 +373,39 @@ public final class LingpaiClient implements AutoCloseable {
       }
     } catch (RuntimeException thrown) {
       synchronized (lock) {
-        if (isClosed() || isReopened) return 0;
+        if (isClosed() || replaced == connection) return 0;
       }
       RpcException error =
           thrown instanceof RpcException ? (RpcException) thrown : new RpcException("UNKNOWN", "", thrown.toString(), "", 0);
-      return failed(error, pauses, first == 0 ? -1 : (System.nanoTime() - first) / 1_000_000);
+      return failed(error, pauses, apps, first == 0 ? -1 : (System.nanoTime() - first) / 1_000_000);
     } finally {
       untrack(connection);
-      synchronized (lock) {
-        if (state.equals("LIVE")) state = "STALE";
-      }
+      stale();
     }
   }
 
-  private String requestFor(List<String> apps) {
+  /** The stream is lost. Comes before whoever observes is told of it, who may look at {@link #stats}. */
+  private void stale() {
+    synchronized (lock) {
+      if (state.equals("LIVE")) state = "STALE";
+    }
+  }
+
+  /** A WatchTokenRequest in JSON. known: the generation that is held of an app, or null. */
+  static String requestFor(List<String> apps, Function<String, String> known) {
     List<String> ids = new ArrayList<>();
-    List<String> known = new ArrayList<>();
+    List<String> generations = new ArrayList<>();
     for (String app : apps) {
       ids.add(Json.quoted(app));
-      String generation = sources.get(app).known();
-      if (generation != null) known.add(Json.quoted(app) + ":\"" + generation + "\"");
+      String generation = known.apply(app);
+      if (generation != null) generations.add(Json.quoted(app) + ":\"" + generation + "\"");
     }
-    return "{\"appIds\":[" + String.join(",", ids) + "],\"knownGenerations\":{" + String.join(",", known) + "}}";
+    return "{\"appIds\":[" + String.join(",", ids) + "],\"knownGenerations\":{" + String.join(",", generations) + "}}";
+  }
+
+  /** A GetRequest in JSON. */
+  static String getRequest(String app) {
+    return "{\"appId\":" + Json.quoted(app) + "}";
   }
 
   private void lives() {
@@ -356,7 +415,7 @@ public final class LingpaiClient implements AutoCloseable {
       if (!isClosed()) state = "LIVE";
       if (wasLost) counts[1]++;
     }
-    if (failures > 0) LOG.info("the stream to the broker is back");
+    if (failures > 0) LOG.info(wasLost ? "the stream to the broker is back" : "the stream to the broker is open");
     failures = 0;
     if (wasLost) tell(Event.of(Event.Type.RECONNECT));
   }
@@ -369,72 +428,112 @@ public final class LingpaiClient implements AutoCloseable {
     TokenSource removed = sources.get(Json.asString(Json.asObject(message.get("removed")).get("appId")));
     if (removed != null) removed.drop(NoTokenException.Reason.REMOVED);
     if (!(message.get("goaway") instanceof Map)) return -1;
-    String asked = Json.asString(Json.asObject(message.get("goaway")).get("reconnectAfter")).replaceAll("s$", "");
-    double seconds = asked.matches("\\d{1,12}(\\.\\d{1,9})?") ? Double.parseDouble(asked) : 0;
-    long afterMs = Math.max(settings.timing.backoffFloor, (long) Math.min(Math.ceil(seconds * 1000), settings.timing.goawayCap));
+    long asked = durationMs(Json.asString(Json.asObject(message.get("goaway")).get("reconnectAfter")));
+    long afterMs = Math.max(settings.timing.backoffFloor, Math.min(asked, settings.timing.goawayCap));
     synchronized (lock) {
       counts[2]++;
     }
+    stale();
     tell(Event.goaway(afterMs));
     return afterMs;
   }
 
-  /** What follows from a stream's error. Returns the pause before the next, in milliseconds. */
-  private long failed(RpcException error, Backoff pauses, long lived) {
-    TokenSource missing = error.code().equals("NOT_FOUND") ? sources.get(error.app()) : null;
+  /** A duration of JSON ({@code 3.250s}) in milliseconds, rounded up; 0 where it is none. */
+  static long durationMs(String duration) {
+    String seconds = duration.replaceAll("s$", "");
+    return seconds.matches("\\d{1,12}(\\.\\d{1,9})?") ? (long) Math.ceil(Double.parseDouble(seconds) * 1000) : 0;
+  }
+
+  /** What follows from the error of a stream of these apps. Returns the pause before the next, in milliseconds. */
+  private long failed(RpcException error, Backoff pauses, List<String> apps, long lived) {
+    boolean isUnknown = error.code().equals("NOT_FOUND") && apps.contains(error.app());
+    stale();
     synchronized (lock) {
+      if (state.equals("LIVE")) state = "STALE"; // before anybody is told
       last = error;
       if (Arrays.asList("NOT_FOUND", "INVALID_ARGUMENT", "UNAUTHENTICATED").contains(error.code())) fatal = error;
-      if (missing != null) unknown.add(missing.app());
       lock.notifyAll();
     }
-    long pauseMs = missing == null ? pauses.after(error, lived) : 0;
-    failures++;
-    if (error.needsOperator() || failures % 10 == 3)
-      LOG.log(Level.WARNING, "the stream to the broker failed, the next try is in {0} ms: {1}", new Object[] {pauseMs, error.getMessage()});
-    tell(Event.error("watch", error, pauseMs));
-    if (missing != null) {
-      missing.drop(NoTokenException.Reason.NOT_FOUND);
-      spawn("lingpai-probe", () -> probe(missing));
+    if (isUnknown) {
+      leaveOut(error);
+      return 0;
     }
+    long pauseMs = pauses.after(error, lived);
+    failures++;
+    if (Backoff.isSlow(error, lived)) log(Level.WARNING, "the stream to the broker failed, and somebody must mend it; the next try is in {0} ms: {1}", pauseMs, error);
+    else if (failures % 10 == 3) log(Level.WARNING, "the stream to the broker fails again and again; the next try is in {0} ms: {1}", pauseMs, error);
+    else if (lived >= 0) log(Level.INFO, "the stream to the broker is lost; the next try is in {0} ms: {1}", pauseMs, error);
+    tell(Event.error("watch", error, pauseMs));
     return pauseMs;
   }
 
-  /** Asks for an app that the broker does not know, until it does. */
-  private void probe(TokenSource source) {
-    while (true) {
-      pause(settings.timing.appRetry, -1);
-      synchronized (lock) {
-        if (isClosed()) return;
-      }
+  private static void log(Level level, String text, long ms, RpcException error) {
+    LOG.log(level, text, new Object[] {String.valueOf(ms), error.getMessage()});
+  }
+
+  /** R10: goes on without the app that the broker does not know, and asks for it now and then. */
+  private void leaveOut(RpcException error) {
+    long retryMs = settings.timing.appRetry;
+    log(Level.WARNING, "the broker does not know an app, which is left out; it is asked for again every {0} ms: {1}", retryMs, error);
+    tell(Event.error("watch", error, 0));
+    boolean isFirst;
+    synchronized (lock) {
+      unknown.put(error.app(), System.nanoTime() + retryMs * 1_000_000);
+      isFirst = !isProbing;
+      isProbing = true;
+    }
+    sources.get(error.app()).drop(NoTokenException.Reason.NOT_FOUND);
+    if (isFirst) spawn("lingpai-probe", this::probe);
+  }
+
+  /** Asks for the apps that the broker does not know, one after the other, until it knows them all. */
+  private void probe() {
+    for (TokenSource source = dueApp(); source != null; source = dueApp()) {
       try {
-        Map<String, Object> answer = unary("Get", "{\"appId\":" + Json.quoted(source.app()) + "}");
+        Map<String, Object> answer = unary("Get", getRequest(source.app()));
         source.take(Json.asObject(answer.get("state")), Json.asString(answer.get("serverTime")));
-        break;
       } catch (RpcException error) {
-        if (!error.code().equals("NOT_FOUND")) tell(Event.error("get", error, settings.timing.appRetry));
+        if (!error.knows(source.app())) {
+          if (!error.code().equals("NOT_FOUND")) tell(Event.error("get", error, settings.timing.appRetry));
+          continue;
+        }
       } catch (ClosedException closed) {
         return;
       }
+      Connection open;
+      synchronized (lock) {
+        unknown.remove(source.app());
+        replaced = open = stream;
+        lock.notifyAll();
+      }
+      if (open != null) open.close();
     }
-    Connection open;
+  }
+
+  /** Waits until an app that the broker does not know is to be asked for. Null where there is none, and once the client is closed. */
+  private TokenSource dueApp() {
     synchronized (lock) {
-      unknown.remove(source.app());
-      isReopened = true;
-      open = stream;
-      lock.notifyAll();
+      try {
+        while (!isClosed() && !unknown.isEmpty()) {
+          Map.Entry<String, Long> soonest = unknown.entrySet().iterator().next();
+          if (Waiting.until(soonest.getValue(), lock)) continue;
+          String app = soonest.getKey();
+          unknown.remove(app);
+          unknown.put(app, System.nanoTime() + settings.timing.appRetry * 1_000_000);
+          return sources.get(app);
+        }
+      } catch (InterruptedException interrupted) {
+        // nobody else has this thread
+      }
+      isProbing = false;
+      return null;
     }
-    if (open != null) open.close();
   }
 
   /** One call on a connection of its own. Throws RpcException or ClosedException. */
   Map<String, Object> unary(String method, String request) {
-    Connection connection = new Connection(settings);
+    Connection connection = new Connection(settings, resolver, timers);
     try {
-      if (method.equals("ForceRefresh"))
-        synchronized (lock) {
-          counts[3]++;
-        }
       track(connection);
       String bearer = settings.bearer();
       connection.open();
@@ -458,7 +557,7 @@ public final class LingpaiClient implements AutoCloseable {
   }
 
   private void untrack(Connection connection) {
-    connection.close();
+    connection.end();
     synchronized (lock) {
       connections.remove(connection);
       if (stream == connection) stream = null;

@@ -2,6 +2,8 @@ package lingpai;
 
 /** A read found no token. */
 public final class NoTokenException extends LingpaiException {
+  private static final long serialVersionUID = 1;
+
   /** Why there is no token: SPEC.md has what each means. */
   public enum Reason {
     /** Nothing was said of the app yet. */
@@ -18,16 +20,23 @@ public final class NoTokenException extends LingpaiException {
 
   private final String app;
   private final Reason reason;
+  private final String words;
 
   NoTokenException(String app, Reason reason, String words) {
     super("no token of " + app + ": " + reason + (words.isEmpty() ? "" : ", " + words), null);
     this.app = app;
     this.reason = reason;
+    this.words = words;
   }
 
   /** The app that was read. */
   public String app() {
     return app;
+  }
+
+  /** The broker's own words about it, or empty. */
+  public String words() {
+    return words;
   }
 
   /** Why there is no token. */

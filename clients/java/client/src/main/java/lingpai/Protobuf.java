@@ -57,12 +57,13 @@ final class Protobuf {
     return "";
   }
 
-  /** A google.protobuf.Duration, in milliseconds. */
+  /** A google.protobuf.Duration in milliseconds, 0 to 10^12. */
   long durationMs(int number) {
     List<byte[]> found = parts.get(number);
     if (found == null) return 0;
     Protobuf duration = new Protobuf(found.get(found.size() - 1));
-    return duration.numbers.getOrDefault(1, 0L) * 1000 + duration.numbers.getOrDefault(2, 0L) / 1_000_000;
+    long seconds = Math.max(0, Math.min(duration.numbers.getOrDefault(1, 0L), 1_000_000_000L));
+    return seconds * 1000 + Math.max(0, Math.min(duration.numbers.getOrDefault(2, 0L), 999_999_999L)) / 1_000_000;
   }
 
   private long varint() {

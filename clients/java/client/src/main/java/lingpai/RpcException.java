@@ -6,6 +6,8 @@ import java.util.List;
 
 /** A call of the broker failed: it answered with an error, or it could not be reached. */
 public final class RpcException extends LingpaiException {
+  private static final long serialVersionUID = 1;
+
   private static final List<String> SLOW = Arrays.asList("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED");
 
   private final String code;
@@ -68,6 +70,11 @@ public final class RpcException extends LingpaiException {
 
   long retryAfterMs() {
     return retryAfterMs;
+  }
+
+  /** Whether the broker knows the app and only has no token of it yet: its refresh failed, and that is a Get's answer (R10). */
+  boolean knows(String app) {
+    return this.app.equals(app) && !code.equals("NOT_FOUND") && !needsOperator;
   }
 
   /** Whether somebody must mend it: a key, a permission, an address, a certificate. */

@@ -1,24 +1,27 @@
 package lingpai;
 
 import java.io.IOException;
-import java.net.URI;
-import java.net.URISyntaxException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Paths;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /** Options that have been looked at. */
 final class Settings {
   private static final Pattern APP = Pattern.compile("[A-Za-z0-9_-]{1,64}");
   private static final Pattern KEY = Pattern.compile("[\\x21-\\x7e]+");
-  private static final Pattern LOOPBACK = Pattern.compile("localhost|127(\\.\\d{1,3}){3}|\\[?::1]?", Pattern.CASE_INSENSITIVE);
+  private static final Pattern LOOPBACK = Pattern.compile("localhost|127(\\.\\d{1,3}){3}|::1", Pattern.CASE_INSENSITIVE);
+  /** Names with "_" are no host names by the book, but Docker gives them. */
+  private static final Pattern TARGET =
+      Pattern.compile("(?:(https?)://)?(?:\\[([0-9A-Fa-f:.]+)]|([A-Za-z0-9._-]+)):(\\d{1,5})/?");
 
   final String host;
   final int port;
@@ -35,15 +38,14 @@ final class Settings {
 
   /** Throws ConfigurationException. */
   Settings(LingpaiClient.Builder given) {
-    String target = given.target;
-    int colon = target.indexOf("://");
-    String scheme = colon < 0 ? "" : target.substring(0, colon);
-    isTls = colon < 0 ? given.ca != null || given.cert != null : scheme.equals("https");
-    URI uri = uriOf(target, colon < 0 ? target : target.substring(colon + 3));
-    if (uri.getHost() == null || uri.getPort() < 0 || uri.getPath().length() > 1 || !scheme.isEmpty() && !scheme.matches("https?"))
-      throw noAddress(target);
-    host = uri.getHost();
-    port = uri.getPort();
+    String target = given.target == null ? "null" : given.target;
+    Matcher parts = TARGET.matcher(target);
+    if (!parts.matches() || Integer.parseInt(parts.group(4)) < 1 || Integer.parseInt(parts.group(4)) > 65_535)
+      throw new ConfigurationException(
+          "target " + target.replaceAll("//.*@", "//...@") + " is no address: write http://HOST:PORT or https://HOST:PORT");
+    isTls = parts.group(1) == null ? given.ca != null || given.cert != null : parts.group(1).equals("https");
+    host = parts.group(2) == null ? parts.group(3) : parts.group(2);
+    port = Integer.parseInt(parts.group(4));
     apps = appsOf(given.apps);
     key = given.key;
     keyFile = given.keyFile;
@@ -54,38 +56,36 @@ final class Settings {
       throw new ConfigurationException(
           "the key would go to " + authority() + " unencrypted: write https://" + authority()
               + ", or set plaintext where nobody can listen in between");
-    if (given.startTimeout.isZero() || given.startTimeout.isNegative())
-      throw new ConfigurationException("startTimeout is " + given.startTimeout + ": give a time above 0");
+    Duration start = given("startTimeout", given.startTimeout);
+    if (start.isZero() || start.isNegative() || start.compareTo(Duration.ofDays(1)) > 0)
+      throw new ConfigurationException("startTimeout is " + start + ": give more than 0, at most a day");
+    if ((given.cert == null) != (given.certKey == null))
+      throw new ConfigurationException("certificate has " + (given.cert == null ? "a key alone" : "no key") + ": give the paths of both");
+    if (!isTls && (given.ca != null || given.cert != null))
+      throw new ConfigurationException((given.ca == null ? "certificate" : "ca") + " is given, but " + target + " is without TLS: write https://" + authority());
     ca = given.ca;
     cert = given.cert;
     certKey = given.certKey;
-    timing = given.timing;
-    observer = given.observer;
+    timing = given("timing", given.timing).copy();
+    observer = given("observer", given.observer);
   }
 
-  private static URI uriOf(String target, String address) {
-    try {
-      return new URI("http://" + address);
-    } catch (URISyntaxException wrong) {
-      throw noAddress(target);
-    }
-  }
-
-  private static ConfigurationException noAddress(String target) {
-    return new ConfigurationException("target " + target + " is no address: write http://HOST:PORT or https://HOST:PORT");
+  private static <T> T given(String option, T value) {
+    if (value == null) throw new ConfigurationException(option + " is null: give one");
+    return value;
   }
 
   private static List<String> appsOf(Collection<String> apps) {
     if (apps.isEmpty() || apps.size() > 10_000)
       throw new ConfigurationException("there are " + apps.size() + " apps: name 1 to 10000");
     for (String app : apps)
-      if (!APP.matcher(app).matches())
+      if (app == null || !APP.matcher(app).matches())
         throw new ConfigurationException("app \"" + app + "\": an app id has 1 to 64 characters of A-Z, a-z, 0-9, - and _");
     return new ArrayList<>(new LinkedHashSet<>(apps));
   }
 
   String authority() {
-    return host + ":" + port;
+    return (host.contains(":") ? "[" + host + "]" : host) + ":" + port;
   }
 
   /** The key, read anew, or null. Throws an RpcException that needs an operator. */

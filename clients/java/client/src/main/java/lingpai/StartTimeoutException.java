@@ -5,6 +5,8 @@ import java.util.List;
 
 /** The start did not get a token of every app in time. Its cause is the last error, if there was one. */
 public final class StartTimeoutException extends LingpaiException {
+  private static final long serialVersionUID = 1;
+
   private final transient List<String> apps;
 
   StartTimeoutException(List<String> apps, Duration timeout, RpcException last) {

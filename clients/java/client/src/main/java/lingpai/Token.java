@@ -1,5 +1,9 @@
 package lingpai;
 
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+
 /**
  * One access_token. It does not change: when the broker has a newer one, the source has another {@code Token}. What prints one prints its id;
  * it cannot be serialized.
@@ -9,12 +13,15 @@ public final class Token {
   private final String id;
   private final long generation;
   private final Token previous;
+  private final long previousEnd;
 
-  Token(String value, String id, long generation, Token previous) {
+  /** previousEnd: when the previous one's grace is over, by System.nanoTime(). */
+  Token(String value, long generation, Token previous, long previousEnd) {
     this.value = value;
-    this.id = id;
+    this.id = idOf(value);
     this.generation = generation;
     this.previous = previous;
+    this.previousEnd = previousEnd;
   }
 
   /** The secret, at most 2,048 characters: send it as {@code access_token}, and never log it. */
@@ -27,22 +34,37 @@ public final class Token {
     return id;
   }
 
-  /** Rises with each new token of an app. Unsigned: compare by {@link Long#compareUnsigned}, print by {@link Long#toUnsignedString(long)}. */
+  /**
+   * Rises with each new token of an app. Unsigned, 64 bits: compare by {@link Long#compareUnsigned}, print by {@link Long#toUnsignedString(long)}. It is 0 of
+   * a {@link #previous} token, of which the broker does not say it.
+   */
   public long generation() {
     return generation;
   }
 
-  /** The token before it, while WeChat still honours it, or null. The library never chooses it. */
+  /** The token before it, while WeChat still honours it; null once that is over, and where there is none. The library never chooses it (R13). */
   public Token previous() {
-    return previous;
+    return previous == null || System.nanoTime() - previousEnd >= 0 ? null : previous;
   }
 
   boolean isNewerThan(Token other) {
     return Long.compareUnsigned(generation, other.generation) > 0;
   }
 
+  /** The token's id. */
   @Override
   public String toString() {
     return id;
+  }
+
+  private static String idOf(String value) {
+    try {
+      byte[] digest = MessageDigest.getInstance("SHA-256").digest(value.getBytes(StandardCharsets.UTF_8));
+      StringBuilder id = new StringBuilder();
+      for (int index = 0; index < 6; index++) id.append(String.format("%02x", digest[index] & 0xff));
+      return id.toString();
+    } catch (NoSuchAlgorithmException impossible) {
+      throw new IllegalStateException(impossible); // every Java has SHA-256
+    }
   }
 }

@@ -2,6 +2,8 @@ package lingpai;
 
 /** What a business call throws when WeChat refuses the access_token: errcode 40001, 40014 or 42001. */
 public class TokenRejectedException extends RuntimeException {
+  private static final long serialVersionUID = 1;
+
   private final int errcode;
 
   /** A refusal by this errcode. */

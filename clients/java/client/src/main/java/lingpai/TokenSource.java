@@ -1,12 +1,12 @@
 package lingpai;
 
+import java.time.Duration;
 import java.time.Instant;
 import java.time.format.DateTimeParseException;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
-import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
@@ -42,22 +42,39 @@ public final class TokenSource implements Supplier<String> {
     }
   }
 
+  /** Nanoseconds: 146 years. */
+  private static final long FOREVER = Long.MAX_VALUE / 2;
+
   private final String app;
-  private final LingpaiClient client;
+  private final Keeper keeper;
+  private final Object lock;
   /** A Token, or the exception that says why there is none: replaced as a whole. */
   private volatile Object held;
 
   private long generation;
-  private ScheduledFuture<?> expiry;
+  private Runnable stopExpiry = () -> {};
   private final Map<Long, CompletableFuture<Report>> reports = new HashMap<>();
   private long refusedGeneration;
   private long refusedUntil;
   private RpcException refusedError;
 
-  TokenSource(String app, LingpaiClient client) {
+  TokenSource(String app, Keeper keeper) {
     this.app = app;
-    this.client = client;
+    this.keeper = keeper;
+    this.lock = keeper.lock();
     this.held = new NoTokenException(app, NoTokenException.Reason.WAITING, "");
+  }
+
+  /**
+   * A source for tests, which needs no broker (R19). It holds the first of these values; a report puts the next in its place (REFRESHED), and of the last
+   * one says STILL_VALID. {@link lingpai.testing.FakeBroker} is for tests of more. Throws IllegalArgumentException without a value.
+   */
+  public static TokenSource fixed(String app, String... values) {
+    if (values.length == 0) throw new IllegalArgumentException("a fixed source of " + app + " has no value: give one");
+    FixedKeeper keeper = new FixedKeeper(values);
+    TokenSource source = new TokenSource(app, keeper);
+    source.take(keeper.state(), "");
+    return source;
   }
 
   /** The WeChat app id. */
@@ -88,17 +105,14 @@ public final class TokenSource implements Supplier<String> {
     try {
       return business.with(used.value());
     } catch (TokenRejectedException refusal) {
-      Token newest = used;
       try {
-        Report report = report(used);
-        if (!report.outcome().equals("STILL_VALID")) newest = report.token();
+        report(used);
       } catch (LingpaiException failed) {
         // the refusal says more
       }
-      Object now = held;
-      if (now instanceof Token && ((Token) now).isNewerThan(newest)) newest = (Token) now;
-      if (!newest.isNewerThan(used)) throw refusal;
-      return business.with(newest.value());
+      Object newest = held;
+      if (!(newest instanceof Token) || !((Token) newest).isNewerThan(used)) throw refusal;
+      return business.with(((Token) newest).value());
     }
   }
 
@@ -109,13 +123,13 @@ public final class TokenSource implements Supplier<String> {
   public Report report(Token refused) {
     CompletableFuture<Report> report;
     boolean isMine = false;
-    synchronized (client.lock) {
+    synchronized (lock) {
       Object now = held;
       if (now instanceof Token && ((Token) now).isNewerThan(refused)) return new Report("NEWER_HELD", (Token) now);
       if (now instanceof ClosedException) throw new ClosedException();
       report = reports.get(refused.generation());
       if (report == null) {
-        if (refusedError != null && refusedGeneration == refused.generation() && System.nanoTime() - refusedUntil < 0)
+        if (refusedError != null && refusedGeneration == refused.generation() && keeper.nanoTime() - refusedUntil < 0)
           throw refusedError;
         report = new CompletableFuture<>();
         reports.put(refused.generation(), report);
@@ -133,14 +147,12 @@ public final class TokenSource implements Supplier<String> {
   /** Waits until a token of at least this generation (unsigned) is held, at most so long; null where it is not in time. Throws ClosedException. */
   public Token await(long generation, long timeout, TimeUnit unit) throws InterruptedException {
     long end = System.nanoTime() + unit.toNanos(timeout);
-    synchronized (client.lock) {
+    synchronized (lock) {
       while (true) {
         Object now = held;
         if (now instanceof ClosedException) throw new ClosedException();
         if (now instanceof Token && Long.compareUnsigned(((Token) now).generation(), generation) >= 0) return (Token) now;
-        long leftNs = end - System.nanoTime();
-        if (leftNs <= 0) return null;
-        TimeUnit.NANOSECONDS.timedWait(client.lock, leftNs + 1_000_000);
+        if (!Waiting.until(end, lock)) return null;
       }
     }
   }
@@ -149,12 +161,7 @@ public final class TokenSource implements Supplier<String> {
     // Made where it is read, so that its stack says who read.
     if (!(now instanceof NoTokenException)) return new ClosedException();
     NoTokenException none = (NoTokenException) now;
-    return new NoTokenException(app, none.reason(), words(none));
-  }
-
-  private static String words(NoTokenException none) {
-    int comma = none.getMessage().indexOf(", ");
-    return comma < 0 ? "" : none.getMessage().substring(comma + 2);
+    return new NoTokenException(app, none.reason(), none.words());
   }
 
   private void forceRefresh(Token refused, CompletableFuture<Report> report) {
@@ -162,23 +169,25 @@ public final class TokenSource implements Supplier<String> {
     Throwable failure = null;
     try {
       String request = "{\"appId\":" + Json.quoted(app) + ",\"rejectedToken\":" + Json.quoted(refused.value()) + "}";
-      Map<String, Object> answer = client.unary("ForceRefresh", request);
-      String outcome = Json.asString(answer.get("outcome")).replace("FORCE_REFRESH_OUTCOME_", "");
-      client.tell(Event.report(app, outcome));
+      Map<String, Object> answer = keeper.forceRefresh(request);
+      String named = Json.asString(answer.get("outcome")).replace("FORCE_REFRESH_OUTCOME_", "");
+      String outcome = named.isEmpty() ? "UNKNOWN" : named;
+      keeper.told().add(Event.report(app, outcome));
       take(Json.asObject(answer.get("state")), Json.asString(answer.get("serverTime")));
-      result = new Report(outcome.isEmpty() ? "UNKNOWN" : outcome, token());
+      result = new Report(outcome, token());
     } catch (RpcException error) {
       failure = error;
-      client.tell(Event.error("report", error, 0));
+      keeper.told().add(Event.error("report", error, 0));
+      keeper.told().tell();
     } catch (RuntimeException | Error error) {
       failure = error;
     }
-    synchronized (client.lock) {
+    synchronized (lock) {
       reports.remove(refused.generation());
       if (failure instanceof RpcException && ((RpcException) failure).retryAfterMs() > 0) {
         refusedError = (RpcException) failure;
         refusedGeneration = refused.generation();
-        refusedUntil = System.nanoTime() + Math.min(refusedError.retryAfterMs(), client.settings.timing.retryCap) * 1_000_000;
+        refusedUntil = keeper.nanoTime() + Math.min(refusedError.retryAfterMs(), keeper.retryCapMs()) * 1_000_000;
       }
     }
     if (failure == null) report.complete(result);
@@ -207,65 +216,59 @@ public final class TokenSource implements Supplier<String> {
   /** Takes a state that the broker told, unless it is older than what is held. */
   void take(Map<String, Object> state, String serverTime) {
     if (!state.isEmpty()) keep(state, serverTime);
-    client.told.tell();
+    keeper.told().tell();
   }
 
   private void keep(Map<String, Object> state, String serverTime) {
     long next = unsigned(Json.asString(state.get("generation")));
+    Map<String, Object> current = Json.asObject(state.get("current"));
+    Map<String, Object> older = Json.asObject(state.get("previous"));
     String words = Json.asString(state.get("statusReason"));
-    synchronized (client.lock) {
+    Object status = state.get("status");
+    boolean isOver = "TOKEN_STATUS_EXPIRED".equals(status) || Double.valueOf(4).equals(status);
+    long life = current.isEmpty() ? 0 : between(serverTime, Json.asString(current.get("expireTime")));
+    long grace = between(serverTime, Json.asString(older.get("expireTime")));
+    // Made before anything changes: a value that is none leaves what is held as it is.
+    Token previous = older.isEmpty() ? null : new Token(valueOf(older), 0, null, 0);
+    Token token = current.isEmpty() ? null : new Token(valueOf(current), next, previous, keeper.nanoTime() + grace);
+    synchronized (lock) {
       if (Long.compareUnsigned(next, generation) < 0 || held instanceof ClosedException) return;
       generation = next;
-      stopExpiry();
-      Map<String, Object> current = Json.asObject(state.get("current"));
-      if (current.isEmpty()) {
-        Object status = state.get("status");
-        boolean isOver = "TOKEN_STATUS_EXPIRED".equals(status) || Double.valueOf(4).equals(status);
-        set(new NoTokenException(app, isOver ? NoTokenException.Reason.EXPIRED : NoTokenException.Reason.PENDING, words));
+      stopExpiry.run();
+      if (token == null || life <= 0) {
+        boolean isPending = token == null && !isOver;
+        set(new NoTokenException(app, isPending ? NoTokenException.Reason.PENDING : NoTokenException.Reason.EXPIRED, words));
         return;
       }
-      Long end = nanos(Json.asString(current.get("expireTime")));
-      Long now = nanos(serverTime);
-      if (end != null && now != null && end <= now) {
-        set(new NoTokenException(app, NoTokenException.Reason.EXPIRED, words));
-        return;
-      }
-      Map<String, Object> older = Json.asObject(state.get("previous"));
-      Token token = tokenOf(current, next, older.isEmpty() ? null : tokenOf(older, next - 1, null));
       set(token);
-      if (end != null && now != null) expiry = client.timers.schedule(() -> expire(token), end - now, TimeUnit.NANOSECONDS);
+      if (life < FOREVER) stopExpiry = keeper.after(life, () -> expire(token));
     }
   }
 
   /** There is no token, for a reason that is not a state. Once the app was removed, any generation is taken. */
   void drop(NoTokenException.Reason reason) {
-    synchronized (client.lock) {
+    synchronized (lock) {
       if (held instanceof ClosedException) return;
       if (reason == NoTokenException.Reason.REMOVED) generation = 0;
-      stopExpiry();
+      stopExpiry.run();
       set(new NoTokenException(app, reason, ""));
     }
-    client.told.tell();
+    keeper.told().tell();
   }
 
   void close() {
-    synchronized (client.lock) {
-      stopExpiry();
+    synchronized (lock) {
+      stopExpiry.run();
       held = new ClosedException();
-      client.lock.notifyAll();
+      lock.notifyAll();
     }
   }
 
   private void expire(Token token) {
-    synchronized (client.lock) {
+    synchronized (lock) {
       if (held == token) set(new NoTokenException(app, NoTokenException.Reason.EXPIRED, ""));
     }
-    client.told.tell();
-  }
-
-  private void stopExpiry() {
-    if (expiry != null) expiry.cancel(false);
-    expiry = null;
+    keeper.told().tell();
   }
 
   private void set(Object next) {
@@ -273,15 +276,15 @@ public final class TokenSource implements Supplier<String> {
     held = next;
     Stats.App now = stats();
     if (now.isAs(before)) return;
-    client.told.add(Event.state(app, now));
-    client.lock.notifyAll();
+    keeper.told().add(Event.state(app, now));
+    lock.notifyAll();
   }
 
-  private static Token tokenOf(Map<String, Object> token, long generation, Token previous) {
+  private static String valueOf(Map<String, Object> token) {
     String value = Json.asString(token.get("value"));
     if (value.isEmpty() || value.length() > 2048)
       throw new RpcException("INTERNAL", "", "a token of " + value.length() + " characters", "", 0);
-    return new Token(value, Json.asString(token.get("id")), generation, previous);
+    return value;
   }
 
   private static long unsigned(String number) {
@@ -292,12 +295,12 @@ public final class TokenSource implements Supplier<String> {
     }
   }
 
-  private static Long nanos(String time) {
+  /** Nanoseconds from one time to another; FOREVER where one of them is not said or not readable. */
+  private static long between(String from, String to) {
     try {
-      Instant at = Instant.parse(time);
-      return Math.addExact(Math.multiplyExact(at.getEpochSecond(), 1_000_000_000L), at.getNano());
+      return Math.min(FOREVER, Duration.between(Instant.parse(from), Instant.parse(to)).toNanos());
     } catch (DateTimeParseException | ArithmeticException none) {
-      return null;
+      return FOREVER;
     }
   }
 }

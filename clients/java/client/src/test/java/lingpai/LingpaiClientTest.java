@@ -1,0 +1,362 @@
+package lingpai;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.text.MessageFormat;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Predicate;
+import java.util.logging.Handler;
+import java.util.logging.Level;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
+import lingpai.testing.FakeBroker;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** A client beside a broker in this process, its clocks a hundredth of what they are. */
+@Timeout(20)
+class LingpaiClientTest {
+  private static final Logger LOG = Logger.getLogger("lingpai");
+
+  private final FakeBroker broker = FakeBroker.start("wx1", "wx2");
+  private final BlockingQueue<Event> events = new LinkedBlockingQueue<>();
+  private final List<String> lines = Collections.synchronizedList(new ArrayList<>());
+  private final Timing timing = new Timing();
+  private final Handler handler =
+      new Handler() {
+        @Override
+        public void publish(LogRecord line) {
+          lines.add(line.getLevel() + " " + MessageFormat.format(line.getMessage(), line.getParameters()));
+        }
+
+        @Override
+        public void flush() {}
+
+        @Override
+        public void close() {}
+      };
+
+  @BeforeEach
+  void prepare() {
+    timing.backoffFloor = 1;
+    timing.backoffBase = 5;
+    timing.backoffCap = 100;
+    timing.slow = 100;
+    timing.slowCap = 200;
+    timing.appRetry = 20;
+    LOG.addHandler(handler);
+    LOG.setUseParentHandlers(false);
+  }
+
+  @AfterEach
+  void stop() {
+    broker.stop();
+    LOG.removeHandler(handler);
+    LOG.setUseParentHandlers(true);
+  }
+
+  private LingpaiClient.Builder builder() {
+    return LingpaiClient.builder(broker.target()).app("wx1").timing(timing).observer(events::add);
+  }
+
+  /** The next event of which this is true; others are passed over. */
+  private Event event(Predicate<Event> wanted) throws InterruptedException {
+    while (true) {
+      Event event = events.poll(10, TimeUnit.SECONDS);
+      if (event == null) throw new AssertionError("the event did not come");
+      if (wanted.test(event)) return event;
+    }
+  }
+
+  private Event event(Event.Type type) throws InterruptedException {
+    return event(event -> event.type() == type);
+  }
+
+  private boolean isLogged(String part) {
+    synchronized (lines) {
+      return lines.stream().anyMatch(line -> line.contains(part));
+    }
+  }
+
+  private static long threads() {
+    return Thread.getAllStackTraces().keySet().stream().filter(thread -> thread.getName().startsWith("lingpai")).count();
+  }
+
+  @Test
+  void holdsWhatTheBrokerRotates() throws Exception {
+    try (LingpaiClient client = builder().build()) {
+      TokenSource source = client.app("wx1");
+      assertEquals(broker.token("wx1"), source.get());
+      String newer = broker.rotate("wx1");
+      assertEquals(newer, source.await(2, 10, TimeUnit.SECONDS).value());
+      assertNotEquals(newer, source.token().previous().value());
+      assertEquals("LIVE", client.stats().state());
+    }
+    assertEquals(0, threads());
+  }
+
+  @Test
+  void aDeadTokenIsCuredAtTheFirstCall() {
+    try (LingpaiClient client = builder().build()) {
+      broker.kill("wx1");
+      String used =
+          client.app("wx1").call(
+              token -> {
+                if (!broker.honours("wx1", token)) throw new TokenRejectedException(40001);
+                return token;
+              });
+      assertEquals(broker.token("wx1"), used);
+      assertEquals(1, broker.reports());
+    }
+  }
+
+  @Test
+  void aStreamThatIsLostIsOpenedAnewAndSoIsSaidInTheLog() throws Exception {
+    try (LingpaiClient client = builder().build()) {
+      broker.stop();
+      event(event -> event.type() == Event.Type.ERROR && event.during().equals("watch"));
+      assertEquals("STALE", client.stats().state());
+      assertTrue(isLogged("INFO the stream to the broker is lost; the next try is in "));
+      for (int failure = 0; failure < 3; failure++) event(Event.Type.ERROR);
+      assertTrue(isLogged("WARNING the stream to the broker fails again and again"));
+      client.app("wx1").token();
+      broker.restart();
+      broker.rotate("wx1");
+      event(Event.Type.RECONNECT);
+      client.app("wx1").await(2, 10, TimeUnit.SECONDS);
+      assertTrue(isLogged("INFO the stream to the broker is back"));
+      assertFalse(isLogged("FAKE_"), "a token's value was logged");
+    }
+  }
+
+  @Test
+  void aGoawayIsWaitedOut() throws Exception {
+    try (LingpaiClient client = builder().build()) {
+      broker.drain(Duration.ofMillis(10));
+      assertEquals(10, event(Event.Type.GOAWAY).afterMs());
+      event(Event.Type.RECONNECT);
+      assertEquals(1, client.stats().goaways());
+      assertFalse(isLogged("lost"));
+    }
+  }
+
+  @Test
+  void whatSomebodyMustMendIsAWarning() throws Exception {
+    try (LingpaiClient client = builder().build()) {
+      broker.refuse("UNAUTHENTICATED", "CREDENTIALS_INVALID");
+      assertTrue(event(Event.Type.ERROR).afterMs() >= 100);
+      assertTrue(isLogged("WARNING the stream to the broker failed, and somebody must mend it; the next try is in 1"));
+      client.app("wx1").token();
+      broker.accept();
+      event(Event.Type.RECONNECT);
+    }
+  }
+
+  // R4
+
+  @Test
+  void aStartFailsAtOnceWithWhatIsWrong() {
+    RpcException unknown = assertThrows(RpcException.class, () -> builder().app("wx9").build());
+    assertEquals("NOT_FOUND: APP_NOT_FOUND: no app wx9 is configured", unknown.getMessage());
+    broker.refuse("UNAUTHENTICATED", "CREDENTIALS_INVALID");
+    assertEquals("UNAUTHENTICATED", assertThrows(RpcException.class, () -> builder().build()).code());
+    assertEquals(0, threads());
+  }
+
+  @Test
+  void aStartThatIsNotAnsweredSaysWhatIsMissing() {
+    broker.stop();
+    StartTimeoutException error = assertThrows(StartTimeoutException.class, () -> builder().startTimeout(Duration.ofSeconds(1)).build());
+    assertEquals(Collections.singletonList("wx1"), error.apps());
+    assertTrue(error.getMessage().startsWith("no token of wx1 within 1000 ms: UNAVAILABLE: 127.0.0.1:"), error.getMessage());
+    assertEquals(0, threads());
+  }
+
+  // R10
+
+  @Test
+  void anAppThatIsUnknownIsLeftOutUntilTheBrokerKnowsIt() throws Exception {
+    try (LingpaiClient client = builder().app("wx8").app("wx9").startOptional().build()) {
+      client.app("wx1").await(1, 10, TimeUnit.SECONDS);
+      event(event -> event.type() == Event.Type.STATE && event.app().equals("wx9"));
+      assertEquals(NoTokenException.Reason.NOT_FOUND, assertThrows(NoTokenException.class, client.app("wx9")::token).reason());
+      assertTrue(isLogged("WARNING the broker does not know an app, which is left out; it is asked for again every 20 ms: NOT_FOUND: APP_NOT_FOUND: no app wx8"));
+      broker.add("wx9");
+      assertEquals(broker.token("wx9"), client.app("wx9").await(1, 10, TimeUnit.SECONDS).value());
+      broker.add("wx8");
+      assertEquals(broker.token("wx8"), client.app("wx8").await(1, 10, TimeUnit.SECONDS).value());
+      String newer = broker.rotate("wx8");
+      assertEquals(newer, client.app("wx8").await(2, 10, TimeUnit.SECONDS).value());
+    }
+  }
+
+  @Test
+  void manyAppsThatAreUnknownTakeOneThread() throws Exception {
+    LingpaiClient.Builder builder = builder();
+    for (int app = 0; app < 50; app++) builder.app("none" + app);
+    try (LingpaiClient client = builder.startOptional().build()) {
+      client.app("wx1").await(1, 10, TimeUnit.SECONDS);
+      assertTrue(threads() <= 4, threads() + " threads");
+    }
+  }
+
+  @Test
+  void anAppThatHealedWhileTheBrokerWasGoneDoesNotSpareThePause() throws Exception {
+    timing.backoffFloor = 20;
+    try (LingpaiClient client = builder().app("wx9").startOptional().build()) {
+      client.app("wx1").await(1, 10, TimeUnit.SECONDS);
+      broker.add("wx9");
+      client.app("wx9").await(1, 10, TimeUnit.SECONDS);
+      broker.stop();
+      long before = client.stats().attempts();
+      long start = System.nanoTime();
+      for (int failure = 0; failure < 5; failure++) event(event -> event.type() == Event.Type.ERROR && event.during().equals("watch"));
+      long pauses = (System.nanoTime() - start) / 20_000_000 + 2;
+      assertTrue(client.stats().attempts() - before <= pauses, "one attempt in each 20 ms at most");
+    }
+  }
+
+  // R15
+
+  @Test
+  void closeEndsWaitersAndMayBeCalledAgain() throws Exception {
+    LingpaiClient client = builder().build();
+    AtomicReference<Throwable> thrown = new AtomicReference<>();
+    CountDownLatch waits = new CountDownLatch(1);
+    Thread waiter =
+        new Thread(
+            () -> {
+              try {
+                waits.countDown();
+                client.app("wx1").await(99, 1, TimeUnit.HOURS);
+              } catch (Throwable error) {
+                thrown.set(error);
+              }
+            });
+    waiter.start();
+    waits.await();
+    client.close();
+    client.close();
+    waiter.join();
+    assertEquals(ClosedException.class, thrown.get().getClass());
+    assertThrows(ClosedException.class, client.app("wx1")::token);
+    assertEquals("CLOSED", client.stats().state());
+    assertEquals(0, threads());
+  }
+
+  @Test
+  void closeInterruptsAStreamThatNobodyReads() throws IOException {
+    try (RawServer deaf = new RawServer(null, false)) {
+      LingpaiClient.Builder builder = deaf.client();
+      for (int app = 1_000; app < 10_999; app++) builder.app("a-rather-long-name-of-an-app-so-that-the-request-is-larger-" + app);
+      LingpaiClient client = builder.startOptional().build();
+      long start = System.nanoTime();
+      client.close();
+      assertTrue(System.nanoTime() - start < 2_000_000_000L);
+      assertEquals(0, threads());
+    }
+  }
+
+  @Test
+  void manyClientsThatAreClosedAtOnceLeaveNothing() {
+    for (int round = 0; round < 200; round++) builder().startOptional().build().close();
+    assertEquals(0, threads());
+  }
+
+  // R17
+
+  @Test
+  void whatAnObserverThrowsIsSwallowed() throws Exception {
+    try (LingpaiClient client =
+        builder()
+            .observer(
+                event -> {
+                  throw new IllegalStateException("theirs");
+                })
+            .build()) {
+      broker.rotate("wx1");
+      client.app("wx1").await(2, 10, TimeUnit.SECONDS);
+      assertTrue(isLogged("WARNING the observer threw"));
+    }
+  }
+
+  @Test
+  void anObserverMayUseTheClient() throws Exception {
+    AtomicReference<LingpaiClient> own = new AtomicReference<>();
+    BlockingQueue<String> read = new LinkedBlockingQueue<>();
+    try (LingpaiClient client =
+        builder()
+            .observer(
+                event -> {
+                  if (event.generation() == 2) read.add(own.get().app("wx1").get() + own.get().stats().state());
+                })
+            .build()) {
+      own.set(client);
+      String newer = broker.rotate("wx1");
+      String seen = read.poll(10, TimeUnit.SECONDS);
+      while (seen != null && !seen.equals(newer + "LIVE")) seen = read.poll(10, TimeUnit.SECONDS); // the start may be told late
+      assertNotNull(seen, "the observer was never told of the newer token, or could not read it");
+    }
+  }
+
+  /** How long close takes in milliseconds, called by an observer once this is true. */
+  private long closedOn(Predicate<Event> wanted, Runnable harm) throws Exception {
+    CompletableFuture<LingpaiClient> own = new CompletableFuture<>();
+    CompletableFuture<Long> took = new CompletableFuture<>();
+    own.complete(
+        builder()
+            .observer(
+                event -> {
+                  if (!wanted.test(event)) return;
+                  long start = System.nanoTime();
+                  own.join().close();
+                  took.complete((System.nanoTime() - start) / 1_000_000);
+                })
+            .build());
+    harm.run();
+    return took.get(10, TimeUnit.SECONDS);
+  }
+
+  @Test
+  void anObserverMayCloseTheClient() throws Exception {
+    long onStream = closedOn(event -> event.type() == Event.Type.GOAWAY, () -> broker.drain(Duration.ofMillis(1)));
+    assertTrue(onStream < 1_000, "close took " + onStream + " ms");
+    long onTimer =
+        closedOn(
+            event -> event.reason().equals("EXPIRED"),
+            () -> {
+              broker.setLife(Duration.ofMillis(100));
+              broker.rotate("wx1");
+            });
+    assertTrue(onTimer < 1_000, "close took " + onTimer + " ms");
+  }
+
+  @Test
+  void theLevelOfTheLogIsRespected() {
+    LOG.setLevel(Level.OFF);
+    try (LingpaiClient client = builder().build()) {
+      assertEquals("LIVE", client.stats().state());
+      broker.refuse("UNAUTHENTICATED", "");
+    } finally {
+      LOG.setLevel(null);
+    }
+    assertEquals(Collections.emptyList(), lines);
+  }
+}

@@ -3,8 +3,8 @@
 set -eu
 cd "$(dirname "$0")"
 
-echo "go: vet, tests"
-(cd go && test -z "$(gofmt -l .)" && go vet ./... && go test ./...)
+echo "go: format, vet, staticcheck, tests by the race detector, stubs, adapters with the real SDKs"
+sh go/check.sh
 
 echo "python: style, types, tests, adapters"
 sh python/check.sh

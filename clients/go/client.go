@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -30,6 +31,8 @@ type Client struct {
 	// changed has something when run is to look again at which apps are known.
 	changed chan struct{}
 	told    *teller
+	// isStarting is true while New waits.
+	isStarting atomic.Bool
 
 	mu      sync.Mutex
 	state   string
@@ -46,15 +49,18 @@ var errReopen = errors.New("another app is known")
 
 // New makes a client, and waits until a token of every app is held. target is the broker's gRPC port: HOST:PORT, http://HOST:PORT or
 // https://HOST:PORT. The error is a ConfigurationError; an RPCError at once where the broker does not know an app or refuses the key; a
-// StartTimeoutError where a token is still missing after StartTimeout, or when ctx ends. With StartOptional it waits for nothing. ctx bounds the start alone.
+// StartTimeoutError where a token is still missing after StartTimeout, or when ctx ends (rule R4). With StartOptional it waits for nothing. ctx
+// bounds the start alone. A start that failed leaves nothing behind.
 func New(ctx context.Context, target string, given ...Option) (*Client, error) {
 	o, err := configure(target, given)
 	if err != nil {
 		return nil, err
 	}
 	c := newClient(o)
+	c.isStarting.Store(!o.startOptional)
 	c.spawn(c.run)
 	if !o.startOptional {
+		defer c.isStarting.Store(false)
 		if err := c.start(ctx); err != nil {
 			_ = c.Close()
 			return nil, err
@@ -100,8 +106,9 @@ func (c *Client) Stats() Stats {
 	return stats
 }
 
-// Close ends the stream, pauses, and calls under way; reads return ErrClosed from now on. It may be called any number of times, and takes at
-// most 2 seconds. The error is always nil.
+// Close ends the stream, pauses, and calls under way; reads return ErrClosed from now on, and a Do in its report the call's own error. It may be
+// called from anywhere, any number of times, takes at most 2 seconds, and leaves no goroutine, timer or socket (rule R15). The error is
+// always nil.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	isFirst := c.state != "CLOSED"
@@ -148,9 +155,14 @@ func (c *Client) start(ctx context.Context) error {
 			if c.last != nil {
 				timeout.Last = c.last
 			}
+			var none *NoTokenError
 			for _, app := range c.options.apps {
-				if _, err := c.sources[app].Token(); err != nil {
+				_, err := c.sources[app].Token()
+				if err != nil {
 					timeout.Apps = append(timeout.Apps, app)
+				}
+				if timeout.Last == nil && errors.As(err, &none) && none.Reason != Waiting {
+					timeout.Last = err // the broker answers, and has no token
 				}
 			}
 			return timeout

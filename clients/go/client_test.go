@@ -67,7 +67,11 @@ func TestConfigurationErrorsSayWhatToWrite(t *testing.T) {
 		"Apps has \"a b\"":                             {"broker:7600", []Option{Apps("a b")}},
 		"give one of them":                             {"https://broker:7600", []Option{Apps("wx1"), Key("a"), KeyFile("b")}},
 		"write https://broker:7600":                    {"http://broker:7600", []Option{Apps("wx1"), Key("a")}},
-		"Certificate wants two paths":                  {"https://broker:7600", []Option{Apps("wx1"), Certificate("a", "")}},
+		"Certificate is empty: give it a value":        {"https://broker:7600", []Option{Apps("wx1"), Certificate("a", "")}},
+		"CA is empty":                                  {"broker:7600", []Option{Apps("wx1"), CA("")}},
+		"Key is empty":                                 {"https://broker:7600", []Option{Apps("wx1"), Key("")}},
+		"KeyFile is empty":                             {"https://broker:7600", []Option{Apps("wx1"), KeyFile("")}},
+		"Key has characters":                           {"https://broker:7600", []Option{Apps("wx1"), Key("two words")}},
 	} {
 		_, err := configure(given.target, given.options)
 		var wrong *ConfigurationError

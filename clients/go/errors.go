@@ -139,7 +139,7 @@ func explain(err error) *RPCError {
 		return known
 	}
 	st, _ := status.FromError(err)
-	explained := &RPCError{Code: nameOf(st.Code()), words: st.Message()}
+	explained := &RPCError{Code: nameOf(st.Code()), words: plain(st.Message())}
 	switch st.Code() {
 	case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
 		explained.NeedsOperator = true
@@ -158,6 +158,21 @@ func explain(err error) *RPCError {
 		explained.NeedsOperator = strings.Contains(st.Message(), "x509: ") || strings.Contains(st.Message(), "tls: ")
 	}
 	return explained
+}
+
+// plain is gRPC's message of a failed connection without what it wraps it in, and with what to do where the target is the mistake.
+func plain(words string) string {
+	if inner, isWrapped := strings.CutPrefix(words, `connection error: desc = "`); isWrapped {
+		inner = strings.TrimPrefix(strings.TrimSuffix(inner, `"`), "transport: ")
+		words = strings.TrimPrefix(inner, "Error while dialing: ")
+	}
+	switch {
+	case strings.HasSuffix(words, "looked like an HTTP/1.1 header"):
+		return "a server of HTTP/1.1 answers there: the target is the broker's gRPC port, 7600"
+	case strings.HasSuffix(words, "tls: first record does not look like a TLS handshake"):
+		return "a server without TLS answers there: write http:// before the target, or have the broker speak TLS (" + words + ")"
+	}
+	return words
 }
 
 // nameOf is a code's name as gRPC writes it: NOT_FOUND.

@@ -61,6 +61,19 @@ func TestR9ACredentialThatCannotBeReadSaysWhichAndWhy(t *testing.T) {
 	}
 }
 
+func TestAMistakeInTheTargetIsSaid(t *testing.T) {
+	for words, want := range map[string]string{
+		`connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`:                                             "lingpai: UNAVAILABLE: dial tcp 127.0.0.1:1: connect: connection refused",
+		"error reading server preface: http2: failed reading the frame payload: http2: frame too large, note that the frame header looked like an HTTP/1.1 header": "gRPC port, 7600",
+		`connection error: desc = "transport: authentication handshake failed: tls: first record does not look like a TLS handshake"`:                              "write http:// before the target",
+		"the broker's own words": "lingpai: UNAVAILABLE: the broker's own words",
+	} {
+		if got := explain(status.Error(codes.Unavailable, words)).Error(); !strings.Contains(got, want) {
+			t.Errorf("%s, want %q", got, want)
+		}
+	}
+}
+
 func TestAStartThatWasLateNamesAFewOfManyApps(t *testing.T) {
 	late := &StartTimeoutError{Apps: strings.Split(strings.Repeat("wx1,", 9_999)+"wx1", ",")}
 	if words := late.Error(); len(words) > 200 || !strings.Contains(words, "and 9990 more") {

@@ -32,7 +32,9 @@ func fixed(app string, values []string) *Source {
 		if at > 0 {
 			previous = values[at-1]
 		}
-		return double.State(app, uint64(at+1), values[at], previous)
+		state := double.State(app, uint64(at+1), values[at], previous)
+		state.Current.ExpireTime = nil
+		return state
 	}
 	client.call = func(_ string, _, answer proto.Message) error {
 		mu.Lock()

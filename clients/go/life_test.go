@@ -65,7 +65,7 @@ func TestR4AStartThatIsLateNamesTheAppsAndWhatFailed(t *testing.T) {
 		if !errors.As(err, &late) || len(late.Apps) != 2 || !strings.Contains(err.Error(), "no token of wx1, wx2 in time") {
 			t.Errorf("%v", err)
 		}
-		if target == broker.Target && !strings.Contains(err.Error(), "connection refused") {
+		if target == broker.Target && !strings.Contains(err.Error(), "UNAVAILABLE: dial tcp 127.0.0.1:") {
 			t.Errorf("it does not say what failed: %v", err)
 		}
 		if took := time.Since(began); took > 2*time.Second {
@@ -84,13 +84,17 @@ func TestR4AStartThatIsLateNamesTheAppsAndWhatFailed(t *testing.T) {
 func TestR4ARefusalEndsAStartAtOnce(t *testing.T) {
 	broker := lingpaitest.NewBroker("wx1")
 	defer broker.Stop()
+	log := &journal{}
 	for _, code := range []string{"UNAUTHENTICATED", "INVALID_ARGUMENT", "NOT_FOUND"} {
-		broker.Refuse(&lingpai.RPCError{Code: code, Reason: "WHY"})
-		_, err := lingpai.New(t.Context(), broker.Target, lingpai.Apps("wx1"))
+		broker.Refuse(&lingpai.RPCError{Code: code, Reason: "WHY", App: "wx1"})
+		_, err := lingpai.New(t.Context(), broker.Target, lingpai.Apps("wx1"), lingpai.Logger(slog.New(slog.NewTextHandler(log, nil))))
 		var refused *lingpai.RPCError
 		if !errors.As(err, &refused) || refused.Code != code || refused.Reason != "WHY" {
 			t.Errorf("%s: %v", code, err)
 		}
+	}
+	if log.text.Len() > 0 {
+		t.Errorf("what New returns is logged too: %s", log.text.String())
 	}
 }
 
@@ -122,8 +126,12 @@ func TestR15CloseLeavesNothing(t *testing.T) {
 		}
 		source := client.App("wx1")
 		if name == "live" {
-			if _, err := source.Await(t.Context(), 1); err != nil {
+			token, err := source.Await(t.Context(), 1)
+			if err != nil {
 				t.Fatal(err)
+			}
+			if outcome, _, err := source.Report(t.Context(), token); outcome != "STILL_VALID" || err != nil {
+				t.Errorf("a report: %s, %v", outcome, err)
 			}
 		}
 		var waiting sync.WaitGroup

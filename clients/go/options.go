@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -16,7 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Option is how a client is made.
+// Option is how a client is made. A wrong one, or one that is given an empty value, makes New return a ConfigurationError before anything is sent.
 type Option func(*options)
 
 type options struct {
@@ -32,6 +33,8 @@ type options struct {
 	onEvent       func(Event)
 	logger        *slog.Logger
 	timing        Timing
+	// empty has the options that were given nothing: that of an unset variable is to be noticed.
+	empty []string
 
 	address string
 	isTLS   bool
@@ -40,47 +43,69 @@ type options struct {
 // Apps names the apps to hold tokens of: 1 to 10,000 ids, each 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_". Required.
 func Apps(apps ...string) Option { return func(o *options) { o.apps = append(o.apps, apps...) } }
 
-// StartTimeout is how long New waits for a token of every app: 10 seconds, unless the context ends before.
+// StartTimeout is how long New waits for a token of every app, above 0: 10 seconds without it, and never longer than its context lives (rule R4).
 func StartTimeout(timeout time.Duration) Option { return func(o *options) { o.startTimeout = timeout } }
 
-// StartOptional has New return at once; reads return a NoTokenError until a token is here.
+// StartOptional has New return at once, whatever the broker does; reads return a NoTokenError until a token is here (rule R4).
 func StartOptional() Option { return func(o *options) { o.startOptional = true } }
 
-// CA is the path of a PEM file of who signs the broker's certificate, read at each attempt. Without it the system's CAs are trusted.
-func CA(path string) Option { return func(o *options) { o.ca = path } }
+// CA is the path of a PEM file of who signs the broker's certificate, read at each attempt to connect. Without it the system's CAs are trusted.
+// With it a target without a scheme means TLS, of 1.2 or later (rule R18).
+func CA(path string) Option { return func(o *options) { o.ca = o.filled("CA", path) } }
 
-// Certificate is the client's certificate and its private key: paths of PEM files, read at each attempt.
-func Certificate(cert, key string) Option { return func(o *options) { o.cert, o.certKey = cert, key } }
+// Certificate is the client's certificate and its private key: paths of PEM files, read at each attempt to connect. With it a target without a
+// scheme means TLS.
+func Certificate(cert, key string) Option {
+	return func(o *options) { o.cert, o.certKey = o.filled("Certificate", cert), o.filled("Certificate", key) }
+}
 
-// Key is an access key, or another bearer token.
-func Key(key string) Option { return func(o *options) { o.key = key } }
+// Key is an access key, as it was printed when it was made, or another bearer token: characters of ASCII without spaces. One of Key, KeyFile and
+// KeyFunc may be given.
+func Key(key string) Option { return func(o *options) { o.key = o.filled("Key", key) } }
 
-// KeyFile is the path of a file with it, read at each attempt.
-func KeyFile(path string) Option { return func(o *options) { o.keyFile = path } }
+// KeyFile is the path of a file with the key, read at each attempt to connect, so that a rotated one is taken up (rule R18). One that
+// cannot be read is a failure as a refused key is (rule R9).
+func KeyFile(path string) Option { return func(o *options) { o.keyFile = o.filled("KeyFile", path) } }
 
-// KeyFunc gives it, asked at each attempt.
+// KeyFunc gives the key, asked at each attempt to connect. Its context ends with the attempt, which does not wait for it any longer. An error is a failure as a refused key is (rule R9).
 func KeyFunc(key func(context.Context) (string, error)) Option {
 	return func(o *options) { o.keyFunc = key }
 }
 
-// Plaintext lets a key go to another machine without TLS. Without it a key goes to loopback only.
+// Plaintext lets a key go to another machine without TLS. Without it a key goes to loopback only, and New refuses any other target.
 func Plaintext() Option { return func(o *options) { o.plaintext = true } }
 
-// OnEvent is told of what happens, never of a token's value. It must not block. Its panics are swallowed.
+// OnEvent is told of what happens, one event at a time and in order, never of a token's value (rule R17). It may use the client, and must not
+// block. What it panics with is logged, and swallowed.
 func OnEvent(observe func(Event)) Option { return func(o *options) { o.onEvent = observe } }
 
-// Logger is where the client logs; slog.Default without it.
+// Logger is where the client logs; slog.Default without it. It tells of a lost and a regained stream, of the third failure in a row and then
+// of every tenth, and of what somebody must mend (rule R17).
 func Logger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
 // WithTiming sets the client's clocks, those that are not 0: for tests.
 func WithTiming(timing Timing) Option { return func(o *options) { o.timing = timing.or(o.timing) } }
 
-// Timing has the clocks of a client. clients/SPEC.md says what each is for.
+// Timing has the clocks of a client; one that is 0 has its default, which is named here. They are for tests: an operator has no need of them.
 type Timing struct {
-	Silence, Connect, Call                time.Duration
+	// Silence is how long a stream may say nothing: 25 s, from the attempt's start and between messages (rule R6).
+	Silence time.Duration
+	// Connect is how long a connection with its TLS handshake may take: 5 s (rule R6).
+	Connect time.Duration
+	// Call is how long a unary call may take: 10 s.
+	Call time.Duration
+	// BackoffBase, BackoffCap and BackoffFloor bound the pauses between streams that fail: 500 ms doubled up to 10 s, at least 100 ms (rule R5).
 	BackoffBase, BackoffCap, BackoffFloor time.Duration
-	Life, GoawayCap, RetryCap             time.Duration
-	Slow, SlowCap, AppRetry               time.Duration
+	// Life is how long a stream lives since its first message to have been a good one: 10 s (rule R5).
+	Life time.Duration
+	// GoawayCap is the longest pause that a goaway may ask for: 1 minute (rule R7).
+	GoawayCap time.Duration
+	// RetryCap is the longest time that RetryInfo may ask for: 5 minutes (rules R8 and R11).
+	RetryCap time.Duration
+	// Slow and SlowCap bound the pauses after what somebody must mend: 30 s doubled up to 5 minutes (rule R9).
+	Slow, SlowCap time.Duration
+	// AppRetry is how often an app that the broker does not know is asked for: every minute (rule R10).
+	AppRetry time.Duration
 }
 
 var defaultTiming = Timing{
@@ -109,6 +134,13 @@ var (
 	keyShape = regexp.MustCompile(`^[\x21-\x7e]+$`)
 )
 
+func (o *options) filled(name, value string) string {
+	if value == "" {
+		o.empty = append(o.empty, name)
+	}
+	return value
+}
+
 // configure looks at a target and options.
 func configure(target string, given []Option) (*options, error) {
 	o := &options{startTimeout: 10 * time.Second, timing: defaultTiming, onEvent: func(Event) {}, logger: slog.Default()}
@@ -133,6 +165,12 @@ func configure(target string, given []Option) (*options, error) {
 			return nil, misconfigured("Apps has %q: an app id has 1 to 64 characters of A-Z, a-z, 0-9, - and _", app)
 		}
 	}
+	if len(o.empty) > 0 {
+		return nil, misconfigured("%s is empty: give it a value, or leave it out", o.empty[0])
+	}
+	if o.key != "" && !keyShape.MatchString(o.key) {
+		return nil, misconfigured("Key has characters that a key does not have: give it what was printed when the key was made")
+	}
 	keys := 0
 	for _, isGiven := range []bool{o.key != "", o.keyFile != "", o.keyFunc != nil} {
 		if isGiven {
@@ -141,9 +179,6 @@ func configure(target string, given []Option) (*options, error) {
 	}
 	if keys > 1 {
 		return nil, misconfigured("Key, KeyFile and KeyFunc are given together: give one of them")
-	}
-	if (o.cert == "") != (o.certKey == "") {
-		return nil, misconfigured("Certificate wants two paths: the certificate and its private key")
 	}
 	if keys > 0 && !o.isTLS && !o.plaintext && !isLoopback(host) {
 		return nil, misconfigured("the key would go to %s unencrypted: write https://%s, or give Plaintext where nobody can listen in between",
@@ -169,17 +204,39 @@ func (o *options) bearer(ctx context.Context) (string, error) {
 		text, err = os.ReadFile(o.keyFile)
 		key = strings.TrimSpace(string(text))
 	case o.keyFunc != nil:
-		key, err = o.keyFunc(ctx)
+		key, err = o.ask(ctx)
 	case o.key == "":
 		return "", nil
 	}
 	if err == nil && !keyShape.MatchString(key) {
-		err = errors.New(strings.TrimSpace(o.keyFile + " is empty, or has characters that a key does not have"))
+		err = errors.New("it is empty, or has characters that a key does not have")
+		if o.keyFile != "" {
+			err = fmt.Errorf("%s is empty, or has characters that a key does not have", o.keyFile)
+		}
 	}
 	if err != nil {
 		return "", unreadable("the key", err)
 	}
 	return key, nil
+}
+
+// ask asks the user's function for the key, for no longer than ctx lives, also where the function does not heed it.
+func (o *options) ask(ctx context.Context) (string, error) {
+	type answer struct {
+		key string
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		key, err := o.keyFunc(ctx)
+		answered <- answer{key, err}
+	}()
+	select {
+	case got := <-answered:
+		return got.key, got.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 }
 
 // credentials reads the certificates anew.

@@ -61,7 +61,8 @@ func newSource(app string, client *Client) *Source {
 	return s
 }
 
-// Token is the newest token, from memory. The error is a NoTokenError, or ErrClosed.
+// Token is the newest token, from memory: one atomic load, which takes no lock, waits for nobody and allocates nothing (rule R1). The error is a
+// NoTokenError, or ErrClosed.
 func (s *Source) Token() (*Token, error) {
 	held := s.held.Load()
 	return held.token, held.err
@@ -70,7 +71,7 @@ func (s *Source) Token() (*Token, error) {
 // Updated has something to receive when there is another token than at the last receive: read it by Token. It is never closed.
 func (s *Source) Updated() <-chan struct{} { return s.updated }
 
-// Await waits until a token of at least this generation is held. The error is the context's, or ErrClosed.
+// Await waits until a token of at least this generation is held; 0: any. The error is the context's, or ErrClosed.
 func (s *Source) Await(ctx context.Context, generation uint64) (*Token, error) {
 	for {
 		s.mu.Lock()
@@ -93,7 +94,8 @@ func (s *Source) Await(ctx context.Context, generation uint64) (*Token, error) {
 
 // Do makes a business call with the newest token's value. If it returns an error that is ErrRejected, the token is reported to the broker, and
 // with a newer one the call is made once more. Where none came (WeChat accepts the token, or the broker cannot replace it now) its own
-// error is returned. The call is made at most twice. Where there is no token, the error is a NoTokenError, or ErrClosed.
+// error is returned. The call is made at most twice, and no pause is waited out (rule R12). Where there is no token, the error is a
+// NoTokenError, or ErrClosed.
 func (s *Source) Do(ctx context.Context, call func(ctx context.Context, token string) error) error {
 	used, err := s.Token()
 	if err != nil {
@@ -121,8 +123,11 @@ func (s *Source) after(ctx context.Context, used *Token) *Token {
 }
 
 // Report tells the broker that WeChat refused a token of this source, and returns the token to use now. The outcome is REFRESHED, JOINED,
-// ALREADY_NEWER, STILL_VALID, or NEWER_HELD where the broker was not asked, since a newer token is held. Callers that report one generation share one report. The error is
-// an RPCError where the broker cannot replace it now, COOLDOWN for one; the token is kept.
+// ALREADY_NEWER, STILL_VALID, UNKNOWN (a later broker has added it), or NEWER_HELD where the broker was not asked, since a newer token is held.
+// Callers that report one generation share one report, which goes on when ctx ends (rule R11). refused needs a Value, or a Generation
+// alone where the value is not at hand. The error is a ConfigurationError where it has neither; an RPCError where the broker cannot replace it
+// now, COOLDOWN for one, which is the answer for as long as its RetryAfter says, at most 5 minutes: the token is kept; a
+// NoTokenError where none came; the context's; or ErrClosed.
 func (s *Source) Report(ctx context.Context, refused *Token) (outcome string, token *Token, err error) {
 	if refused == nil || refused.Value == "" && refused.Generation == 0 {
 		return "", nil, misconfigured("Report was given no token: give it the one that WeChat refused")

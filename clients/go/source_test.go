@@ -119,7 +119,7 @@ func TestR3ATokensLifeIsCountedFromTheMessageThatBroughtIt(t *testing.T) {
 		if got := seen(s); got != "1" {
 			t.Errorf("within its life: %s", got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if got := seen(s); got != Expired {
 			t.Errorf("at its end: %s", got)
@@ -136,7 +136,13 @@ func TestR3ATokensLifeIsCountedFromTheMessageThatBroughtIt(t *testing.T) {
 		if token, err := s.Token(); err != nil || !token.ExpiresAt.IsZero() {
 			t.Errorf("without expire_time it does not expire: %v", err)
 		}
-		mustTake(t, s, 4, -time.Second)
+		withoutClock, _ := state(4, 0)
+		withoutClock.Current.ExpireTime = timestamppb.New(time.Now().Add(3 * time.Second))
+		_ = s.take(withoutClock, nil)
+		if token, err := s.Token(); err != nil || time.Until(token.ExpiresAt) != 3*time.Second {
+			t.Errorf("without server_time: %v, %v", token, err)
+		}
+		mustTake(t, s, 5, -time.Second)
 		if got := seen(s); got != Expired {
 			t.Errorf("a token whose life was over: %s", got)
 		}
@@ -228,6 +234,48 @@ const (
 	refreshed  = pb.ForceRefreshOutcome_FORCE_REFRESH_OUTCOME_REFRESHED
 	stillValid = pb.ForceRefreshOutcome_FORCE_REFRESH_OUTCOME_STILL_VALID
 )
+
+func TestR10AnAppThatIsKnownAndHasNoTokenYetIsWatchedAgain(t *testing.T) {
+	for failed, isKnown := range map[*RPCError]bool{
+		{Code: "UNAVAILABLE", Reason: "PENDING", App: "wx1"}:         true,
+		{Code: "UNAVAILABLE"}:                                        false,
+		{Code: "UNAVAILABLE", App: "wx2"}:                            false,
+		{Code: "NOT_FOUND", App: "wx1"}:                              false,
+		{Code: "PERMISSION_DENIED", App: "wx1", NeedsOperator: true}: false,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := offline(t, func(*Client, string, proto.Message, proto.Message) error { return failed }, "wx1")
+			c.unknown["wx1"] = true
+			c.spawn(func() { c.probe(c.App("wx1")) })
+			time.Sleep(90 * time.Second)
+			synctest.Wait()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.unknown["wx1"] == isKnown {
+				t.Errorf("after %v it is known: %v", failed, !c.unknown["wx1"])
+			}
+		})
+	}
+}
+
+func TestR6AKeyFunctionIsNotWaitedForLongerThanACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		o, err := configure("127.0.0.1:7600", []Option{Apps("wx1"), KeyFunc(func(context.Context) (string, error) {
+			<-stuck
+			return "key", nil
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(o)
+		began := time.Now()
+		if err := c.unary("Get", &pb.GetRequest{}, &pb.GetResponse{}); err == nil || time.Since(began) != 10*time.Second {
+			t.Errorf("it ended after %v: %v", time.Since(began), err)
+		}
+		close(stuck)
+	})
+}
 
 func TestR11OneReportIsInFlightForAGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -413,6 +461,18 @@ func TestR15CloseEndsWhatWaits(t *testing.T) {
 		s.drop(Removed)
 		if _, err := s.Token(); err != ErrClosed || c.Stats().State != "CLOSED" {
 			t.Errorf("a read after what came late: %v", err)
+		}
+	})
+}
+
+func TestR4AStartWithoutATokenSaysWhatTheBrokerSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := offline(t, unasked, "wx1", "wx2")
+		mustTake(t, c.App("wx1"), 1, 0)
+		_ = c.App("wx2").take(&pb.TokenState{AppId: "wx2", Status: pb.TokenStatus_TOKEN_STATUS_PENDING, StatusReason: "errcode 40013"}, nil)
+		err := c.start(t.Context())
+		if want := "lingpai: no token of wx2 in time: lingpai: no token of wx2: PENDING, errcode 40013"; err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
 		}
 	})
 }

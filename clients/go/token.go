@@ -32,14 +32,19 @@ type Token struct {
 	Previous *Token
 }
 
-// tokenOf reads a token of the broker's. now is the broker's clock. A value without characters or with too many is an error of the broker's.
+// tokenOf reads a token of the broker's. now is the broker's clock; nil: the client's own. A value without characters or with too many is an error of the broker's.
 func tokenOf(token *pb.Token, app string, now *timestamppb.Timestamp) (*Token, error) {
 	if length := utf8.RuneCountInString(token.GetValue()); length < 1 || length > valueMax {
 		return nil, &RPCError{Code: "INTERNAL", App: app, words: fmt.Sprintf("the broker sent a token of %d characters", length)}
 	}
 	read := &Token{Value: token.GetValue(), ID: token.GetId()}
-	if token.GetExpireTime() != nil && now != nil {
-		read.ExpiresAt = time.Now().Add(token.GetExpireTime().AsTime().Sub(now.AsTime()))
+	if token.GetExpireTime() != nil {
+		here := time.Now()
+		clock := here
+		if now != nil {
+			clock = now.AsTime()
+		}
+		read.ExpiresAt = here.Add(token.GetExpireTime().AsTime().Sub(clock))
 	}
 	return read, nil
 }

@@ -125,8 +125,10 @@ func (c *Client) take(message *pb.WatchTokenResponse) (goaway time.Duration, err
 
 // lost is what follows from a stream's error. It returns the pause before the next.
 func (c *Client) lost(failed *RPCError, pauses *backoff, lived time.Duration) time.Duration {
+	isFatal := false
 	switch failed.Code {
 	case "NOT_FOUND", "INVALID_ARGUMENT", "UNAUTHENTICATED":
+		isFatal = c.isStarting.Load()
 		select {
 		case c.failed <- failed:
 		default:
@@ -143,10 +145,14 @@ func (c *Client) lost(failed *RPCError, pauses *backoff, lived time.Duration) ti
 	var pause time.Duration
 	if !isUnknownApp {
 		pause = pauses.after(failed, lived)
+	}
+	switch {
+	case isFatal: // New returns it, and there is no next attempt
+	case !isUnknownApp:
 		if failed.NeedsOperator || pauses.failures == 3 || pauses.failures%10 == 0 {
 			c.options.logger.Warn("the stream to the broker failed", "error", failed, "retry_in", pause)
 		}
-	} else {
+	default:
 		c.options.logger.Warn("the broker does not know an app, or this caller may not read it: the others go on without it",
 			"app", failed.App, "error", failed, "retry_in", c.options.timing.AppRetry)
 	}

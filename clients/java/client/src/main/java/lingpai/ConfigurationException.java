@@ -4,6 +4,7 @@ package lingpai;
 public final class ConfigurationException extends LingpaiException {
   private static final long serialVersionUID = 1;
 
+  /** See {@link #option}. */
   private final String option;
 
   ConfigurationException(String option, String words) {
@@ -11,7 +12,7 @@ public final class ConfigurationException extends LingpaiException {
     this.option = option;
   }
 
-  /** The option: a method of the builder, such as {@code keyFile}. */
+  /** {@return the option: a method of the builder, such as {@code keyFile}} */
   public String option() {
     return option;
   }

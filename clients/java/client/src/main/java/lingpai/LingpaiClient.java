@@ -52,74 +52,133 @@ public final class LingpaiClient implements AutoCloseable {
       this.target = target;
     }
 
-    /** An app to hold a token of: 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_". 1 to 10,000 apps are named. */
+    /**
+     * An app to hold a token of: 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_". 1 to 10,000 apps are named.
+     *
+     * @param app the WeChat app id
+     * @return this builder
+     */
     public Builder app(String app) {
       apps.add(app);
       return this;
     }
 
-    /** Apps to hold tokens of, each as by {@link #app}. */
+    /**
+     * Apps to hold tokens of, each as by {@link #app}.
+     *
+     * @param more the WeChat app ids
+     * @return this builder
+     */
     public Builder apps(Collection<String> more) {
       apps.addAll(more);
       return this;
     }
 
-    /** How long the start waits for a token of every app (R4): more than 0, at most a day; 10 seconds without it. */
+    /**
+     * How long the start waits for a token of every app (R4): more than 0, at most a day; 10 seconds without it.
+     *
+     * @param timeout the longest wait
+     * @return this builder
+     */
     public Builder startTimeout(Duration timeout) {
       startTimeout = timeout;
       return this;
     }
 
-    /** The start returns at once; reads throw NoTokenException until a token is here. */
+    /**
+     * The start returns at once; reads throw NoTokenException until a token is here.
+     *
+     * @return this builder
+     */
     public Builder startOptional() {
       startOptional = true;
       return this;
     }
 
-    /** The path of a PEM file of who signs the broker's certificate, read at each attempt. Without it the JDK's CAs are trusted. */
+    /**
+     * The path of a PEM file of who signs the broker's certificate, read at each attempt. Without it the JDK's CAs are trusted.
+     *
+     * @param path the path of the file
+     * @return this builder
+     */
     public Builder ca(String path) {
       ca = path;
       return this;
     }
 
-    /** The client's certificate and its private key (PKCS #8): paths of PEM files, read at each attempt. Both are given, or neither. */
+    /**
+     * The client's certificate and its private key (PKCS #8): paths of PEM files, read at each attempt. Both are given, or neither.
+     *
+     * @param certPath the path of the certificate, with its chain
+     * @param keyPath the path of its private key
+     * @return this builder
+     */
     public Builder certificate(String certPath, String keyPath) {
       cert = certPath;
       certKey = keyPath;
       return this;
     }
 
-    /** An access key, or another bearer token (R18). One of key, keyFile and keySupplier is given, or none. */
+    /**
+     * An access key, or another bearer token (R18). One of key, keyFile and keySupplier is given, or none.
+     *
+     * @param value the key
+     * @return this builder
+     */
     public Builder key(String value) {
       key = value;
       return this;
     }
 
-    /** The path of a file with the key, read at each attempt; white space around it is cut off. */
+    /**
+     * The path of a file with the key, read at each attempt; white space around it is cut off.
+     *
+     * @param path the path of the file
+     * @return this builder
+     */
     public Builder keyFile(String path) {
       keyFile = path;
       return this;
     }
 
-    /** Gives the key, asked at each attempt. It should not block: the attempt waits for it. */
+    /**
+     * Gives the key, asked at each attempt. It should not block: the attempt waits for it.
+     *
+     * @param supplier gives the key
+     * @return this builder
+     */
     public Builder keySupplier(Supplier<String> supplier) {
       keySupplier = supplier;
       return this;
     }
 
-    /** A key may go to another machine without TLS. Else it goes to loopback only. */
+    /**
+     * A key may go to another machine without TLS. Else it goes to loopback only.
+     *
+     * @return this builder
+     */
     public Builder plaintext() {
       plaintext = true;
       return this;
     }
 
-    /** Told of what happens (R17), one event at a time, never of a token's value. It must not block; what it throws is logged and swallowed. */
+    /**
+     * Told of what happens (R17), one event at a time, never of a token's value. It must not block; what it throws is logged and swallowed.
+     *
+     * @param told the observer
+     * @return this builder
+     */
     public Builder observer(Consumer<Event> told) {
       observer = told;
       return this;
     }
 
-    /** The client's clocks: for tests. They are copied by build. */
+    /**
+     * The client's clocks: for tests. They are copied by build.
+     *
+     * @param clocks the clocks
+     * @return this builder
+     */
     public Builder timing(Timing clocks) {
       timing = clocks;
       return this;
@@ -128,6 +187,8 @@ public final class LingpaiClient implements AutoCloseable {
     /**
      * Makes the client, and waits until a token of every app is held. Throws ConfigurationException; RpcException at once where the broker does not
      * know an app or refuses the key; StartTimeoutException where a token is still missing. With startOptional it waits for nothing.
+     *
+     * @return the client; close it
      */
     public LingpaiClient build() {
       LingpaiClient client = new LingpaiClient(new Settings(this));
@@ -164,7 +225,11 @@ public final class LingpaiClient implements AutoCloseable {
   /** Streams that failed in a row: the stream's thread alone counts them. */
   private int failures;
 
-  /** A builder for a client. target: the broker's HTTP port, {@code http://HOST:PORT} or {@code https://HOST:PORT}. */
+  /**
+   * {@return a builder for a client}
+   *
+   * @param target the broker's HTTP port: {@code http://HOST:PORT} or {@code https://HOST:PORT}; without a scheme TLS is meant where a CA or a certificate is given
+   */
   public static Builder builder(String target) {
     return new Builder(target);
   }
@@ -217,14 +282,18 @@ public final class LingpaiClient implements AutoCloseable {
     }
   }
 
-  /** An app's source. Throws IllegalArgumentException for an app that the client was not made with. */
+  /**
+   * {@return an app's source} Throws IllegalArgumentException for an app that the client was not made with.
+   *
+   * @param app the WeChat app id
+   */
   public TokenSource app(String app) {
     TokenSource source = sources.get(app);
     if (source == null) throw new IllegalArgumentException("the client was made without " + app + ": name it by app()");
     return source;
   }
 
-  /** How the client is doing. */
+  /** {@return how the client is doing} */
   public Stats stats() {
     synchronized (lock) {
       Map<String, Stats.App> apps = new LinkedHashMap<>();

@@ -10,10 +10,15 @@ public final class RpcException extends LingpaiException {
 
   private static final List<String> SLOW = Arrays.asList("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED");
 
+  /** See {@link #code}. */
   private final String code;
+  /** See {@link #reason}. */
   private final String reason;
+  /** See {@link #app}. */
   private final String app;
+  /** See {@link #retryAfter}. */
   private final long retryAfterMs;
+  /** See {@link #needsOperator}. */
   private final boolean needsOperator;
 
   RpcException(String code, String reason, String words, String app, long retryAfterMs) {
@@ -48,22 +53,22 @@ public final class RpcException extends LingpaiException {
     return code + (reason.isEmpty() ? "" : ": " + reason) + (about.isEmpty() ? "" : ": " + about);
   }
 
-  /** The name of the gRPC code: {@code UNAVAILABLE}. */
+  /** {@return the name of the gRPC code: {@code UNAVAILABLE}} */
   public String code() {
     return code;
   }
 
-  /** The broker's {@code ErrorReason}, {@code APP_NOT_FOUND} for one; empty where the error is not the broker's own. */
+  /** {@return the broker's {@code ErrorReason}, {@code APP_NOT_FOUND} for one; empty where the error is not the broker's own} */
   public String reason() {
     return reason;
   }
 
-  /** What the error is about, or empty. */
+  /** {@return what the error is about, or empty} */
   public String app() {
     return app;
   }
 
-  /** What RetryInfo asks for, or zero. */
+  /** {@return what RetryInfo asks for, or zero} */
   public Duration retryAfter() {
     return Duration.ofMillis(retryAfterMs);
   }
@@ -72,7 +77,7 @@ public final class RpcException extends LingpaiException {
     return retryAfterMs;
   }
 
-  /** Whether somebody must mend it: a key, a permission, an address, a certificate. */
+  /** {@return whether somebody must mend it: a key, a permission, an address, a certificate} */
   public boolean needsOperator() {
     return needsOperator;
   }

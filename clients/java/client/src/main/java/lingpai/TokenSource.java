@@ -12,9 +12,20 @@ import java.util.function.Supplier;
 
 /** One app's token, always the newest that is known. Its methods may be called from any thread. */
 public final class TokenSource implements Supplier<String> {
-  /** A business call: it is given a token's value, and throws TokenRejectedException when WeChat refuses it. */
+  /**
+   * A business call: it is given a token's value, and throws TokenRejectedException when WeChat refuses it.
+   *
+   * @param <T> what the call gives
+   * @param <E> what else the call may throw
+   */
   public interface Call<T, E extends Exception> {
-    /** Calls WeChat. */
+    /**
+     * Calls WeChat.
+     *
+     * @param token the token's value
+     * @return what the call gives
+     * @throws E what the call throws
+     */
     T with(String token) throws E;
   }
 
@@ -29,14 +40,14 @@ public final class TokenSource implements Supplier<String> {
     }
 
     /**
-     * {@code REFRESHED}, {@code JOINED}, {@code ALREADY_NEWER}, {@code STILL_VALID}, or {@code NEWER_HELD} where the broker was not asked, since a
-     * newer token is held.
+     * {@return {@code REFRESHED}, {@code JOINED}, {@code ALREADY_NEWER}, {@code STILL_VALID}, or {@code NEWER_HELD} where the broker was not asked,
+     * since a newer token is held}
      */
     public String outcome() {
       return outcome;
     }
 
-    /** The token to use now. */
+    /** {@return the token to use now} */
     public Token token() {
       return token;
     }
@@ -66,8 +77,11 @@ public final class TokenSource implements Supplier<String> {
   }
 
   /**
-   * A source for tests, which needs no broker (R19). It holds the first of these values; a report puts the next in its place (REFRESHED), and of the last
-   * one says STILL_VALID. {@link lingpai.testing.FakeBroker} is for tests of more. Throws IllegalArgumentException without a value.
+   * {@return a source for tests, which needs no broker (R19)} It holds the first of these values; a report puts the next in its place (REFRESHED),
+   * and of the last one says STILL_VALID. {@link lingpai.testing.FakeBroker} is for tests of more. Throws IllegalArgumentException without a value.
+   *
+   * @param app the WeChat app id
+   * @param values the values, one after the other
    */
   public static TokenSource fixed(String app, String... values) {
     if (values.length == 0) throw new IllegalArgumentException("a fixed source of " + app + " has no value: give one");
@@ -77,12 +91,12 @@ public final class TokenSource implements Supplier<String> {
     return source;
   }
 
-  /** The WeChat app id. */
+  /** {@return the WeChat app id} */
   public String app() {
     return app;
   }
 
-  /** The newest token, from memory. Throws NoTokenException or ClosedException. */
+  /** {@return the newest token, from memory} Throws NoTokenException or ClosedException. */
   public Token token() {
     Object now = held;
     if (now instanceof Token) return (Token) now;
@@ -99,6 +113,12 @@ public final class TokenSource implements Supplier<String> {
    * Makes a business call with the newest token. If it throws TokenRejectedException, the token is reported to the broker, and with a newer one the
    * call is made once more. Where none came (WeChat accepts the token, or the broker cannot replace it now) its own exception is thrown. It is made at most
    * twice. Throws NoTokenException or ClosedException where there is no token.
+   *
+   * @param <T> what the call gives
+   * @param <E> what else the call may throw
+   * @param business the call: it is given the value of the token to use
+   * @return what the call gives
+   * @throws E what the call throws
    */
   public <T, E extends Exception> T call(Call<T, E> business) throws E {
     Token used = token();
@@ -119,6 +139,9 @@ public final class TokenSource implements Supplier<String> {
   /**
    * Tells the broker that WeChat refused a token of this source. Callers that report one generation share one report. Throws RpcException where the broker
    * cannot replace it now, COOLDOWN for one; the token is kept.
+   *
+   * @param refused the token that WeChat refused
+   * @return what the report came to
    */
   public Report report(Token refused) {
     CompletableFuture<Report> report;
@@ -144,7 +167,15 @@ public final class TokenSource implements Supplier<String> {
     }
   }
 
-  /** Waits until a token of at least this generation (unsigned) is held, at most so long; null where it is not in time. Throws ClosedException. */
+  /**
+   * Waits until a token of at least this generation (unsigned) is held, at most so long; null where it is not in time. Throws ClosedException.
+   *
+   * @param generation the least generation, unsigned
+   * @param timeout the longest wait
+   * @param unit of the timeout
+   * @return the token, or null where it is not in time
+   * @throws InterruptedException where the thread is interrupted
+   */
   public Token await(long generation, long timeout, TimeUnit unit) throws InterruptedException {
     long end = System.nanoTime() + unit.toNanos(timeout);
     synchronized (lock) {

@@ -440,13 +440,11 @@ public final class LingpaiClient implements AutoCloseable {
         pauses.ended((System.nanoTime() - first) / 1_000_000);
         return goawayMs;
       }
-    } catch (RuntimeException thrown) {
+    } catch (RuntimeException | Error thrown) { // whatever it is, the next stream is tried
       synchronized (lock) {
         if (isClosed() || replaced == connection) return 0;
       }
-      RpcException error =
-          thrown instanceof RpcException ? (RpcException) thrown : new RpcException("UNKNOWN", "", thrown.toString(), "", 0);
-      return failed(error, pauses, apps, first == 0 ? -1 : (System.nanoTime() - first) / 1_000_000);
+      return failed(RpcException.of(thrown), pauses, apps, first == 0 ? -1 : (System.nanoTime() - first) / 1_000_000);
     } finally {
       untrack(connection);
       synchronized (lock) {
@@ -554,11 +552,12 @@ public final class LingpaiClient implements AutoCloseable {
       try {
         Map<String, Object> answer = unary("Get", getRequest(source.app()));
         source.take(Json.asObject(answer.get("state")), Json.asString(answer.get("serverTime")));
-      } catch (RpcException error) {
-        if (!error.code().equals("NOT_FOUND")) tell(Event.error("get", error, settings.timing.appRetry));
-        continue;
       } catch (ClosedException closed) {
         return;
+      } catch (RuntimeException | Error thrown) {
+        RpcException error = RpcException.of(thrown);
+        if (!error.code().equals("NOT_FOUND")) tell(Event.error("get", error, settings.timing.appRetry));
+        continue;
       }
       Connection open;
       synchronized (lock) {

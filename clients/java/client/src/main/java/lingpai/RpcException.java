@@ -39,6 +39,11 @@ public final class RpcException extends LingpaiException {
     this.needsOperator = needsOperator;
   }
 
+  /** The same, or UNKNOWN where it is none. */
+  static RpcException of(Throwable thrown) {
+    return thrown instanceof RpcException ? (RpcException) thrown : new RpcException("UNKNOWN", thrown.toString(), false, thrown);
+  }
+
   static RpcException unavailable(String words, Throwable cause) {
     return new RpcException("UNAVAILABLE", words, false, cause);
   }

@@ -326,11 +326,12 @@ public final class TokenSource implements Supplier<String> {
     }
   }
 
-  /** Nanoseconds from one time to another; FOREVER where one of them is not said or not readable. */
+  /** Nanoseconds from one time to another, not less than 0; FOREVER where one of them is not said or not readable. */
   private static long between(String from, String to) {
     try {
-      return Math.min(FOREVER, Duration.between(Instant.parse(from), Instant.parse(to)).toNanos());
-    } catch (DateTimeParseException | ArithmeticException none) {
+      Duration life = Duration.between(Instant.parse(from), Instant.parse(to));
+      return life.isNegative() ? 0 : life.getSeconds() > FOREVER / 1_000_000_000 ? FOREVER : life.toNanos();
+    } catch (DateTimeParseException none) {
       return FOREVER;
     }
   }

@@ -158,6 +158,17 @@ class TokenSourceTest {
   }
 
   @Test
+  void timesFarAwayAreTimesToo() {
+    take("1", "one", "-999999999-01-01T00:00:00Z");
+    assertEquals(NoTokenException.Reason.EXPIRED, none());
+    take("2", "two", "+999999999-01-01T00:00:00Z");
+    assertEquals("two", source.get());
+    take("3", "three", "tomorrow");
+    assertEquals("three", source.get());
+    assertEquals(0, keeper.plans());
+  }
+
+  @Test
   void aTokenWithoutAnEndDoesNotExpire() {
     take("1", "one");
     assertEquals(0, keeper.plans());

@@ -108,6 +108,11 @@ func (e *RPCError) Error() string {
 	return strings.Join(parts, ": ")
 }
 
+// knows says whether the broker knows the app and only has no token of it yet: its refresh failed, and that is a Get's answer (R10).
+func (e *RPCError) knows(app string) bool {
+	return e.App == app && e.Code != "NOT_FOUND" && !e.NeedsOperator
+}
+
 // ConfigurationError says which option is wrong, what is wrong with it, and what to write.
 type ConfigurationError struct{ words string }
 

@@ -158,6 +158,9 @@ func (c *Client) probe(source *Source) {
 			source.take(answer.GetState(), answer.GetServerTime())
 			break
 		}
+		if explain(err).knows(source.app) {
+			break // it has no token yet, which the stream tells
+		}
 		if failed := explain(err); failed.Code != "NOT_FOUND" && c.ctx.Err() == nil {
 			c.tell(Event{
 				Type: "error", During: "get", App: source.app, Code: failed.Code, Reason: failed.Reason, Err: failed,

@@ -27,7 +27,7 @@ export interface Entry {
   readonly at: number;
   /** The connection that it came on. */
   readonly connection: object | undefined;
-  /** Its header `authorization`. */
+  /** The id of its header `authorization`, as `idOf` makes them; null: it had none. A header is a secret. */
   readonly shown: string | null;
   readonly apps: readonly string[];
   /** Of a watch. */
@@ -215,8 +215,8 @@ export class KitBroker implements AsyncDisposable {
       return;
     }
     for (const appId of request.appIds) {
-      const state = this.stateOf(appId);
-      if (state.generation > (request.knownGenerations[appId] ?? 0n)) watch.state(state);
+      const [state, known] = [this.stateOf(appId), request.knownGenerations[appId]];
+      if (known === undefined || state.generation > known) watch.state(state);
     }
     watch.send({ case: 'heartbeat', value: {} });
   }
@@ -232,8 +232,9 @@ export class KitBroker implements AsyncDisposable {
       context: { values: { get(key: typeof connectionKey): object | undefined }; requestHeader: Headers },
       more: Pick<Entry, 'apps'> & Partial<Entry>,
     ) => {
+      const header = context.requestHeader.get('authorization');
       const entry: Entry = {
-        ...{ method, at: performance.now(), known: {}, shown: context.requestHeader.get('authorization') },
+        ...{ method, at: performance.now(), known: {}, shown: header === null ? null : idOf(header) },
         ...{ connection: context.values.get(connectionKey), ...more },
       };
       this.journal.push(entry);

@@ -4,14 +4,13 @@
  * rule broken, which the scenarios that its switch names must catch. A library whose toolchain is missing is named and left out; with
  * CI=true that is a failure. The last line is `N passed, N failed`.
  */
-import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
-import { root } from '../support/foreign.ts';
+import { parseArgs } from 'node:util';
+import { root, runStep } from '../support/foreign.ts';
 import { canary } from './broker.ts';
 import type { DriverCommand } from './driver.ts';
-import { measure, redisGetNs } from './figures.ts';
+import { growth, measure, redisGetNs } from './figures.ts';
 import { realBroker } from './real-broker.ts';
 import { switches } from './reference/switches.ts';
 import { type Scenario, scenarios } from './scenarios.ts';
@@ -65,7 +64,7 @@ for (const name of names) {
   }
   const row: Row = { name, results: new Map(), figures: {} };
   rows.push(row);
-  const problem = await build(command);
+  const problem = await build(name, command);
   if (problem?.isMissing && process.env['CI'] !== 'true') {
     say(`${name}: left out, ${problem.words}`);
     skipped++;
@@ -81,16 +80,18 @@ process.stdout.write(table());
 say(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
 process.exitCode = failed > 0 ? 1 : 0;
 
-async function build({ cwd, build: argv }: DriverCommand): Promise<{ isMissing: boolean; words: string } | undefined> {
-  const [file, ...args] = argv ?? [];
+async function build(
+  name: string,
+  { cwd, build: [file, ...args] = [] }: DriverCommand,
+): Promise<{ isMissing: boolean; words: string } | undefined> {
   if (file === undefined) return undefined;
   try {
-    await promisify(execFile)(file, args, { cwd: join(root, cwd), maxBuffer: 64 << 20 });
+    await runStep(name, [file, ...args], { cwd: join(root, cwd) });
     return undefined;
   } catch (error) {
-    const { code, stdout = '', stderr = '' } = error as { code?: unknown; stdout?: string; stderr?: string };
-    if (code === 'ENOENT') return { isMissing: true, words: `${file} is not installed` };
-    return { isMissing: false, words: `"${[file, ...args].join(' ')}" failed:\n${stdout}${stderr}` };
+    const { message, cause } = error as Error;
+    const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    return { isMissing, words: isMissing ? `${file} is not installed` : message };
   }
 }
 
@@ -104,6 +105,10 @@ async function play(row: Row, command: DriverCommand): Promise<void> {
   await using stage = await Stage.set(row.name, command, env);
   Object.assign(row.figures, await measure(stage));
   row.figures['reads in a Redis GET'] = (await redisGetNs()) / (row.figures['read ns'] ?? NaN);
+  const problem = growth(row.figures);
+  if (problem) failed++;
+  else passed++;
+  say(`${row.name}: ${problem ? `FAILED, ${problem}` : 'ok, nothing grows with clients that came and went'}`);
 }
 
 /** The reference driver must pass everything, and fail what a switch of its own names. */

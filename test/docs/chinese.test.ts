@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../..');
-const PAGES = ['README.zh-CN.md', 'docs/migrating.zh-CN.md', 'docs/gateway.zh-CN.md'];
+const PAGES = ['README.zh-CN.md', 'docs/migrating.zh-CN.md', 'docs/gateway.zh-CN.md', 'docs/php.zh-CN.md'];
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 
 const HAN = String.raw`\p{Script=Han}`;

@@ -66,6 +66,7 @@ export class Lab implements AsyncDisposable {
       interceptors: own ? [showing(own.key)] : [],
     });
     this.#client = createClient(TokenService, transport);
+    if (own) this.#secrets.add(own.key);
   }
 
   /** Starts the simulated WeChat; there is no broker yet. `isSecured`: it will serve TLS and have rules. */
@@ -243,7 +244,7 @@ const secured = {
 
 /**
  * Makes certificates of a CA of its own (`ca.pem`), one by another (`stranger.pem`), a service account's token for the broker and
- * one for another audience, and the runner's key.
+ * one for another audience, and the runner's key (`runner.key`).
  */
 async function secure(folder: string): Promise<Own> {
   const ca = issue({ name: 'interop', isCa: true });
@@ -259,7 +260,9 @@ async function secure(folder: string): Promise<Own> {
     ...{ 'server.pem': server.cert, 'server.key': server.key, 'client.pem': client.cert, 'client.key': client.key },
   };
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text, { mode: 0o600 });
-  return { ca: ca.cert, key: await keys(folder, 'create', 'runner') };
+  const key = await keys(folder, 'create', 'runner');
+  await writeFile(join(folder, 'runner.key'), key, { mode: 0o600 });
+  return { ca: ca.cert, key };
 }
 
 async function keys(folder: string, ...args: string[]): Promise<string> {

@@ -15,6 +15,7 @@ await tryForeign<Language | ServiceExample>(
   {
     name: 'interop',
     all: [...services, ...languages],
+    isPatient: (example) => 'speaks' in example,
     check: async (example, report) => {
       if ('speaks' in example) return serviceLife(example, report);
       await scenario(example, report);

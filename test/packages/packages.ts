@@ -79,6 +79,11 @@ export const packages: readonly Package[] = [
         ['node', 'common.cjs'],
         ['node', 'example.mjs'],
       ],
+      'npm install on the oldest Node': (packed) => [
+        ['sh', '-c', `npm install --no-audit --no-fund --silent ${packed}/*.tgz node@20.19.0`],
+        ['node_modules/.bin/node', 'common.cjs'],
+        ['node_modules/.bin/node', 'example.mjs'],
+      ],
     },
   },
   {

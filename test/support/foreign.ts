@@ -85,6 +85,8 @@ export interface Trial<F extends Foreign> {
   readonly all: readonly F[];
   /** Takes a built one through all that is checked; rejects with the first thing that is wrong. */
   readonly check: (foreign: F, report: Report) => Promise<void>;
+  /** Whether its check waits more than it works, and no machine is too slow for it: all of these are checked at once, before the others. */
+  readonly isPatient?: (foreign: F) => boolean;
 }
 
 interface Result {
@@ -103,8 +105,10 @@ const strict = CI === 'true';
  * and left out; with `CI=true` in the environment that is a failure. Sets the exit code: 0 where every one that was run passed.
  */
 export async function tryForeign<F extends Foreign>(trial: Trial<F>, names: readonly string[]): Promise<void> {
-  const results: Result[] = [];
-  for (const foreign of chosen(trial, names)) results.push(await tryOne(trial, foreign));
+  const all = chosen(trial, names);
+  const patient = all.filter((foreign) => trial.isPatient?.(foreign));
+  const results = await Promise.all(patient.map((foreign) => tryOne(trial, foreign)));
+  for (const foreign of all.filter((each) => !patient.includes(each))) results.push(await tryOne(trial, foreign));
   process.stdout.write(table(results));
   const bad = results.some(({ outcome }) => outcome === 'failed' || (strict && outcome === 'left out'));
   process.exitCode = bad ? 1 : 0;
@@ -119,8 +123,10 @@ async function tryOne<F extends Foreign>({ check }: Trial<F>, foreign: F): Promi
   }
   const times: { build?: number; run?: number } = {};
   try {
-    say(`${name}: building`);
-    times.build = await timed(() => build(foreign));
+    times.build = await inTurn(() => {
+      say(`${name}: building`);
+      return timed(() => build(foreign));
+    });
     say(`${name}: built in ${times.build.toFixed(1)} s`);
     times.run = await timed(() => check(foreign, (step) => say(`${name}: ok, ${step}`)));
     return { name, outcome: 'passed', ...times };
@@ -128,6 +134,15 @@ async function tryOne<F extends Foreign>({ check }: Trial<F>, foreign: F): Promi
     say(`${name}: FAILED, ${error instanceof Error ? error.message : String(error)}`);
     return { name, outcome: 'failed', ...times };
   }
+}
+
+let turn: Promise<unknown> = Promise.resolve();
+
+/** Does one thing after the other. */
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const done = turn.then(work);
+  turn = done.catch(() => {});
+  return done;
 }
 
 async function timed(work: () => Promise<void>): Promise<number> {

@@ -27,6 +27,7 @@ type request struct {
 	TimeoutMs  int      `json:"timeoutMs"`
 	Script     []string `json:"script"`
 	Reads      int      `json:"reads"`
+	Forget     bool     `json:"forget"`
 	Options    struct {
 		Target         string           `json:"target"`
 		Apps           []string         `json:"apps"`
@@ -259,6 +260,9 @@ func answer(r request) (any, error) {
 	case "bench":
 		return bench(e, r), nil
 	case "close":
+		if r.Forget {
+			clients.Delete(r.Client)
+		}
 		return fields{}, e.client.Close()
 	}
 	return nil, errors.New("no such op")

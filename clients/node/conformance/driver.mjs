@@ -96,6 +96,7 @@ const ops = {
 
   async close(request) {
     await clientOf(request).client.close();
+    if (request.forget) clients.delete(request.client);
     return {};
   },
 };

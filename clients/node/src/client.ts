@@ -218,15 +218,19 @@ export class Client implements AsyncDisposable {
     const ask = async (): Promise<void> => {
       try {
         const { state, serverTime } = await this.#unary(GET, { appId: source.app });
-        if (this.#ending.signal.aborted) return;
-        this.#unknown.delete(source.app);
         if (state) source.accept(state, serverTime ? msOf(serverTime) : Date.now());
-        this.#watch.reopen();
       } catch (thrown) {
+        const error = thrown as RpcError;
         if (this.#ending.signal.aborted) return;
-        this.#tellError('get', thrown as RpcError, this.#endpoint.timing.appRetryMs);
-        this.#askAgain(source);
+        if (!isKnown(source.app, error)) {
+          this.#tellError('get', error, this.#endpoint.timing.appRetryMs);
+          this.#askAgain(source);
+          return;
+        }
       }
+      if (this.#ending.signal.aborted) return;
+      this.#unknown.delete(source.app);
+      this.#watch.reopen();
     };
     this.#unknown.set(source.app, setTimeout(ask, this.#endpoint.timing.appRetryMs).unref());
   }
@@ -259,8 +263,8 @@ export class Client implements AsyncDisposable {
     method: M,
     request: Parameters<typeof Connection.prototype.unary<M[1], M[2]>>[1],
   ) {
-    const connection = await Connection.dial(this.#endpoint);
     const options = { timeoutMs: this.#endpoint.timing.callMs, signal: this.#ending.signal };
+    const connection = await Connection.dialWithin(this.#endpoint, options);
     return connection.unary<M[1], M[2]>(method, request, options);
   }
 
@@ -275,4 +279,9 @@ export class Client implements AsyncDisposable {
       // A fault of the user's is none of the stream's.
     }
   }
+}
+
+/** Whether an error of Get says that the broker knows the app and has no token of it yet, which the stream then tells of (R10). */
+function isKnown(app: string, error: RpcError): boolean {
+  return error.app === app && !['NOT_FOUND', 'PERMISSION_DENIED', 'UNAUTHENTICATED'].includes(error.code);
 }

@@ -60,6 +60,36 @@ export class Connection {
     }
   }
 
+  /** As `dial`, which a function that gives the key may hold up: rejects too when the time is over, and when the signal aborts. */
+  static async dialWithin(
+    endpoint: Endpoint,
+    { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
+  ): Promise<Connection> {
+    let isOver = false;
+    let end: (code: string, words: string) => void = () => {};
+    const over = new Promise<never>((_, reject) => {
+      end = (code, words) => {
+        isOver = true;
+        reject(new RpcError({ code, words }));
+      };
+    });
+    const late = setTimeout(() => end('DEADLINE_EXCEEDED', `no key was given within ${timeoutMs} ms`), timeoutMs);
+    const aborted = (): void => end('CANCELLED', 'the client was closed');
+    signal.addEventListener('abort', aborted);
+    const dialled = Connection.dial(endpoint);
+    void dialled.then(
+      (made) => isOver && made.close(),
+      () => {},
+    );
+    try {
+      if (signal.aborted) aborted();
+      return await Promise.race([dialled, over]);
+    } finally {
+      clearTimeout(late);
+      signal.removeEventListener('abort', aborted);
+    }
+  }
+
   /**
    * Keeps hold of the sockets: grpc-js waits for the other side to close them, which never comes behind a dead middle box, keeps the process
    * alive for an open stream, and tells of a failed handshake in words only.
@@ -185,11 +215,16 @@ function plain(words: string): string {
   return /^Failed to connect \(/.test(inner) ? NO_ANSWER : inner;
 }
 
-function detailsOf(packed: unknown): Pick<RpcError, 'reason' | 'metadata' | 'retryAfterMs'> {
+/** What the details say. Their words are the broker's own: in `details` of grpc-js, `: , / = ;` are still percent-encoded. */
+function detailsOf(
+  packed: unknown,
+): Partial<Pick<RpcError, 'words'>> & Pick<RpcError, 'reason' | 'metadata' | 'retryAfterMs'> {
   const found = { reason: '', metadata: {} as Readonly<Record<string, string>>, retryAfterMs: null as number | null };
   if (!(packed instanceof Uint8Array)) return found;
   try {
-    for (const { typeUrl, value } of fromBinary(StatusSchema, packed).details) {
+    const status = fromBinary(StatusSchema, packed);
+    if (status.message !== '') Object.assign(found, { words: status.message });
+    for (const { typeUrl, value } of status.details) {
       if (typeUrl.endsWith('/google.rpc.ErrorInfo')) {
         const { reason, metadata } = fromBinary(ErrorInfoSchema, value);
         Object.assign(found, { reason, metadata });

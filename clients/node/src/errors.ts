@@ -115,10 +115,11 @@ export class ClosedError extends LingpaiError {
 export class ConfigurationError extends LingpaiError {
   /** The option, as it is written. */
   readonly option: string;
+  /** What is wrong, and what to write: the message without the option. */
+  readonly words: string;
 
-  /** `words`: what is wrong, and what to write. */
   constructor(option: string, words: string) {
     super('Configuration', `${option}: ${words}`);
-    this.option = option;
+    [this.option, this.words] = [option, words];
   }
 }

@@ -187,11 +187,16 @@ export class Source {
     });
   }
 
-  /** Takes a state, whoever brought it (R2, R3). `now`: the broker's clock. @internal */
+  /** Takes a state, whoever brought it (R2, R3). `now`: the broker's clock. Throws RpcError where a value is no token (R18). @internal */
   accept(state: TokenState, now: number): void {
     const { generation, current, previous, status, statusReason } = state;
     if (this.#isClosed || generation < this.#floor) return;
-    if (current && (current.value.length < 1 || current.value.length > LONGEST_VALUE)) return; // no token of WeChat's
+    for (const token of [current, previous])
+      if (token && (token.value.length < 1 || token.value.length > LONGEST_VALUE))
+        throw new RpcError({
+          code: 'INTERNAL',
+          words: `a token has 1 to ${LONGEST_VALUE} characters, not ${token.value.length}`,
+        });
     this.#floor = generation;
     const ends = (time: typeof state.nextRefreshTime): number =>
       time ? performance.now() + msOf(time) - now : Number.POSITIVE_INFINITY;
@@ -199,7 +204,7 @@ export class Source {
       this.#put(undefined, status === TokenStatus.EXPIRED ? 'EXPIRED' : 'PENDING', statusReason);
       return;
     }
-    const before = previous?.value ? new Token(previous.value, 0n, ends(previous.expireTime)) : undefined;
+    const before = previous ? new Token(previous.value, 0n, ends(previous.expireTime)) : undefined;
     const token = new Token(current.value, generation, ends(current.expireTime), before);
     if (token.expiresAt > performance.now()) this.#put(token, 'EXPIRED', statusReason);
     else this.#put(undefined, 'EXPIRED', statusReason);

@@ -13,18 +13,22 @@ export class Token {
   readonly id: string;
   /** Rises with each new token of the app; unsigned, 64 bits. 0 for a previous token, of which the broker does not say. */
   readonly generation: bigint;
-  /** When its life is over, in milliseconds of `performance.now()`; Infinity where it does not expire. */
+  /** When its life is over, in milliseconds of `performance.now()`; Infinity where it does not expire. For SDKs that want to know. */
   readonly expiresAt: number;
-  /** The token before this one, while WeChat still honours it. No library chooses it (R13). */
-  readonly previous: Token | undefined;
+  readonly #previous: Token | undefined;
 
   constructor(value: string, generation: bigint, expiresAt = Number.POSITIVE_INFINITY, previous?: Token) {
     this.#value = value;
     this.id = createHash('sha256').update(value).digest('hex').slice(0, 12);
     this.generation = generation;
     this.expiresAt = expiresAt;
-    this.previous = previous;
+    this.#previous = previous;
     Object.freeze(this);
+  }
+
+  /** The token before this one, during its grace, in which WeChat still honours it. No library chooses it (R13). */
+  get previous(): Token | undefined {
+    return this.#previous !== undefined && performance.now() < this.#previous.expiresAt ? this.#previous : undefined;
   }
 
   /** The secret, 1 to 2,048 characters: what WeChat takes as `access_token`. Do not log it. */

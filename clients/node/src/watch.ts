@@ -20,7 +20,7 @@ export interface WatchRequest {
 export interface WatchHandler {
   /** The next stream's request; undefined: there is nothing to watch until `reopen`. */
   request(): WatchRequest | undefined;
-  /** `isReopened`: the first message of a stream after one was lost. */
+  /** `isReopened`: the first message of a stream after one was lost. What it throws is the stream's error. */
   message(message: WatchTokenResponse, isReopened: boolean): void;
   /** The pause in milliseconds before the next stream, or 0 for at once; undefined: as R5, R8 and R9 have it. */
   failing?(error: RpcError): number | undefined;
@@ -108,7 +108,12 @@ export class Watch {
           const isReopened = firstAt === undefined && this.#wasLost;
           firstAt ??= performance.now();
           this.#wasLost = false;
-          this.#handler.message(message, isReopened);
+          try {
+            this.#handler.message(message, isReopened);
+          } catch (thrown) {
+            fail(thrown);
+            return;
+          }
           if (message.event.case === 'goaway')
             resolve({ pauseMs: this.#backoff.goaway(msOf(message.event.value.reconnectAfter)) });
         };

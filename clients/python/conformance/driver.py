@@ -143,8 +143,9 @@ def leaks(**_):
     return {"threads": threads, "files": len(os.listdir("/proc/self/fd"))}
 
 
-def close(client, **_):
-    clients[client]["client"].close()
+def close(client, forget=False, **_):
+    entry = clients.pop(client) if forget else clients[client]
+    entry["client"].close()
     return {}
 
 

@@ -349,7 +349,9 @@ impl Inner {
         loop {
             sleep(retry).await;
             let request = GetRequest { app_id: app.id.clone(), min_generation: 0 };
-            match self.unary::<_, GetResponse>("/lingpai.v1.TokenService/Get", request).await {
+            let answer = self.unary::<_, GetResponse>("/lingpai.v1.TokenService/Get", request).await;
+            // One that has no token yet is known: the stream tells of it.
+            match answer.or_else(|error| if error.knows(&app.id) { Ok(GetResponse::default()) } else { Err(error) }) {
                 Ok(answer) => {
                     if let Some(state) = answer.state {
                         app.take(&self, state, answer.server_time);

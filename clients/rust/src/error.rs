@@ -82,6 +82,13 @@ pub struct RpcError {
     pub(crate) words: String,
 }
 
+impl RpcError {
+    /// Whether the broker knows the app and only has no token of it yet: its refresh failed, and that is a Get's answer (R10).
+    pub(crate) fn knows(&self, app: &str) -> bool {
+        self.app == app && self.code != "NOT_FOUND" && !self.needs_operator
+    }
+}
+
 impl fmt::Display for RpcError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.code)?;

@@ -182,6 +182,20 @@ describe('a client of a fake broker', () => {
     expect(client.stats().state).toBe('CLOSED');
   });
 
+  it('a key that never comes holds up neither a report nor the close (R6, R15)', async () => {
+    let isStuck = false;
+    const key = () => (isStuck ? new Promise<string>(() => {}) : 'key');
+    const client = await open({ key, timing: { ...timing, callMs: 50 } });
+    const source = client.app('wx1');
+    isStuck = true;
+    await expect(source.report(source.token)).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' });
+    const stuck = await open({ key, startOptional: true, timing: { ...timing, callMs: 60_000 } });
+    const reported = stuck.app('wx1').report(1n);
+    const rejected = expect(reported).rejects.toThrow(ClosedError);
+    await stuck.close();
+    await rejected;
+  });
+
   it('a key that cannot be read is a slow case, and the token is served (R9)', async () => {
     const client = await open({ startOptional: true, keyFile: '/nowhere/key' });
     await eventually(() => events.some(({ type }) => type === 'error'));

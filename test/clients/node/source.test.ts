@@ -1,7 +1,11 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterEach, expect, it, vi } from 'vitest';
-import { TokenStateSchema, TokenStatus } from '../../../clients/node/src/gen/lingpai/client/v1/client_pb.js';
+import {
+  TokenSchema,
+  TokenStateSchema,
+  TokenStatus,
+} from '../../../clients/node/src/gen/lingpai/client/v1/client_pb.js';
 import { RejectedError, RpcError } from '../../../clients/node/src/index.ts';
 import { Source } from '../../../clients/node/src/source.ts';
 
@@ -62,6 +66,28 @@ it('a token is not handed out after its life, although the timer is late (R3)', 
   source.accept(state(1n, 'A', 60_000), NOW);
   vi.advanceTimersByTime(60_000);
   expect(() => source.token).toThrow(/EXPIRED/);
+});
+
+it('the token before is shown for as long as WeChat honours it (R13)', () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  const source = sourceWith();
+  const rotated = state(2n, 'B');
+  source.accept(
+    Object.assign(rotated, { previous: create(TokenSchema, { value: 'A', expireTime: timestampFromMs(NOW + 300) }) }),
+    NOW,
+  );
+  const { token } = source;
+  expect(token.previous?.value).toBe('A');
+  vi.advanceTimersByTime(300);
+  expect(token.previous).toBeUndefined();
+  expect(source.token.value).toBe('B');
+});
+
+it('a value that is no token is an error, and changes nothing (R18)', () => {
+  const source = sourceWith();
+  source.accept(state(1n, 'A'), NOW);
+  for (const value of ['', 'x'.repeat(2049)]) expect(() => source.accept(state(2n, value), NOW)).toThrow(RpcError);
+  expect(source.token.value).toBe('A');
 });
 
 it('a report that was refused is not made again before its time (R11)', async () => {

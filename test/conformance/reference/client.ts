@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   ForceRefreshOutcome,
+  type GetResponse,
   type TokenState,
   TokenStatus,
   type WatchTokenResponse,
@@ -283,8 +284,8 @@ export class ReferenceClient {
       const { fault, livedMs } = end;
       this.#lastFault = fault;
       if (livedMs !== undefined) slow = 0;
-      if (livedMs !== undefined && (livedMs >= this.#timing.lifeMs || this.#broken('backoff-reset-at-first-message')))
-        failures = 0;
+      const isGood = livedMs !== undefined && livedMs >= this.#timing.lifeMs && !this.#broken('failures-not-forgiven');
+      if (isGood || (livedMs !== undefined && this.#broken('backoff-reset-at-first-message'))) failures = 0;
       if (this.#isStarting && this.#endsStart(fault)) {
         this.#startFault = fault;
         this.#wake();
@@ -336,19 +337,24 @@ export class ReferenceClient {
     for (;;) {
       await this.#pause(this.#timing.appRetryMs);
       if (this.#closing.signal.aborted) return;
+      let answer: GetResponse | undefined;
       try {
-        const { state, serverTime } = await this.#unary(({ client }, signal) => client.get({ appId: id }, { signal }));
-        app.isMissing = false;
-        app.reason = 'WAITING';
-        if (state !== undefined) this.#take(state, serverTime, false);
-        this.#reopen?.abort();
-        this.#wake();
-        return;
+        answer = await this.#unary(({ client }, signal) => client.get({ appId: id }, { signal }));
       } catch (error) {
-        const { code, reason } = toFault(error);
+        const { code, reason, appId } = toFault(error);
         if (this.#closing.signal.aborted) return;
-        this.#tell({ type: 'error', during: 'get', code, reason, app: id, retryInMs: this.#timing.appRetryMs });
+        const isKnown = appId === id && !['NOT_FOUND', 'PERMISSION_DENIED', 'UNAUTHENTICATED'].includes(code);
+        if (!isKnown || this.#broken('pending-app-left-out')) {
+          this.#tell({ type: 'error', during: 'get', code, reason, app: id, retryInMs: this.#timing.appRetryMs });
+          continue;
+        }
       }
+      app.isMissing = false;
+      app.reason = 'WAITING';
+      if (answer?.state !== undefined) this.#take(answer.state, answer.serverTime, false);
+      this.#reopen?.abort();
+      this.#wake();
+      return;
     }
   }
 

@@ -31,6 +31,7 @@ interface Request {
   readonly timeoutMs: number;
   readonly script: string[];
   readonly reads: number;
+  readonly forget?: boolean;
 }
 
 const clients = new Map<string, ReferenceClient>();
@@ -42,6 +43,12 @@ function clientOf({ client }: Request): ReferenceClient {
   const found = clients.get(client);
   if (found === undefined) throw new Fault('Configuration', `there is no client ${client}`);
   return found;
+}
+
+function forget(name: string): void {
+  clients.delete(name);
+  optionsOf.delete(name);
+  for (const key of seen.keys()) if (key.startsWith(`${name} `)) seen.delete(key);
 }
 
 function told({ client, app }: Request, held: Held) {
@@ -91,6 +98,7 @@ const ops: Record<string, (request: Request) => unknown> = {
   },
   close: async (request) => {
     await clientOf(request).close();
+    if (request.forget) forget(request.client);
     return {};
   },
 };

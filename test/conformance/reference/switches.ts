@@ -26,6 +26,7 @@ export const switches: Record<string, number[]> = {
   'no-backoff': [13],
   'clean-end-is-the-end': [13],
   'backoff-reset-at-first-message': [14],
+  'failures-not-forgiven': [14],
   'no-jitter': [15],
   'no-cap': [15],
   // R6
@@ -46,6 +47,7 @@ export const switches: Record<string, number[]> = {
   // R10
   'bad-app-starves': [7],
   'bad-app-forgotten': [7],
+  'pending-app-left-out': [7],
   // R2, as the stream says it
   'no-known-generations': [11],
   'known-after-expiry': [11],

@@ -13,7 +13,8 @@ import { type Link, TcpProxy } from '../../faults/proxy.ts';
 import { sharedNow } from '../../faults/subscribers.ts';
 import { ensureRedis } from '../../support/redis.ts';
 import { until } from '../../support/until.ts';
-import { type Size, type Start, Subject } from './subject.ts';
+import type { DriverCommand } from '../driver.ts';
+import { type Size, Subject } from './subject.ts';
 
 const LIFETIME_MS = 60_000;
 const FROZEN_MS = 50_000;
@@ -99,26 +100,22 @@ const FAULTS: Record<string, (cluster: Cluster, ways: readonly Way[], turn: numb
   },
 };
 
-function starts(): Start[] {
-  const drivers: Record<string, { cwd: string; run: string[] }> = JSON.parse(
+function commands(): [name: string, DriverCommand][] {
+  const drivers: Record<string, DriverCommand> = JSON.parse(
     readFileSync(join(values.root, 'test/conformance/drivers.json'), 'utf8'),
   );
-  const libraries = Object.entries(drivers).map(([name, { cwd, run }]) => ({ name, cwd: join(values.root, cwd), run }));
-  const reference = ['grpc', 'connect'].map((transport) => ({
-    name: `reference-${transport}`,
-    cwd: ROOT,
-    run: [
-      process.execPath,
-      '--disable-warning=ExperimentalWarning',
-      '--expose-gc',
-      'test/conformance/reference/driver.ts',
-      '--transport',
-      transport,
-      ...values.break.flatMap((name) => ['--break', name]),
-    ],
-  }));
+  const libraries = Object.entries(drivers).map(([name, { cwd, run }]): [string, DriverCommand] => [
+    name,
+    { cwd: join(values.root, cwd), run },
+  ]);
+  const reference = ['grpc', 'connect'].map((transport): [string, DriverCommand] => {
+    const args = ['test/conformance/reference/driver.ts', '--transport', transport];
+    const broken = values.break.flatMap((name) => ['--break', name]);
+    const run = [process.execPath, '--disable-warning=ExperimentalWarning', '--expose-gc', ...args, ...broken];
+    return [`reference-${transport}`, { cwd: ROOT, run }];
+  });
   const all = [...libraries, ...reference];
-  return all.filter(({ name }) => positionals.length === 0 || positionals.some((part) => name.includes(part)));
+  return all.filter(([name]) => positionals.length === 0 || positionals.some((part) => name.includes(part)));
 }
 
 function grown(before: Size, after: Size): string[] {
@@ -142,11 +139,11 @@ stack.defer(() => clearInterval(look));
 const ways: Way[] = [];
 const subjects: { subject: Subject; base: Size }[] = [];
 let missing = 0;
-for (const start of starts()) {
-  const subject = stack.use(new Subject(start, subjects.length));
+for (const [name, command] of commands()) {
+  const subject = stack.use(new Subject(name, command, subjects.length));
   const { ok, error } = await subject.ask('hello');
   if (ok === undefined) {
-    process.stderr.write(`${start.name} is left out: its driver is not built (${error?.['message']})\n`);
+    process.stderr.write(`${name} is left out: its driver is not built (${error?.message})\n`);
     missing += process.env['CI'] === 'true' ? 1 : 0;
     continue;
   }
@@ -163,7 +160,7 @@ for (const start of starts()) {
   stack.use(way.proxy);
   const options = { target: `http://127.0.0.1:${way.proxy.port}`, apps: [APP], timing };
   const created = await subject.ask('create', { options });
-  if (created.ok === undefined) throw new Error(`${start.name}: create: ${JSON.stringify(created.error)}`);
+  if (created.ok === undefined) throw new Error(`${name}: create: ${JSON.stringify(created.error)}`);
   subject.follow(APP);
   ways.push(way);
   subjects.push({ subject, base: await subject.size() });

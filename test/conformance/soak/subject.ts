@@ -1,15 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { type Holding, sharedNow } from '../../faults/subscribers.ts';
-
-/** How a driver is started, as drivers.json says it. */
-export interface Start {
-  readonly name: string;
-  /** An absolute path. */
-  readonly cwd: string;
-  readonly run: readonly string[];
-}
+import { Driver, type DriverCommand, DriverError } from '../driver.ts';
 
 /** What a process has of the machine. */
 export interface Size {
@@ -18,58 +9,43 @@ export interface Size {
   readonly mebibytes: number;
 }
 
-type Answer = { readonly ok?: Record<string, unknown>; readonly error?: Record<string, unknown> };
+/** `error` of kind Late where the driver did not answer in time, Ended where it is gone. */
+interface Answer {
+  readonly ok?: Record<string, unknown>;
+  readonly error?: { readonly kind: string; readonly message: string };
+}
 
 /** How often its token is read. */
 const READ_MS = 200;
-const ANSWER_MS = 15_000;
 
 /** A library's driver with one client, and what its user held. */
 export class Subject implements AsyncDisposable {
   readonly name: string;
   readonly holdings: Holding[] = [];
   readonly #number: number;
-  readonly #child: ChildProcess;
-  readonly #open = new Map<number, (answer: Answer) => void>();
-  #last = 0;
+  readonly #driver: Driver;
   #reading: NodeJS.Timeout | undefined;
-  /** Why it does not run any longer; empty while it does. */
-  ended = '';
 
-  constructor({ name, cwd, run: [file = '', ...args] }: Start, number: number) {
+  constructor(name: string, command: DriverCommand, number: number) {
     this.name = name;
     this.#number = number;
-    this.#child = spawn(file, args, { cwd, stdio: ['pipe', 'pipe', 'ignore'] });
-    const end = (why: string) => {
-      this.ended ||= why;
-      for (const answer of this.#open.values()) answer({ error: { kind: 'Ended', message: why } });
-      this.#open.clear();
-    };
-    this.#child.once('error', (error) => end(error.message));
-    this.#child.once('exit', (code, signal) => end(`it ended by itself (${signal ?? code})`));
-    this.#child.stdin?.on('error', () => {});
-    if (this.#child.stdout) {
-      createInterface({ input: this.#child.stdout }).on('line', (line) => {
-        const { id, ...answer } = JSON.parse(line);
-        this.#open.get(id)?.(answer);
-        this.#open.delete(id);
-      });
-    }
+    this.#driver = new Driver(name, command);
   }
 
-  /** Answers with an error of kind Late where the driver does not in time. */
-  ask(op: string, fields: object = {}): Promise<Answer> {
-    if (this.ended) return Promise.resolve({ error: { kind: 'Ended', message: this.ended } });
-    const { promise, resolve } = Promise.withResolvers<Answer>();
-    this.#last += 1;
-    const id = this.#last;
-    const timer = setTimeout(() => resolve({ error: { kind: 'Late', message: `${op} was not answered` } }), ANSWER_MS);
-    this.#open.set(id, (answer) => {
-      clearTimeout(timer);
-      resolve(answer);
-    });
-    this.#child.stdin?.write(`${JSON.stringify({ id, op, client: 'soak', ...fields })}\n`);
-    return promise;
+  /** Why it does not run any longer; empty while it does. */
+  get ended(): string {
+    const { exitCode } = this.#driver.child;
+    return exitCode === undefined ? '' : `it ended by itself (${exitCode})`;
+  }
+
+  async ask(op: string, fields: object = {}): Promise<Answer> {
+    try {
+      return { ok: { ...(await this.#driver.ask(op, { client: 'soak', ...fields })) } };
+    } catch (error) {
+      const { message } = error as Error;
+      if (error instanceof DriverError) return { error: { kind: error.kind, message } };
+      return { error: { kind: this.ended ? 'Ended' : 'Late', message } };
+    }
   }
 
   /** Reads the app's token again and again, and notes each change. */
@@ -78,7 +54,7 @@ export class Subject implements AsyncDisposable {
     const read = async () => {
       const { ok, error } = await this.ask('token', { app });
       // A driver that is slow to answer says nothing of what its user would have read.
-      if (error?.['kind'] !== 'Late') {
+      if (error?.kind !== 'Late') {
         const tokenId = String(ok?.['tokenId'] ?? '');
         if (ok !== undefined) generation = Number(ok['generation']);
         if (tokenId !== before) {
@@ -94,7 +70,7 @@ export class Subject implements AsyncDisposable {
   /** Threads and files as the driver counts them, memory as the system does. */
   async size(): Promise<Size> {
     const { ok } = await this.ask('leaks');
-    const status = this.ended ? '' : readFileSync(`/proc/${this.#child.pid}/status`, 'utf8');
+    const status = this.ended ? '' : readFileSync(`/proc/${this.#driver.child.pid}/status`, 'utf8');
     const kibibytes = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0);
     return {
       threads: Number(ok?.['threads'] ?? 0),
@@ -110,9 +86,6 @@ export class Subject implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.rest();
-    if (this.ended) return;
-    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
-    this.#child.kill('SIGKILL');
-    await ended;
+    await this.#driver[Symbol.asyncDispose]();
   }
 }

@@ -334,9 +334,10 @@ class Client:
             except Closed:
                 return
             except RpcError as error:
-                if error.code != "NOT_FOUND":
-                    self._tell_error("get", error, retry)
-                continue
+                if not error._knows(app):
+                    if error.code != "NOT_FOUND":
+                        self._tell_error("get", error, retry)
+                    continue
             with self._lock:
                 self._unknown.discard(app)
                 self._reopen = True

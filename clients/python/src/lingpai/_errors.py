@@ -58,6 +58,10 @@ class RpcError(LingpaiError):
         #: Somebody must mend it: a key, a permission, an address, a certificate.
         self.needs_operator = code in _SLOW if needs_operator is None else needs_operator
 
+    def _knows(self, app: str) -> bool:
+        """Whether the broker knows the app and only has no token of it yet: its refresh failed, and that is a Get's answer (R10)."""
+        return self.app == app and self.code != "NOT_FOUND" and not self.needs_operator
+
 
 class Rejected(LingpaiError):
     """What a business call raises when WeChat refuses the access_token: errcode 40001, 40014 or 42001."""

@@ -251,6 +251,9 @@ async fn answer(clients: &Clients, request: &Value) -> Result<Value, Explained> 
         "bench" => bench(entry.source(request)?, request["reads"].as_u64().unwrap_or(1)),
         "close" => {
             entry.client.close().await;
+            if request["forget"] == true {
+                clients.lock().unwrap().remove(text(request, "client"));
+            }
             Ok(json!({}))
         }
         _ => Err(Explained(json!({"kind": "Other", "message": "no such op"}))),

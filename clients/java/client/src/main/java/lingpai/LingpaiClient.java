@@ -557,7 +557,7 @@ public final class LingpaiClient implements AutoCloseable {
       } catch (RuntimeException | Error thrown) {
         RpcException error = RpcException.of(thrown);
         if (!error.code().equals("NOT_FOUND")) tell(Event.error("get", error, settings.timing.appRetry));
-        continue;
+        if (!error.knows(source.app())) continue; // else it has no token yet, which the stream tells
       }
       Connection open;
       synchronized (lock) {

@@ -82,6 +82,11 @@ public final class RpcException extends LingpaiException {
     return retryAfterMs;
   }
 
+  /** Whether the broker knows the app and only has no token of it yet: its refresh failed, and that is a Get's answer (R10). */
+  boolean knows(String app) {
+    return this.app.equals(app) && !code.equals("NOT_FOUND") && !needsOperator;
+  }
+
   /** {@return whether somebody must mend it: a key, a permission, an address, a certificate} */
   public boolean needsOperator() {
     return needsOperator;

@@ -128,6 +128,7 @@ public final class Driver {
     if (op.equals("events")) return map("events", entry.take());
     if (op.equals("close")) {
       entry.client.close();
+      if (Boolean.TRUE.equals(request.get("forget"))) CLIENTS.remove(text(request, "client"));
       return map();
     }
     TokenSource source = entry.client.app(text(request, "app"));

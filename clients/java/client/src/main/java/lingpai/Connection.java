@@ -41,7 +41,7 @@ final class Connection implements Closeable {
   private static final int HEAD_MAX = 64 << 10;
 
   private final Settings settings;
-  private final Resolver resolver;
+  private final Aside<InetAddress[]> addresses;
   private final ScheduledExecutorService timers;
   /** Fails once the connection is closed. */
   private final CompletableFuture<Void> end = new CompletableFuture<>();
@@ -50,6 +50,8 @@ final class Connection implements Closeable {
 
   private volatile boolean isLate;
   private Future<?> guard;
+  private boolean isLimited;
+  private long limit;
   private OutputStream out;
   private InputStream in;
   private boolean isHeard;
@@ -61,21 +63,40 @@ final class Connection implements Closeable {
   private boolean isChunked;
   private boolean isFirstChunk;
 
-  Connection(Settings settings, Resolver resolver, ScheduledExecutorService timers) {
+  Connection(Settings settings, Aside<InetAddress[]> addresses, ScheduledExecutorService timers) {
     this.settings = settings;
-    this.resolver = resolver;
+    this.addresses = addresses;
     this.timers = timers;
   }
 
-  /** Whatever is done from now on, a look-up, a write or a read, must be over within so many milliseconds. */
+  /** Whatever is done from now on, a look-up, a write or a read, must be over within so many milliseconds, and within the limit. */
   void within(long ms) {
     if (guard != null) guard.cancel(false);
-    guard = timers.schedule(this::late, ms, TimeUnit.MILLISECONDS);
+    long ns = ms * 1_000_000;
+    guard = timers.schedule(this::late, isLimited ? Math.min(ns, limit - System.nanoTime()) : ns, TimeUnit.NANOSECONDS);
+  }
+
+  /** All that is done must be over within so many milliseconds. */
+  void limit(long ms) {
+    isLimited = true;
+    limit = System.nanoTime() + ms * 1_000_000;
+    within(ms);
   }
 
   private void late() {
     isLate = true;
     close();
+  }
+
+  /** The key to show, read anew, or null. It may take as long as a call. Throws an RpcException: one that needs an operator where it cannot be read. */
+  String bearer(Aside<String> keys) {
+    within(settings.timing.call);
+    try {
+      return waitFor(keys);
+    } catch (IOException error) {
+      if (isLate) throw RpcException.broken("UNAUTHENTICATED", "the key cannot be read: it did not come in time", error);
+      throw failed(error);
+    }
   }
 
   /** Connects, within {@code timing.connect}. Throws an RpcException. */
@@ -94,16 +115,16 @@ final class Connection implements Closeable {
   }
 
   private void connect(long deadline) throws IOException {
-    InetAddress[] addresses = addresses();
+    InetAddress[] found = waitFor(addresses);
     IOException last = new UnknownHostException(settings.host);
-    for (int index = 0; index < addresses.length; index++) {
+    for (int index = 0; index < found.length; index++) {
       plain = new Socket(Proxy.NO_PROXY);
       if (end.isDone()) throw closed();
       try {
         plain.setTcpNoDelay(true);
         // Each gets its share of the time: the first may be one that answers nothing.
-        long share = (deadline - System.nanoTime()) / 1_000_000 / (addresses.length - index);
-        plain.connect(new InetSocketAddress(addresses[index], settings.port), (int) Math.max(1, share));
+        long share = (deadline - System.nanoTime()) / 1_000_000 / (found.length - index);
+        plain.connect(new InetSocketAddress(found[index], settings.port), (int) Math.max(1, share));
         return;
       } catch (IOException error) {
         plain.close();
@@ -113,12 +134,17 @@ final class Connection implements Closeable {
     throw last;
   }
 
-  private InetAddress[] addresses() throws IOException {
+  /** What comes of it, unless the connection is closed before. */
+  private <T> T waitFor(Aside<T> aside) throws IOException {
+    CompletableFuture<T> result = aside.result();
     try {
-      return (InetAddress[]) CompletableFuture.anyOf(resolver.addresses(), end).get();
+      CompletableFuture.anyOf(result, end).get();
+      return result.join();
     } catch (ExecutionException failed) {
-      if (failed.getCause() instanceof IOException) throw (IOException) failed.getCause();
-      throw new IOException("the look-up of " + settings.host + " failed: " + failed.getCause(), failed);
+      Throwable cause = failed.getCause();
+      if (cause instanceof RpcException) throw (RpcException) cause;
+      if (cause instanceof IOException) throw (IOException) cause;
+      throw new IOException(String.valueOf(cause), cause);
     } catch (InterruptedException interrupted) {
       Thread.currentThread().interrupt();
       throw new IOException("interrupted", interrupted);

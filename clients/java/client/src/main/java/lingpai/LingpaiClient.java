@@ -142,7 +142,7 @@ public final class LingpaiClient implements AutoCloseable {
     }
 
     /**
-     * Gives the key, asked at each attempt. It should not block: the attempt waits for it.
+     * Gives the key, asked at each attempt. An attempt waits for it, at most as long as for a call (10 seconds).
      *
      * @param supplier gives the key
      * @return this builder
@@ -206,7 +206,8 @@ public final class LingpaiClient implements AutoCloseable {
   final Object lock = new Object();
   final Settings settings;
   final Teller told;
-  private final Resolver resolver;
+  private final Aside<InetAddress[]> addresses;
+  private final Aside<String> keys;
   private final ScheduledThreadPoolExecutor timers;
   private final Map<String, TokenSource> sources = new LinkedHashMap<>();
   /** R10: apps that the broker does not know, and when each is asked for next, by System.nanoTime(): the soonest first. */
@@ -237,7 +238,8 @@ public final class LingpaiClient implements AutoCloseable {
   private LingpaiClient(Settings settings) {
     this.settings = settings;
     told = new Teller(settings.observer);
-    resolver = new Resolver(settings.host, InetAddress::getAllByName);
+    addresses = new Aside<>("lingpai-dns", () -> InetAddress.getAllByName(settings.host));
+    keys = new Aside<>("lingpai-key", settings::bearer);
     for (String app : settings.apps) sources.put(app, new TokenSource(app, new Own()));
     timers = new ScheduledThreadPoolExecutor(1, work -> timerThread = daemon("lingpai-timer", work), new ThreadPoolExecutor.DiscardPolicy());
     timers.setRemoveOnCancelPolicy(true);
@@ -412,14 +414,14 @@ public final class LingpaiClient implements AutoCloseable {
 
   /** One stream, from its connection to its end. Returns the pause before the next, in milliseconds. */
   private long attempt(List<String> apps, Backoff pauses) {
-    Connection connection = new Connection(settings, resolver, timers);
+    Connection connection = new Connection(settings, addresses, timers);
     long first = 0;
     try {
       synchronized (lock) {
         counts[0]++;
       }
       track(connection);
-      String bearer = settings.bearer();
+      String bearer = bearer(connection);
       connection.open();
       connection.within(settings.timing.silence);
       String request = requestFor(apps, app -> sources.get(app).known());
@@ -591,10 +593,11 @@ public final class LingpaiClient implements AutoCloseable {
 
   /** One call on a connection of its own. Throws RpcException or ClosedException. */
   Map<String, Object> unary(String method, String request) {
-    Connection connection = new Connection(settings, resolver, timers);
+    Connection connection = new Connection(settings, addresses, timers);
     try {
       track(connection);
-      String bearer = settings.bearer();
+      connection.limit(settings.timing.call);
+      String bearer = bearer(connection);
       connection.open();
       connection.within(settings.timing.call);
       return connection.unary(method, request, bearer);
@@ -606,6 +609,11 @@ public final class LingpaiClient implements AutoCloseable {
     } finally {
       untrack(connection);
     }
+  }
+
+  /** The key to show, or null. */
+  private String bearer(Connection connection) {
+    return settings.hasKey ? connection.bearer(keys) : null;
   }
 
   private void track(Connection connection) {

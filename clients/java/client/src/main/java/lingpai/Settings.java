@@ -26,6 +26,7 @@ final class Settings {
   final String host;
   final int port;
   final boolean isTls;
+  final boolean hasKey;
   final List<String> apps;
   final String ca;
   final String cert;
@@ -51,6 +52,7 @@ final class Settings {
     keyFile = given.keyFile;
     keySupplier = given.keySupplier;
     int keys = (key == null ? 0 : 1) + (keyFile == null ? 0 : 1) + (keySupplier == null ? 0 : 1);
+    hasKey = keys > 0;
     if (keys > 1) throw new ConfigurationException("key", "is given by more than one of key, keyFile and keySupplier: give one of them");
     if (keys > 0 && !isTls && !given.plaintext && !LOOPBACK.matcher(host).matches())
       throw new ConfigurationException(
@@ -96,7 +98,7 @@ final class Settings {
       else if (keySupplier != null) shown = keySupplier.get();
       else if (key != null) shown = key;
       else return null;
-    } catch (IOException | RuntimeException error) {
+    } catch (IOException | RuntimeException | Error error) { // the supplier is the user's
       throw RpcException.broken("UNAUTHENTICATED", "the key cannot be read: " + error, error);
     }
     if (shown == null || !KEY.matcher(shown).matches())

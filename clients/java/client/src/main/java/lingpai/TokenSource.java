@@ -257,11 +257,12 @@ public final class TokenSource implements Supplier<String> {
     String words = Json.asString(state.get("statusReason"));
     Object status = state.get("status");
     boolean isOver = "TOKEN_STATUS_EXPIRED".equals(status) || Double.valueOf(4).equals(status);
-    long life = current.isEmpty() ? 0 : between(serverTime, Json.asString(current.get("expireTime")));
+    boolean isHeld = state.get("current") instanceof Map;
+    long life = !isHeld ? 0 : between(serverTime, Json.asString(current.get("expireTime")));
     long grace = between(serverTime, Json.asString(older.get("expireTime")));
     // Made before anything changes: a value that is none leaves what is held as it is.
-    Token previous = older.isEmpty() ? null : new Token(valueOf(older), 0, null, 0);
-    Token token = current.isEmpty() ? null : new Token(valueOf(current), next, previous, keeper.nanoTime() + grace);
+    Token previous = !(state.get("previous") instanceof Map) ? null : new Token(valueOf(older), 0, null, 0);
+    Token token = !isHeld ? null : new Token(valueOf(current), next, previous, keeper.nanoTime() + grace);
     synchronized (lock) {
       if (Long.compareUnsigned(next, generation) < 0 || held instanceof ClosedException) return;
       generation = next;
@@ -326,10 +327,10 @@ public final class TokenSource implements Supplier<String> {
     }
   }
 
-  /** Nanoseconds from one time to another, not less than 0; FOREVER where one of them is not said or not readable. */
+  /** Nanoseconds from one time, or from now where it is not said, to another, not less than 0; FOREVER where that one is not said or not readable. */
   private static long between(String from, String to) {
     try {
-      Duration life = Duration.between(Instant.parse(from), Instant.parse(to));
+      Duration life = Duration.between(from.isEmpty() ? Instant.now() : Instant.parse(from), Instant.parse(to));
       return life.isNegative() ? 0 : life.getSeconds() > FOREVER / 1_000_000_000 ? FOREVER : life.toNanos();
     } catch (DateTimeParseException none) {
       return FOREVER;

@@ -11,6 +11,7 @@ import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Collections;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import org.junit.jupiter.api.Test;
@@ -29,13 +30,12 @@ class ConnectionTest {
     return thread;
   }
 
-  private static Connection to(LingpaiClient.Builder builder, Resolver.Lookup lookup) {
-    Settings settings = new Settings(builder);
-    return new Connection(settings, new Resolver(settings.host, lookup), TIMERS);
+  private static Connection to(LingpaiClient.Builder builder, Callable<InetAddress[]> lookup) {
+    return new Connection(new Settings(builder), new Aside<>("lingpai-dns", lookup), TIMERS);
   }
 
   private static Connection to(RawServer server) {
-    return to(server.client(), InetAddress::getAllByName);
+    return to(server.client(), () -> InetAddress.getAllByName("127.0.0.1"));
   }
 
   private static byte[] bytes(String text) {
@@ -77,19 +77,37 @@ class ConnectionTest {
     int[] lookups = {0};
     LingpaiClient.Builder builder = LingpaiClient.builder("http://broker:1").app("wx1");
     Settings settings = new Settings(builder.timing(timing));
-    Resolver resolver =
-        new Resolver(
-            "broker",
-            host -> {
+    Aside<InetAddress[]> addresses =
+        new Aside<>(
+            "lingpai-dns",
+            () -> {
               lookups[0]++;
               hang(never);
-              throw new UnknownHostException(host);
+              throw new UnknownHostException("broker");
             });
     for (int attempt = 0; attempt < 3; attempt++) {
-      RpcException error = assertThrows(RpcException.class, () -> new Connection(settings, resolver, TIMERS).open());
+      RpcException error = assertThrows(RpcException.class, () -> new Connection(settings, addresses, TIMERS).open());
       assertEquals("DEADLINE_EXCEEDED", error.code());
     }
     assertEquals(1, lookups[0], "look-ups under way");
+    never.countDown();
+  }
+
+  @Test
+  void aKeyThatDoesNotComeIsNotWaitedFor() {
+    CountDownLatch never = new CountDownLatch(1);
+    Aside<String> keys =
+        new Aside<>(
+            "lingpai-key",
+            () -> {
+              hang(never);
+              return "key";
+            });
+    Connection connection = to(LingpaiClient.builder("http://127.0.0.1:1").app("wx1"), () -> new InetAddress[0]);
+    connection.limit(50); // of a call, which is over before the ten seconds of a key
+    RpcException error = assertThrows(RpcException.class, () -> connection.bearer(keys));
+    assertEquals("UNAUTHENTICATED: the key cannot be read: it did not come in time", error.getMessage());
+    assertTrue(error.needsOperator());
     never.countDown();
   }
 
@@ -100,7 +118,7 @@ class ConnectionTest {
     connection[0] =
         to(
             LingpaiClient.builder("http://broker:1").app("wx1"),
-            host -> {
+            () -> {
               connection[0].close();
               hang(never);
               return new InetAddress[0];
@@ -122,8 +140,8 @@ class ConnectionTest {
     Connection connection =
         to(
             LingpaiClient.builder("http://no-such-broker:1").app("wx1"),
-            host -> {
-              throw new UnknownHostException(host);
+            () -> {
+              throw new UnknownHostException("no-such-broker");
             });
     assertEquals("UNAVAILABLE: no address of no-such-broker", assertThrows(RpcException.class, connection::open).getMessage());
   }
@@ -132,7 +150,7 @@ class ConnectionTest {
   void theNextAddressIsTriedWhereOneRefuses() throws IOException {
     try (RawServer server = new RawServer(null, false);
         Connection connection =
-            to(server.client(), host -> new InetAddress[] {InetAddress.getByName("127.0.0.2"), InetAddress.getByName("127.0.0.1")})) {
+            to(server.client(), () -> new InetAddress[] {InetAddress.getByName("127.0.0.2"), InetAddress.getByName("127.0.0.1")})) {
       connection.open();
     }
   }

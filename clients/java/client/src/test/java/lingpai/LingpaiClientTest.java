@@ -184,7 +184,7 @@ class LingpaiClientTest {
                 })
             .build()) {
       assertEquals(broker.token("wx1"), client.app("wx1").await(1, 10, TimeUnit.SECONDS).value());
-      assertEquals("UNKNOWN", event(Event.Type.ERROR).code());
+      assertEquals("UNAUTHENTICATED", event(Event.Type.ERROR).code());
     }
   }
 
@@ -303,6 +303,32 @@ class LingpaiClientTest {
       assertTrue(System.nanoTime() - start < 2_000_000_000L);
       noThreads();
     }
+  }
+
+  @Test
+  void closeDoesNotWaitForAKeySupplier() throws Exception {
+    CountDownLatch asked = new CountDownLatch(1);
+    CountDownLatch never = new CountDownLatch(1);
+    LingpaiClient client =
+        builder()
+            .startOptional()
+            .keySupplier(
+                () -> {
+                  asked.countDown();
+                  try {
+                    never.await();
+                  } catch (InterruptedException interrupted) {
+                    Thread.currentThread().interrupt();
+                  }
+                  return "key";
+                })
+            .build();
+    asked.await();
+    long start = System.nanoTime();
+    client.close();
+    assertTrue(System.nanoTime() - start < 1_000_000_000L, "close waited");
+    never.countDown();
+    noThreads();
   }
 
   @Test

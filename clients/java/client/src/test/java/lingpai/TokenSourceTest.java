@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -149,6 +150,23 @@ class TokenSourceTest {
     assertEquals(1, keeper.plans());
     keeper.advanceMs(10_000);
     assertEquals("two", source.get());
+  }
+
+  @Test
+  void withoutTheBrokersTimeALifeIsCountedFromNow() {
+    source.take(state("1", "one", Instant.now().plusSeconds(100).toString()), "");
+    assertEquals("one", source.get());
+    keeper.advanceMs(100_001);
+    assertEquals(NoTokenException.Reason.EXPIRED, none());
+  }
+
+  @Test
+  void anEmptyValueIsAnError() {
+    take("1", "one");
+    assertThrows(RpcException.class, () -> source.take(Json.object("{\"generation\":\"2\",\"current\":{}}"), NOW));
+    assertThrows(RpcException.class, () -> source.take(state("2", "", null), NOW));
+    assertThrows(RpcException.class, () -> source.take(Json.object("{\"generation\":\"2\",\"current\":{\"value\":\"two\"},\"previous\":{}}"), NOW));
+    assertEquals("one", source.get());
   }
 
   @Test

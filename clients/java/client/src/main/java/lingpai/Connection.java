@@ -233,8 +233,14 @@ final class Connection implements Closeable {
     if (isLate)
       return new RpcException(
           "DEADLINE_EXCEEDED", "", settings.authority() + ": nothing came for too long: the connection must be dead", "", 0);
-    if (isOfTls(error)) return RpcException.broken("UNAVAILABLE", settings.authority() + ": TLS: " + error.getMessage(), error);
+    if (isOfTls(error)) return RpcException.broken("UNAVAILABLE", settings.authority() + ": TLS: " + error.getMessage() + hint(error), error);
     return RpcException.unavailable(settings.authority() + ": " + error.getMessage(), error);
+  }
+
+  private static String hint(IOException error) {
+    String words = String.valueOf(error.getMessage());
+    if (words.contains("nrecognized SSL message")) return " (does this port speak TLS? else write http://)";
+    return words.contains("PKIX") ? " (the signer is not trusted: name the file of its certificate by ca)" : "";
   }
 
   /**
@@ -266,7 +272,7 @@ final class Connection implements Closeable {
     head = 0;
     String[] status = line().split(" ", 3);
     if (status.length < 2 || !status[0].startsWith("HTTP/1.") || !status[1].matches("\\d{3}"))
-      throw RpcException.unavailable("the answer is not HTTP/1.1: is this the HTTP port?", null);
+      throw RpcException.unavailable("the answer is not HTTP/1.1: is this the broker's HTTP port" + (settings.isTls ? "?" : ", without TLS?"), null);
     Map<String, String> headers = new HashMap<>();
     for (String line = line(); !line.isEmpty(); line = line()) {
       int colon = line.indexOf(':');
@@ -278,10 +284,11 @@ final class Connection implements Closeable {
     boolean isBusy = number == 429 || number >= 502 && number <= 504;
     String code =
         number == 401 ? "UNAUTHENTICATED" : number == 403 ? "PERMISSION_DENIED" : number == 404 ? "UNIMPLEMENTED" : isBusy ? "UNAVAILABLE" : "UNKNOWN";
-    if (!type.startsWith("application/json"))
-      throw new RpcException(code, "", "HTTP status " + number + ": is this the broker's HTTP port?", "", 0);
+    RpcException stranger = new RpcException(code, "", "HTTP status " + number + ": is this the broker's HTTP port?", "", 0);
+    if (!type.startsWith("application/json")) throw stranger;
     begin(headers);
-    throw errorOf(Json.object(text(rest())), code);
+    Map<String, Object> error = Json.object(text(rest()));
+    throw error.get("code") instanceof String ? errorOf(error, code) : stranger;
   }
 
   private void begin(Map<String, String> headers) throws IOException {
@@ -369,7 +376,7 @@ final class Connection implements Closeable {
   private void fill() throws IOException {
     from = 0;
     to = Math.max(0, in.read(buffer));
-    if (to == 0) throw new IOException("the connection was closed");
+    if (to == 0) throw new IOException(isHeard ? "the connection was closed" : "the connection was closed before an answer: is this the broker's HTTP port" + (settings.isTls ? "?" : ", without TLS?"));
     isHeard = true;
   }
 

@@ -338,7 +338,7 @@ public final class LingpaiClient implements AutoCloseable {
     long end = System.nanoTime() + timeout.toNanos();
     synchronized (lock) {
       while (true) {
-        if (fatal != null) throw fatal;
+        if (fatal != null) throw fatal.again();
         List<String> missing = new ArrayList<>();
         for (TokenSource source : sources.values()) if (!source.isHeld()) missing.add(source.app());
         if (missing.isEmpty()) return;

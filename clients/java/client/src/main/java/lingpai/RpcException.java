@@ -53,6 +53,20 @@ public final class RpcException extends LingpaiException {
     return new RpcException(code, words, true, cause);
   }
 
+  private RpcException(RpcException before) {
+    super(before.getMessage(), before);
+    this.code = before.code;
+    this.reason = before.reason;
+    this.app = before.app;
+    this.retryAfterMs = before.retryAfterMs;
+    this.needsOperator = before.needsOperator;
+  }
+
+  /** The same, for another thread to throw: its trace says who asked. */
+  RpcException again() {
+    return new RpcException(this);
+  }
+
   private static String messageOf(String code, String reason, String words, String app) {
     String about = app.isEmpty() || words.contains(app) ? words : words + " (" + app + ")";
     return code + (reason.isEmpty() ? "" : ": " + reason) + (about.isEmpty() ? "" : ": " + about);

@@ -153,7 +153,7 @@ public final class TokenSource implements Supplier<String> {
       report = reports.get(refused.generation());
       if (report == null) {
         if (refusedError != null && refusedGeneration == refused.generation() && keeper.nanoTime() - refusedUntil < 0)
-          throw refusedError;
+          throw refusedError.again();
         report = new CompletableFuture<>();
         reports.put(refused.generation(), report);
         isMine = true;
@@ -163,7 +163,9 @@ public final class TokenSource implements Supplier<String> {
     try {
       return report.join();
     } catch (CompletionException failed) {
-      throw failed.getCause() instanceof LingpaiException ? (LingpaiException) failed.getCause() : failed;
+      Throwable cause = failed.getCause();
+      if (cause instanceof RpcException) throw isMine ? (RpcException) cause : ((RpcException) cause).again();
+      throw cause instanceof LingpaiException ? (LingpaiException) cause : failed;
     }
   }
 

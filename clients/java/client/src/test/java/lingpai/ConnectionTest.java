@@ -10,12 +10,15 @@ import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Collections;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -180,7 +183,7 @@ class ConnectionTest {
   @ParameterizedTest
   @ValueSource(strings = {"SSH-2.0-OpenSSH_9\r\n", "\r\n\r\n", "HTTP/2 200\r\n\r\n", "HTTP/1.1 abc\r\n\r\n"})
   void anotherServerIsSeen(String answer) throws IOException {
-    assertEquals("UNAVAILABLE: the answer is not HTTP/1.1: is this the HTTP port?", read(bytes(answer)).getMessage());
+    assertEquals("UNAVAILABLE: the answer is not HTTP/1.1: is this the broker's HTTP port, without TLS?", read(bytes(answer)).getMessage());
   }
 
   @ParameterizedTest
@@ -189,6 +192,38 @@ class ConnectionTest {
     RpcException error = read(bytes("HTTP/1.1 " + status + " X\r\nContent-Type: text/html\r\nLocation: http://127.0.0.1:1/\r\n\r\n<html>"));
     assertEquals(code + ": HTTP status " + status + ": is this the broker's HTTP port?", error.getMessage());
     assertEquals(needsOperator, error.needsOperator());
+  }
+
+  @Test
+  void jsonOfAnotherServerIsNoErrorOfTheBroker() throws IOException {
+    String answer = "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"errcode\":404}";
+    assertEquals("UNKNOWN: HTTP status 200: is this the broker's HTTP port?", read(bytes(String.format(answer, 200))).getMessage());
+    assertEquals("UNIMPLEMENTED: HTTP status 404: is this the broker's HTTP port?", read(bytes(String.format(answer, 404))).getMessage());
+  }
+
+  @Test
+  void aConnectionThatIsClosedAtOnceIsPerhapsToAnotherPort() throws IOException {
+    String message = read(new byte[0]).getMessage();
+    assertTrue(message.endsWith(": the connection was closed before an answer: is this the broker's HTTP port, without TLS?"), message);
+  }
+
+  @Test
+  void tlsToAPortWithoutItIsSeen() throws IOException {
+    try (RawServer server = new RawServer(bytes("HTTP/1.1 400 Bad Request\r\n\r\n"), false, 1)) {
+      Connection connection = to(LingpaiClient.builder("https://" + server.authority()).app("wx1"), () -> InetAddress.getAllByName("127.0.0.1"));
+      RpcException error = assertThrows(RpcException.class, connection::open);
+      assertTrue(error.getMessage().endsWith("(does this port speak TLS? else write http://)"), error.getMessage());
+      assertTrue(error.needsOperator());
+    }
+  }
+
+  @Test
+  void aFileWithoutACertificateIsNamed(@TempDir Path folder) throws IOException {
+    Path file = Files.createFile(folder.resolve("ca.pem"));
+    RpcException error = assertThrows(RpcException.class, () -> Pem.context(file.toString(), null, null));
+    assertEquals("UNAUTHENTICATED: the certificates cannot be used: " + file + " has no certificate in PEM", error.getMessage());
+    Files.write(file, bytes("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"));
+    assertTrue(assertThrows(RpcException.class, () -> Pem.context(file.toString(), null, null)).getMessage().endsWith(file + " has no certificate in PEM"));
   }
 
   @Test

@@ -23,6 +23,7 @@ import java.util.logging.Handler;
 import java.util.logging.Level;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
+import java.util.stream.Stream;
 import lingpai.testing.FakeBroker;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -206,6 +207,7 @@ class LingpaiClientTest {
   void aStartFailsAtOnceWithWhatIsWrong() {
     RpcException unknown = assertThrows(RpcException.class, () -> builder().app("wx9").build());
     assertEquals("NOT_FOUND: APP_NOT_FOUND: no app wx9 is configured", unknown.getMessage());
+    assertTrue(Stream.of(unknown.getStackTrace()).anyMatch(frame -> frame.getClassName().equals(getClass().getName())), "the trace says who started it");
     broker.refuse("UNAUTHENTICATED", "CREDENTIALS_INVALID");
     assertEquals("UNAUTHENTICATED", assertThrows(RpcException.class, () -> builder().build()).code());
     noThreads();

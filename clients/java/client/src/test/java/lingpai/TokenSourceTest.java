@@ -284,7 +284,9 @@ class TokenSourceTest {
     fails("RESOURCE_EXHAUSTED", "COOLDOWN", 3_000);
     RpcException first = assertThrows(RpcException.class, () -> source.report(source.token()));
     keeper.advanceMs(2_999);
-    assertSame(first, assertThrows(RpcException.class, () -> source.report(source.token())));
+    RpcException again = assertThrows(RpcException.class, () -> source.report(source.token()));
+    assertSame(first, again.getCause(), "its own trace, and the first's behind it");
+    assertEquals("RESOURCE_EXHAUSTED COOLDOWN wx1 PT3S", String.join(" ", again.code(), again.reason(), again.app(), again.retryAfter().toString()));
     assertEquals(1, keeper.requests.size());
     keeper.advanceMs(1);
     answers("REFRESHED", "2", "two");

@@ -55,6 +55,7 @@ final class Connection implements Closeable {
   private OutputStream out;
   private InputStream in;
   private boolean isHeard;
+  private boolean isAnswered;
 
   private int head;
   /** What is left of the body or of its chunk. */
@@ -273,6 +274,7 @@ final class Connection implements Closeable {
     String[] status = line().split(" ", 3);
     if (status.length < 2 || !status[0].startsWith("HTTP/1.") || !status[1].matches("\\d{3}"))
       throw RpcException.unavailable("the answer is not HTTP/1.1: is this the broker's HTTP port" + (settings.isTls ? "?" : ", without TLS?"), null);
+    isAnswered = true;
     Map<String, String> headers = new HashMap<>();
     for (String line = line(); !line.isEmpty(); line = line()) {
       int colon = line.indexOf(':');
@@ -376,7 +378,7 @@ final class Connection implements Closeable {
   private void fill() throws IOException {
     from = 0;
     to = Math.max(0, in.read(buffer));
-    if (to == 0) throw new IOException(isHeard ? "the connection was closed" : "the connection was closed before an answer: is this the broker's HTTP port" + (settings.isTls ? "?" : ", without TLS?"));
+    if (to == 0) throw new IOException(isAnswered ? "the connection was closed" : "the connection was closed before an answer: is this the broker's HTTP port" + (settings.isTls ? "?" : ", without TLS?"));
     isHeard = true;
   }
 

@@ -201,9 +201,11 @@ class ConnectionTest {
     assertEquals("UNIMPLEMENTED: HTTP status 404: is this the broker's HTTP port?", read(bytes(String.format(answer, 404))).getMessage());
   }
 
-  @Test
-  void aConnectionThatIsClosedAtOnceIsPerhapsToAnotherPort() throws IOException {
-    String message = read(new byte[0]).getMessage();
+  /** A gRPC port says "settings" in HTTP/2, and closes. */
+  @ParameterizedTest
+  @ValueSource(strings = {"", "\u0000\u0000\u0000\u0004\u0000\u0000\u0000\u0000\u0000"})
+  void aConnectionThatIsClosedAtOnceIsPerhapsToAnotherPort(String answer) throws IOException {
+    String message = read(bytes(answer)).getMessage();
     assertTrue(message.endsWith(": the connection was closed before an answer: is this the broker's HTTP port, without TLS?"), message);
   }
 

@@ -6,7 +6,7 @@ import { ConfigurationError, connect, RejectedError } from '@lingpai/client';
 /** What the library calls its options, and where this service has them from. */
 const VARIABLES = {
   ...{ target: 'LINGPAI_ADDR', apps: '--app', key: 'LINGPAI_KEY', keyFile: 'LINGPAI_KEY_FILE' },
-  tls: 'LINGPAI_CA, LINGPAI_CERT, LINGPAI_CERT_KEY',
+  tls: 'LINGPAI_CA, LINGPAI_CERT',
 };
 
 /** Writes one JSON line. It is told of no secret. */
@@ -44,6 +44,10 @@ function settings() {
   if (!(everyMs >= 1 && everyMs < 2 ** 31)) throw new RangeError('--every-ms: write milliseconds, at least 1');
   if (!/^https?:/.test(weChat) || !URL.canParse(weChat))
     throw new RangeError('WECHAT_URL: write where WeChat is, such as https://api.weixin.qq.com');
+  if (env.LINGPAI_KEY && env.LINGPAI_KEY_FILE)
+    throw new RangeError('LINGPAI_KEY and LINGPAI_KEY_FILE are both set: unset one of them');
+  if (!env.LINGPAI_CERT !== !env.LINGPAI_CERT_KEY)
+    throw new RangeError('LINGPAI_CERT and LINGPAI_CERT_KEY belong together: set both');
   const tls = { ca: env.LINGPAI_CA, cert: env.LINGPAI_CERT, key: env.LINGPAI_CERT_KEY };
   const options = {
     apps: [flags.app],

@@ -1,7 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { NO_ANSWER } from '../../clients/node/src/connection.ts';
+import { NO_ANSWER } from '../../clients/node/src/advice.ts';
 import { RpcError } from '../../clients/node/src/errors.ts';
 import { ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_details_pb.js';
 import { MessageService } from '../gen/lingpai/v1/message_pb.js';
@@ -93,7 +93,7 @@ export function refusalText(refusal: Refusal, addr: string): string {
 function wordsOf({ code, reason, message, isHandshake, metadata, retryAfterMs }: Refusal, addr: string): string {
   if (isHandshake) return `${addr}: ${message}`;
   // So ends a connection on which the other side waited for a handshake.
-  if (reason === '' && (code === 'Canceled' || message === NO_ANSWER) && !/^https:/.test(addr))
+  if (reason === '' && (code === 'Canceled' || message.startsWith(NO_ANSWER)) && !/^https:/.test(addr))
     return `${addr} closed the connection without an answer. If it serves TLS, write --addr https://${addr.replace(/^http:\/\//, '')}`;
   if (reason === 'CREDENTIALS_MISSING')
     return `${message} (${reason}): set LINGPAI_KEY or LINGPAI_KEY_FILE, or show a certificate with --cert and --cert-key`;

@@ -41,6 +41,8 @@ export class Watch {
   readonly entry: Entry;
   /** Between heartbeats, in milliseconds; 0: none. */
   heartbeatMs: number;
+  /** How many it was sent in quiet times. */
+  heartbeats = 0;
   readonly #queue: WatchTokenResponse[] = [];
   #wake = () => {};
   #end: { error?: ConnectError } | undefined;
@@ -90,7 +92,9 @@ export class Watch {
         };
         if (this.#queue.length > 0 || this.#end || signal.aborted) this.#wake();
       });
-      if (isQuiet) this.send({ case: 'heartbeat', value: {} });
+      if (!isQuiet) continue;
+      this.heartbeats++;
+      this.send({ case: 'heartbeat', value: {} });
     }
   }
 }
@@ -160,6 +164,11 @@ export class KitBroker implements AsyncDisposable {
   address(transport: 'grpc' | 'connect'): string {
     const server = transport === 'grpc' ? this.#h2 : this.#h1;
     return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  /** How many connections are open. */
+  get connections(): number {
+    return this.#sockets.size;
   }
 
   /** The requests of a kind. */

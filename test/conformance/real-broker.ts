@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { appId, Lab } from '../interop/lab.ts';
-import type { Scenario } from './scenarios.ts';
+import type { Scenario } from './scenarios/scenario.ts';
 import { fails, type Stage, slackMs, timing } from './stage.ts';
 
 /** A short set beside the real broker, by TLS with a key and with a client certificate. */

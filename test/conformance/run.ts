@@ -13,7 +13,8 @@ import type { DriverCommand } from './driver.ts';
 import { growth, measure, redisGetNs } from './figures.ts';
 import { realBroker } from './real-broker.ts';
 import { switches } from './reference/switches.ts';
-import { type Scenario, scenarios } from './scenarios.ts';
+import { scenarios } from './scenarios/all.ts';
+import type { Scenario } from './scenarios/scenario.ts';
 import { type Figures, Stage } from './stage.ts';
 
 const { values: flags, positionals } = parseArgs({

@@ -7,8 +7,8 @@ import type { Report } from '../support/foreign.ts';
 import { idOf } from '../support/scripted.ts';
 import { appId, Lab } from './lab.ts';
 import type { Language } from './languages.ts';
+import { scriptedBroker, state } from './plays.ts';
 import { is } from './scenario.ts';
-import { ScriptedBroker, state } from './scripted-broker.ts';
 
 const silence = ['--silence-seconds', '3'];
 
@@ -25,8 +25,9 @@ export async function access(language: Language, report: Report): Promise<void> 
 
 /** Without TLS a key goes to this machine, or where it was told so, and nowhere else. */
 async function inClear(language: Language, report: Report): Promise<void> {
-  await using broker = await ScriptedBroker.start({ get: state(appId, 1n, 'secret-1') });
-  const elsewhere = `${language.elsewhere}:${broker.address.split(':')[1]}`;
+  await using broker = await scriptedBroker({ get: state(appId, 1n, 'secret-1') });
+  const address = broker.address('grpc');
+  const elsewhere = `${language.elsewhere}:${address.split(':')[1]}`;
   const [file, ...rest] = language.start;
   const start = (env: Record<string, string>) =>
     new Child({
@@ -40,8 +41,8 @@ async function inClear(language: Language, report: Report): Promise<void> {
   const refused = [
     start({ LINGPAI_ADDR: elsewhere }),
     start({ LINGPAI_ADDR: `http://${elsewhere}` }),
-    start({ LINGPAI_ADDR: broker.address, LINGPAI_KEY_FILE: 'too' }),
-    start({ LINGPAI_ADDR: `https://${broker.address}`, LINGPAI_CERT: 'alone.pem' }),
+    start({ LINGPAI_ADDR: address, LINGPAI_KEY_FILE: 'too' }),
+    start({ LINGPAI_ADDR: `https://${address}`, LINGPAI_CERT: 'alone.pem' }),
   ];
   const words = [/unencrypted/, /unencrypted/, /LINGPAI_KEY_FILE are both set/, /LINGPAI_CERT_KEY belong together/];
   for (const [index, child] of refused.entries()) {
@@ -54,13 +55,17 @@ async function inClear(language: Language, report: Report): Promise<void> {
     assert.match(each.output, words[index] ?? /$^/);
     assert.ok(!each.output.includes('secret-key'), 'the key was printed');
   }
-  assert.deepEqual(broker.shown, [], 'nothing was sent');
+  assert.deepEqual(broker.journal, [], 'nothing was sent');
 
   await using told = start({ LINGPAI_ADDR: elsewhere, LINGPAI_PLAINTEXT: '1' });
   await told.next('that it was told so', got);
-  await using near = start({ LINGPAI_ADDR: `http://${broker.address}` });
+  await using near = start({ LINGPAI_ADDR: `http://${address}` });
   await near.next('that it stays on the machine', got);
-  assert.deepEqual(broker.shown, ['Bearer secret-key', 'Bearer secret-key']);
+  const shown = idOf('Bearer secret-key');
+  assert.deepEqual(
+    broker.of('get').map((entry) => entry.shown),
+    [shown, shown],
+  );
   report('in clear a key goes to loopback, or where it was told so, and nowhere else');
 }
 

@@ -9,14 +9,12 @@ import {
   toBinary,
 } from '@bufbuild/protobuf';
 import grpc from '@grpc/grpc-js';
+import { fileWords, handshakeWords, plainWords } from './advice.ts';
 import { RpcError } from './errors.ts';
 import { ErrorInfoSchema, RetryInfoSchema, StatusSchema } from './gen/lingpai/client/v1/client_pb.js';
 import { checkedKey, type Endpoint } from './options.ts';
 
 const SERVICE = '/lingpai.v1.TokenService';
-
-/** What an error says where the other side closed the connection at once, as one does that waited for a TLS handshake. */
-export const NO_ANSWER = 'the connection was closed without an answer';
 
 /** A connection is one call's own: one that is open and passes nothing any more is then never used again (R6). */
 const CHANNEL_OPTIONS = {
@@ -35,8 +33,11 @@ export class Connection {
   readonly #sockets: Socket[] = [];
   #fault: Error | undefined;
   #isClosed = false;
+  /** Of a channel without TLS. */
+  readonly #clear: string | undefined;
 
-  private constructor(address: string, credentials: grpc.ChannelCredentials, key: string | undefined) {
+  private constructor(address: string, isTls: boolean, credentials: grpc.ChannelCredentials, key: string | undefined) {
+    this.#clear = isTls ? undefined : address;
     this.#tap(credentials);
     this.#client = new grpc.Client(`dns:${address}`, credentials, CHANNEL_OPTIONS);
     if (key !== undefined) this.#metadata.set('authorization', `Bearer ${key}`);
@@ -46,14 +47,16 @@ export class Connection {
   static async dial({ address, isTls, tls = {}, key, keyFile }: Endpoint): Promise<Connection> {
     try {
       const shown =
-        keyFile === undefined ? await (typeof key === 'function' ? key() : key) : await readFile(keyFile, 'utf8');
+        keyFile === undefined ? await (typeof key === 'function' ? key() : key) : await read('keyFile', keyFile);
       const bearer =
-        shown === undefined ? undefined : checkedKey(String(shown), keyFile === undefined ? 'key' : 'keyFile');
+        shown === undefined
+          ? undefined
+          : checkedKey(String(shown), keyFile === undefined ? 'key' : `keyFile ${keyFile}`);
       const [ca, certKey, cert] = await Promise.all(
-        [tls.ca, tls.key, tls.cert].map((path) => (path ? readFile(path) : null)),
+        (['ca', 'key', 'cert'] as const).map((name) => (tls[name] ? read(`tls.${name}`, tls[name]) : null)),
       );
       const credentials = isTls ? grpc.credentials.createSsl(ca, certKey, cert) : grpc.credentials.createInsecure();
-      return new Connection(address, credentials, bearer);
+      return new Connection(address, isTls, credentials, bearer);
     } catch (cause) {
       const words = `a credential cannot be used: ${(cause as Error).message}`;
       throw new RpcError({ code: 'UNAUTHENTICATED', words, isLocal: true, cause });
@@ -181,12 +184,16 @@ export class Connection {
     if (thrown instanceof RpcError) return thrown;
     const { code, details, metadata } = thrown as Partial<grpc.ServiceError>;
     if (this.#fault !== undefined) {
-      const words = `the TLS handshake failed: ${this.#fault.message}`;
-      return new RpcError({ code: 'UNAVAILABLE', words, isLocal: true, cause: this.#fault });
+      return new RpcError({
+        code: 'UNAVAILABLE',
+        words: handshakeWords(this.#fault),
+        isLocal: true,
+        cause: this.#fault,
+      });
     }
     return new RpcError({
       code: grpc.status[code ?? 2] ?? 'UNKNOWN',
-      words: plain(details ?? String((thrown as Error | undefined)?.message ?? thrown)),
+      words: plainWords(details ?? String((thrown as Error | undefined)?.message ?? thrown), this.#clear),
       ...detailsOf(metadata?.get('grpc-status-details-bin')[0]),
       cause: thrown,
     });
@@ -207,12 +214,12 @@ function isHandshake(error: unknown): error is Error {
   return typeof code === 'string' && !/^(E[A-Z0-9]+$|ERR_(HTTP2|STREAM|SOCKET|TLS_HANDSHAKE_TIMEOUT))/.test(code);
 }
 
-/** grpc-js's words without what it says around them. */
-function plain(words: string): string {
-  const inner = words
-    .replace(/^No connection established\. (?:Last error: )?(?:Error: )?/, '')
-    .replace(/\. Resolution note: .*$/, '');
-  return /^Failed to connect \(/.test(inner) ? NO_ANSWER : inner;
+async function read(option: string, path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new Error(fileWords(option, path, cause), { cause });
+  }
 }
 
 /** What the details say. Their words are the broker's own: in `details` of grpc-js, `: , / = ;` are still percent-encoded. */

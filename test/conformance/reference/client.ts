@@ -1,24 +1,8 @@
-import { createHash } from 'node:crypto';
-import {
-  ForceRefreshOutcome,
-  type GetResponse,
-  type TokenState,
-  TokenStatus,
-  type WatchTokenResponse,
-} from '../../../src/gen/lingpai/v1/token_pb.js';
+import type { GetResponse, WatchTokenResponse } from '../../../src/gen/lingpai/v1/token_pb.js';
 import { type Connection, dial, parseTarget, SLOW, type Target, type TransportKind, toFault } from './connection.ts';
-import {
-  atLeast,
-  type Broken,
-  backoff,
-  Fault,
-  generationOf,
-  type Held,
-  lifeMs,
-  slowPause,
-  TIMING,
-  type Timing,
-} from './rules.ts';
+import { type App, type Event, Holdings, idOf, LONGEST_MS } from './holdings.ts';
+import { type Report, Reports } from './reports.ts';
+import { atLeast, type Broken, backoff, Fault, type Held, slowPause, TIMING, type Timing } from './rules.ts';
 
 export interface Options extends Target {
   readonly apps: readonly string[];
@@ -27,37 +11,11 @@ export interface Options extends Target {
   readonly timing?: Partial<Timing>;
 }
 
-export type Event = { readonly type: string } & Record<string, unknown>;
-
-interface App {
-  held: Held | undefined;
-  /** Why there is none; WAITING until something was said. */
-  reason: string;
-  /** The broker's own, of a token that is not there. */
-  words?: string;
-  /** The highest generation that was said, also of a token that is over. */
-  generation: bigint;
-  /** R10: the broker does not know it, and the stream goes without it. */
-  isMissing: boolean;
-  timer: NodeJS.Timeout | undefined;
-}
-
 /** How an attempt at the stream ended. */
 type End =
   | { readonly kind: 'goaway'; readonly afterMs: number }
   | { readonly kind: 'reopen' }
   | { readonly kind: 'failed'; readonly fault: Fault; readonly livedMs: number | undefined };
-
-export interface Report {
-  readonly outcome: string;
-  readonly held: Held;
-}
-
-const CLOSED = () => new Fault('Closed', 'the client was closed');
-/** What setTimeout takes. */
-const LONGEST_MS = 2 ** 31 - 1;
-
-export const idOf = (value: string) => createHash('sha256').update(value).digest('hex').slice(0, 12);
 
 /** The reference client of clients/SPEC.md: small and plain, a second opinion. Each attempt and each call has a connection of its own. */
 export class ReferenceClient {
@@ -66,12 +24,11 @@ export class ReferenceClient {
   readonly #kind: TransportKind;
   readonly #timing: Timing;
   readonly #broken: Broken;
-  readonly #apps = new Map<string, App>();
+  readonly #holdings: Holdings;
   readonly #closing = new AbortController();
   readonly #connections = new Set<Connection>();
   readonly #waiters = new Set<() => void>();
-  readonly #reports = new Map<string, Promise<Report>>();
-  readonly #refusals = new Map<string, { fault: Fault; until: number }>();
+  readonly #reports: Reports;
   #reopen: AbortController | undefined;
   #kept: Connection | undefined;
   #running: Promise<void> | undefined;
@@ -81,21 +38,34 @@ export class ReferenceClient {
   #isStarting = true;
   #startFault: Fault | undefined;
   #lastFault: Fault | undefined;
-  #counts = { attempts: 0, reconnects: 0, goaways: 0, reports: 0 };
+  #counts = { attempts: 0, reconnects: 0, goaways: 0 };
 
   private constructor(options: Options, kind: TransportKind, broken: Broken) {
     parseTarget(options);
+    const [tell, wake] = [(event: Event) => this.#tell(event), () => this.#wake()];
+    this.#holdings = new Holdings(broken, this.#closing.signal, tell, wake);
     if (options.apps.length < 1 || options.apps.length > 10_000)
       throw new Fault('Configuration', 'apps: name 1 to 10000');
     for (const id of options.apps) {
       if (!/^[A-Za-z0-9_-]{1,64}$/.test(id))
         throw new Fault('Configuration', `apps: ${JSON.stringify(id)} is no app id`);
-      this.#apps.set(id, { held: undefined, reason: 'WAITING', generation: 0n, isMissing: false, timer: undefined });
+      this.#holdings.apps.set(id, {
+        held: undefined,
+        reason: 'WAITING',
+        generation: 0n,
+        isMissing: false,
+        timer: undefined,
+      });
     }
     this.#options = options;
     this.#kind = kind;
     this.#timing = { ...TIMING, ...options.timing };
     this.#broken = broken;
+    this.#reports = new Reports({
+      ...{ holdings: this.#holdings, broken, retryCapMs: this.#timing.retryCapMs, tell },
+      wait: (ms) => this.#pause(ms),
+      unary: (exchange) => this.#unary(exchange),
+    });
   }
 
   /** R4. */
@@ -106,36 +76,22 @@ export class ReferenceClient {
     client.#running = client.#run();
     if (isOptional) return client;
     const isOver = () =>
-      client.#startFault !== undefined || [...client.#apps.values()].every(({ held }) => held !== undefined);
+      client.#startFault !== undefined || [...client.#holdings.apps.values()].every(({ held }) => held !== undefined);
     const ms = broken('start-waits-for-ever') ? LONGEST_MS : (options.startTimeoutMs ?? 10_000);
     const isInTime = await client.#until(isOver, ms);
     client.#isStarting = false;
     if (isInTime && client.#startFault === undefined) return client;
     if (!broken('failed-start-leaks')) await client.close();
     if (client.#startFault !== undefined) throw client.#startFault;
-    const lacking = [...client.#apps].filter(([, { held }]) => held === undefined).map(([id]) => id);
+    const lacking = [...client.#holdings.apps].filter(([, { held }]) => held === undefined).map(([id]) => id);
     const last = client.#lastFault;
     const why = last === undefined ? '' : `; the last error: ${last.code} ${last.reason ?? ''} ${last.message}`;
     throw new Fault('StartTimeout', `no token of ${lacking.join(', ')} in ${ms} ms${why}`);
   }
 
-  /** R1, R3: the token held. Throws NoToken or Closed. */
-  token(id: string): Held {
-    if (this.#closing.signal.aborted) throw CLOSED();
-    const app = this.#app(id);
-    if (
-      app.held !== undefined &&
-      (performance.now() < app.held.until || this.#broken('no-expiry') || this.#broken('wall-clock'))
-    ) {
-      return app.held;
-    }
-    const reason = app.held === undefined ? app.reason : 'EXPIRED';
-    throw new Fault('NoToken', `${id} has no token: ${reason} ${app.words ?? ''}`, { reason, appId: id });
-  }
-
   /** Resolves once a generation of at least that is held. */
   async wait(id: string, generation: bigint, ms: number): Promise<Held> {
-    const app = this.#app(id);
+    const app = this.#holdings.of(id);
     const isThere = () => (app.held !== undefined && app.held.generation >= generation) || this.#closing.signal.aborted;
     if (!(await this.#until(isThere, ms))) {
       throw new Fault('NoToken', `${id}: generation ${generation} did not come in ${ms} ms`, {
@@ -143,59 +99,27 @@ export class ReferenceClient {
         appId: id,
       });
     }
-    return this.token(id);
+    return this.#holdings.token(id);
+  }
+
+  /** R1, R3: the token held. Throws NoToken or Closed. */
+  token(id: string): Held {
+    return this.#holdings.token(id);
   }
 
   /** R11. */
-  async report(id: string, refused: { generation: bigint; value?: string | undefined }): Promise<Report> {
-    if (this.#closing.signal.aborted) throw CLOSED();
-    const { held } = this.#app(id);
-    if (held !== undefined && refused.generation < held.generation) return { outcome: 'NEWER_HELD', held };
-    const key = `${id} ${refused.generation}`;
-    const refusal = this.#refusals.get(key);
-    if (refusal !== undefined && performance.now() < refusal.until && !this.#broken('reports-again-in-cooldown')) {
-      throw refusal.fault;
-    }
-    this.#refusals.delete(key);
-    const flight = this.#reports.get(key);
-    if (flight !== undefined && !this.#broken('reports-not-shared')) return flight;
-    const own = this.#forceRefresh(id, refused, key).finally(() => {
-      if (this.#reports.get(key) === own) this.#reports.delete(key);
-    });
-    this.#reports.set(key, own);
-    return own;
+  report(id: string, refused: { generation: bigint; value?: string | undefined }): Promise<Report> {
+    return this.#reports.report(id, refused);
   }
 
   /** R12: `use` is given a token, and throws a Fault of kind Rejected where WeChat refused it. */
-  async call<Result>(id: string, use: (token: Held) => Promise<Result>): Promise<Result> {
-    const first = this.token(id);
-    try {
-      return await use(first);
-    } catch (error) {
-      if (!(error instanceof Fault) || error.kind !== 'Rejected' || this.#broken('no-second-attempt')) throw error;
-      let outcome: string;
-      try {
-        ({ outcome } = await this.report(id, first));
-      } catch (refusal) {
-        const fault = toFault(refusal);
-        if (this.#broken('raises-the-report-error')) throw fault;
-        if (!this.#broken('sleeps-for-cooldown') || fault.retryMs === 0) throw error;
-        await this.#pause(Math.min(fault.retryMs, 3_000));
-        outcome = 'COOLDOWN';
-      }
-      const newest = this.#app(id).held;
-      const isNewer = newest !== undefined && newest.generation > first.generation && outcome !== 'STILL_VALID';
-      if (this.#broken('retries-still-valid') && outcome === 'STILL_VALID') return await use(first);
-      if (!isNewer && outcome !== 'COOLDOWN') throw error;
-      if (this.#broken('repeats-the-same-token')) return await use(first);
-      if (!this.#broken('third-attempt')) return await use(newest ?? first);
-      return await use(newest ?? first).catch(() => use(newest ?? first));
-    }
+  call<Result>(id: string, use: (token: Held) => Promise<Result>): Promise<Result> {
+    return this.#reports.call(id, use);
   }
 
   stats(): Record<string, unknown> {
     const apps = Object.fromEntries(
-      [...this.#apps].map(([id, { held, reason, generation }]) => {
+      [...this.#holdings.apps].map(([id, { held, reason, generation }]) => {
         if (held === undefined)
           return [id, { state: reason === 'WAITING' ? 'WAITING' : 'NONE', generation: `${generation}`, reason }];
         return [id, { state: 'HELD', generation: `${held.generation}`, tokenId: idOf(held.value), reason: '' }];
@@ -203,7 +127,7 @@ export class ReferenceClient {
     );
     const lost = this.#wasLive ? 'STALE' : 'CONNECTING';
     const state = this.#closing.signal.aborted ? 'CLOSED' : this.#isLive ? 'LIVE' : lost;
-    return { state, ...this.#counts, apps };
+    return { state, ...this.#counts, reports: this.#reports.count, apps };
   }
 
   /** R15. */
@@ -215,17 +139,11 @@ export class ReferenceClient {
 
   async #close(): Promise<void> {
     this.#closing.abort();
-    for (const { timer } of this.#apps.values()) clearTimeout(timer);
+    for (const { timer } of this.#holdings.apps.values()) clearTimeout(timer);
     if (!this.#broken('close-leaks-socket')) for (const connection of this.#connections) connection.close();
     this.#wake();
     await this.#running;
     this.#tell({ type: 'closed' });
-  }
-
-  #app(id: string): App {
-    const app = this.#apps.get(id);
-    if (app === undefined) throw new Fault('Configuration', `${id} is none of this client's apps`);
-    return app;
   }
 
   #tell(event: Event): void {
@@ -265,9 +183,9 @@ export class ReferenceClient {
     let failures = 0;
     let slow = 0;
     while (!this.#closing.signal.aborted) {
-      const wanted = [...this.#apps].filter(([, { isMissing }]) => !isMissing).map(([id]) => id);
+      const wanted = [...this.#holdings.apps].filter(([, { isMissing }]) => !isMissing).map(([id]) => id);
       if (wanted.length === 0) {
-        await this.#pause(LONGEST_MS, () => [...this.#apps.values()].some(({ isMissing }) => !isMissing));
+        await this.#pause(LONGEST_MS, () => [...this.#holdings.apps.values()].some(({ isMissing }) => !isMissing));
         continue;
       }
       const end = await this.#attempt(wanted);
@@ -292,9 +210,11 @@ export class ReferenceClient {
         return;
       }
       if (this.#leavesOut(fault)) continue;
-      if (this.#broken('outage-empties')) for (const id of this.#apps.keys()) this.#empty(id, 'WAITING');
+      if (this.#broken('outage-empties'))
+        for (const id of this.#holdings.apps.keys()) this.#holdings.empty(id, 'WAITING');
       const isSlow = SLOW.has(fault.code) && !(fault.reason === 'CREDENTIALS_EXPIRED' && livedMs !== undefined);
-      if (isSlow && this.#broken('refused-empties')) for (const id of this.#apps.keys()) this.#empty(id, 'WAITING');
+      if (isSlow && this.#broken('refused-empties'))
+        for (const id of this.#holdings.apps.keys()) this.#holdings.empty(id, 'WAITING');
       const isLast = isSlow
         ? this.#broken('stops-when-refused')
         : fault.message === 'the stream ended' && this.#broken('clean-end-is-the-end');
@@ -324,10 +244,10 @@ export class ReferenceClient {
 
   /** R10: true where the fault named an app that is now left out. */
   #leavesOut({ code, reason, appId }: Fault): boolean {
-    const app = this.#apps.get(appId);
+    const app = this.#holdings.apps.get(appId);
     if (code !== 'NOT_FOUND' || app === undefined || app.isMissing || this.#broken('bad-app-starves')) return false;
     app.isMissing = true;
-    this.#empty(appId, 'NOT_FOUND');
+    this.#holdings.empty(appId, 'NOT_FOUND');
     this.#tell({ type: 'error', during: 'watch', code, reason, app: appId, retryInMs: this.#timing.appRetryMs });
     if (!this.#broken('bad-app-forgotten')) void this.#askFor(appId, app);
     return true;
@@ -351,7 +271,7 @@ export class ReferenceClient {
       }
       app.isMissing = false;
       app.reason = 'WAITING';
-      if (answer?.state !== undefined) this.#take(answer.state, answer.serverTime, false);
+      if (answer?.state !== undefined) this.#holdings.take(answer.state, answer.serverTime, false);
       this.#reopen?.abort();
       this.#wake();
       return;
@@ -378,7 +298,7 @@ export class ReferenceClient {
     try {
       connection = this.#kept ?? (await this.#dial(signal));
       this.#kept = undefined;
-      const knownGenerations = Object.fromEntries(this.#known(appIds));
+      const knownGenerations = Object.fromEntries(this.#holdings.known(appIds));
       for await (const message of connection.client.watchToken({ appIds, knownGenerations }, { signal })) {
         if (signal.aborted) break;
         if (!(message.event.case === 'heartbeat' && this.#broken('heartbeats-do-not-feed'))) feed();
@@ -419,135 +339,17 @@ export class ReferenceClient {
     this.#wasLive = true;
   }
 
-  #known(appIds: string[]): [string, bigint][] {
-    if (this.#broken('no-known-generations')) return [];
-    return appIds.flatMap((id): [string, bigint][] => {
-      const { held, generation } = this.#app(id);
-      if (held !== undefined) return [[id, held.generation]];
-      return this.#broken('known-after-expiry') && generation > 0n ? [[id, generation]] : [];
-    });
-  }
-
   // What was heard.
 
   #hear({ event, serverTime }: WatchTokenResponse): void {
-    if (event.case === 'state') this.#take(event.value, serverTime, this.#broken('older-taken-from-stream'));
-    if (event.case === 'removed' && this.#apps.has(event.value.appId) && !this.#broken('removed-ignored')) {
-      this.#empty(event.value.appId, 'REMOVED');
-      if (!this.#broken('removed-keeps-generation')) this.#app(event.value.appId).generation = 0n;
+    if (event.case === 'state') this.#holdings.take(event.value, serverTime, this.#broken('older-taken-from-stream'));
+    if (event.case === 'removed' && this.#holdings.apps.has(event.value.appId) && !this.#broken('removed-ignored')) {
+      this.#holdings.empty(event.value.appId, 'REMOVED');
+      if (!this.#broken('removed-keeps-generation')) this.#holdings.of(event.value.appId).generation = 0n;
     }
-  }
-
-  /** R2, R3. */
-  #take(state: TokenState, serverTime: WatchTokenResponse['serverTime'], isOlderTaken: boolean): void {
-    const app = this.#apps.get(state.appId);
-    const generation = generationOf(state, this.#broken);
-    if (app === undefined || this.#closing.signal.aborted) return;
-    if (generation < app.generation && !isOlderTaken) return;
-    if (generation === app.generation && generation > 0n && this.#broken('equal-refused')) return;
-    app.generation = generation;
-    const isOver = state.status === TokenStatus.EXPIRED && !this.#broken('expired-status-ignored');
-    const isUnknown = !(state.status in TokenStatus) && this.#broken('unknown-status-refused');
-    if (state.current === undefined || isOver || isUnknown) {
-      if (!this.#broken('expired-status-ignored')) {
-        this.#empty(state.appId, state.status === TokenStatus.PENDING ? 'PENDING' : 'EXPIRED', state.statusReason);
-      }
-      return;
-    }
-    const life =
-      this.#broken('wall-clock') && state.current.expireTime !== undefined
-        ? Number(state.current.expireTime.seconds) * 1_000 - Date.now()
-        : lifeMs(state.current, serverTime);
-    if (life <= 0) {
-      this.#empty(state.appId, 'EXPIRED', state.statusReason);
-      return;
-    }
-    const isPrevious = this.#broken('previous-chosen') && state.previous !== undefined;
-    const value = isPrevious && state.previous !== undefined ? state.previous.value : state.current.value;
-    const was = app.held;
-    const now = performance.now();
-    const previous = state.previous && { value: state.previous.value, until: now + lifeMs(state.previous, serverTime) };
-    app.held = { value, generation, previous, until: now + life };
-    app.reason = '';
-    this.#arm(state.appId, app);
-    if (this.#broken('value-on-stderr')) process.stderr.write(`took ${value}\n`);
-    if (was?.generation !== generation) {
-      const secret = this.#broken('value-in-event') ? { value } : {};
-      const reason = state.statusReason;
-      this.#tell({
-        type: 'state',
-        app: state.appId,
-        state: 'HELD',
-        generation: `${generation}`,
-        tokenId: idOf(value),
-        reason,
-        ...secret,
-      });
-    }
-    this.#wake();
-  }
-
-  #arm(id: string, app: App): void {
-    clearTimeout(app.timer);
-    if (this.#broken('no-expiry') || app.held === undefined || app.held.until === Number.POSITIVE_INFINITY) return;
-    const left = app.held.until - performance.now();
-    app.timer = setTimeout(
-      () => (left > LONGEST_MS ? this.#arm(id, app) : this.#empty(id, 'EXPIRED')),
-      Math.min(left, LONGEST_MS),
-    );
-  }
-
-  #empty(id: string, reason: string, words = ''): void {
-    const app = this.#app(id);
-    clearTimeout(app.timer);
-    const isSame = app.held === undefined && app.reason === reason;
-    app.held = undefined;
-    app.reason = reason;
-    app.words = words;
-    if (!isSame) this.#tell({ type: 'state', app: id, state: 'NONE', generation: `${app.generation}`, reason, words });
-    this.#wake();
   }
 
   // Calls.
-
-  async #forceRefresh(
-    id: string,
-    { generation, value }: { generation: bigint; value?: string | undefined },
-    key: string,
-  ) {
-    this.#counts.reports += 1;
-    const named =
-      value === undefined
-        ? { case: 'rejectedGeneration' as const, value: generation }
-        : { case: 'rejectedToken' as const, value };
-    const rejected = this.#broken('report-names-nothing') ? { case: undefined } : named;
-    try {
-      const answer = await this.#unary(({ client }, signal) =>
-        client.forceRefresh({ appId: id, rejected }, { signal }),
-      );
-      if (answer.state !== undefined)
-        this.#take(answer.state, answer.serverTime, this.#broken('older-taken-from-report'));
-      const outcome = ForceRefreshOutcome[answer.outcome] ?? 'UNSPECIFIED';
-      this.#tell({ type: 'report', app: id, outcome });
-      return { outcome, held: this.token(id) };
-    } catch (error) {
-      const fault = toFault(error);
-      if (this.#closing.signal.aborted) throw CLOSED();
-      if (fault.kind !== 'Rpc') throw fault;
-      const retryMs = Math.min(fault.retryMs, this.#timing.retryCapMs);
-      if (retryMs > 0) this.#refusals.set(key, { fault, until: performance.now() + retryMs });
-      this.#tell({
-        type: 'error',
-        during: 'report',
-        app: id,
-        code: fault.code,
-        reason: fault.reason,
-        retryInMs: retryMs,
-      });
-      if (this.#broken('value-in-error')) throw new Fault('Rpc', `${fault.message} (${value})`, fault);
-      throw fault;
-    }
-  }
 
   /** A call on a connection of its own, which is closed at its end. */
   async #unary<Answer>(exchange: (connection: Connection, signal: AbortSignal) => Promise<Answer>): Promise<Answer> {

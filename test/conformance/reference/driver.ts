@@ -7,8 +7,9 @@ import { readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setImmediate } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { idOf, type Options, ReferenceClient } from './client.ts';
+import { type Options, ReferenceClient } from './client.ts';
 import type { TransportKind } from './connection.ts';
+import { idOf } from './holdings.ts';
 import { Fault, type Held } from './rules.ts';
 import { switches } from './switches.ts';
 

@@ -12,5 +12,5 @@ sh python/check.sh
 echo "rust: format, tests"
 (cd rust && cargo fmt --all --check && cargo test --quiet --package lingpai)
 
-echo "java: tests"
-(cd java && mvn --batch-mode --quiet --no-transfer-progress --projects client --also-make test)
+echo "java: lint, doc comments, tests, adapters"
+(cd java && mvn --batch-mode --quiet --no-transfer-progress test)

@@ -41,7 +41,7 @@ final class Connection implements Closeable {
   private static final int HEAD_MAX = 64 << 10;
 
   private final Settings settings;
-  private final Resolver resolver;
+  private final Aside<InetAddress[]> addresses;
   private final ScheduledExecutorService timers;
   /** Fails once the connection is closed. */
   private final CompletableFuture<Void> end = new CompletableFuture<>();
@@ -50,9 +50,12 @@ final class Connection implements Closeable {
 
   private volatile boolean isLate;
   private Future<?> guard;
+  private boolean isLimited;
+  private long limit;
   private OutputStream out;
   private InputStream in;
   private boolean isHeard;
+  private boolean isAnswered;
 
   private int head;
   /** What is left of the body or of its chunk. */
@@ -61,21 +64,40 @@ final class Connection implements Closeable {
   private boolean isChunked;
   private boolean isFirstChunk;
 
-  Connection(Settings settings, Resolver resolver, ScheduledExecutorService timers) {
+  Connection(Settings settings, Aside<InetAddress[]> addresses, ScheduledExecutorService timers) {
     this.settings = settings;
-    this.resolver = resolver;
+    this.addresses = addresses;
     this.timers = timers;
   }
 
-  /** Whatever is done from now on, a look-up, a write or a read, must be over within so many milliseconds. */
+  /** Whatever is done from now on, a look-up, a write or a read, must be over within so many milliseconds, and within the limit. */
   void within(long ms) {
     if (guard != null) guard.cancel(false);
-    guard = timers.schedule(this::late, ms, TimeUnit.MILLISECONDS);
+    long ns = ms * 1_000_000;
+    guard = timers.schedule(this::late, isLimited ? Math.min(ns, limit - System.nanoTime()) : ns, TimeUnit.NANOSECONDS);
+  }
+
+  /** All that is done must be over within so many milliseconds. */
+  void limit(long ms) {
+    isLimited = true;
+    limit = System.nanoTime() + ms * 1_000_000;
+    within(ms);
   }
 
   private void late() {
     isLate = true;
     close();
+  }
+
+  /** The key to show, read anew, or null. It may take as long as a call. Throws an RpcException: one that needs an operator where it cannot be read. */
+  String bearer(Aside<String> keys) {
+    within(settings.timing.call);
+    try {
+      return waitFor(keys);
+    } catch (IOException error) {
+      if (isLate) throw RpcException.broken("UNAUTHENTICATED", "the key cannot be read: it did not come in time", error);
+      throw failed(error);
+    }
   }
 
   /** Connects, within {@code timing.connect}. Throws an RpcException. */
@@ -94,16 +116,16 @@ final class Connection implements Closeable {
   }
 
   private void connect(long deadline) throws IOException {
-    InetAddress[] addresses = addresses();
+    InetAddress[] found = waitFor(addresses);
     IOException last = new UnknownHostException(settings.host);
-    for (int index = 0; index < addresses.length; index++) {
+    for (int index = 0; index < found.length; index++) {
       plain = new Socket(Proxy.NO_PROXY);
       if (end.isDone()) throw closed();
       try {
         plain.setTcpNoDelay(true);
         // Each gets its share of the time: the first may be one that answers nothing.
-        long share = (deadline - System.nanoTime()) / 1_000_000 / (addresses.length - index);
-        plain.connect(new InetSocketAddress(addresses[index], settings.port), (int) Math.max(1, share));
+        long share = (deadline - System.nanoTime()) / 1_000_000 / (found.length - index);
+        plain.connect(new InetSocketAddress(found[index], settings.port), (int) Math.max(1, share));
         return;
       } catch (IOException error) {
         plain.close();
@@ -113,12 +135,17 @@ final class Connection implements Closeable {
     throw last;
   }
 
-  private InetAddress[] addresses() throws IOException {
+  /** What comes of it, unless the connection is closed before. */
+  private <T> T waitFor(Aside<T> aside) throws IOException {
+    CompletableFuture<T> result = aside.result();
     try {
-      return (InetAddress[]) CompletableFuture.anyOf(resolver.addresses(), end).get();
+      CompletableFuture.anyOf(result, end).get();
+      return result.join();
     } catch (ExecutionException failed) {
-      if (failed.getCause() instanceof IOException) throw (IOException) failed.getCause();
-      throw new IOException("the look-up of " + settings.host + " failed: " + failed.getCause(), failed);
+      Throwable cause = failed.getCause();
+      if (cause instanceof RpcException) throw (RpcException) cause;
+      if (cause instanceof IOException) throw (IOException) cause;
+      throw new IOException(String.valueOf(cause), cause);
     } catch (InterruptedException interrupted) {
       Thread.currentThread().interrupt();
       throw new IOException("interrupted", interrupted);
@@ -207,8 +234,14 @@ final class Connection implements Closeable {
     if (isLate)
       return new RpcException(
           "DEADLINE_EXCEEDED", "", settings.authority() + ": nothing came for too long: the connection must be dead", "", 0);
-    if (isOfTls(error)) return RpcException.broken("UNAVAILABLE", settings.authority() + ": TLS: " + error.getMessage(), error);
+    if (isOfTls(error)) return RpcException.broken("UNAVAILABLE", settings.authority() + ": TLS: " + error.getMessage() + hint(error), error);
     return RpcException.unavailable(settings.authority() + ": " + error.getMessage(), error);
+  }
+
+  private static String hint(IOException error) {
+    String words = String.valueOf(error.getMessage());
+    if (words.contains("nrecognized SSL message")) return " (does this port speak TLS? else write http://)";
+    return words.contains("PKIX") ? " (the signer is not trusted: name the file of its certificate by ca)" : "";
   }
 
   /**
@@ -240,7 +273,8 @@ final class Connection implements Closeable {
     head = 0;
     String[] status = line().split(" ", 3);
     if (status.length < 2 || !status[0].startsWith("HTTP/1.") || !status[1].matches("\\d{3}"))
-      throw RpcException.unavailable("the answer is not HTTP/1.1: is this the HTTP port?", null);
+      throw RpcException.unavailable("the answer is not HTTP/1.1: is this the broker's HTTP port" + (settings.isTls ? "?" : ", without TLS?"), null);
+    isAnswered = true;
     Map<String, String> headers = new HashMap<>();
     for (String line = line(); !line.isEmpty(); line = line()) {
       int colon = line.indexOf(':');
@@ -252,10 +286,11 @@ final class Connection implements Closeable {
     boolean isBusy = number == 429 || number >= 502 && number <= 504;
     String code =
         number == 401 ? "UNAUTHENTICATED" : number == 403 ? "PERMISSION_DENIED" : number == 404 ? "UNIMPLEMENTED" : isBusy ? "UNAVAILABLE" : "UNKNOWN";
-    if (!type.startsWith("application/json"))
-      throw new RpcException(code, "", "HTTP status " + number + ": is this the broker's HTTP port?", "", 0);
+    RpcException stranger = new RpcException(code, "", "HTTP status " + number + ": is this the broker's HTTP port?", "", 0);
+    if (!type.startsWith("application/json")) throw stranger;
     begin(headers);
-    throw errorOf(Json.object(text(rest())), code);
+    Map<String, Object> error = Json.object(text(rest()));
+    throw error.get("code") instanceof String ? errorOf(error, code) : stranger;
   }
 
   private void begin(Map<String, String> headers) throws IOException {
@@ -343,7 +378,7 @@ final class Connection implements Closeable {
   private void fill() throws IOException {
     from = 0;
     to = Math.max(0, in.read(buffer));
-    if (to == 0) throw new IOException("the connection was closed");
+    if (to == 0) throw new IOException(isAnswered ? "the connection was closed" : "the connection was closed before an answer: is this the broker's HTTP port" + (settings.isTls ? "?" : ", without TLS?"));
     isHeard = true;
   }
 

@@ -62,52 +62,52 @@ public final class Event {
     return new Event(Type.ERROR, error.app(), during, "", error.reason(), error.code(), "", 0, afterMs);
   }
 
-  /** What happened. */
+  /** {@return what happened} */
   public Type type() {
     return type;
   }
 
-  /** The app that it is about. */
+  /** {@return the app that it is about} */
   public String app() {
     return app;
   }
 
-  /** Of an ERROR: {@code watch}, {@code get} or {@code report}. */
+  /** {@return of an ERROR: {@code watch}, {@code get} or {@code report}} */
   public String during() {
     return during;
   }
 
-  /** Of a STATE: {@code HELD} or {@code NONE}. */
+  /** {@return of a STATE: {@code HELD} or {@code NONE}} */
   public String state() {
     return type == Type.STATE ? state : "";
   }
 
-  /** Of a REPORT: what it came to. */
+  /** {@return of a REPORT: what it came to} */
   public String outcome() {
     return type == Type.REPORT ? state : "";
   }
 
-  /** Of a STATE: why there is no token. Of an ERROR: the broker's reason. */
+  /** {@return of a STATE: why there is no token; of an ERROR: the broker's reason} */
   public String reason() {
     return reason;
   }
 
-  /** Of an ERROR: the name of the gRPC code. */
+  /** {@return of an ERROR: the name of the gRPC code} */
   public String code() {
     return code;
   }
 
-  /** Of a STATE: the token's id. */
+  /** {@return of a STATE: the token's id} */
   public String tokenId() {
     return tokenId;
   }
 
-  /** Of a STATE: the token's generation, unsigned. */
+  /** {@return of a STATE: the token's generation, unsigned} */
   public long generation() {
     return generation;
   }
 
-  /** Of a GOAWAY and an ERROR: the pause until the next attempt, in milliseconds. */
+  /** {@return of a GOAWAY and an ERROR: the pause until the next attempt, in milliseconds} */
   public long afterMs() {
     return afterMs;
   }

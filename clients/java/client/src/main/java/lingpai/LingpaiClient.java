@@ -52,74 +52,133 @@ public final class LingpaiClient implements AutoCloseable {
       this.target = target;
     }
 
-    /** An app to hold a token of: 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_". 1 to 10,000 apps are named. */
+    /**
+     * An app to hold a token of: 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_". 1 to 10,000 apps are named.
+     *
+     * @param app the WeChat app id
+     * @return this builder
+     */
     public Builder app(String app) {
       apps.add(app);
       return this;
     }
 
-    /** Apps to hold tokens of, each as by {@link #app}. */
+    /**
+     * Apps to hold tokens of, each as by {@link #app}.
+     *
+     * @param more the WeChat app ids
+     * @return this builder
+     */
     public Builder apps(Collection<String> more) {
       apps.addAll(more);
       return this;
     }
 
-    /** How long the start waits for a token of every app (R4): more than 0, at most a day; 10 seconds without it. */
+    /**
+     * How long the start waits for a token of every app (R4): more than 0, at most a day; 10 seconds without it.
+     *
+     * @param timeout the longest wait
+     * @return this builder
+     */
     public Builder startTimeout(Duration timeout) {
       startTimeout = timeout;
       return this;
     }
 
-    /** The start returns at once; reads throw NoTokenException until a token is here. */
+    /**
+     * The start returns at once; reads throw NoTokenException until a token is here.
+     *
+     * @return this builder
+     */
     public Builder startOptional() {
       startOptional = true;
       return this;
     }
 
-    /** The path of a PEM file of who signs the broker's certificate, read at each attempt. Without it the JDK's CAs are trusted. */
+    /**
+     * The path of a PEM file of who signs the broker's certificate, read at each attempt. Without it the JDK's CAs are trusted.
+     *
+     * @param path the path of the file
+     * @return this builder
+     */
     public Builder ca(String path) {
       ca = path;
       return this;
     }
 
-    /** The client's certificate and its private key (PKCS #8): paths of PEM files, read at each attempt. Both are given, or neither. */
+    /**
+     * The client's certificate and its private key (PKCS #8): paths of PEM files, read at each attempt. Both are given, or neither.
+     *
+     * @param certPath the path of the certificate, with its chain
+     * @param keyPath the path of its private key
+     * @return this builder
+     */
     public Builder certificate(String certPath, String keyPath) {
       cert = certPath;
       certKey = keyPath;
       return this;
     }
 
-    /** An access key, or another bearer token (R18). One of key, keyFile and keySupplier is given, or none. */
+    /**
+     * An access key, or another bearer token (R18). One of key, keyFile and keySupplier is given, or none.
+     *
+     * @param value the key
+     * @return this builder
+     */
     public Builder key(String value) {
       key = value;
       return this;
     }
 
-    /** The path of a file with the key, read at each attempt; white space around it is cut off. */
+    /**
+     * The path of a file with the key, read at each attempt; white space around it is cut off.
+     *
+     * @param path the path of the file
+     * @return this builder
+     */
     public Builder keyFile(String path) {
       keyFile = path;
       return this;
     }
 
-    /** Gives the key, asked at each attempt. It should not block: the attempt waits for it. */
+    /**
+     * Gives the key, asked at each attempt. An attempt waits for it, at most as long as for a call (10 seconds).
+     *
+     * @param supplier gives the key
+     * @return this builder
+     */
     public Builder keySupplier(Supplier<String> supplier) {
       keySupplier = supplier;
       return this;
     }
 
-    /** A key may go to another machine without TLS. Else it goes to loopback only. */
+    /**
+     * A key may go to another machine without TLS. Else it goes to loopback only.
+     *
+     * @return this builder
+     */
     public Builder plaintext() {
       plaintext = true;
       return this;
     }
 
-    /** Told of what happens (R17), one event at a time, never of a token's value. It must not block; what it throws is logged and swallowed. */
+    /**
+     * Told of what happens (R17), one event at a time, never of a token's value. It must not block; what it throws is logged and swallowed.
+     *
+     * @param told the observer
+     * @return this builder
+     */
     public Builder observer(Consumer<Event> told) {
       observer = told;
       return this;
     }
 
-    /** The client's clocks: for tests. They are copied by build. */
+    /**
+     * The client's clocks: for tests. They are copied by build.
+     *
+     * @param clocks the clocks
+     * @return this builder
+     */
     public Builder timing(Timing clocks) {
       timing = clocks;
       return this;
@@ -128,6 +187,8 @@ public final class LingpaiClient implements AutoCloseable {
     /**
      * Makes the client, and waits until a token of every app is held. Throws ConfigurationException; RpcException at once where the broker does not
      * know an app or refuses the key; StartTimeoutException where a token is still missing. With startOptional it waits for nothing.
+     *
+     * @return the client; close it
      */
     public LingpaiClient build() {
       LingpaiClient client = new LingpaiClient(new Settings(this));
@@ -145,7 +206,8 @@ public final class LingpaiClient implements AutoCloseable {
   final Object lock = new Object();
   final Settings settings;
   final Teller told;
-  private final Resolver resolver;
+  private final Aside<InetAddress[]> addresses;
+  private final Aside<String> keys;
   private final ScheduledThreadPoolExecutor timers;
   private final Map<String, TokenSource> sources = new LinkedHashMap<>();
   /** R10: apps that the broker does not know, and when each is asked for next, by System.nanoTime(): the soonest first. */
@@ -164,7 +226,11 @@ public final class LingpaiClient implements AutoCloseable {
   /** Streams that failed in a row: the stream's thread alone counts them. */
   private int failures;
 
-  /** A builder for a client. target: the broker's HTTP port, {@code http://HOST:PORT} or {@code https://HOST:PORT}. */
+  /**
+   * {@return a builder for a client}
+   *
+   * @param target the broker's HTTP port: {@code http://HOST:PORT} or {@code https://HOST:PORT}; without a scheme TLS is meant where a CA or a certificate is given
+   */
   public static Builder builder(String target) {
     return new Builder(target);
   }
@@ -172,7 +238,8 @@ public final class LingpaiClient implements AutoCloseable {
   private LingpaiClient(Settings settings) {
     this.settings = settings;
     told = new Teller(settings.observer);
-    resolver = new Resolver(settings.host, InetAddress::getAllByName);
+    addresses = new Aside<>("lingpai-dns", () -> InetAddress.getAllByName(settings.host));
+    keys = new Aside<>("lingpai-key", settings::bearer);
     for (String app : settings.apps) sources.put(app, new TokenSource(app, new Own()));
     timers = new ScheduledThreadPoolExecutor(1, work -> timerThread = daemon("lingpai-timer", work), new ThreadPoolExecutor.DiscardPolicy());
     timers.setRemoveOnCancelPolicy(true);
@@ -217,14 +284,18 @@ public final class LingpaiClient implements AutoCloseable {
     }
   }
 
-  /** An app's source. Throws IllegalArgumentException for an app that the client was not made with. */
+  /**
+   * {@return an app's source} Throws IllegalArgumentException for an app that the client was not made with.
+   *
+   * @param app the WeChat app id
+   */
   public TokenSource app(String app) {
     TokenSource source = sources.get(app);
     if (source == null) throw new IllegalArgumentException("the client was made without " + app + ": name it by app()");
     return source;
   }
 
-  /** How the client is doing. */
+  /** {@return how the client is doing} */
   public Stats stats() {
     synchronized (lock) {
       Map<String, Stats.App> apps = new LinkedHashMap<>();
@@ -267,7 +338,7 @@ public final class LingpaiClient implements AutoCloseable {
     long end = System.nanoTime() + timeout.toNanos();
     synchronized (lock) {
       while (true) {
-        if (fatal != null) throw fatal;
+        if (fatal != null) throw fatal.again();
         List<String> missing = new ArrayList<>();
         for (TokenSource source : sources.values()) if (!source.isHeld()) missing.add(source.app());
         if (missing.isEmpty()) return;
@@ -343,14 +414,14 @@ public final class LingpaiClient implements AutoCloseable {
 
   /** One stream, from its connection to its end. Returns the pause before the next, in milliseconds. */
   private long attempt(List<String> apps, Backoff pauses) {
-    Connection connection = new Connection(settings, resolver, timers);
+    Connection connection = new Connection(settings, addresses, timers);
     long first = 0;
     try {
       synchronized (lock) {
         counts[0]++;
       }
       track(connection);
-      String bearer = settings.bearer();
+      String bearer = bearer(connection);
       connection.open();
       connection.within(settings.timing.silence);
       String request = requestFor(apps, app -> sources.get(app).known());
@@ -371,13 +442,11 @@ public final class LingpaiClient implements AutoCloseable {
         pauses.ended((System.nanoTime() - first) / 1_000_000);
         return goawayMs;
       }
-    } catch (RuntimeException thrown) {
+    } catch (RuntimeException | Error thrown) { // whatever it is, the next stream is tried
       synchronized (lock) {
         if (isClosed() || replaced == connection) return 0;
       }
-      RpcException error =
-          thrown instanceof RpcException ? (RpcException) thrown : new RpcException("UNKNOWN", "", thrown.toString(), "", 0);
-      return failed(error, pauses, apps, first == 0 ? -1 : (System.nanoTime() - first) / 1_000_000);
+      return failed(RpcException.of(thrown), pauses, apps, first == 0 ? -1 : (System.nanoTime() - first) / 1_000_000);
     } finally {
       untrack(connection);
       stale();
@@ -449,7 +518,6 @@ public final class LingpaiClient implements AutoCloseable {
     boolean isUnknown = error.code().equals("NOT_FOUND") && apps.contains(error.app());
     stale();
     synchronized (lock) {
-      if (state.equals("LIVE")) state = "STALE"; // before anybody is told
       last = error;
       if (Arrays.asList("NOT_FOUND", "INVALID_ARGUMENT", "UNAUTHENTICATED").contains(error.code())) fatal = error;
       lock.notifyAll();
@@ -492,13 +560,14 @@ public final class LingpaiClient implements AutoCloseable {
       try {
         Map<String, Object> answer = unary("Get", getRequest(source.app()));
         source.take(Json.asObject(answer.get("state")), Json.asString(answer.get("serverTime")));
-      } catch (RpcException error) {
-        if (!error.knows(source.app())) {
+      } catch (ClosedException closed) {
+        return;
+      } catch (RuntimeException | Error thrown) {
+        RpcException error = RpcException.of(thrown);
+        if (!error.knows(source.app())) { // else it has no token yet, which the stream tells
           if (!error.code().equals("NOT_FOUND")) tell(Event.error("get", error, settings.timing.appRetry));
           continue;
         }
-      } catch (ClosedException closed) {
-        return;
       }
       Connection open;
       synchronized (lock) {
@@ -532,10 +601,11 @@ public final class LingpaiClient implements AutoCloseable {
 
   /** One call on a connection of its own. Throws RpcException or ClosedException. */
   Map<String, Object> unary(String method, String request) {
-    Connection connection = new Connection(settings, resolver, timers);
+    Connection connection = new Connection(settings, addresses, timers);
     try {
       track(connection);
-      String bearer = settings.bearer();
+      connection.limit(settings.timing.call);
+      String bearer = bearer(connection);
       connection.open();
       connection.within(settings.timing.call);
       return connection.unary(method, request, bearer);
@@ -547,6 +617,11 @@ public final class LingpaiClient implements AutoCloseable {
     } finally {
       untrack(connection);
     }
+  }
+
+  /** The key to show, or null. */
+  private String bearer(Connection connection) {
+    return settings.hasKey ? connection.bearer(keys) : null;
   }
 
   private void track(Connection connection) {

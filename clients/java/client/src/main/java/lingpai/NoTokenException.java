@@ -18,8 +18,11 @@ public final class NoTokenException extends LingpaiException {
     NOT_FOUND
   }
 
+  /** See {@link #app}. */
   private final String app;
+  /** See {@link #reason}. */
   private final Reason reason;
+  /** See {@link #words}. */
   private final String words;
 
   NoTokenException(String app, Reason reason, String words) {
@@ -29,17 +32,17 @@ public final class NoTokenException extends LingpaiException {
     this.words = words;
   }
 
-  /** The app that was read. */
+  /** {@return the app that was read} */
   public String app() {
     return app;
   }
 
-  /** The broker's own words about it, or empty. */
+  /** {@return the broker's own words about it, or empty} */
   public String words() {
     return words;
   }
 
-  /** Why there is no token. */
+  /** {@return why there is no token} */
   public Reason reason() {
     return reason;
   }

@@ -10,6 +10,7 @@ import java.security.KeyFactory;
 import java.security.KeyStore;
 import java.security.PrivateKey;
 import java.security.cert.Certificate;
+import java.security.cert.CertificateException;
 import java.security.cert.CertificateFactory;
 import java.security.spec.PKCS8EncodedKeySpec;
 import java.util.Base64;
@@ -49,7 +50,8 @@ final class Pem {
       context.init(own == null ? null : own.getKeyManagers(), trust == null ? null : trust.getTrustManagers(), null);
       return context;
     } catch (IOException | GeneralSecurityException | IllegalArgumentException error) {
-      throw RpcException.broken("UNAUTHENTICATED", "the certificates cannot be used: " + error, error);
+      String words = error instanceof IllegalArgumentException ? error.getMessage() : error.toString();
+      throw RpcException.broken("UNAUTHENTICATED", "the certificates cannot be used: " + words, error);
     }
   }
 
@@ -61,10 +63,14 @@ final class Pem {
 
   private static Collection<? extends Certificate> certificates(String path) throws IOException, GeneralSecurityException {
     byte[] text = Files.readAllBytes(Paths.get(path));
-    Collection<? extends Certificate> found =
-        CertificateFactory.getInstance("X.509").generateCertificates(new ByteArrayInputStream(text));
-    if (found.isEmpty()) throw new IllegalArgumentException(path + " has no certificate in PEM");
-    return found;
+    try {
+      Collection<? extends Certificate> found =
+          CertificateFactory.getInstance("X.509").generateCertificates(new ByteArrayInputStream(text));
+      if (!found.isEmpty()) return found;
+    } catch (CertificateException none) {
+      // told below
+    }
+    throw new IllegalArgumentException(path + " has no certificate in PEM");
   }
 
   private static PrivateKey privateKey(String path) throws IOException, GeneralSecurityException {

@@ -10,10 +10,15 @@ public final class RpcException extends LingpaiException {
 
   private static final List<String> SLOW = Arrays.asList("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED");
 
+  /** See {@link #code}. */
   private final String code;
+  /** See {@link #reason}. */
   private final String reason;
+  /** See {@link #app}. */
   private final String app;
+  /** See {@link #retryAfter}. */
   private final long retryAfterMs;
+  /** See {@link #needsOperator}. */
   private final boolean needsOperator;
 
   RpcException(String code, String reason, String words, String app, long retryAfterMs) {
@@ -34,6 +39,11 @@ public final class RpcException extends LingpaiException {
     this.needsOperator = needsOperator;
   }
 
+  /** The same, or UNKNOWN where it is none. */
+  static RpcException of(Throwable thrown) {
+    return thrown instanceof RpcException ? (RpcException) thrown : new RpcException("UNKNOWN", thrown.toString(), false, thrown);
+  }
+
   static RpcException unavailable(String words, Throwable cause) {
     return new RpcException("UNAVAILABLE", words, false, cause);
   }
@@ -43,27 +53,41 @@ public final class RpcException extends LingpaiException {
     return new RpcException(code, words, true, cause);
   }
 
+  private RpcException(RpcException before) {
+    super(before.getMessage(), before);
+    this.code = before.code;
+    this.reason = before.reason;
+    this.app = before.app;
+    this.retryAfterMs = before.retryAfterMs;
+    this.needsOperator = before.needsOperator;
+  }
+
+  /** The same, for another thread to throw: its trace says who asked. */
+  RpcException again() {
+    return new RpcException(this);
+  }
+
   private static String messageOf(String code, String reason, String words, String app) {
     String about = app.isEmpty() || words.contains(app) ? words : words + " (" + app + ")";
     return code + (reason.isEmpty() ? "" : ": " + reason) + (about.isEmpty() ? "" : ": " + about);
   }
 
-  /** The name of the gRPC code: {@code UNAVAILABLE}. */
+  /** {@return the name of the gRPC code: {@code UNAVAILABLE}} */
   public String code() {
     return code;
   }
 
-  /** The broker's {@code ErrorReason}, {@code APP_NOT_FOUND} for one; empty where the error is not the broker's own. */
+  /** {@return the broker's {@code ErrorReason}, {@code APP_NOT_FOUND} for one; empty where the error is not the broker's own} */
   public String reason() {
     return reason;
   }
 
-  /** What the error is about, or empty. */
+  /** {@return what the error is about, or empty} */
   public String app() {
     return app;
   }
 
-  /** What RetryInfo asks for, or zero. */
+  /** {@return what RetryInfo asks for, or zero} */
   public Duration retryAfter() {
     return Duration.ofMillis(retryAfterMs);
   }
@@ -77,7 +101,7 @@ public final class RpcException extends LingpaiException {
     return this.app.equals(app) && !code.equals("NOT_FOUND") && !needsOperator;
   }
 
-  /** Whether somebody must mend it: a key, a permission, an address, a certificate. */
+  /** {@return whether somebody must mend it: a key, a permission, an address, a certificate} */
   public boolean needsOperator() {
     return needsOperator;
   }

@@ -26,6 +26,7 @@ final class Settings {
   final String host;
   final int port;
   final boolean isTls;
+  final boolean hasKey;
   final List<String> apps;
   final String ca;
   final String cert;
@@ -42,7 +43,7 @@ final class Settings {
     Matcher parts = TARGET.matcher(target);
     if (!parts.matches() || Integer.parseInt(parts.group(4)) < 1 || Integer.parseInt(parts.group(4)) > 65_535)
       throw new ConfigurationException(
-          "target " + target.replaceAll("//.*@", "//...@") + " is no address: write http://HOST:PORT or https://HOST:PORT");
+          "target", target.replaceAll("//.*@", "//...@") + " is no address: write http://HOST:PORT or https://HOST:PORT");
     isTls = parts.group(1) == null ? given.ca != null || given.cert != null : parts.group(1).equals("https");
     host = parts.group(2) == null ? parts.group(3) : parts.group(2);
     port = Integer.parseInt(parts.group(4));
@@ -51,18 +52,19 @@ final class Settings {
     keyFile = given.keyFile;
     keySupplier = given.keySupplier;
     int keys = (key == null ? 0 : 1) + (keyFile == null ? 0 : 1) + (keySupplier == null ? 0 : 1);
-    if (keys > 1) throw new ConfigurationException("key, keyFile and keySupplier are given together: give one of them");
+    hasKey = keys > 0;
+    if (keys > 1) throw new ConfigurationException("key", "is given by more than one of key, keyFile and keySupplier: give one of them");
     if (keys > 0 && !isTls && !given.plaintext && !LOOPBACK.matcher(host).matches())
       throw new ConfigurationException(
-          "the key would go to " + authority() + " unencrypted: write https://" + authority()
+          "key", "would go to " + authority() + " unencrypted: write https://" + authority()
               + ", or set plaintext where nobody can listen in between");
     Duration start = given("startTimeout", given.startTimeout);
     if (start.isZero() || start.isNegative() || start.compareTo(Duration.ofDays(1)) > 0)
-      throw new ConfigurationException("startTimeout is " + start + ": give more than 0, at most a day");
+      throw new ConfigurationException("startTimeout", "is " + start + ": give more than 0, at most a day");
     if ((given.cert == null) != (given.certKey == null))
-      throw new ConfigurationException("certificate has " + (given.cert == null ? "a key alone" : "no key") + ": give the paths of both");
+      throw new ConfigurationException("certificate", "has " + (given.cert == null ? "a key alone" : "no key") + ": give the paths of both");
     if (!isTls && (given.ca != null || given.cert != null))
-      throw new ConfigurationException((given.ca == null ? "certificate" : "ca") + " is given, but " + target + " is without TLS: write https://" + authority());
+      throw new ConfigurationException(given.ca == null ? "certificate" : "ca", "is given, but " + target + " is without TLS: write https://" + authority());
     ca = given.ca;
     cert = given.cert;
     certKey = given.certKey;
@@ -71,16 +73,16 @@ final class Settings {
   }
 
   private static <T> T given(String option, T value) {
-    if (value == null) throw new ConfigurationException(option + " is null: give one");
+    if (value == null) throw new ConfigurationException(option, "is null: give one");
     return value;
   }
 
   private static List<String> appsOf(Collection<String> apps) {
     if (apps.isEmpty() || apps.size() > 10_000)
-      throw new ConfigurationException("there are " + apps.size() + " apps: name 1 to 10000");
+      throw new ConfigurationException("apps", "are " + apps.size() + ": name 1 to 10000");
     for (String app : apps)
       if (app == null || !APP.matcher(app).matches())
-        throw new ConfigurationException("app \"" + app + "\": an app id has 1 to 64 characters of A-Z, a-z, 0-9, - and _");
+        throw new ConfigurationException("app", "\"" + app + "\" is no app id: it has 1 to 64 characters of A-Z, a-z, 0-9, - and _");
     return new ArrayList<>(new LinkedHashSet<>(apps));
   }
 
@@ -96,7 +98,7 @@ final class Settings {
       else if (keySupplier != null) shown = keySupplier.get();
       else if (key != null) shown = key;
       else return null;
-    } catch (IOException | RuntimeException error) {
+    } catch (IOException | RuntimeException | Error error) { // the supplier is the user's
       throw RpcException.broken("UNAUTHENTICATED", "the key cannot be read: " + error, error);
     }
     if (shown == null || !KEY.matcher(shown).matches())

@@ -17,7 +17,7 @@ public final class StartTimeoutException extends LingpaiException {
     this.apps = apps;
   }
 
-  /** The apps that have no token. */
+  /** {@return the apps that have no token} */
   public List<String> apps() {
     return apps;
   }

@@ -14,32 +14,32 @@ public final class Stats {
     this.apps = apps;
   }
 
-  /** {@code CONNECTING}, {@code LIVE}, {@code STALE} (the stream is lost; the tokens are served) or {@code CLOSED}. */
+  /** {@return {@code CONNECTING}, {@code LIVE}, {@code STALE} (the stream is lost; the tokens are served) or {@code CLOSED}} */
   public String state() {
     return state;
   }
 
-  /** Streams that were tried. */
+  /** {@return how many streams were tried} */
   public long attempts() {
     return counts[0];
   }
 
-  /** Streams that brought a message after one was lost. */
+  /** {@return how many streams brought a message after one was lost} */
   public long reconnects() {
     return counts[1];
   }
 
-  /** Goaways that came. */
+  /** {@return how many goaways came} */
   public long goaways() {
     return counts[2];
   }
 
-  /** Reports that were sent. */
+  /** {@return how many reports were sent} */
   public long reports() {
     return counts[3];
   }
 
-  /** How each app is doing. */
+  /** {@return how each app is doing} */
   public Map<String, App> apps() {
     return apps;
   }
@@ -58,22 +58,22 @@ public final class Stats {
       this.reason = reason;
     }
 
-    /** {@code WAITING}, {@code HELD} or {@code NONE}. */
+    /** {@return {@code WAITING}, {@code HELD} or {@code NONE}} */
     public String state() {
       return state;
     }
 
-    /** The generation of the token that is held, unsigned. */
+    /** {@return the generation of the token that is held, unsigned} */
     public long generation() {
       return generation;
     }
 
-    /** The id of the token that is held, or empty. */
+    /** {@return the id of the token that is held, or empty} */
     public String tokenId() {
       return tokenId;
     }
 
-    /** Why there is no token, or empty. */
+    /** {@return why there is no token, or empty} */
     public String reason() {
       return reason;
     }

@@ -28,7 +28,7 @@ final class Teller {
     for (Event event = first(); event != null; event = next()) {
       try {
         observer.accept(event);
-      } catch (RuntimeException theirs) {
+      } catch (Throwable theirs) {
         LOG.log(Level.WARNING, "the observer threw", theirs);
       }
     }

@@ -53,7 +53,7 @@ public final class Timing {
 
   private static long sane(String name, long ms) {
     if (ms < 1 || ms > 86_400_000)
-      throw new ConfigurationException("timing." + name + " is " + ms + ": give 1 to 86400000 milliseconds");
+      throw new ConfigurationException("timing." + name, "is " + ms + ": give 1 to 86400000 milliseconds");
     return ms;
   }
 }

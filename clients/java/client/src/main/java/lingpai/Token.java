@@ -24,25 +24,25 @@ public final class Token {
     this.previousEnd = previousEnd;
   }
 
-  /** The secret, at most 2,048 characters: send it as {@code access_token}, and never log it. */
+  /** {@return the secret, at most 2,048 characters: send it as {@code access_token}, and never log it} */
   public String value() {
     return value;
   }
 
-  /** The first 12 hexadecimal digits of the value's SHA-256: the name of the token in logs. */
+  /** {@return the first 12 hexadecimal digits of the value's SHA-256: the name of the token in logs} */
   public String id() {
     return id;
   }
 
   /**
-   * Rises with each new token of an app. Unsigned, 64 bits: compare by {@link Long#compareUnsigned}, print by {@link Long#toUnsignedString(long)}. It is 0 of
-   * a {@link #previous} token, of which the broker does not say it.
+   * {@return a number that rises with each new token of an app} Unsigned, 64 bits: compare by {@link Long#compareUnsigned}, print by {@link
+   * Long#toUnsignedString(long)}. It is 0 of a {@link #previous} token, of which the broker does not say it.
    */
   public long generation() {
     return generation;
   }
 
-  /** The token before it, while WeChat still honours it; null once that is over, and where there is none. The library never chooses it (R13). */
+  /** {@return the token before it, while WeChat still honours it; null once that is over, and where there is none} The library never chooses it (R13). */
   public Token previous() {
     return previous == null || System.nanoTime() - previousEnd >= 0 ? null : previous;
   }

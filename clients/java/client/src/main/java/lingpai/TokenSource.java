@@ -12,9 +12,20 @@ import java.util.function.Supplier;
 
 /** One app's token, always the newest that is known. Its methods may be called from any thread. */
 public final class TokenSource implements Supplier<String> {
-  /** A business call: it is given a token's value, and throws TokenRejectedException when WeChat refuses it. */
+  /**
+   * A business call: it is given a token's value, and throws TokenRejectedException when WeChat refuses it.
+   *
+   * @param <T> what the call gives
+   * @param <E> what else the call may throw
+   */
   public interface Call<T, E extends Exception> {
-    /** Calls WeChat. */
+    /**
+     * Calls WeChat.
+     *
+     * @param token the token's value
+     * @return what the call gives
+     * @throws E what the call throws
+     */
     T with(String token) throws E;
   }
 
@@ -29,14 +40,14 @@ public final class TokenSource implements Supplier<String> {
     }
 
     /**
-     * {@code REFRESHED}, {@code JOINED}, {@code ALREADY_NEWER}, {@code STILL_VALID}, or {@code NEWER_HELD} where the broker was not asked, since a
-     * newer token is held.
+     * {@return {@code REFRESHED}, {@code JOINED}, {@code ALREADY_NEWER}, {@code STILL_VALID}, or {@code NEWER_HELD} where the broker was not asked,
+     * since a newer token is held}
      */
     public String outcome() {
       return outcome;
     }
 
-    /** The token to use now. */
+    /** {@return the token to use now} */
     public Token token() {
       return token;
     }
@@ -66,8 +77,11 @@ public final class TokenSource implements Supplier<String> {
   }
 
   /**
-   * A source for tests, which needs no broker (R19). It holds the first of these values; a report puts the next in its place (REFRESHED), and of the last
-   * one says STILL_VALID. {@link lingpai.testing.FakeBroker} is for tests of more. Throws IllegalArgumentException without a value.
+   * {@return a source for tests, which needs no broker (R19)} It holds the first of these values; a report puts the next in its place (REFRESHED),
+   * and of the last one says STILL_VALID. {@link lingpai.testing.FakeBroker} is for tests of more. Throws IllegalArgumentException without a value.
+   *
+   * @param app the WeChat app id
+   * @param values the values, one after the other
    */
   public static TokenSource fixed(String app, String... values) {
     if (values.length == 0) throw new IllegalArgumentException("a fixed source of " + app + " has no value: give one");
@@ -77,12 +91,12 @@ public final class TokenSource implements Supplier<String> {
     return source;
   }
 
-  /** The WeChat app id. */
+  /** {@return the WeChat app id} */
   public String app() {
     return app;
   }
 
-  /** The newest token, from memory. Throws NoTokenException or ClosedException. */
+  /** {@return the newest token, from memory} Throws NoTokenException or ClosedException. */
   public Token token() {
     Object now = held;
     if (now instanceof Token) return (Token) now;
@@ -99,6 +113,12 @@ public final class TokenSource implements Supplier<String> {
    * Makes a business call with the newest token. If it throws TokenRejectedException, the token is reported to the broker, and with a newer one the
    * call is made once more. Where none came (WeChat accepts the token, or the broker cannot replace it now) its own exception is thrown. It is made at most
    * twice. Throws NoTokenException or ClosedException where there is no token.
+   *
+   * @param <T> what the call gives
+   * @param <E> what else the call may throw
+   * @param business the call: it is given the value of the token to use
+   * @return what the call gives
+   * @throws E what the call throws
    */
   public <T, E extends Exception> T call(Call<T, E> business) throws E {
     Token used = token();
@@ -119,6 +139,9 @@ public final class TokenSource implements Supplier<String> {
   /**
    * Tells the broker that WeChat refused a token of this source. Callers that report one generation share one report. Throws RpcException where the broker
    * cannot replace it now, COOLDOWN for one; the token is kept.
+   *
+   * @param refused the token that WeChat refused
+   * @return what the report came to
    */
   public Report report(Token refused) {
     CompletableFuture<Report> report;
@@ -130,7 +153,7 @@ public final class TokenSource implements Supplier<String> {
       report = reports.get(refused.generation());
       if (report == null) {
         if (refusedError != null && refusedGeneration == refused.generation() && keeper.nanoTime() - refusedUntil < 0)
-          throw refusedError;
+          throw refusedError.again();
         report = new CompletableFuture<>();
         reports.put(refused.generation(), report);
         isMine = true;
@@ -140,11 +163,21 @@ public final class TokenSource implements Supplier<String> {
     try {
       return report.join();
     } catch (CompletionException failed) {
-      throw failed.getCause() instanceof LingpaiException ? (LingpaiException) failed.getCause() : failed;
+      Throwable cause = failed.getCause();
+      if (cause instanceof RpcException) throw isMine ? (RpcException) cause : ((RpcException) cause).again();
+      throw cause instanceof LingpaiException ? (LingpaiException) cause : failed;
     }
   }
 
-  /** Waits until a token of at least this generation (unsigned) is held, at most so long; null where it is not in time. Throws ClosedException. */
+  /**
+   * Waits until a token of at least this generation (unsigned) is held, at most so long; null where it is not in time. Throws ClosedException.
+   *
+   * @param generation the least generation, unsigned
+   * @param timeout the longest wait
+   * @param unit of the timeout
+   * @return the token, or null where it is not in time
+   * @throws InterruptedException where the thread is interrupted
+   */
   public Token await(long generation, long timeout, TimeUnit unit) throws InterruptedException {
     long end = System.nanoTime() + unit.toNanos(timeout);
     synchronized (lock) {
@@ -226,11 +259,12 @@ public final class TokenSource implements Supplier<String> {
     String words = Json.asString(state.get("statusReason"));
     Object status = state.get("status");
     boolean isOver = "TOKEN_STATUS_EXPIRED".equals(status) || Double.valueOf(4).equals(status);
-    long life = current.isEmpty() ? 0 : between(serverTime, Json.asString(current.get("expireTime")));
+    boolean isHeld = state.get("current") instanceof Map;
+    long life = !isHeld ? 0 : between(serverTime, Json.asString(current.get("expireTime")));
     long grace = between(serverTime, Json.asString(older.get("expireTime")));
     // Made before anything changes: a value that is none leaves what is held as it is.
-    Token previous = older.isEmpty() ? null : new Token(valueOf(older), 0, null, 0);
-    Token token = current.isEmpty() ? null : new Token(valueOf(current), next, previous, keeper.nanoTime() + grace);
+    Token previous = !(state.get("previous") instanceof Map) ? null : new Token(valueOf(older), 0, null, 0);
+    Token token = !isHeld ? null : new Token(valueOf(current), next, previous, keeper.nanoTime() + grace);
     synchronized (lock) {
       if (Long.compareUnsigned(next, generation) < 0 || held instanceof ClosedException) return;
       generation = next;
@@ -295,11 +329,12 @@ public final class TokenSource implements Supplier<String> {
     }
   }
 
-  /** Nanoseconds from one time to another; FOREVER where one of them is not said or not readable. */
+  /** Nanoseconds from one time, or from now where it is not said, to another, not less than 0; FOREVER where that one is not said or not readable. */
   private static long between(String from, String to) {
     try {
-      return Math.min(FOREVER, Duration.between(Instant.parse(from), Instant.parse(to)).toNanos());
-    } catch (DateTimeParseException | ArithmeticException none) {
+      Duration life = Duration.between(from.isEmpty() ? Instant.now() : Instant.parse(from), Instant.parse(to));
+      return life.isNegative() ? 0 : life.getSeconds() > FOREVER / 1_000_000_000 ? FOREVER : life.toNanos();
+    } catch (DateTimeParseException none) {
       return FOREVER;
     }
   }

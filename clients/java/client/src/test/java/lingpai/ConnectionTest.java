@@ -10,11 +10,15 @@ import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Collections;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -29,13 +33,12 @@ class ConnectionTest {
     return thread;
   }
 
-  private static Connection to(LingpaiClient.Builder builder, Resolver.Lookup lookup) {
-    Settings settings = new Settings(builder);
-    return new Connection(settings, new Resolver(settings.host, lookup), TIMERS);
+  private static Connection to(LingpaiClient.Builder builder, Callable<InetAddress[]> lookup) {
+    return new Connection(new Settings(builder), new Aside<>("lingpai-dns", lookup), TIMERS);
   }
 
   private static Connection to(RawServer server) {
-    return to(server.client(), InetAddress::getAllByName);
+    return to(server.client(), () -> InetAddress.getAllByName("127.0.0.1"));
   }
 
   private static byte[] bytes(String text) {
@@ -77,19 +80,37 @@ class ConnectionTest {
     int[] lookups = {0};
     LingpaiClient.Builder builder = LingpaiClient.builder("http://broker:1").app("wx1");
     Settings settings = new Settings(builder.timing(timing));
-    Resolver resolver =
-        new Resolver(
-            "broker",
-            host -> {
+    Aside<InetAddress[]> addresses =
+        new Aside<>(
+            "lingpai-dns",
+            () -> {
               lookups[0]++;
               hang(never);
-              throw new UnknownHostException(host);
+              throw new UnknownHostException("broker");
             });
     for (int attempt = 0; attempt < 3; attempt++) {
-      RpcException error = assertThrows(RpcException.class, () -> new Connection(settings, resolver, TIMERS).open());
+      RpcException error = assertThrows(RpcException.class, () -> new Connection(settings, addresses, TIMERS).open());
       assertEquals("DEADLINE_EXCEEDED", error.code());
     }
     assertEquals(1, lookups[0], "look-ups under way");
+    never.countDown();
+  }
+
+  @Test
+  void aKeyThatDoesNotComeIsNotWaitedFor() {
+    CountDownLatch never = new CountDownLatch(1);
+    Aside<String> keys =
+        new Aside<>(
+            "lingpai-key",
+            () -> {
+              hang(never);
+              return "key";
+            });
+    Connection connection = to(LingpaiClient.builder("http://127.0.0.1:1").app("wx1"), () -> new InetAddress[0]);
+    connection.limit(50); // of a call, which is over before the ten seconds of a key
+    RpcException error = assertThrows(RpcException.class, () -> connection.bearer(keys));
+    assertEquals("UNAUTHENTICATED: the key cannot be read: it did not come in time", error.getMessage());
+    assertTrue(error.needsOperator());
     never.countDown();
   }
 
@@ -100,7 +121,7 @@ class ConnectionTest {
     connection[0] =
         to(
             LingpaiClient.builder("http://broker:1").app("wx1"),
-            host -> {
+            () -> {
               connection[0].close();
               hang(never);
               return new InetAddress[0];
@@ -122,8 +143,8 @@ class ConnectionTest {
     Connection connection =
         to(
             LingpaiClient.builder("http://no-such-broker:1").app("wx1"),
-            host -> {
-              throw new UnknownHostException(host);
+            () -> {
+              throw new UnknownHostException("no-such-broker");
             });
     assertEquals("UNAVAILABLE: no address of no-such-broker", assertThrows(RpcException.class, connection::open).getMessage());
   }
@@ -132,7 +153,7 @@ class ConnectionTest {
   void theNextAddressIsTriedWhereOneRefuses() throws IOException {
     try (RawServer server = new RawServer(null, false);
         Connection connection =
-            to(server.client(), host -> new InetAddress[] {InetAddress.getByName("127.0.0.2"), InetAddress.getByName("127.0.0.1")})) {
+            to(server.client(), () -> new InetAddress[] {InetAddress.getByName("127.0.0.2"), InetAddress.getByName("127.0.0.1")})) {
       connection.open();
     }
   }
@@ -162,7 +183,7 @@ class ConnectionTest {
   @ParameterizedTest
   @ValueSource(strings = {"SSH-2.0-OpenSSH_9\r\n", "\r\n\r\n", "HTTP/2 200\r\n\r\n", "HTTP/1.1 abc\r\n\r\n"})
   void anotherServerIsSeen(String answer) throws IOException {
-    assertEquals("UNAVAILABLE: the answer is not HTTP/1.1: is this the HTTP port?", read(bytes(answer)).getMessage());
+    assertEquals("UNAVAILABLE: the answer is not HTTP/1.1: is this the broker's HTTP port, without TLS?", read(bytes(answer)).getMessage());
   }
 
   @ParameterizedTest
@@ -171,6 +192,40 @@ class ConnectionTest {
     RpcException error = read(bytes("HTTP/1.1 " + status + " X\r\nContent-Type: text/html\r\nLocation: http://127.0.0.1:1/\r\n\r\n<html>"));
     assertEquals(code + ": HTTP status " + status + ": is this the broker's HTTP port?", error.getMessage());
     assertEquals(needsOperator, error.needsOperator());
+  }
+
+  @Test
+  void jsonOfAnotherServerIsNoErrorOfTheBroker() throws IOException {
+    String answer = "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"errcode\":404}";
+    assertEquals("UNKNOWN: HTTP status 200: is this the broker's HTTP port?", read(bytes(String.format(answer, 200))).getMessage());
+    assertEquals("UNIMPLEMENTED: HTTP status 404: is this the broker's HTTP port?", read(bytes(String.format(answer, 404))).getMessage());
+  }
+
+  /** A gRPC port says "settings" in HTTP/2, and closes. */
+  @ParameterizedTest
+  @ValueSource(strings = {"", "\u0000\u0000\u0000\u0004\u0000\u0000\u0000\u0000\u0000"})
+  void aConnectionThatIsClosedAtOnceIsPerhapsToAnotherPort(String answer) throws IOException {
+    String message = read(bytes(answer)).getMessage();
+    assertTrue(message.endsWith(": the connection was closed before an answer: is this the broker's HTTP port, without TLS?"), message);
+  }
+
+  @Test
+  void tlsToAPortWithoutItIsSeen() throws IOException {
+    try (RawServer server = new RawServer(bytes("HTTP/1.1 400 Bad Request\r\n\r\n"), false, 1)) {
+      Connection connection = to(LingpaiClient.builder("https://" + server.authority()).app("wx1"), () -> InetAddress.getAllByName("127.0.0.1"));
+      RpcException error = assertThrows(RpcException.class, connection::open);
+      assertTrue(error.getMessage().endsWith("(does this port speak TLS? else write http://)"), error.getMessage());
+      assertTrue(error.needsOperator());
+    }
+  }
+
+  @Test
+  void aFileWithoutACertificateIsNamed(@TempDir Path folder) throws IOException {
+    Path file = Files.createFile(folder.resolve("ca.pem"));
+    RpcException error = assertThrows(RpcException.class, () -> Pem.context(file.toString(), null, null));
+    assertEquals("UNAUTHENTICATED: the certificates cannot be used: " + file + " has no certificate in PEM", error.getMessage());
+    Files.write(file, bytes("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"));
+    assertTrue(assertThrows(RpcException.class, () -> Pem.context(file.toString(), null, null)).getMessage().endsWith(file + " has no certificate in PEM"));
   }
 
   @Test

@@ -24,6 +24,7 @@ import java.util.logging.Handler;
 import java.util.logging.Level;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
+import java.util.stream.Stream;
 import lingpai.testing.FakeBroker;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -95,8 +96,22 @@ class LingpaiClientTest {
     }
   }
 
-  private static long threads() {
-    return Thread.getAllStackTraces().keySet().stream().filter(thread -> thread.getName().startsWith("lingpai")).count();
+  private static List<Thread> threads() {
+    List<Thread> own = new ArrayList<>(Thread.getAllStackTraces().keySet());
+    own.removeIf(thread -> !thread.getName().startsWith("lingpai"));
+    return own;
+  }
+
+  /** Each thread has ended, or is about to. */
+  private static void noThreads() {
+    for (Thread thread : threads()) {
+      try {
+        thread.join(1_000);
+      } catch (InterruptedException interrupted) {
+        throw new AssertionError(interrupted);
+      }
+      assertFalse(thread.isAlive(), thread.getName());
+    }
   }
 
   @Test
@@ -109,7 +124,7 @@ class LingpaiClientTest {
       assertNotEquals(newer, source.token().previous().value());
       assertEquals("LIVE", client.stats().state());
     }
-    assertEquals(0, threads());
+    noThreads();
   }
 
   @Test
@@ -158,6 +173,24 @@ class LingpaiClientTest {
   }
 
   @Test
+  void evenAnErrorOfTheKeySupplierIsTriedAgain() throws Exception {
+    List<String> keys = new ArrayList<>();
+    try (LingpaiClient client =
+        builder()
+            .startOptional()
+            .keySupplier(
+                () -> {
+                  keys.add("asked");
+                  if (keys.size() < 3) throw new NoClassDefFoundError("theirs");
+                  return "key";
+                })
+            .build()) {
+      assertEquals(broker.token("wx1"), client.app("wx1").await(1, 10, TimeUnit.SECONDS).value());
+      assertEquals("UNAUTHENTICATED", event(Event.Type.ERROR).code());
+    }
+  }
+
+  @Test
   void whatSomebodyMustMendIsAWarning() throws Exception {
     try (LingpaiClient client = builder().build()) {
       broker.refuse("UNAUTHENTICATED", "CREDENTIALS_INVALID");
@@ -175,9 +208,10 @@ class LingpaiClientTest {
   void aStartFailsAtOnceWithWhatIsWrong() {
     RpcException unknown = assertThrows(RpcException.class, () -> builder().app("wx9").build());
     assertEquals("NOT_FOUND: APP_NOT_FOUND: no app wx9 is configured", unknown.getMessage());
+    assertTrue(Stream.of(unknown.getStackTrace()).anyMatch(frame -> frame.getClassName().equals(getClass().getName())), "the trace says who started it");
     broker.refuse("UNAUTHENTICATED", "CREDENTIALS_INVALID");
     assertEquals("UNAUTHENTICATED", assertThrows(RpcException.class, () -> builder().build()).code());
-    assertEquals(0, threads());
+    noThreads();
   }
 
   @Test
@@ -186,7 +220,7 @@ class LingpaiClientTest {
     StartTimeoutException error = assertThrows(StartTimeoutException.class, () -> builder().startTimeout(Duration.ofSeconds(1)).build());
     assertEquals(Collections.singletonList("wx1"), error.apps());
     assertTrue(error.getMessage().startsWith("no token of wx1 within 1000 ms: UNAVAILABLE: 127.0.0.1:"), error.getMessage());
-    assertEquals(0, threads());
+    noThreads();
   }
 
   // R10
@@ -213,7 +247,7 @@ class LingpaiClientTest {
     for (int app = 0; app < 50; app++) builder.app("none" + app);
     try (LingpaiClient client = builder.startOptional().build()) {
       client.app("wx1").await(1, 10, TimeUnit.SECONDS);
-      assertTrue(threads() <= 4, threads() + " threads");
+      assertTrue(threads().size() <= 4, threads().toString());
     }
   }
 
@@ -258,7 +292,7 @@ class LingpaiClientTest {
     assertEquals(ClosedException.class, thrown.get().getClass());
     assertThrows(ClosedException.class, client.app("wx1")::token);
     assertEquals("CLOSED", client.stats().state());
-    assertEquals(0, threads());
+    noThreads();
   }
 
   @Test
@@ -270,29 +304,60 @@ class LingpaiClientTest {
       long start = System.nanoTime();
       client.close();
       assertTrue(System.nanoTime() - start < 2_000_000_000L);
-      assertEquals(0, threads());
+      noThreads();
     }
+  }
+
+  @Test
+  void closeDoesNotWaitForAKeySupplier() throws Exception {
+    CountDownLatch asked = new CountDownLatch(1);
+    CountDownLatch never = new CountDownLatch(1);
+    LingpaiClient client =
+        builder()
+            .startOptional()
+            .keySupplier(
+                () -> {
+                  asked.countDown();
+                  try {
+                    never.await();
+                  } catch (InterruptedException interrupted) {
+                    Thread.currentThread().interrupt();
+                  }
+                  return "key";
+                })
+            .build();
+    asked.await();
+    long start = System.nanoTime();
+    client.close();
+    assertTrue(System.nanoTime() - start < 1_000_000_000L, "close waited");
+    never.countDown();
+    noThreads();
   }
 
   @Test
   void manyClientsThatAreClosedAtOnceLeaveNothing() {
     for (int round = 0; round < 200; round++) builder().startOptional().build().close();
-    assertEquals(0, threads());
+    noThreads();
   }
 
   // R17
 
   @Test
   void whatAnObserverThrowsIsSwallowed() throws Exception {
+    BlockingQueue<Long> told = new LinkedBlockingQueue<>();
     try (LingpaiClient client =
         builder()
             .observer(
                 event -> {
+                  told.add(event.generation());
+                  if (event.generation() == 1) throw new AssertionError("theirs");
                   throw new IllegalStateException("theirs");
                 })
             .build()) {
       broker.rotate("wx1");
       client.app("wx1").await(2, 10, TimeUnit.SECONDS);
+      assertEquals(1, told.poll(10, TimeUnit.SECONDS));
+      assertEquals(2, told.poll(10, TimeUnit.SECONDS));
       assertTrue(isLogged("WARNING the observer threw"));
     }
   }

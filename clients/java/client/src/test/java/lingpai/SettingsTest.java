@@ -68,11 +68,11 @@ class SettingsTest {
 
   @Test
   void appsAreNamed() {
-    assertEquals("there are 0 apps: name 1 to 10000", wrong(LingpaiClient.builder("http://127.0.0.1:1")));
-    assertEquals("there are 10002 apps: name 1 to 10000", wrong(builder -> builder.apps(Collections.nCopies(10_001, "wx2"))));
-    assertEquals("app \"wx 2\": an app id has 1 to 64 characters of A-Z, a-z, 0-9, - and _", wrong(builder -> builder.app("wx 2")));
-    assertTrue(wrong(builder -> builder.app(null)).startsWith("app \"null\": "));
-    assertTrue(wrong(builder -> builder.app("")).startsWith("app \"\": "));
+    assertEquals("apps are 0: name 1 to 10000", wrong(LingpaiClient.builder("http://127.0.0.1:1")));
+    assertEquals("apps are 10002: name 1 to 10000", wrong(builder -> builder.apps(Collections.nCopies(10_001, "wx2"))));
+    assertEquals("app \"wx 2\" is no app id: it has 1 to 64 characters of A-Z, a-z, 0-9, - and _", wrong(builder -> builder.app("wx 2")));
+    assertTrue(wrong(builder -> builder.app(null)).startsWith("app \"null\" is no app id: "));
+    assertTrue(wrong(builder -> builder.app("")).startsWith("app \"\" is no app id: "));
     assertEquals(1, new Settings(to("http://127.0.0.1:1").app("wx1")).apps.size());
   }
 
@@ -93,7 +93,10 @@ class SettingsTest {
 
   @Test
   void oneKeyIsGiven() {
-    assertEquals("key, keyFile and keySupplier are given together: give one of them", wrong(builder -> builder.key("a").keyFile("b")));
+    assertEquals(
+        "key is given by more than one of key, keyFile and keySupplier: give one of them", wrong(builder -> builder.key("a").keyFile("b")));
+    ConfigurationException error = assertThrows(ConfigurationException.class, () -> to("http://127.0.0.1:1").key("a").keyFile("b").build());
+    assertEquals("key", error.option());
   }
 
   @ParameterizedTest

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -152,9 +153,37 @@ class TokenSourceTest {
   }
 
   @Test
+  void withoutTheBrokersTimeALifeIsCountedFromNow() {
+    source.take(state("1", "one", Instant.now().plusSeconds(100).toString()), "");
+    assertEquals("one", source.get());
+    keeper.advanceMs(100_001);
+    assertEquals(NoTokenException.Reason.EXPIRED, none());
+  }
+
+  @Test
+  void anEmptyValueIsAnError() {
+    take("1", "one");
+    assertThrows(RpcException.class, () -> source.take(Json.object("{\"generation\":\"2\",\"current\":{}}"), NOW));
+    assertThrows(RpcException.class, () -> source.take(state("2", "", null), NOW));
+    assertThrows(RpcException.class, () -> source.take(Json.object("{\"generation\":\"2\",\"current\":{\"value\":\"two\"},\"previous\":{}}"), NOW));
+    assertEquals("one", source.get());
+  }
+
+  @Test
   void aTokenThatCameTooLateIsNotTaken() {
     take("1", "one", NOW);
     assertEquals(NoTokenException.Reason.EXPIRED, none());
+  }
+
+  @Test
+  void timesFarAwayAreTimesToo() {
+    take("1", "one", "-999999999-01-01T00:00:00Z");
+    assertEquals(NoTokenException.Reason.EXPIRED, none());
+    take("2", "two", "+999999999-01-01T00:00:00Z");
+    assertEquals("two", source.get());
+    take("3", "three", "tomorrow");
+    assertEquals("three", source.get());
+    assertEquals(0, keeper.plans());
   }
 
   @Test
@@ -255,7 +284,9 @@ class TokenSourceTest {
     fails("RESOURCE_EXHAUSTED", "COOLDOWN", 3_000);
     RpcException first = assertThrows(RpcException.class, () -> source.report(source.token()));
     keeper.advanceMs(2_999);
-    assertSame(first, assertThrows(RpcException.class, () -> source.report(source.token())));
+    RpcException again = assertThrows(RpcException.class, () -> source.report(source.token()));
+    assertSame(first, again.getCause(), "its own trace, and the first's behind it");
+    assertEquals("RESOURCE_EXHAUSTED COOLDOWN wx1 PT3S", String.join(" ", again.code(), again.reason(), again.app(), again.retryAfter().toString()));
     assertEquals(1, keeper.requests.size());
     keeper.advanceMs(1);
     answers("REFRESHED", "2", "two");

@@ -79,6 +79,12 @@ public final class Driver {
 
   private Driver() {}
 
+  /**
+   * Answers requests until its input ends.
+   *
+   * @param args none
+   * @throws IOException where the input cannot be read
+   */
   public static void main(String[] args) throws IOException {
     BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     for (String line = lines.readLine(); line != null; line = lines.readLine()) {

@@ -108,7 +108,12 @@ public final class FakeBroker implements AutoCloseable {
 
   private FakeBroker() {}
 
-  /** Starts one that has a token of each of these apps. It does not know others. Throws UncheckedIOException where no port can be had. */
+  /**
+   * Starts one that has a token of each of these apps. It does not know others. Throws UncheckedIOException where no port can be had.
+   *
+   * @param apps the WeChat app ids, none or more
+   * @return the broker, which listens
+   */
   public static FakeBroker start(String... apps) {
     FakeBroker broker = new FakeBroker();
     for (String app : apps) broker.add(app);
@@ -116,24 +121,37 @@ public final class FakeBroker implements AutoCloseable {
     return broker;
   }
 
-  /** What {@link lingpai.LingpaiClient#builder} takes: {@code http://127.0.0.1:PORT}. It stays the same after {@link #restart}. */
+  /** {@return what {@link lingpai.LingpaiClient#builder} takes: {@code http://127.0.0.1:PORT}} It stays the same after {@link #restart}. */
   public String target() {
     return "http://127.0.0.1:" + port;
   }
 
-  /** Knows an app from now on, and has a token of it. */
+  /**
+   * Knows an app from now on, and has a token of it.
+   *
+   * @param app the WeChat app id
+   */
   public synchronized void add(String app) {
     if (apps.putIfAbsent(app, new App()) == null) rotate(app);
   }
 
-  /** Takes an app out of the configuration: streams are told that it is removed, and calls of it are answered with NOT_FOUND. */
+  /**
+   * Takes an app out of the configuration: streams are told that it is removed, and calls of it are answered with NOT_FOUND.
+   *
+   * @param app the WeChat app id
+   */
   public synchronized void remove(String app) {
     of(app);
     apps.remove(app);
     tell(app, "\"removed\":{\"appId\":\"" + app + "\"}");
   }
 
-  /** Makes a new token, tells every stream, and returns the token's value. The one before it is honoured still. */
+  /**
+   * Makes a new token, tells every stream, and returns the token's value. The one before it is honoured still.
+   *
+   * @param app the WeChat app id
+   * @return the new token's value
+   */
   public synchronized String rotate(String app) {
     App own = of(app);
     own.issued.add("FAKE_" + (UUID.randomUUID().toString() + UUID.randomUUID()).replace("-", ""));
@@ -141,30 +159,51 @@ public final class FakeBroker implements AutoCloseable {
     return own.newest();
   }
 
-  /** How long a token lives that streams are told of from now on: two hours without it. */
+  /**
+   * How long a token lives that streams are told of from now on: two hours without it.
+   *
+   * @param life more than 0
+   */
   public synchronized void setLife(Duration life) {
     this.life = life;
   }
 
-  /** The newest token's value. */
+  /**
+   * {@return the newest token's value}
+   *
+   * @param app the WeChat app id
+   */
   public synchronized String token(String app) {
     return of(app).newest();
   }
 
-  /** The tokens of now are refused from now on: a report makes a new one. Nobody is told. */
+  /**
+   * The tokens of now are refused from now on: a report makes a new one. Nobody is told.
+   *
+   * @param app the WeChat app id
+   */
   public synchronized void kill(String app) {
     App own = of(app);
     own.killed.addAll(own.issued);
   }
 
-  /** Whether WeChat would take this value: the newest token or the one before it, unless it was killed. */
+  /**
+   * {@return whether WeChat would take this value: the newest token or the one before it, unless it was killed}
+   *
+   * @param app the WeChat app id
+   * @param value the value
+   */
   public synchronized boolean honours(String app, String value) {
     App own = of(app);
     int size = own.issued.size();
     return own.issued.subList(Math.max(0, size - 2), size).contains(value) && !own.killed.contains(value);
   }
 
-  /** Asks each client to open its stream anew after so long, and ends the streams. */
+  /**
+   * Asks each client to open its stream anew after so long, and ends the streams.
+   *
+   * @param reconnectAfter how long each waits, in whole milliseconds
+   */
   public synchronized void drain(Duration reconnectAfter) {
     long ms = reconnectAfter.toMillis();
     String goaway = String.format(Locale.ROOT, "\"goaway\":{\"reconnectAfter\":\"%d.%03ds\"}", ms / 1000, ms % 1000);
@@ -174,6 +213,9 @@ public final class FakeBroker implements AutoCloseable {
   /**
    * Ends the streams with this error, and answers every call with it, until {@link #accept}. code: a gRPC code such as UNAUTHENTICATED; reason: an ErrorReason
    * such as COOLDOWN.
+   *
+   * @param code a gRPC code, such as UNAUTHENTICATED
+   * @param reason an ErrorReason, such as COOLDOWN
    */
   public synchronized void refuse(String code, String reason) {
     refusal = new Refusal(code, reason, "the fake broker was told to refuse", "");
@@ -185,12 +227,12 @@ public final class FakeBroker implements AutoCloseable {
     refusal = null;
   }
 
-  /** How many ForceRefresh calls came. */
+  /** {@return how many ForceRefresh calls came} */
   public synchronized int reports() {
     return reports;
   }
 
-  /** How many streams are open. */
+  /** {@return how many streams are open} */
   public synchronized int streams() {
     return watches.size();
   }

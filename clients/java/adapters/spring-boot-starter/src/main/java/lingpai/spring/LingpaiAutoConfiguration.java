@@ -33,6 +33,9 @@ import org.springframework.core.env.Environment;
       "com.binarywang.spring.starter.wxjava.miniapp.config.WxMaServiceAutoConfiguration"
     })
 public class LingpaiAutoConfiguration {
+  /** Made by Spring. */
+  public LingpaiAutoConfiguration() {}
+
   /** The client, which is closed with the context. */
   @Bean(destroyMethod = "close")
   @ConditionalOnMissingBean

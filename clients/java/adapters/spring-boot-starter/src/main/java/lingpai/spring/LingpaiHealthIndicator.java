@@ -14,7 +14,11 @@ import org.springframework.boot.actuate.health.Health;
 public final class LingpaiHealthIndicator extends AbstractHealthIndicator {
   private final LingpaiClient client;
 
-  /** Tells of this client. */
+  /**
+   * Tells of this client.
+   *
+   * @param client the client
+   */
   public LingpaiHealthIndicator(LingpaiClient client) {
     this.client = client;
   }

@@ -9,7 +9,7 @@ import org.springframework.boot.context.properties.NestedConfigurationProperty;
 
 /** The properties {@code lingpai.*}: the options of {@link LingpaiClient.Builder}. */
 @ConfigurationProperties("lingpai")
-public class LingpaiProperties {
+class LingpaiProperties {
   /** The broker's HTTP port: http://HOST:PORT or https://HOST:PORT. Without it the starter makes nothing. */
   private String target;
 
@@ -47,16 +47,14 @@ public class LingpaiProperties {
   private final App ma = new App();
 
   /** One of WxJava's configurations. */
-  public static class App {
+  static class App {
     /** Id of the app that the configuration is of. Without it there is none. */
     private String appId;
 
-    /** The app's id, or null. */
     public String getAppId() {
       return appId;
     }
 
-    /** Sets the app's id. */
     public void setAppId(String id) {
       appId = id;
     }
@@ -76,112 +74,90 @@ public class LingpaiProperties {
     return builder;
   }
 
-  /** The broker's HTTP port: http://HOST:PORT or https://HOST:PORT. Without it the starter makes nothing. */
   public String getTarget() {
     return target;
   }
 
-  /** Sets it. */
   public void setTarget(String value) {
     target = value;
   }
 
-  /** App ids to hold tokens of, beside lingpai.mp.app-id and lingpai.ma.app-id. */
   public List<String> getApps() {
     return apps;
   }
 
-  /** Sets it. */
   public void setApps(List<String> value) {
     apps = value;
   }
 
-  /** How long the start waits for a token of every app. */
   public Duration getStartTimeout() {
     return startTimeout;
   }
 
-  /** Sets it. */
   public void setStartTimeout(Duration value) {
     startTimeout = value;
   }
 
-  /** Whether the start waits for no token: reads throw NoTokenException until one is here. */
   public boolean isStartOptional() {
     return startOptional;
   }
 
-  /** Sets it. */
   public void setStartOptional(boolean value) {
     startOptional = value;
   }
 
-  /** Path of a PEM file of who signs the broker's certificate. Without it the JDK's CAs are trusted. */
   public String getCa() {
     return ca;
   }
 
-  /** Sets it. */
   public void setCa(String value) {
     ca = value;
   }
 
-  /** Path of a PEM file of a client certificate. */
   public String getCert() {
     return cert;
   }
 
-  /** Sets it. */
   public void setCert(String value) {
     cert = value;
   }
 
-  /** Path of a PEM file of its private key, as PKCS #8. */
   public String getCertKey() {
     return certKey;
   }
 
-  /** Sets it. */
   public void setCertKey(String value) {
     certKey = value;
   }
 
-  /** An access key. Prefer key-file: others may see a process's environment and command line. */
   public String getKey() {
     return key;
   }
 
-  /** Sets it. */
   public void setKey(String value) {
     key = value;
   }
 
-  /** Path of a file with an access key or another bearer token, read at each attempt to connect. */
   public String getKeyFile() {
     return keyFile;
   }
 
-  /** Sets it. */
   public void setKeyFile(String value) {
     keyFile = value;
   }
 
-  /** Whether a key may go to another machine without TLS. */
   public boolean isPlaintext() {
     return plaintext;
   }
 
-  /** Sets it. */
   public void setPlaintext(boolean value) {
     plaintext = value;
   }
 
-  /** Official accounts of WxJava. */
   public App getMp() {
     return mp;
   }
 
-  /** Mini programs of WxJava. */
   public App getMa() {
     return ma;
   }

@@ -14,10 +14,14 @@ import lingpai.TokenSource;
  * <p>WxJava logs the URL of a call that failed, token and all, at WARN (and of each call at DEBUG): set the logger
  * {@code cn.binarywang.wx.miniapp.api.impl.BaseWxMaServiceImpl} to ERROR.
  */
-public class LingpaiMaConfig extends WxMaDefaultConfigImpl {
+public final class LingpaiMaConfig extends WxMaDefaultConfigImpl {
   private final transient Reporter reporter;
 
-  /** Takes the token of this source, and is of its app. */
+  /**
+   * Takes the token of this source, and is of its app.
+   *
+   * @param source a client's source, or a fixed one
+   */
   public LingpaiMaConfig(TokenSource source) {
     reporter = new Reporter(source);
     setAppid(source.app());

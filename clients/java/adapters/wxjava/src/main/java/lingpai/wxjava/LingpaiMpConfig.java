@@ -14,12 +14,16 @@ import lingpai.TokenSource;
  * <p>WxJava logs the URL of a call that failed, token and all, at WARN (and of each call at DEBUG): set the logger
  * {@code me.chanjar.weixin.mp.api.impl.BaseWxMpServiceImpl} to ERROR.
  */
-public class LingpaiMpConfig extends WxMpDefaultConfigImpl {
+public final class LingpaiMpConfig extends WxMpDefaultConfigImpl {
   private static final long serialVersionUID = 1;
 
   private final transient Reporter reporter;
 
-  /** Takes the token of this source, and is of its app. */
+  /**
+   * Takes the token of this source, and is of its app.
+   *
+   * @param source a client's source, or a fixed one
+   */
   public LingpaiMpConfig(TokenSource source) {
     reporter = new Reporter(source);
     setAppId(source.app());

@@ -7,6 +7,7 @@ mod tls;
 mod wire;
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -26,6 +27,11 @@ fn quick() -> Timing {
     Timing { backoff_base, backoff_cap, backoff_floor, app_retry: ms(20), ..Timing::default() }
 }
 
+/// What must not keep a test for ever.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(ms(20_000), what).await.expect("it comes in time")
+}
+
 /// What a client tells.
 struct Told(UnboundedReceiver<Event>);
 
@@ -33,7 +39,7 @@ impl Told {
     /// The first from now on of which something is to be seen.
     async fn first<T>(&mut self, seen: impl Fn(&Event) -> Option<T>) -> T {
         loop {
-            let event = tokio::time::timeout(ms(20_000), self.0.recv()).await.expect("it is told in time").expect("an event");
+            let event = soon(self.0.recv()).await.expect("an event");
             if let Some(seen) = seen(&event) {
                 return seen;
             }

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::time::Instant;
 
-use super::{builder, ms, Log, APP};
+use super::{builder, ms, soon, Log, APP};
 use crate::client::Inner;
 use crate::testing::FakeBroker;
 use crate::{Client, Event};
@@ -21,7 +21,7 @@ async fn r17_an_observer_that_panics_changes_nothing() {
     let client = builder(&broker.target(), &[APP]).0.on_event(observe).build().await.unwrap();
     let source = client.app(APP).unwrap();
     let value = broker.rotate(APP);
-    assert_eq!(source.wait_for(2).await.unwrap().value(), value);
+    assert_eq!(soon(source.wait_for(2)).await.unwrap().value(), value);
     client.close().await;
     let seen = std::mem::take(&mut *seen.lock().unwrap());
     let states = seen.iter().filter(|event| matches!(event, Event::State { is_held: true, .. })).count();
@@ -44,7 +44,7 @@ async fn r17_an_observer_may_use_the_client() {
     let client = builder(&broker.target(), &[APP]).0.on_event(observe).build().await.unwrap();
     slot.set(client.clone()).ok().unwrap();
     broker.rotate(APP);
-    client.app(APP).unwrap().wait_for(2).await.unwrap();
+    soon(client.app(APP).unwrap().wait_for(2)).await.unwrap();
     client.close().await;
     let seen = seen.lock().unwrap().clone();
     assert_eq!(seen, [("State".into(), Some(2), "LIVE"), ("Closed".into(), None, "CLOSED")]);

@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use super::{builder, ms, APP};
+use super::{builder, ms, soon, APP};
 use crate::testing::{fixed_source, FakeBroker};
 use crate::{CallError, Client, Error, MayReject, Rejected, Source};
 
@@ -90,7 +90,7 @@ async fn r11_an_older_token_is_not_reported() {
     let (_client, source) = live(&broker).await;
     let old = source.token().unwrap();
     broker.rotate(APP);
-    source.wait_for(2).await.unwrap();
+    soon(source.wait_for(2)).await.unwrap();
     let report = source.report(&old).await.unwrap();
     assert_eq!((report.outcome.as_str(), report.token.generation(), broker.reports()), ("NEWER_HELD", 2, 0));
 }
@@ -109,7 +109,7 @@ async fn r11_until_retry_info_is_over_the_same_error_answers_without_a_call() {
     assert_eq!(first, second);
     broker.rotate(APP); // another generation is another matter
     broker.kill(APP);
-    let newer = source.wait_for(2).await.unwrap();
+    let newer = soon(source.wait_for(2)).await.unwrap();
     assert_eq!(source.report(&newer).await.unwrap().outcome, "REFRESHED");
 }
 

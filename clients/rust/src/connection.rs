@@ -1,3 +1,5 @@
+use std::error::Error as _;
+
 use http::uri::PathAndQuery;
 use prost::Message;
 use tokio::time::timeout;
@@ -26,8 +28,11 @@ impl Connection {
         let connect = options.timing.connect;
         let channel = timeout(connect, endpoint.connect())
             .await
-            .map_err(|_| RpcError::unavailable(format!("no connection within {connect:?}")))?
-            .map_err(|error| RpcError::no_connection(&error))?;
+            .map_err(|_| RpcError::unavailable(format!("no connection to {} within {connect:?}", options.uri)))?
+            .map_err(|error| {
+                let failed = RpcError::no_connection(error.source().unwrap_or(&error));
+                RpcError { words: format!("no connection to {}: {}", options.uri, failed.words), ..failed }
+            })?;
         Ok(Connection { grpc: Grpc::new(channel).max_decoding_message_size(MESSAGE_MAX), bearer })
     }
 

@@ -82,7 +82,7 @@ pub struct ClientBuilder {
     pub(crate) on_event: Arc<dyn Fn(Event) + Send + Sync>,
     pub(crate) timing: Timing,
     is_tls: bool,
-    uri: String,
+    pub(crate) uri: String,
     /// Answers reports in the broker's place.
     #[cfg(feature = "testing")]
     pub(crate) fixed: Option<Arc<dyn Fn() -> crate::gen::ForceRefreshResponse + Send + Sync>>,

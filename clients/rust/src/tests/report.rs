@@ -62,6 +62,8 @@ async fn r12_still_valid_or_an_error_of_the_report_give_the_calls_own_error() {
     let (client, source) = live(&broker).await;
     let (used, result) = call(&source, &[40001]).await;
     assert_eq!((used, rejected(result), broker.reports()), (vec![1], 40001, 1));
+    let held = source.token().unwrap();
+    assert_eq!(source.report(&held).await.unwrap().outcome, "STILL_VALID");
     broker.kill(APP);
     broker.refuse("RESOURCE_EXHAUSTED", "COOLDOWN", ms(60_000));
     let (used, result) = call(&source, &[40014]).await;

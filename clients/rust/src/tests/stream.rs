@@ -49,7 +49,7 @@ async fn r4_a_start_ends_in_time_and_says_what_went_wrong() {
     let (options, _told) = builder("127.0.0.1:1", &["wx2", APP]);
     let error = options.start_timeout(ms(500)).build().await.err().unwrap();
     let words = error.to_string();
-    assert!(words.starts_with("no token of wx1, wx2 in time: UNAVAILABLE: "), "{words}");
+    assert!(words.starts_with("no token of wx1, wx2 in time: UNAVAILABLE: no connection to http://127.0.0.1:1: "), "{words}");
     assert_eq!(words.matches("onnection refused").count(), 1, "{words}");
 }
 

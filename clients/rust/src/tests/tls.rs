@@ -10,6 +10,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::{builder, ms, APP};
+use crate::error::RpcError;
 use crate::testing::FakeBroker;
 use crate::ClientBuilder;
 
@@ -141,4 +142,13 @@ async fn r9_a_connection_that_is_lost_in_the_handshake_is_not() {
     });
     let (words, is_slow) = failure(|options| options.ca(ca.file("ca.pem")), port).await;
     assert!(!is_slow && words.contains("tls handshake eof"), "{words}");
+}
+
+#[test]
+fn r9_what_befalls_a_stream_that_is_open_is_no_failure_of_tls() {
+    let broken = || tonic::Status::from_error(Box::new(std::io::Error::new(std::io::ErrorKind::InvalidData, "a broken record")));
+    let (before, after) = (RpcError::of_call(&broken()), RpcError::of_stream(&broken()));
+    assert!(before.needs_operator && !after.needs_operator);
+    assert_eq!(after.to_string(), "UNAVAILABLE: a broken record");
+    assert!(RpcError::of_stream(&tonic::Status::permission_denied("no more")).needs_operator);
 }

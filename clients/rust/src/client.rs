@@ -288,8 +288,7 @@ impl Inner {
                 message = tokio::time::timeout_at(deadline, stream.message()) => message.map_err(silent)?,
                 _ = looks.changed() => continue,
             };
-            // A stream that is open had a good handshake: whatever ends it is no failure of TLS.
-            let message = message.map_err(|status| RpcError::from_status(&status).of_an_open_stream())?;
+            let message = message.map_err(|status| RpcError::of_stream(&status))?;
             let message = message.ok_or_else(|| RpcError::unavailable("the stream ended"))?;
             deadline = Instant::now() + silence;
             if first.is_none() {

@@ -1,3 +1,5 @@
+use std::error::Error as _;
+
 use http::uri::PathAndQuery;
 use prost::Message;
 use tokio::time::timeout;
@@ -26,8 +28,11 @@ impl Connection {
         let connect = options.timing.connect;
         let channel = timeout(connect, endpoint.connect())
             .await
-            .map_err(|_| RpcError::unavailable(format!("no connection within {connect:?}")))?
-            .map_err(|error| RpcError::transport(&error))?;
+            .map_err(|_| RpcError::unavailable(format!("no connection to {} within {connect:?}", options.uri)))?
+            .map_err(|error| {
+                let failed = RpcError::no_connection(error.source().unwrap_or(&error));
+                RpcError { words: format!("no connection to {}: {}", options.uri, failed.words), ..failed }
+            })?;
         Ok(Connection { grpc: Grpc::new(channel).max_decoding_message_size(MESSAGE_MAX), bearer })
     }
 
@@ -36,7 +41,7 @@ impl Connection {
         let request = self.showing(request);
         let path = PathAndQuery::from_static("/lingpai.v1.TokenService/WatchToken");
         let answer = self.grpc.server_streaming(request, path, ProstCodec::default()).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| RpcError::from_status(&status))
+        answer.map(tonic::Response::into_inner).map_err(|status| RpcError::of_call(&status))
     }
 
     pub async fn unary<In, Out>(&mut self, path: &'static str, request: In) -> Result<Out, RpcError>
@@ -47,11 +52,11 @@ impl Connection {
         self.ready().await?;
         let request = self.showing(request);
         let answer = self.grpc.unary(request, PathAndQuery::from_static(path), ProstCodec::<In, Out>::default()).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| RpcError::from_status(&status))
+        answer.map(tonic::Response::into_inner).map_err(|status| RpcError::of_call(&status))
     }
 
     async fn ready(&mut self) -> Result<(), RpcError> {
-        self.grpc.ready().await.map_err(|error| RpcError::transport(&error))
+        self.grpc.ready().await.map_err(|error| RpcError::no_connection(&error))
     }
 
     fn showing<T>(&self, message: T) -> Request<T> {

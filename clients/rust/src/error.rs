@@ -128,24 +128,31 @@ impl RpcError {
         RpcError { code, reason: String::new(), app: String::new(), retry_after: Duration::ZERO, needs_operator, words: words.into() }
     }
 
-    /// No answer came: no connection, or one that was lost.
-    pub(crate) fn transport(error: &(dyn StdError + 'static)) -> RpcError {
+    /// There is no connection, or it was lost before an answer came.
+    pub(crate) fn no_connection(error: &(dyn StdError + 'static)) -> RpcError {
+        let io: Vec<&io::Error> = causes(error).filter_map(|cause| cause.downcast_ref()).collect();
         // What rustls refuses is told by this kind, and of rustls' own error it may be all that is left; a peer that is gone is told by another.
-        let is_tls = |io: &io::Error| io.kind() == io::ErrorKind::InvalidData;
-        let needs_operator = causes(error).filter_map(|cause| cause.downcast_ref()).any(is_tls);
-        RpcError::of("UNAVAILABLE", chain(error), needs_operator)
-    }
-
-    pub(crate) fn of_an_open_stream(self) -> RpcError {
-        let needs_operator = self.needs_operator && self.code != "UNAVAILABLE";
-        RpcError { needs_operator, ..self }
-    }
-
-    pub(crate) fn from_status(status: &tonic::Status) -> RpcError {
-        // Where it has a source, the status is tonic's word for what befell the connection. Codes that HTTP/2 gave stand.
-        if let Some(source) = status.source().filter(|_| matches!(status.code(), tonic::Code::Unknown | tonic::Code::Cancelled)) {
-            return RpcError::transport(source);
+        let is_tls = io.iter().any(|io| io.kind() == io::ErrorKind::InvalidData);
+        let mut words = chain(error);
+        if is_tls {
+            words += " (TLS needs a port that speaks it, with a certificate for this host by a CA that is trusted here)";
+        } else if io.is_empty() {
+            words += " (is this the broker's gRPC port, and does it take http:// or https:// as you wrote?)";
         }
+        RpcError::of("UNAVAILABLE", words, is_tls)
+    }
+
+    /// The error of a stream that is open, which had a good handshake: whatever befalls its connection is no failure of TLS.
+    pub(crate) fn of_stream(status: &tonic::Status) -> RpcError {
+        lost(status).map_or_else(|| RpcError::answered(status), |source| RpcError::unavailable(chain(source)))
+    }
+
+    /// The error of a call, or of a stream that was not opened.
+    pub(crate) fn of_call(status: &tonic::Status) -> RpcError {
+        lost(status).map_or_else(|| RpcError::answered(status), RpcError::no_connection)
+    }
+
+    fn answered(status: &tonic::Status) -> RpcError {
         let code = CODES.get(status.code() as usize).copied().unwrap_or("UNKNOWN");
         let mut error = RpcError::of(code, status.message(), matches!(code, "UNAUTHENTICATED" | "PERMISSION_DENIED" | "UNIMPLEMENTED"));
         let details = gen::Status::decode(status.details()).map(|status| status.details).unwrap_or_default();
@@ -162,6 +169,11 @@ impl RpcError {
         }
         error
     }
+}
+
+/// What befell the connection, where that is what the status tells. Codes that HTTP/2 gave stand.
+fn lost(status: &tonic::Status) -> Option<&(dyn StdError + 'static)> {
+    status.source().filter(|_| matches!(status.code(), tonic::Code::Unknown | tonic::Code::Cancelled))
 }
 
 /// An error, and what is behind it. What an `io::Error` wraps is behind it too, which its own `source` leaves out.

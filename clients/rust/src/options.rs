@@ -82,7 +82,7 @@ pub struct ClientBuilder {
     pub(crate) on_event: Arc<dyn Fn(Event) + Send + Sync>,
     pub(crate) timing: Timing,
     is_tls: bool,
-    uri: String,
+    pub(crate) uri: String,
     /// Answers reports in the broker's place.
     #[cfg(feature = "testing")]
     pub(crate) fixed: Option<Arc<dyn Fn() -> crate::gen::ForceRefreshResponse + Send + Sync>>,
@@ -115,7 +115,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the start waits for a token of every app: 10 seconds.
+    /// How long the start waits for a token of every app; 10 seconds without this (R4).
     pub fn start_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.start_timeout = timeout;
         self
@@ -127,7 +127,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The path of a PEM file of who signs the broker's certificate, read at each attempt. Without it the system's CAs are trusted.
+    /// The path of a PEM file of who signs the broker's certificate, read at each attempt. Without it the system's CAs are trusted. Where the target has
+    /// no scheme, TLS is spoken with it (R18).
     pub fn ca(mut self, path: impl Into<PathBuf>) -> ClientBuilder {
         self.ca = Some(path.into());
         self
@@ -139,17 +140,17 @@ impl ClientBuilder {
         self
     }
 
-    /// An access key, or another bearer token.
+    /// An access key, or another bearer token: visible ASCII. It is sent as `authorization: Bearer KEY`. One of `key`, `key_file` and `key_callback` is given.
     pub fn key(self, key: impl Into<String>) -> ClientBuilder {
         self.with_key(Key::Value(key.into()))
     }
 
-    /// The path of a file with it, read at each attempt.
+    /// The path of a file with it, read at each attempt; white space around it is cut. One that cannot be read is asked for again by R9.
     pub fn key_file(self, path: impl Into<PathBuf>) -> ClientBuilder {
         self.with_key(Key::File(path.into()))
     }
 
-    /// Gives it, asked at each attempt. It must not block.
+    /// Gives it, asked at each attempt. It must not block. Where it fails or panics, the attempt has failed by R9.
     pub fn key_callback(self, key: impl Fn() -> Result<String, Box<dyn StdError + Send + Sync>> + Send + Sync + 'static) -> ClientBuilder {
         self.with_key(Key::Callback(Arc::new(key)))
     }
@@ -166,7 +167,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Told of what happens, never of a token's value. It must not block.
+    /// Told of what happens, one event after the other, never of a token's value. It must not block; it may use the client, and a panic of it is
+    /// swallowed (R17).
     pub fn on_event(mut self, observe: impl Fn(Event) + Send + Sync + 'static) -> ClientBuilder {
         self.on_event = Arc::new(observe);
         self
@@ -178,7 +180,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes the client, and waits until a token of every app is held. Must be called in a runtime of tokio.
+    /// Makes the client, and waits until a token of every app is held, 10 seconds at most without `start_timeout` (R4). Must be called in a runtime of
+    /// tokio. A start that failed leaves nothing behind.
     ///
     /// Fails with [`Error::Configuration`]; with [`Error::Rpc`] at once where the broker does not know an app or refuses the key; with
     /// [`Error::StartTimeout`] where a token is still missing. With `start_optional` it waits for nothing.

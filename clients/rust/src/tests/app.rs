@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{builder, ms, APP};
+use super::{builder, ms, soon, APP};
 use crate::client::{Client, Handle, Inner};
 use crate::gen::{Token, TokenState, TokenStatus};
 use crate::{Error, Reason, Source};
@@ -70,7 +70,7 @@ async fn r3_a_token_is_gone_when_its_life_is_over() {
     changes.borrow_and_update();
     tokio::time::advance(ms(8_999)).await;
     assert_eq!(source.token().unwrap().value(), "one");
-    changes.changed().await.unwrap();
+    soon(changes.changed()).await.unwrap();
     assert_eq!(reason(&source), Reason::Expired);
     take(&inner, &source, state(2, Some(token("two", Some(ms(0))))));
     assert_eq!(reason(&source), Reason::Expired);

@@ -6,7 +6,9 @@ mod stream;
 mod tls;
 mod wire;
 
-use std::sync::{Arc, Mutex};
+use std::cell::RefCell;
+use std::future::Future;
+use std::sync::Once;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -25,6 +27,11 @@ fn quick() -> Timing {
     Timing { backoff_base, backoff_cap, backoff_floor, app_retry: ms(20), ..Timing::default() }
 }
 
+/// What must not keep a test for ever.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(ms(20_000), what).await.expect("it comes in time")
+}
+
 /// What a client tells.
 struct Told(UnboundedReceiver<Event>);
 
@@ -32,7 +39,7 @@ impl Told {
     /// The first from now on of which something is to be seen.
     async fn first<T>(&mut self, seen: impl Fn(&Event) -> Option<T>) -> T {
         loop {
-            let event = self.0.recv().await.expect("an event");
+            let event = soon(self.0.recv()).await.expect("an event");
             if let Some(seen) = seen(&event) {
                 return seen;
             }
@@ -57,13 +64,18 @@ fn builder(target: &str, apps: &[&str]) -> (ClientBuilder, Told) {
     (builder.timing(quick()).on_event(tell), Told(receiver))
 }
 
-/// Lines of the log of this thread, while it lives.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+thread_local! {
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps the log of each thread, which is a test's: `lines` gives what came since it was asked last.
+struct Log;
 
 impl Log {
-    fn lines(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap())
+    fn lines() -> Vec<String> {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| tracing::subscriber::set_global_default(Log).unwrap());
+        LINES.take()
     }
 }
 
@@ -79,7 +91,7 @@ impl tracing::Subscriber for Log {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut line = event.metadata().level().to_string();
         event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| line += &format!(" {field}={value:?}"));
-        self.0.lock().unwrap().push(line);
+        LINES.with_borrow_mut(|lines| lines.push(line));
     }
     fn enter(&self, _: &tracing::span::Id) {}
     fn exit(&self, _: &tracing::span::Id) {}

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::time::Instant;
 
-use super::{builder, ms, Log, APP};
+use super::{builder, ms, soon, Log, APP};
 use crate::client::Inner;
 use crate::testing::FakeBroker;
 use crate::{Client, Event};
@@ -21,7 +21,7 @@ async fn r17_an_observer_that_panics_changes_nothing() {
     let client = builder(&broker.target(), &[APP]).0.on_event(observe).build().await.unwrap();
     let source = client.app(APP).unwrap();
     let value = broker.rotate(APP);
-    assert_eq!(source.wait_for(2).await.unwrap().value(), value);
+    assert_eq!(soon(source.wait_for(2)).await.unwrap().value(), value);
     client.close().await;
     let seen = std::mem::take(&mut *seen.lock().unwrap());
     let states = seen.iter().filter(|event| matches!(event, Event::State { is_held: true, .. })).count();
@@ -44,7 +44,7 @@ async fn r17_an_observer_may_use_the_client() {
     let client = builder(&broker.target(), &[APP]).0.on_event(observe).build().await.unwrap();
     slot.set(client.clone()).ok().unwrap();
     broker.rotate(APP);
-    client.app(APP).unwrap().wait_for(2).await.unwrap();
+    soon(client.app(APP).unwrap().wait_for(2)).await.unwrap();
     client.close().await;
     let seen = seen.lock().unwrap().clone();
     assert_eq!(seen, [("State".into(), Some(2), "LIVE"), ("Closed".into(), None, "CLOSED")]);
@@ -75,35 +75,34 @@ async fn r9_a_key_callback_that_panics_is_a_key_that_cannot_be_read() {
 
 #[tokio::test]
 async fn r17_a_line_tells_of_a_lost_and_a_regained_stream_and_a_warning_of_three_failures() {
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    Log::lines();
     let broker = FakeBroker::start([APP]).await.unwrap();
     let (options, mut told) = builder(&broker.target(), &[APP]);
     let _client = options.build().await.unwrap();
-    assert_eq!(log.lines(), Vec::<String>::new());
+    assert_eq!(Log::lines(), Vec::<String>::new());
     broker.stop();
     for _ in 0..4 {
         told.error().await;
     }
-    let lines = log.lines();
+    let lines = Log::lines();
     assert_eq!(lines[0], "INFO message=the stream to the broker is lost, the tokens held are served");
     assert!(lines[1].starts_with("WARN message=the stream to the broker fails again and again error=UNAVAILABLE: "), "{lines:?}");
     assert!(lines[1].contains(" failures=3 "), "{lines:?}");
     assert_eq!(lines.len(), 2, "{lines:?}");
     broker.resume();
     told.first(|event| matches!(event, Event::Reconnect).then_some(())).await;
-    assert_eq!(log.lines(), ["INFO message=the stream to the broker is back"]);
+    assert_eq!(Log::lines(), ["INFO message=the stream to the broker is back"]);
 }
 
 #[tokio::test]
 async fn r17_a_warning_tells_what_somebody_must_mend() {
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    Log::lines();
     let broker = FakeBroker::start([APP]).await.unwrap();
     let (options, mut told) = builder(&broker.target(), &[APP, "wx9"]);
-    let _client = options.start_optional().build().await.unwrap();
+    let client = options.start_optional().build().await.unwrap();
     told.error().await;
-    let lines = log.lines();
+    client.close().await;
+    let lines = Log::lines();
     let words = "the broker does not know an app, or this caller may not read it";
     assert_eq!(lines, [format!("WARN message={words} error=NOT_FOUND: APP_NOT_FOUND: no such app (wx9) app=\"wx9\"")]);
 
@@ -111,7 +110,7 @@ async fn r17_a_warning_tells_what_somebody_must_mend() {
     let (options, mut told) = builder(&broker.target(), &[APP]);
     let _refused = options.start_optional().build().await.unwrap();
     told.error().await;
-    let lines = log.lines();
+    let lines = Log::lines();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
         lines[0].starts_with("WARN message=the stream to the broker fails until somebody mends it error=PERMISSION_DENIED"),

@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use super::{builder, ms, APP};
+use super::{builder, ms, soon, APP};
 use crate::testing::{fixed_source, FakeBroker};
 use crate::{CallError, Client, Error, MayReject, Rejected, Source};
 
@@ -62,6 +62,8 @@ async fn r12_still_valid_or_an_error_of_the_report_give_the_calls_own_error() {
     let (client, source) = live(&broker).await;
     let (used, result) = call(&source, &[40001]).await;
     assert_eq!((used, rejected(result), broker.reports()), (vec![1], 40001, 1));
+    let held = source.token().unwrap();
+    assert_eq!(source.report(&held).await.unwrap().outcome, "STILL_VALID");
     broker.kill(APP);
     broker.refuse("RESOURCE_EXHAUSTED", "COOLDOWN", ms(60_000));
     let (used, result) = call(&source, &[40014]).await;
@@ -90,7 +92,7 @@ async fn r11_an_older_token_is_not_reported() {
     let (_client, source) = live(&broker).await;
     let old = source.token().unwrap();
     broker.rotate(APP);
-    source.wait_for(2).await.unwrap();
+    soon(source.wait_for(2)).await.unwrap();
     let report = source.report(&old).await.unwrap();
     assert_eq!((report.outcome.as_str(), report.token.generation(), broker.reports()), ("NEWER_HELD", 2, 0));
 }
@@ -109,7 +111,7 @@ async fn r11_until_retry_info_is_over_the_same_error_answers_without_a_call() {
     assert_eq!(first, second);
     broker.rotate(APP); // another generation is another matter
     broker.kill(APP);
-    let newer = source.wait_for(2).await.unwrap();
+    let newer = soon(source.wait_for(2)).await.unwrap();
     assert_eq!(source.report(&newer).await.unwrap().outcome, "REFRESHED");
 }
 

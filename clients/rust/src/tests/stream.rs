@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::{builder, ms, quick, APP};
+use super::{builder, ms, quick, soon, APP};
 use crate::gen::{Token, TokenState};
 use crate::testing::FakeBroker;
 use crate::{Client, Error, Event, Reason, Timing};
@@ -23,7 +23,7 @@ async fn a_rotation_is_in_memory_and_the_token_outlives_the_broker() {
     let client = options.build().await.unwrap();
     let source = client.app(APP).unwrap();
     let value = broker.rotate(APP);
-    let held = source.wait_for(2).await.unwrap();
+    let held = soon(source.wait_for(2)).await.unwrap();
     assert_eq!((held.value(), held.previous().is_some()), (value.as_str(), true));
     broker.stop();
     let (code, _, _) = told.error().await;
@@ -31,7 +31,7 @@ async fn a_rotation_is_in_memory_and_the_token_outlives_the_broker() {
     assert_eq!(source.token().unwrap().value(), value);
     broker.rotate(APP);
     broker.resume();
-    source.wait_for(3).await.unwrap();
+    soon(source.wait_for(3)).await.unwrap();
     let stats = client.stats();
     assert_eq!((stats.state, stats.reconnects), ("LIVE", 1));
 }
@@ -49,7 +49,7 @@ async fn r4_a_start_ends_in_time_and_says_what_went_wrong() {
     let (options, _told) = builder("127.0.0.1:1", &["wx2", APP]);
     let error = options.start_timeout(ms(500)).build().await.err().unwrap();
     let words = error.to_string();
-    assert!(words.starts_with("no token of wx1, wx2 in time: UNAVAILABLE: "), "{words}");
+    assert!(words.starts_with("no token of wx1, wx2 in time: UNAVAILABLE: no connection to http://127.0.0.1:1: "), "{words}");
     assert_eq!(words.matches("onnection refused").count(), 1, "{words}");
 }
 
@@ -58,14 +58,15 @@ async fn r10_an_unknown_app_is_left_out_asked_for_and_taken_up_again() {
     let broker = FakeBroker::start([APP]).await.unwrap();
     let (options, mut told) = builder(&broker.target(), &[APP, "wx9"]);
     let client = options.start_optional().build().await.unwrap();
-    client.app(APP).unwrap().wait_for(1).await.unwrap();
-    assert_eq!(reason(&client, "wx9"), Reason::NotFound);
+    soon(client.app(APP).unwrap().wait_for(1)).await.unwrap();
+    let error = client.app("wx9").unwrap().token().unwrap_err();
+    assert_eq!(error.to_string(), "no token of wx9: NOT_FOUND, no such app"); // the broker's words beside the reason
     assert_eq!(told.error().await.2, ms(0));
     broker.add("wx9");
     let other = client.app("wx9").unwrap();
-    other.wait_for(1).await.unwrap();
+    soon(other.wait_for(1)).await.unwrap();
     broker.rotate("wx9"); // by the stream, which has it again
-    other.wait_for(2).await.unwrap();
+    soon(other.wait_for(2)).await.unwrap();
     assert_eq!(client.stats().reconnects, 0);
 }
 
@@ -77,9 +78,9 @@ async fn r10_where_no_app_is_left_it_still_asks() {
     told.error().await;
     broker.add("wx9");
     broker.rotate("wx9");
-    client.app("wx9").unwrap().wait_for(2).await.unwrap();
+    soon(client.app("wx9").unwrap().wait_for(2)).await.unwrap();
     broker.rotate("wx9");
-    client.app("wx9").unwrap().wait_for(3).await.unwrap();
+    soon(client.app("wx9").unwrap().wait_for(3)).await.unwrap();
 }
 
 #[tokio::test]
@@ -91,10 +92,10 @@ async fn r2_an_app_that_was_removed_and_is_back_begins_anew() {
     let mut changes = source.updates();
     changes.borrow_and_update();
     broker.remove(APP);
-    changes.changed().await.unwrap();
+    soon(changes.changed()).await.unwrap();
     assert_eq!(reason(&client, APP), Reason::Removed);
     broker.add(APP);
-    assert_eq!(source.wait_for(1).await.unwrap().generation(), 1);
+    assert_eq!(soon(source.wait_for(1)).await.unwrap().generation(), 1);
 }
 
 #[tokio::test]
@@ -170,6 +171,21 @@ async fn r6_an_attempt_is_given_up_where_nobody_answers() {
 }
 
 #[tokio::test]
+async fn who_dials_another_port_is_asked_which_it_is() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        tokio::io::copy(&mut &b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..], &mut socket).await.unwrap();
+        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+    });
+    let (options, mut told) = builder(&target, &[APP]);
+    let _client = options.start_optional().build().await.unwrap();
+    let (_, words, _) = told.error().await;
+    assert!(words.contains("is this the broker's gRPC port"), "{words}");
+}
+
+#[tokio::test]
 async fn r18_a_value_that_is_too_long_ends_the_stream_and_the_token_held_is_served() {
     let broker = FakeBroker::start([APP]).await.unwrap();
     let (options, mut told) = builder(&broker.target(), &[APP]);
@@ -194,11 +210,11 @@ async fn r15_close_wakes_who_waits_and_may_be_called_again() {
     });
     tokio::task::yield_now().await;
     client.close().await;
+    assert_eq!(*client.handle.inner.running.borrow(), 0);
     client.close().await;
-    assert!(matches!(waits.await.unwrap(), Err(Error::Closed)));
+    assert!(matches!(soon(waits).await.unwrap(), Err(Error::Closed)));
     assert!(matches!(source.token(), Err(Error::Closed)));
     assert_eq!(client.stats().state, "CLOSED");
-    assert_eq!(*client.handle.inner.running.borrow(), 0);
 }
 
 #[tokio::test]
@@ -210,9 +226,9 @@ async fn r15_the_last_drop_ends_the_client_and_no_drop_before_it() {
     let mut running = client.handle.inner.running.subscribe();
     drop(client);
     broker.rotate(APP);
-    source.wait_for(2).await.unwrap();
+    soon(source.wait_for(2)).await.unwrap();
     drop(source);
-    running.wait_for(|count| *count == 0).await.unwrap();
+    soon(running.wait_for(|count| *count == 0)).await.unwrap();
     told.first(|event| matches!(event, Event::Closed).then_some(())).await;
 }
 

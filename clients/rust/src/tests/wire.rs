@@ -134,7 +134,7 @@ fn errors_say_what_the_vectors_say() {
         let (trailers, expect) = (&vector["grpcTrailers"], &vector["expect"]);
         let details = BASE64_STANDARD_NO_PAD.decode(text(&trailers["grpc-status-details-bin"]).trim_end_matches('=')).unwrap();
         let code = Code::from_i32(text(&trailers["grpc-status"]).parse().unwrap());
-        let error = RpcError::from_status(&Status::with_details(code, text(&expect["message"]), details.into()));
+        let error = RpcError::of_call(&Status::with_details(code, text(&expect["message"]), details.into()));
         assert_eq!((error.code, &error.reason, &error.app), (&*text(&expect["code"]), &text(&expect["reason"]), &text(&expect["app"])));
         assert_eq!(error.retry_after.as_millis() as u64, expect["retryMs"].as_u64().unwrap_or_default());
     }

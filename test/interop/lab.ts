@@ -25,6 +25,12 @@ const secret = 'interop-app-secret';
 /** The longest that a call of the runner itself may take, in milliseconds. */
 const callTimeoutMs = 10_000;
 
+/** Those of labs that are open: after a signal nobody closes them. */
+const folders = new Set<string>();
+process.once('exit', () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+});
+
 /** A simulated WeChat, a place for a broker that comes and goes, and the services that depend on it. */
 export class Lab implements AsyncDisposable {
   /** Stands between the services and the broker. */
@@ -74,7 +80,7 @@ export class Lab implements AsyncDisposable {
     const address = `127.0.0.1:${await freePort()}`;
     const httpAddress = `127.0.0.1:${await freePort()}`;
     const folder = await mkdtemp(join(tmpdir(), 'lingpai-interop-'));
-    process.once('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 })); // after a signal
+    folders.add(folder);
     const sandbox = new Child({
       name: 'the sandbox',
       command: lingpai('sandbox', '--listen', '127.0.0.1:0'),
@@ -103,6 +109,7 @@ export class Lab implements AsyncDisposable {
     } catch (error) {
       await sandbox[Symbol.asyncDispose]();
       await rm(folder, { recursive: true });
+      folders.delete(folder);
       throw error;
     }
   }
@@ -175,6 +182,7 @@ export class Lab implements AsyncDisposable {
     for (const child of [...this.#children, this.#sandbox]) await child[Symbol.asyncDispose]();
     for (const part of [this.box, this.proxy]) await part[Symbol.asyncDispose]();
     await rm(this.#folder, { recursive: true });
+    folders.delete(this.#folder);
   }
 
   /** Starts a language's service on its library: by TLS and a key, straight at the broker, with the sandbox for WeChat. */

@@ -85,8 +85,8 @@ export interface Trial<F extends Foreign> {
   readonly all: readonly F[];
   /** Takes a built one through all that is checked; rejects with the first thing that is wrong. */
   readonly check: (foreign: F, report: Report) => Promise<void>;
-  /** Whether its check waits more than it works, and no machine is too slow for it: all of these are checked at once, before the others. */
-  readonly isPatient?: (foreign: F) => boolean;
+  /** How many are checked beside one another, each built in its turn. Default 1; more for checks that wait more than they work. */
+  readonly atOnce?: number;
 }
 
 interface Result {
@@ -106,9 +106,12 @@ const strict = CI === 'true';
  */
 export async function tryForeign<F extends Foreign>(trial: Trial<F>, names: readonly string[]): Promise<void> {
   const all = chosen(trial, names);
-  const patient = all.filter((foreign) => trial.isPatient?.(foreign));
-  const results = await Promise.all(patient.map((foreign) => tryOne(trial, foreign)));
-  for (const foreign of all.filter((each) => !patient.includes(each))) results.push(await tryOne(trial, foreign));
+  const results: Result[] = [];
+  const queue = [...all.entries()];
+  const worker = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) results[next[0]] = await tryOne(trial, next[1]);
+  };
+  await Promise.all(Array.from({ length: trial.atOnce ?? 1 }, worker));
   process.stdout.write(table(results));
   const bad = results.some(({ outcome }) => outcome === 'failed' || (strict && outcome === 'left out'));
   process.exitCode = bad ? 1 : 0;

@@ -10,7 +10,7 @@ import { Jwks } from './jwks.ts';
 import { type Issuer, JwtVerifier } from './jwt.ts';
 import { hashOf, isKey, KEY_LENGTH, KEY_PREFIX } from './key.ts';
 import { parseKeys, type StoredKey } from './key-file.ts';
-import { type Presented, Refusal } from './refusal.ts';
+import { type DisbelievedCall, type Presented, Refusal } from './refusal.ts';
 
 /** What is known of a call before its body is read. */
 export interface CallHead {
@@ -36,23 +36,12 @@ export interface AuthenticationSettings {
 /** How an authentication ended. */
 export type Result = 'ok' | 'missing' | 'invalid' | 'expired' | 'busy';
 
-/** A call that was not believed. */
-export interface AuthenticationFailure {
-  readonly method: Presented;
-  /** A fixed text, which holds nothing of what was presented. */
-  readonly cause: string;
-  readonly peer: string;
-  /** Whose credential it is, where it has expired. */
-  readonly caller?: string;
-  readonly keyId?: string | null;
-}
-
 /** What the authenticator needs of others. */
 export interface AuthenticatorDeps {
   readonly clock: Clock;
   readonly fetchJwks: (address: JwksAddress, signal: AbortSignal) => Promise<string>;
   /** Told of each call that was not believed. */
-  readonly onFailure: (failure: AuthenticationFailure) => void;
+  readonly onFailure: (failure: DisbelievedCall) => void;
   /** Told how each call was known: `lingpai_authentications_total{method,result}`; with `ok`, by whom it is made. */
   readonly onResult: (method: Presented, result: Result, principal?: Principal) => void;
   /** Told of each fetch of an issuer's keys, by the issuer's name: why it failed, undefined when it did not. */

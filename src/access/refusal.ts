@@ -19,3 +19,14 @@ export class Refusal extends Error {
     this.owner = owner;
   }
 }
+
+/** A call that was not believed. */
+export interface DisbelievedCall {
+  readonly method: Presented;
+  /** A fixed text, which holds nothing of what was presented. */
+  readonly cause: string;
+  readonly peer: string;
+  /** Whose credential it is, where it has expired. */
+  readonly caller?: string;
+  readonly keyId?: string | null;
+}

@@ -49,6 +49,13 @@ class TestBackoff(unittest.TestCase):
         self.assertEqual([backoff.after(refused, None) for _ in range(5)], [30.0, 60.0, 120.0, 240.0, 300.0])
         self.assertEqual(backoff.after(lingpai.RpcError("UNAUTHENTICATED", "", reason="CREDENTIALS_EXPIRED"), 0.0), 0.1)
 
+    def test_a_failure_of_the_other_lane_makes_no_pause_short(self) -> None:
+        backoff = Backoff(lingpai.Timing(), lambda: 1.0)
+        lost, refused = lingpai.RpcError("UNAVAILABLE", ""), lingpai.RpcError("UNAUTHENTICATED", "")
+        self.assertEqual([backoff.after(error, None) for error in (lost, lost, refused, lost, refused)], [0.5, 1.0, 36.0, 2.0, 72.0])
+        backoff.ended(10.0)
+        self.assertEqual([backoff.after(error, None) for error in (refused, lost)], [36.0, 0.5])
+
 
 class TestToken(unittest.TestCase):
     def test_what_prints_it_prints_its_id(self) -> None:

@@ -10,31 +10,31 @@ pub(crate) struct Backoff {
     draw: fn() -> f64,
     /// Somebody must mend what failed last.
     pub is_slow: bool,
-    /// In a row, of one kind.
+    /// Attempts in a row that failed, in either lane.
     pub failures: u32,
+    slow: u32,
+    fast: u32,
 }
 
 impl Backoff {
     pub fn new(timing: Timing, draw: fn() -> f64) -> Backoff {
-        Backoff { timing, draw, is_slow: false, failures: 0 }
+        Backoff { timing, draw, is_slow: false, failures: 0, slow: 0, fast: 0 }
     }
 
     /// The pause after a failure. `lived`: for how long its stream did after its first message; `None`: no message came.
     pub fn after(&mut self, error: &RpcError, lived: Option<Duration>) -> Duration {
         let timing = self.timing;
         // A credential that expired while it was used is read anew: only where that one is refused too must someone mend it.
-        let is_slow = error.needs_operator && !(lived.is_some() && error.reason == "CREDENTIALS_EXPIRED");
-        if is_slow != self.is_slow || lived.is_some_and(|lived| lived >= timing.life) {
-            self.failures = 0;
-        }
-        self.is_slow = is_slow;
-        let (base, cap) = if is_slow { (timing.slow, timing.slow_cap) } else { (timing.backoff_base, timing.backoff_cap) };
-        let bound = base.saturating_mul(1 << self.failures.min(30)).min(cap);
+        self.is_slow = error.needs_operator && !(lived.is_some() && error.reason == "CREDENTIALS_EXPIRED");
+        self.ended(lived);
         self.failures += 1;
         let asked = error.retry_after.min(timing.retry_cap);
-        if is_slow {
-            return self.spread(bound.max(asked));
+        if self.is_slow {
+            self.slow += 1;
+            return self.spread(doubled(timing.slow, self.slow - 1, timing.slow_cap).max(asked));
         }
+        self.fast += 1;
+        let bound = doubled(timing.backoff_base, self.fast - 1, timing.backoff_cap);
         let floor = timing.backoff_floor;
         let pause = floor + bound.saturating_sub(floor).mul_f64((self.draw)());
         if pause >= asked {
@@ -44,9 +44,20 @@ impl Backoff {
         }
     }
 
+    /// A stream ended: a good one makes the pauses short again. `lived`: as above.
+    pub fn ended(&mut self, lived: Option<Duration>) {
+        if lived.is_some_and(|lived| lived >= self.timing.life) {
+            (self.failures, self.slow, self.fast) = (0, 0, 0);
+        }
+    }
+
     fn spread(&self, pause: Duration) -> Duration {
         pause.mul_f64(1.0 + (self.draw)() / 5.0)
     }
+}
+
+fn doubled(pause: Duration, times: u32, cap: Duration) -> Duration {
+    pause.saturating_mul(1 << times.min(30)).min(cap)
 }
 
 #[cfg(test)]
@@ -85,6 +96,16 @@ mod tests {
         assert_eq!(pauses, [30, 60, 120, 240, 300]);
         refused.reason = "CREDENTIALS_EXPIRED".into();
         assert_eq!(backoff.after(&refused, Some(Duration::ZERO)).as_millis(), 100);
-        assert_eq!(backoff.after(&refused, None).as_secs(), 30);
+        assert_eq!(backoff.after(&refused, None).as_secs(), 300);
+    }
+
+    #[test]
+    fn a_failure_of_the_other_lane_makes_no_pause_short() {
+        let mut backoff = Backoff::new(Timing::default(), || 1.0);
+        let (lost, refused) = (refused("UNAVAILABLE", false), refused("UNAUTHENTICATED", true));
+        let pauses = [&lost, &lost, &refused, &lost, &refused].map(|error| backoff.after(error, None).as_millis());
+        assert_eq!(pauses, [500, 1000, 36_000, 2000, 72_000]);
+        backoff.ended(Some(Duration::from_secs(10)));
+        assert_eq!([&refused, &lost].map(|error| backoff.after(error, None).as_millis()), [36_000, 500]);
     }
 }

@@ -242,9 +242,7 @@ impl Inner {
         match ended {
             Ok(after) => {
                 // It ended without a failure: a good one makes the pauses short again.
-                if lived.is_some_and(|lived| lived >= self.options.timing.life) {
-                    pauses.failures = 0;
-                }
+                pauses.ended(lived);
                 after.unwrap_or_default()
             }
             Err(error) => {

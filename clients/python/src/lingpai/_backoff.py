@@ -14,31 +14,33 @@ class Backoff:
     def __init__(self, timing: Timing, draw: Callable[[], float] = random.random) -> None:
         self._timing = timing
         self._draw = draw
-        self._is_slow = False
-        #: In a row, of one kind.
-        self.failures = 0
+        # In a row, of each lane.
+        self._slow = self._fast = 0
 
     def after(self, error: RpcError, lived: Optional[float]) -> float:
         """The pause after a failure, in seconds. ``lived``: for how long its stream did after its first message; None: no message came."""
         timing = self._timing
         # A credential that expired while it was used is read anew: only where that one is refused too must someone mend it.
         is_slow = error.needs_operator and not (lived is not None and error.reason == "CREDENTIALS_EXPIRED")
-        if is_slow != self._is_slow or (lived is not None and lived >= timing.life):
-            self.failures = 0
-        self._is_slow = is_slow
-        base, cap = (timing.slow, timing.slow_cap) if is_slow else (timing.backoff_base, timing.backoff_cap)
-        bound = min(cap, base * 2.0 ** min(self.failures, 30))
-        self.failures += 1
+        if lived is not None:
+            self.ended(lived)
         asked = min(error.retry_after, timing.retry_cap)
         if is_slow:
-            return self._spread(max(bound, asked))
+            self._slow += 1
+            return self._spread(max(_doubled(timing.slow, self._slow - 1, timing.slow_cap), asked))
+        self._fast += 1
+        bound = _doubled(timing.backoff_base, self._fast - 1, timing.backoff_cap)
         pause = timing.backoff_floor + self._draw() * max(0.0, bound - timing.backoff_floor)
         return pause if pause >= asked else self._spread(asked)
 
     def ended(self, lived: float) -> None:
-        """A stream ended without a failure: a good one makes the pauses short again."""
+        """A stream ended: a good one makes the pauses short again."""
         if lived >= self._timing.life:
-            self.failures = 0
+            self._slow = self._fast = 0
 
     def _spread(self, seconds: float) -> float:
         return seconds * (1 + self._draw() / 5)
+
+
+def _doubled(pause: float, times: int, cap: float) -> float:
+    return min(cap, pause * 2.0 ** min(times, 30))

@@ -68,7 +68,7 @@ export class HttpCall implements StreamControl {
   }
 
   failed(error: unknown): ConnectError {
-    const status = this.#mount.toError(error);
+    const status = wellFormed(this.#mount.toError(error));
     this.#over(codeName(status.code));
     return status;
   }
@@ -117,6 +117,15 @@ export function gate({ requestHeader, responseHeader, values }: HandlerContext):
     );
     throw call?.failed(error) ?? error;
   }
+}
+
+/** Half a surrogate pair cannot be written into trailers, and words of callers and of WeChat are part of errors. */
+function wellFormed(error: ConnectError): ConnectError {
+  const { rawMessage, code, metadata, details, cause } = error;
+  if (rawMessage.isWellFormed()) return error;
+  const same = new ConnectError(rawMessage.toWellFormed(), code, metadata, undefined, cause);
+  same.details = details;
+  return same;
 }
 
 /** The code of a call that no handler saw: its sender left, or the request was refused as too large or unreadable. */

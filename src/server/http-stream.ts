@@ -97,8 +97,14 @@ export class HttpStream extends ServerCall implements Outlet {
     const trailers = this.trailersSet;
     this.closed();
     if (this.#response.destroyed) return;
-    this.#sendHead();
-    this.#response.end(this.#format.last(trailers ?? new Headers(), error));
+    try {
+      this.#sendHead();
+      this.#response.end(this.#format.last(trailers ?? new Headers(), error));
+    } catch (fault) {
+      // Nobody is left to be told, and it would end the process.
+      this.#call.failed(fault);
+      this.#response.destroy();
+    }
   }
 
   protected override makeValues(): ContextValues {

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { create, fromBinary, fromJsonString, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { HandlerContext } from '@connectrpc/connect';
+import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { drainingError, LingpaiError } from '../../src/core/kernel/errors.ts';
 import {
@@ -204,6 +204,38 @@ function endOf({ chunks }: { chunks: readonly Buffer[] }): string {
   const text = decodeURIComponent(last.toString('utf8', 5));
   return last[0] === 2 || last[0] === 128 ? text : `not an end: ${text}`;
 }
+
+describe('an error whose words have half a surrogate pair', () => {
+  it.each(TYPES)('is told with what stands for it: %s', async (type) => {
+    const half = type.endsWith('json') ? envelope('{"appIds":"\\ud800"}') : requestBody(type);
+    handler = () => {
+      throw new ConnectError('WeChat said \ud800', Code.InvalidArgument);
+    };
+    const end = endOf(await watch(type, { body: half }).over());
+    expect(end).toMatch(/invalid_argument|grpc-status: 3/);
+    expect(end).toContain('\ufffd');
+  });
+
+  it('is told by what is no stream too', async () => {
+    const response = await fetch(`http://${listener.address}/lingpai.v1.TokenService/Get`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/grpc-web+json' },
+      body: envelope('{"appId":["\\ud800"]}'),
+    });
+    expect(await response.text()).toContain('grpc-status: 3');
+  });
+});
+
+describe('a stream whose end cannot be written', () => {
+  it('is cut, and the fault is told', async () => {
+    handler = (_, context) => {
+      Object.defineProperty(context, 'trailersSet', { get: () => ({ broken: true }) });
+      return new Script([], { error: drainingError() });
+    };
+    await watch('grpc-web+proto').closed;
+    expect(mounted.faults.splice(0)).toEqual([expect.any(Error)]);
+  });
+});
 
 describe('a message for many', () => {
   it('is encoded once for each codec, however many streams and protocols there are', async () => {

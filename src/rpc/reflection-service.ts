@@ -1,22 +1,28 @@
 import { type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
 import { nestedTypes } from '@bufbuild/protobuf/reflect';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
-import { Code, type ServiceImpl } from '@connectrpc/connect';
+import { Code, type HandlerContext, type ServiceImpl } from '@connectrpc/connect';
+import { drainingError } from '../core/kernel/errors.ts';
 import { file_google_rpc_error_details } from '../gen/google/rpc/error_details_pb.js';
 import { ServerReflection, type ServerReflectionRequest } from '../gen/grpc/reflection/v1/reflection_pb.js';
 import { ServerReflection as ServerReflectionAlpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.js';
+import { type StreamControl, streamControlOf } from '../transport/call.ts';
 
 /** The names of files and symbols are short. What was asked is sent back with its answer. */
 const limits = { serverReflectionInfo: { bytes: 1024 } };
 
 /**
  * Server reflection, v1 and v1alpha, of these services, of itself, and of the messages that tell of errors. It is fed the
- * descriptors of the generated code, whose comments are not in it.
+ * descriptors of the generated code, whose comments are not in it. `end` ends its streams, which last as long as their callers like, as DRAINING.
  */
 export function reflectionServices(services: readonly DescService[]) {
   const served = [...services, ServerReflection, ServerReflectionAlpha];
   const known = new Known([...served.map(({ file }) => file), file_google_rpc_error_details]);
-  async function* serverReflectionInfo(requests: AsyncIterable<ServerReflectionRequest>) {
+  const open = new Set<StreamControl>();
+  async function* serverReflectionInfo(requests: AsyncIterable<ServerReflectionRequest>, context: HandlerContext) {
+    const control = streamControlOf(context);
+    open.add(control);
+    control.onClose(() => open.delete(control));
     for await (const request of requests) {
       const { $typeName, $unknown, messageRequest, ...asked } = request;
       yield {
@@ -28,7 +34,12 @@ export function reflectionServices(services: readonly DescService[]) {
   }
   // The messages of the two versions differ in their names only.
   const impl = { serverReflectionInfo } as unknown as ServiceImpl<DescService>;
-  return [ServerReflection, ServerReflectionAlpha].map((desc) => ({ desc: desc as DescService, impl, limits }));
+  return {
+    services: [ServerReflection, ServerReflectionAlpha].map((desc) => ({ desc: desc as DescService, impl, limits })),
+    end: () => {
+      for (const control of open) control.end(drainingError());
+    },
+  };
 }
 
 function answerOf(asked: ServerReflectionRequest['messageRequest'], served: readonly DescService[], known: Known) {

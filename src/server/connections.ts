@@ -39,8 +39,8 @@ export interface Connection {
   work(): () => void;
   /** It ends as if it had long been idle, as soon as it has nothing to do. */
   retire(): void;
-  /** A caller that was let in has an answer that lasts: strangers are to find its place free. */
-  lasts(): void;
+  /** A caller that was let in has an answer that lasts: strangers are to find its place free until what this returns is called. */
+  lasts(): () => void;
 }
 
 /** Files that stay for WeChat and the store, and those that the process has open for itself (a bare Node has 23). */
@@ -108,32 +108,42 @@ export class Tally {
 class Place {
   readonly #peer: string;
   readonly #lasting: Tally | undefined;
-  #tally: Tally;
+  readonly #home: Tally;
+  #tally: Tally | undefined;
 
   constructor(peer: string, tally: Tally, lasting: Tally | undefined) {
     this.#peer = peer;
+    this.#home = tally;
     this.#tally = tally;
     this.#lasting = lasting;
     tally.add(peer);
   }
 
-  lasts(): void {
+  lasts(): () => void {
     const lasting = this.#lasting;
-    if (!lasting || lasting === this.#tally || lasting.full(this.#peer)) return;
-    this.leave();
-    this.#tally = lasting;
-    lasting.add(this.#peer);
+    if (!lasting || this.#tally !== this.#home || lasting.full(this.#peer)) return () => {};
+    this.#move(lasting);
+    return () => {
+      if (this.#tally === lasting) this.#move(this.#home);
+    };
   }
 
   leave(): void {
-    this.#tally.delete(this.#peer);
+    this.#tally?.delete(this.#peer);
+    this.#tally = undefined;
+  }
+
+  #move(tally: Tally): void {
+    this.leave();
+    this.#tally = tally;
+    tally.add(this.#peer);
   }
 }
 
 /** The connections of one listener: it lets in so many, and ends those that have nothing to do. */
 export class Connections {
   readonly #options: ConnectionsOptions;
-  readonly #sockets = new Set<Socket>();
+  readonly #open = new Map<Socket, Idle>();
   readonly #tally: Tally;
   #toldAt = Number.NEGATIVE_INFINITY;
   #refused = 0;
@@ -146,7 +156,7 @@ export class Connections {
 
   /** How many there are. */
   get count(): number {
-    return this.#sockets.size;
+    return this.#open.size;
   }
 
   /**
@@ -157,21 +167,26 @@ export class Connections {
     const peer = peerOf(socket);
     const full = this.#tally.full(peer);
     if (full) return this.#refuse(socket, { ...full, peer });
-    this.#sockets.add(socket);
     const { clock, idleMs, lasting } = this.#options;
     const place = new Place(peer, this.#tally, lasting);
     const idle = new Idle({ clock, idleMs, end, place });
+    this.#open.set(socket, idle);
     socket.once('close', () => {
       idle.stop();
-      this.#sockets.delete(socket);
+      this.#open.delete(socket);
       place.leave();
     });
     return idle;
   }
 
+  /** Each ends as soon as it has nothing to do. */
+  retire(): void {
+    for (const idle of this.#open.values()) idle.retire();
+  }
+
   /** Ends all at once. */
   destroy(): void {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#open.keys()) socket.destroy();
   }
 
   #refuse(socket: Socket, refusal: Omit<Refusal, 'refused'>): undefined {
@@ -227,8 +242,8 @@ class Idle implements Connection {
     if (this.#working === 0) this.#end();
   }
 
-  lasts(): void {
-    this.#place.lasts();
+  lasts(): () => void {
+    return this.#place.lasts();
   }
 
   stop(): void {

@@ -16,7 +16,7 @@ import { type Answer, answering, KINDS } from './grpc-entrance.ts';
 import { guard } from './guard.ts';
 import { Held } from './held.ts';
 import { listen } from './listen.ts';
-import type { Listen, Listener, Mount } from './mount.ts';
+import { LETTING_GO_MS, type Listen, type Listener, type Mount } from './mount.ts';
 import { OpenCalls } from './open-calls.ts';
 import { Handshakes, letIn, serverOptions, takeTls } from './tls.ts';
 import { within } from './within.ts';
@@ -98,6 +98,7 @@ export async function startGrpc(options: GrpcOptions): Promise<Listener> {
     const end = clock.monotonic() + limitMs;
     const done = close();
     health.end();
+    held.hasten(LETTING_GO_MS);
     for (const { session } of open) session.close();
     if (await within(clock, limitMs, calls.idle()))
       await within(clock, Math.min(LINGER_MS, end - clock.monotonic()), done);

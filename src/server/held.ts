@@ -20,7 +20,7 @@ const RELEASED_AT_ONCE = 100;
 /** What is held for peers in all: none for longer than a fixed time, and not more than so many bytes together. */
 export class Held {
   readonly #clock: Clock;
-  readonly #limitMs: number;
+  #limitMs: number;
   readonly #limitBytes: number;
   readonly #holders = new Set<Holder>();
   #bytes = 0;
@@ -58,6 +58,12 @@ export class Held {
     this.#bytes -= holder.hold.bytes;
     holder.hold = undefined;
     this.#holders.delete(holder);
+  }
+
+  /** From now on nothing is held for longer than this. */
+  hasten(limitMs: number): void {
+    this.#limitMs = Math.min(this.#limitMs, limitMs);
+    if (this.#timer) this.#arm(0);
   }
 
   /** Leaves no timer. */

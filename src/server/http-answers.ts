@@ -7,10 +7,8 @@ import { reset } from './tls.ts';
 
 /** What answers the requests of one path. */
 export interface Responder {
-  /** It answers with a stream. Default: false. */
-  readonly lasts?: boolean;
-  /** Of a caller that the door let in. */
-  answer(request: IncomingMessage, response: ServerResponse, caller: AuditedCall): void;
+  /** Of a caller that the door let in. `lasts` is called where the answer does; what it returns, when it is over. */
+  answer(request: IncomingMessage, response: ServerResponse, caller: AuditedCall, lasts?: () => () => void): void;
   /** Of one that it did not, without reading the body. */
   refuse(request: IncomingMessage, response: ServerResponse, error: ConnectError): void;
 }
@@ -46,13 +44,22 @@ export class Answers {
       });
     };
     arm();
-    const bytes = response.writableLength;
-    this.#unread.set(response, bytes);
-    this.#held += bytes;
+    this.#unread.set(response, 0);
     response.once('close', () => {
       timer?.cancel();
       this.#forget(response);
     });
+    this.#weigh(response);
+    // The answer of an RPC is decided before it is written, which takes until the end of this turn.
+    setImmediate(() => this.#weigh(response));
+  }
+
+  #weigh(response: ServerResponse): void {
+    const before = this.#unread.get(response);
+    if (before === undefined) return;
+    const bytes = response.writableLength;
+    this.#unread.set(response, bytes);
+    this.#held += bytes - before;
     for (const oldest of this.#unread.keys()) {
       if (this.#held <= UNREAD_BYTES || oldest === response) break;
       this.#forget(oldest);

@@ -14,6 +14,7 @@ import { callValues } from '../transport/call.ts';
 import { codeName } from '../transport/code-name.ts';
 import type { Answers } from './http-answers.ts';
 import type { Mount } from './mount.ts';
+import { reset } from './tls.ts';
 
 const httpCall = createContextKey<HttpCall | undefined>(undefined, { description: 'httpCall' });
 
@@ -60,7 +61,7 @@ export class HttpCall implements StreamControl {
   end(error: unknown): void {
     this.failed(error);
     // The status would wait behind data that nobody reads.
-    this.#response.destroy();
+    reset(this.#response.req.socket);
   }
 
   succeeded(): void {

@@ -6,7 +6,7 @@ import { type Connection, type ConnectionLimits, Connections, type Refusal, type
 import { guard, type Objection } from './guard.ts';
 import { HttpSockets } from './http-sockets.ts';
 import { listen } from './listen.ts';
-import type { Listen, Listener } from './mount.ts';
+import { LETTING_GO_MS, type Listen, type Listener } from './mount.ts';
 import { Handshakes, letIn, serverOptions, type Tls, takeTls } from './tls.ts';
 import { within } from './within.ts';
 
@@ -58,8 +58,8 @@ export interface Arrived {
   readonly path: string;
   /** Has the body sent, where the caller waits to be asked for it ("Expect: 100-continue"). */
   readonly proceed: () => void;
-  /** The caller is let in, and the answer lasts: its connection is no stranger's any more. */
-  readonly lasts: () => void;
+  /** The caller is let in, and the answer lasts: its connection is no stranger's until what this returns is called. */
+  readonly lasts: () => () => void;
 }
 
 const ARRIVING: Arriving = {
@@ -82,8 +82,7 @@ export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Lis
     // Node looks whether anyone listens for the error of a caller that left, and tells it a tick later, when the one who
     // did may have gone: without a listener it would end the process.
     request.on('error', () => {});
-    if (!sockets.begin(request.socket, response)) return;
-    response.once('close', () => endIdle(request));
+    if (!sockets.begin(request, response)) return;
     const path = pathOf(request);
     const proceed = () => {
       if (waits) response.writeContinue();
@@ -111,14 +110,11 @@ export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Lis
   const address = await listen(server, options.listen, options.setting);
   const objectionTo = guard({ ...options, server, isSecure: tls !== undefined });
   let closed: Promise<void> | undefined;
-  // Node ends those that are idle when it closes, and keeps for its keep-alive time those that become so later.
-  const endIdle = (request: IncomingMessage) => {
-    if (!closed) return;
-    server.closeIdleConnections();
-    if (!request.complete) request.once('close', () => server.closeIdleConnections());
-  };
+  // Node calls idle whatever has its whole answer, which may wait for its reader still, and would cut it. `retire` knows.
+  server.closeIdleConnections = () => {};
   const close = () => {
     closed ??= new Promise((resolve) => server.close(() => resolve()));
+    connections.retire();
     handshakes?.stop();
     return closed;
   };
@@ -133,7 +129,11 @@ export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Lis
     address,
     setTls: (next) => takeTls(handshakes, next),
     drain: async (limitMs) => {
-      await within(clock, limitMs, close());
+      const end = clock.monotonic() + limitMs;
+      if (!(await within(clock, Math.min(LETTING_GO_MS, limitMs), close()))) {
+        sockets.resetUnfinished();
+        await within(clock, end - clock.monotonic(), close());
+      }
       await stop();
     },
     stop,

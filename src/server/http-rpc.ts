@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { DescMethod } from '@bufbuild/protobuf';
 import { Code, ConnectError, createConnectRouter } from '@connectrpc/connect';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
 import { MAX_MESSAGE_BYTES, type RequestLimit, type Service } from '../transport/service.ts';
@@ -7,7 +8,7 @@ import type { Listed } from './door.ts';
 import { type Answers, type Responder, say, sayError } from './http-answers.ts';
 import { readBody, readRequest } from './http-body.ts';
 import { type Caller, gate, HttpCall, recorded } from './http-call.ts';
-import { HttpStream, type StreamImpl } from './http-stream.ts';
+import { HttpStream, type StreamImpl, type StreamParts } from './http-stream.ts';
 import { clampTimeouts } from './http-timeout.ts';
 import type { Mount } from './mount.ts';
 import { streamFormat } from './stream-format.ts';
@@ -58,12 +59,11 @@ export function rpcs(mount: Mount, answers: Answers): Listed<Responder>[] {
       bodies,
       limit: service?.limits?.[localName] ?? { bytes: MAX_MESSAGE_BYTES },
     };
-    const respond = (request: IncomingMessage, response: ServerResponse, caller: Caller): void => {
-      if (impl) stream({ ...rpc, impl }, request, response, caller);
+    const respond = (request: IncomingMessage, response: ServerResponse, caller: Caller, lasts = () => () => {}) => {
+      if (impl) stream({ ...rpc, impl, lasts }, request, response, caller);
       else void answer(rpc, request, response, caller);
     };
     const responder: Responder = {
-      lasts: impl !== undefined,
       answer: respond,
       refuse: (request, response, refusal) => respond(request, response, { refusal }),
     };
@@ -85,7 +85,9 @@ async function answer(
 ): Promise<void> {
   const { method } = handler;
   const call = new HttpCall(handler.requestPath.slice(1), response, caller, mount, answers);
-  if (misses(handler, request, response, call)) return answers.complete(response);
+  const type = request.headers['content-type'] ?? '';
+  const isKnown = handler.supportedContentType(type) && !TEXT.test(type);
+  if (misses(method, isKnown, request, response, call)) return answers.complete(response);
   try {
     const universal = universalRequestFromNodeRequest(request, response, undefined, call.values());
     clampTimeouts(universal.header);
@@ -109,7 +111,15 @@ async function answer(
 
 /** Answers with a stream, which is ours from its head to its end: connect's takes 40 KiB, and writes for each what all are told. */
 function stream(
-  { handler, impl, mount, answers, bodies, limit }: Rpc & { readonly impl: StreamImpl },
+  {
+    handler,
+    impl,
+    lasts,
+    mount,
+    answers,
+    bodies,
+    limit,
+  }: Rpc & Pick<StreamParts, 'lasts'> & { readonly impl: StreamImpl },
   request: IncomingMessage,
   response: ServerResponse,
   caller: Caller,
@@ -117,7 +127,7 @@ function stream(
   const { method } = handler;
   const call = new HttpCall(handler.requestPath.slice(1), response, caller, mount, answers);
   const format = streamFormat(request.headers['content-type']);
-  if (misses(handler, request, response, call) || !format) {
+  if (misses(method, format !== undefined, request, response, call) || !format) {
     answers.complete(response);
     return;
   }
@@ -129,7 +139,7 @@ function stream(
       share.release();
     }
   };
-  void new HttpStream(response, { method, format, call, clock: mount.clock }).begin(read, impl);
+  void new HttpStream(response, { method, format, call, lasts, clock: mount.clock }).begin(read, impl);
 }
 
 /** The rest of a body that was not taken is not worth reading, and a caller that left is nobody's fault. */
@@ -142,18 +152,17 @@ async function orLeave<T>(request: IncomingMessage, response: ServerResponse, re
   }
 }
 
-/** Answers a request that no protocol takes, with what to send, or why it is refused. False: one takes it. */
+/** Answers a request that no protocol takes, with what to send, or why it is refused. False: one takes it. `isKnown`: its content type is taken. */
 function misses(
-  { method, supportedContentType }: Handler,
-  { headers, method: verb }: IncomingMessage,
+  method: DescMethod,
+  isKnown: boolean,
+  { method: verb }: IncomingMessage,
   response: ServerResponse,
   call: HttpCall,
 ): boolean {
   const types = TYPES[method.methodKind === 'unary' ? 'unary' : 'streaming'];
   const isBidi = method.methodKind === 'bidi_streaming';
-  const type = headers['content-type'] ?? '';
-  const isTaken = verb === 'POST' && supportedContentType(type) && !TEXT.test(type);
-  if (isTaken && !isBidi) return false;
+  if (verb === 'POST' && isKnown && !isBidi) return false;
   if (call.refusal) sayError(response, call.failed(call.refusal));
   else if (isBidi) say(response, 505, `${method.name} needs HTTP/2: call it on the gRPC port`, { connection: 'close' });
   else if (verb !== 'POST') say(response, 405, 'use POST', { allow: 'POST' });

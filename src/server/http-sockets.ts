@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Connection } from './connections.ts';
 import { reset } from './tls.ts';
@@ -9,6 +9,7 @@ const MAX_UNANSWERED = 16;
 /** The connections of an HTTP listener, and their requests. */
 export class HttpSockets {
   readonly #admitted = new WeakMap<Socket, { readonly connection: Connection; unanswered: number }>();
+  readonly #requests = new Set<IncomingMessage>();
 
   /** A connection was let in, and requests may come on it. */
   add(socket: Socket, connection: Connection): void {
@@ -16,7 +17,8 @@ export class HttpSockets {
   }
 
   /** A request has come. False: it is not to be answered, and its connection is reset where it was not. */
-  begin(socket: Socket, response: ServerResponse): boolean {
+  begin(request: IncomingMessage, response: ServerResponse): boolean {
+    const { socket } = request;
     const admitted = this.#admitted.get(socket);
     if (!admitted || socket.destroyed) return false;
     if (admitted.unanswered >= MAX_UNANSWERED) {
@@ -24,16 +26,25 @@ export class HttpSockets {
       return false;
     }
     admitted.unanswered++;
+    this.#requests.add(request);
     const done = admitted.connection.work();
     response.once('close', () => {
       admitted.unanswered--;
-      done();
+      this.#requests.delete(request);
+      // The end of a connection of which something is left to read is a reset, and what was answered is lost by it.
+      if (request.complete) done();
+      else request.once('close', done);
     });
     return true;
   }
 
-  /** A caller that was let in has an answer that lasts. */
-  lasts(socket: Socket): void {
-    this.#admitted.get(socket)?.connection.lasts();
+  /** A caller that was let in has an answer that lasts, until what this returns is called. */
+  lasts(socket: Socket): () => void {
+    return this.#admitted.get(socket)?.connection.lasts() ?? (() => {});
+  }
+
+  /** Resets the connections of requests that have not come whole. */
+  resetUnfinished(): void {
+    for (const request of this.#requests) if (!request.complete) reset(request.socket);
   }
 }

@@ -9,6 +9,7 @@ import { gate, type HttpCall } from './http-call.ts';
 import { Outflow, type Outlet } from './outflow.ts';
 import { ServerCall } from './server-call.ts';
 import type { StreamFormat } from './stream-format.ts';
+import { reset } from './tls.ts';
 
 /** What a stream is an answer to. */
 export interface StreamParts {
@@ -16,6 +17,8 @@ export interface StreamParts {
   readonly format: StreamFormat;
   readonly call: HttpCall;
   readonly clock: Clock;
+  /** Called once the stream begins; what it returns, when it is over. */
+  readonly lasts: () => () => void;
 }
 
 /** Answers a request with a stream of responses. */
@@ -30,14 +33,16 @@ export class HttpStream extends ServerCall implements Outlet {
   readonly #response: ServerResponse;
   readonly #format: StreamFormat;
   readonly #call: HttpCall;
+  readonly #lasts: () => () => void;
   readonly #outflow = new Outflow(this);
 
-  constructor(response: ServerResponse, { method, format, call, clock }: StreamParts) {
+  constructor(response: ServerResponse, { method, format, call, clock, lasts }: StreamParts) {
     super(clock);
     this.method = method;
     this.#response = response;
     this.#format = format;
     this.#call = call;
+    this.#lasts = lasts;
     response.once('close', () => {
       if (!this.over) this.closed();
     });
@@ -49,7 +54,10 @@ export class HttpStream extends ServerCall implements Outlet {
       gate(this);
       this.waitAtMost(this.#format.timeoutMs(this.headers));
       const request = await read();
-      if (!this.over) this.#outflow.begin(impl(request, this));
+      if (this.over) return;
+      const responses = impl(request, this);
+      this.#response.once('close', this.#lasts());
+      this.#outflow.begin(responses);
     } catch (error) {
       this.fail(error);
     }
@@ -79,7 +87,7 @@ export class HttpStream extends ServerCall implements Outlet {
     // The status would wait behind data that nobody reads.
     const { isSending } = this.#outflow;
     this.fail(error);
-    if (isSending) this.#response.destroy();
+    if (isSending) reset(this.#request.socket);
   }
 
   protected override closed(): void {

@@ -54,8 +54,7 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
       if ('refusal' in known) answer.refuse(request, response, toError(known.refusal));
       else {
         proceed();
-        if (answer.lasts) lasts();
-        answer.answer(request, response, { caller: known.principal, peer: peerName(socket) });
+        answer.answer(request, response, { caller: known.principal, peer: peerName(socket) }, lasts);
       }
     };
     if (entered instanceof Arrival) {

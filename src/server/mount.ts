@@ -28,6 +28,9 @@ export interface Mount {
   readonly stallTimeoutMs?: number;
 }
 
+/** What waits for a peer that has not sent all of its request is let go of so long after a drain began, in milliseconds. */
+export const LETTING_GO_MS = 5_000;
+
 /** An address to listen on; port 0 has the system pick a free one. */
 export interface Listen {
   readonly host: string;

@@ -121,6 +121,22 @@ describe('caps', () => {
 describe('a connection whose answer lasts', () => {
   const full = (tally: Tally) => tally.full('127.0.0.1')?.cap;
 
+  it('is counted where it was before when the answer is over, and nowhere once it is closed', async () => {
+    const [limits, lasting] = [new Tally({ inAll: 1, perPeer: 1 }), new Tally({ inAll: 1, perPeer: 1 })];
+    await listen(limits, undefined, lasting);
+    const { socket } = dial();
+    await until(() => admitted.length === 1);
+    const over = admitted[0]?.lasts();
+    expect([full(limits), full(lasting)]).toEqual([undefined, 'inAll']);
+    over?.();
+    expect([full(limits), full(lasting)]).toEqual(['inAll', undefined]);
+    const again = admitted[0]?.lasts();
+    socket.destroy();
+    await until(() => connections.count === 0);
+    again?.();
+    expect([full(limits), full(lasting)]).toEqual([undefined, undefined]);
+  });
+
   it('leaves its place to another, and takes one of those that it shares', async () => {
     const lasting = new Tally({ inAll: 1, perPeer: 1 });
     await listen({ inAll: 1, perPeer: 1 }, undefined, lasting);

@@ -8,8 +8,9 @@ import { TokenService, WatchTokenRequestSchema } from '../../src/gen/lingpai/v1/
 import { startGrpc } from '../../src/server/grpc.ts';
 import type { Listener } from '../../src/server/mount.ts';
 import type { Service } from '../../src/transport/service.ts';
-import { framed, RawConnection } from '../support/raw-http2.ts';
-import { detailsOf, ForeignClient, failure, grpcOf, Mounted, StuckReader, until } from '../support/rpc.ts';
+import { settle } from '../support/clock.ts';
+import { framed, outcome, RawConnection } from '../support/raw-http2.ts';
+import { detailsOf, ForeignClient, failure, grpcOf, Mounted, Reader, StuckReader, until } from '../support/rpc.ts';
 import { SECOND, World } from '../support/world.ts';
 
 const WATCH = '/lingpai.v1.TokenService/WatchToken';
@@ -371,6 +372,32 @@ describe('drain and stop', () => {
     await watch.next();
     await listener.drain(20 * SECOND);
     expect((await watch.ended).code).toBe(status.UNAVAILABLE);
+  });
+
+  it('ends reflection, which lasts as long as its caller likes', async () => {
+    using reflection = new ForeignClient(listener.address, 'grpc.reflection.v1.ServerReflection', [
+      'grpc/reflection/v1/reflection.proto',
+    ]);
+    const call = reflection.duplex('ServerReflectionInfo');
+    const answers = new Reader(call);
+    call.write({ list_services: '' });
+    await answers.next();
+    await listener.drain(20 * SECOND);
+    expect((await answers.ended).code).toBe(status.UNAVAILABLE);
+  });
+
+  it('is not held up by calls whose requests do not come whole', async () => {
+    using raw = new RawConnection(listener.address);
+    const stream = raw.open('/lingpai.v1.TokenService/Get');
+    const pending = world.clock.pending;
+    await until(() => world.clock.pending > pending);
+    const ended = outcome(stream);
+    const drained = listener.drain(20 * SECOND);
+    await world.clock.advance(5 * SECOND);
+    await settle();
+    await ended;
+    await world.clock.advance(SECOND);
+    await drained;
   });
 
   it('stop ends watches', async () => {

@@ -27,6 +27,19 @@ beforeEach(() => {
 });
 
 describe('what is held', () => {
+  it('is let go sooner from the moment that it is hastened, and what comes later is too', async () => {
+    const [a, b, c] = peers('a', 'b', 'c');
+    held.set(a, 0);
+    await clock.advance(600);
+    held.set(b, 0);
+    held.hasten(500);
+    await clock.advance(0);
+    expect(gone).toEqual(['a']);
+    held.set(c, 0);
+    await clock.advance(500);
+    expect(gone).toEqual(['a', 'b', 'c']);
+  });
+
   it('is let go when its time has passed, however much is added to it, with one timer for all', async () => {
     const [a, b] = peers('a', 'b');
     held.set(a, 0);

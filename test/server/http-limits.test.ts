@@ -1,5 +1,5 @@
-import { once } from 'node:events';
-import { request } from 'node:http';
+import { EventEmitter, once } from 'node:events';
+import { request, type ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import type { ConnectError } from '@connectrpc/connect';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -8,6 +8,7 @@ import { LingpaiError } from '../../src/core/kernel/errors.ts';
 import { TokenService } from '../../src/gen/lingpai/v1/token_pb.js';
 import { type Refusal, Tally } from '../../src/server/connections.ts';
 import { type HttpOptions, startHttp } from '../../src/server/http.ts';
+import { Answers } from '../../src/server/http-answers.ts';
 import type { Listener } from '../../src/server/mount.ts';
 import type { Authenticate } from '../../src/transport/head.ts';
 import type { Service } from '../../src/transport/service.ts';
@@ -166,6 +167,10 @@ describe('connections', () => {
     expect(lasting.full('127.0.0.1')).toMatchObject({ cap: 'inAll' });
     streams.pop()?.socket.destroy();
     await until(() => lasting.full('127.0.0.1') === undefined);
+    // What gets no stream stays among strangers, and so does what has none any more.
+    const again = get('/lingpai.v1.TokenService/WatchToken', { authorization: 'Bearer it' });
+    expect((await again).status).toBe(405);
+    expect(lasting.full('127.0.0.1')).toBeUndefined();
     // A stranger that asks for one stays among strangers.
     const strangers = [stream(), dial()];
     await until(() => refused.length > 0 && strangers.every(({ socket }) => !socket.connecting));
@@ -278,6 +283,37 @@ describe('an answer that nobody reads', () => {
     await first.closed;
     expect(first.said.code).toBe('ECONNRESET');
     expect(second.socket.destroyed).toBe(false);
+  });
+
+  it('in time is not cut by a drain', async () => {
+    await serve({ metrics: { contentType: 'text/plain', metrics: async () => large } });
+    const { socket, closed } = dial(`GET /metrics HTTP/1.1\r\n${HOST}\r\n`, { reads: false });
+    await once(socket, 'readable');
+    const drained = listener.drain(20_000);
+    let read = 0;
+    socket.on('data', (data) => {
+      read += data.length;
+    });
+    await closed;
+    expect(read).toBeGreaterThan(large.length);
+    await drained;
+  });
+
+  it('counts by what it holds once it is written, where it is decided before', async () => {
+    const reset: number[] = [];
+    const answers = new Answers(world.clock, STALL_TIMEOUT_MS);
+    const written = [0, 1, 2].map((name) => {
+      const socket = { resetAndDestroy: () => reset.push(name) };
+      return Object.assign(new EventEmitter(), { writableLength: 0, closed: false, socket, req: { socket } });
+    });
+    for (const response of written) {
+      answers.complete(response as unknown as ServerResponse);
+      response.writableLength = 10 * 1024 * 1024;
+    }
+    expect(reset).toEqual([]);
+    await new Promise(setImmediate);
+    expect(reset).toEqual([0]);
+    for (const response of written) response.emit('close');
   });
 
   it('but waits for another of the same connection is not', async () => {

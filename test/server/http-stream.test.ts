@@ -316,6 +316,26 @@ describe('a stream that is not read', () => {
     expect(mounted.calls).toEqual(['TokenService/WatchToken RESOURCE_EXHAUSTED']);
   });
 
+  it('behind another of its connection has that one reset when it is ended: else its bytes would stay', async () => {
+    const controls: StreamControl[] = [];
+    handler = (_, context) => {
+      controls.push(streamControlOf(context));
+      return new Script([heartbeat]);
+    };
+    const first = watch('connect+json');
+    await until(() => first.read().chunks.length === 1);
+    const body = requestBody('connect+json');
+    first.socket.write(
+      `POST /lingpai.v1.TokenService/WatchToken HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/connect+json\r\n` +
+        `Content-Length: ${body.length}\r\n\r\n`,
+    );
+    first.socket.write(body);
+    await until(() => controls.length === 2);
+    controls[1]?.end(new LingpaiError('not read', { reason: 'WATCHER_STALLED' }));
+    await first.closed;
+    await until(() => mounted.calls.length === 2);
+  });
+
   it('has its status when nothing is on its way as it is ended, and keeps its connection', async () => {
     let control: StreamControl | undefined;
     handler = (_, context) => {

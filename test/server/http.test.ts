@@ -277,6 +277,7 @@ describe('P9: a reader that does not read', () => {
       method: 'POST',
       headers: { 'content-type': 'application/connect+json' },
     }).end(watchBody());
+    stuck.on('error', () => {});
     const [response] = await once(stuck, 'response');
     response.pause();
     response.on('error', () => {});
@@ -414,6 +415,26 @@ describe('drain and stop', () => {
     await until(() => world.clock.pending > pending + 1);
     const drained = listener.drain(20 * SECOND);
     await expect(fetch(`${base}/livez`)).rejects.toThrow();
+    await world.broker.forceRefresh('wxc', undefined);
+    expect(await (await waiting).text()).toContain(world.token());
+    await drained;
+  });
+
+  it('is not held up by requests that do not come whole', async () => {
+    const half = request(`${base}/lingpai.v1.TokenService/Get`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'content-length': '100' },
+    });
+    const failed = once(half, 'error');
+    half.write('{');
+    const waiting = post('Get', `{"appId":"wxc","minGeneration":"${world.state().generation + 1}"}`);
+    const pending = world.clock.pending;
+    // Two connections' timers, and the call's.
+    await until(() => world.clock.pending > pending + 2);
+    const drained = listener.drain(20 * SECOND);
+    await world.clock.advance(4_999);
+    await world.clock.advance(1);
+    expect(await failed).toMatchObject([{ code: 'ECONNRESET' }]);
     await world.broker.forceRefresh('wxc', undefined);
     expect(await (await waiting).text()).toContain(world.token());
     await drained;

@@ -218,6 +218,29 @@ func TestR10AnUnknownAppIsAskedForUntilItIsKnown(t *testing.T) {
 	})
 }
 
+func TestR10AnAppThatTheStreamDidNotAskForIsAFailureLikeAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		c := offline(t, func(*Client, string, proto.Message, proto.Message) error {
+			asked++
+			return &RPCError{Code: "NOT_FOUND"}
+		}, "wx1", "wx2")
+		pauses := &backoff{timing: defaultTiming, draw: func() float64 { return 1 }}
+		var waited []time.Duration
+		for range 3 { // what is between them answers wx1 for any stream, also for that of wx2
+			waited = append(waited, c.lost(&RPCError{Code: "NOT_FOUND", Reason: "APP_NOT_FOUND", App: "wx1"}, pauses, -1))
+		}
+		if want := []time.Duration{0, 500 * time.Millisecond, time.Second}; !slices.Equal(waited, want) {
+			t.Errorf("it waited %v, want %v", waited, want)
+		}
+		time.Sleep(90 * time.Second)
+		synctest.Wait()
+		if asked != 1 {
+			t.Errorf("%d asked for the app at once", asked)
+		}
+	})
+}
+
 // brings answers a report by an outcome and the state of a generation; 0: none.
 func brings(outcome pb.ForceRefreshOutcome, generation uint64) func(*Client, string, proto.Message, proto.Message) error {
 	return func(_ *Client, _ string, _, answer proto.Message) error {

@@ -135,9 +135,10 @@ func (c *Client) lost(failed *RPCError, pauses *backoff, lived time.Duration) ti
 		}
 	}
 	source := c.sources[failed.App]
-	isUnknownApp := failed.Code == "NOT_FOUND" && source != nil
 	c.mu.Lock()
 	c.last = failed
+	// An app that was left out already was not asked for: leaving it out again would change nothing, and the next attempt come at once.
+	isUnknownApp := failed.Code == "NOT_FOUND" && source != nil && !c.unknown[failed.App]
 	if isUnknownApp {
 		c.unknown[failed.App] = true
 	}

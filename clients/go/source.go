@@ -68,7 +68,8 @@ func (s *Source) Token() (*Token, error) {
 	return held.token, held.err
 }
 
-// Updated has something to receive when there is another token than at the last receive: read it by Token. It is never closed.
+// Updated has something to receive when there is another token than at the last receive: read it by Token. It is for one
+// reader: of two, one receives. The client's Close closes it.
 func (s *Source) Updated() <-chan struct{} { return s.updated }
 
 // Await waits until a token of at least this generation is held; 0: any. The error is the context's, or ErrClosed.
@@ -272,6 +273,7 @@ func (s *Source) close() {
 	s.held.Store(&held{err: ErrClosed})
 	close(s.changed)
 	s.changed = make(chan struct{})
+	close(s.updated)
 }
 
 func (s *Source) stopExpiry() {

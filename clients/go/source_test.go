@@ -465,6 +465,15 @@ func TestR15CloseEndsWhatWaits(t *testing.T) {
 			}
 		})
 		waiting.Go(func() { c.wait(time.Hour) })
+		waiting.Go(func() {
+			updates := 0
+			for range s.Updated() {
+				updates++
+			}
+			if updates != 1 {
+				t.Errorf("%d updates", updates)
+			}
+		})
 		synctest.Wait()
 		began := time.Now()
 		for range 2 {

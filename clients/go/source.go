@@ -191,8 +191,11 @@ func (s *Source) forceRefresh(refused *Token, shared *report) {
 }
 
 // take takes a state that the broker told, unless it is older than what is held. now is the broker's clock. The error is an RPCError: the
-// state has no token that can be one, and nothing of it is taken.
+// state is another app's, or has no token that can be one, and nothing of it is taken.
 func (s *Source) take(state *pb.TokenState, now *timestamppb.Timestamp) error {
+	if state.GetAppId() != s.app {
+		return &RPCError{Code: "INTERNAL", App: s.app, words: "the broker answered with the state of another app"}
+	}
 	defer s.client.told.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()

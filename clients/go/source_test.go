@@ -174,6 +174,37 @@ func TestATokenThatCannotBeOneIsAnErrorOfTheBroker(t *testing.T) {
 	}
 }
 
+func TestTheStateOfAnotherAppIsAnErrorOfTheBroker(t *testing.T) {
+	another := func(_ *Client, _ string, _, answer proto.Message) error {
+		answer.(*pb.ForceRefreshResponse).Outcome = refreshed
+		answer.(*pb.ForceRefreshResponse).State, answer.(*pb.ForceRefreshResponse).ServerTime = state(8, 0)
+		answer.(*pb.ForceRefreshResponse).State.AppId = "wx2"
+		return nil
+	}
+	s := offline(t, another, "wx1").App("wx1")
+	mustTake(t, s, 7, 0)
+	refused, _ := s.Token()
+	_, _, err := s.Report(t.Context(), refused)
+	var wrong *RPCError
+	if !errors.As(err, &wrong) || wrong.Code != "INTERNAL" || wrong.App != "wx1" || seen(s) != "7" {
+		t.Errorf("%v, and %s is held", err, seen(s))
+	}
+}
+
+func TestTheIDIsTheValuesAndNotWhatTheBrokerSays(t *testing.T) {
+	s := offline(t, unasked, "wx1").App("wx1")
+	told, now := state(1, 0)
+	told.Current.Id = told.Current.Value // a broker that mixes them up would have it printed
+	told.Previous = &pb.Token{Value: "VALUE0", Id: "VALUE0"}
+	if err := s.take(told, now); err != nil {
+		t.Fatal(err)
+	}
+	token, _ := s.Token()
+	if token.ID != "a19e1a35ea85" || token.Previous.ID != "36d41814ee10" {
+		t.Errorf("%s after %s", token.ID, token.Previous.ID)
+	}
+}
+
 func TestR10AnUnknownAppIsAskedForUntilItIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []time.Duration

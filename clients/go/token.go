@@ -1,6 +1,8 @@
 package lingpai
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,7 +39,7 @@ func tokenOf(token *pb.Token, app string, now *timestamppb.Timestamp) (*Token, e
 	if length := utf8.RuneCountInString(token.GetValue()); length < 1 || length > valueMax {
 		return nil, &RPCError{Code: "INTERNAL", App: app, words: fmt.Sprintf("the broker sent a token of %d characters", length)}
 	}
-	read := &Token{Value: token.GetValue(), ID: token.GetId()}
+	read := &Token{Value: token.GetValue(), ID: idOf(token.GetValue())}
 	if token.GetExpireTime() != nil {
 		here := time.Now()
 		clock := here
@@ -47,6 +49,12 @@ func tokenOf(token *pb.Token, app string, now *timestamppb.Timestamp) (*Token, e
 		read.ExpiresAt = here.Add(token.GetExpireTime().AsTime().Sub(clock))
 	}
 	return read, nil
+}
+
+// idOf is computed, not what the broker says: what is printed is never a value.
+func idOf(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return hex.EncodeToString(sum[:6])
 }
 
 // String is the token's ID.

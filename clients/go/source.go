@@ -165,14 +165,12 @@ func (s *Source) Report(ctx context.Context, refused *Token) (outcome string, to
 }
 
 func (s *Source) forceRefresh(refused *Token, shared *report) {
-	defer close(shared.done)
 	answer, err := s.client.forceRefresh(s.app, refused)
 	if err == nil && answer.GetState() != nil {
 		err = s.take(answer.GetState(), answer.GetServerTime())
 	}
 	if err == nil {
 		shared.outcome = outcomeOf(answer.GetOutcome())
-		s.client.tell(Event{Type: "report", App: s.app, Outcome: shared.outcome})
 		shared.token, shared.err = s.Token()
 	} else {
 		shared.err = err
@@ -185,6 +183,10 @@ func (s *Source) forceRefresh(refused *Token, shared *report) {
 		s.refused = refusedReport{refused.Generation, until, failed}
 	}
 	s.mu.Unlock()
+	close(shared.done) // before anybody observes, who may report too
+	if err == nil {
+		s.client.tell(Event{Type: "report", App: s.app, Outcome: shared.outcome})
+	}
 	if failed != nil {
 		s.client.tell(Event{Type: "error", During: "report", App: s.app, Code: failed.Code, Reason: failed.Reason, Err: failed})
 	}

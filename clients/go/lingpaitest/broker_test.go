@@ -3,6 +3,8 @@ package lingpaitest_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,6 +122,39 @@ func TestAnObserverIsToldOfAStreamThatIsStale(t *testing.T) {
 	broker.Drain(3 * time.Millisecond)
 	if state := <-states; state != "STALE" {
 		t.Errorf("it was %s while the observer was told", state)
+	}
+}
+
+func TestAnObserverMayReport(t *testing.T) {
+	broker := lingpaitest.NewBroker("wx1")
+	defer broker.Stop()
+	own := make(chan *lingpai.Source, 1)
+	outcomes := make(chan string, 100)
+	client, _ := connect(t, broker, lingpai.Apps("wx1"), lingpai.OnEvent(func(event lingpai.Event) {
+		if event.Type == "report" || event.During == "report" {
+			select {
+			case source := <-own:
+				outcome, _, err := source.Report(context.Background(), await(t, source, 1))
+				outcomes <- fmt.Sprint(outcome, err)
+			default:
+			}
+		}
+	}))
+	source := client.App("wx1")
+	own <- source
+	if outcome, _, err := source.Report(t.Context(), await(t, source, 1)); outcome != "STILL_VALID" || err != nil {
+		t.Errorf("%s %v", outcome, err)
+	}
+	if told := <-outcomes; told != "STILL_VALID<nil>" {
+		t.Errorf("the observer got %s", told)
+	}
+	broker.Refuse(&lingpai.RPCError{Code: "UNAVAILABLE", Reason: "TOO_SOON", RetryAfter: time.Hour})
+	own <- source
+	if _, _, err := source.Report(t.Context(), await(t, source, 1)); err == nil {
+		t.Error("it was refused")
+	}
+	if told := <-outcomes; !strings.Contains(told, "TOO_SOON") {
+		t.Errorf("the observer got %s", told)
 	}
 }
 

@@ -218,16 +218,31 @@ func (s *Source) take(state *pb.TokenState, now *timestamppb.Timestamp) error {
 		s.set(&held{err: &NoTokenError{s.app, reason, state.GetStatusReason()}})
 		return nil
 	}
-	if !token.ExpiresAt.IsZero() {
-		life := time.Until(token.ExpiresAt)
-		if life <= 0 {
-			s.set(&held{err: &NoTokenError{s.app, Expired, state.GetStatusReason()}})
-			return nil
+	s.hold(token, state.GetStatusReason())
+	return nil
+}
+
+// hold holds a token until it or the one before it is over, whichever is first; then what is left of it. words are the broker's. The
+// source is locked.
+func (s *Source) hold(token *Token, words string) {
+	if token.isOver() {
+		s.set(&held{err: &NoTokenError{s.app, Expired, words}})
+		return
+	}
+	end := token.ExpiresAt
+	if previous := token.Previous; previous != nil {
+		if previous.isOver() {
+			alone := *token
+			alone.Previous = nil
+			token = &alone
+		} else if !previous.ExpiresAt.IsZero() && (end.IsZero() || previous.ExpiresAt.Before(end)) {
+			end = previous.ExpiresAt
 		}
-		s.expiry = time.AfterFunc(life, func() { s.expire(token) })
+	}
+	if !end.IsZero() {
+		s.expiry = time.AfterFunc(time.Until(end), func() { s.expire(token) })
 	}
 	s.set(&held{token: token})
-	return nil
 }
 
 // read is the token of a state with the one before it, or nil.
@@ -246,13 +261,13 @@ func read(state *pb.TokenState, now *timestamppb.Timestamp) (*Token, error) {
 	return token, err
 }
 
-// expire ends the life of a token, if it is still held.
+// expire looks again at a token of which something is over, if it is still held.
 func (s *Source) expire(token *Token) {
 	defer s.client.told.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held.Load().token == token {
-		s.set(&held{err: &NoTokenError{App: s.app, Reason: Expired}})
+		s.hold(token, "")
 	}
 }
 

@@ -149,6 +149,58 @@ func TestR3ATokensLifeIsCountedFromTheMessageThatBroughtIt(t *testing.T) {
 	})
 }
 
+func TestR13APreviousIsReadDuringItsGraceAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := offline(t, unasked, "wx1").App("wx1")
+		told := 0
+		s.client.told.observe = func(Event) { told++ }
+		previous := func() string {
+			t.Helper()
+			synctest.Wait()
+			token, err := s.Token()
+			if err != nil {
+				return seen(s)
+			}
+			if token.Previous == nil {
+				return "none"
+			}
+			return token.Previous.Value
+		}
+		check := func(when, want string) {
+			t.Helper()
+			if got := previous(); got != want {
+				t.Errorf("%s: %s, want %s", when, got, want)
+			}
+		}
+		for generation, life := range map[uint64]time.Duration{1: 0, 2: time.Hour} { // a token that does not expire, and one that does
+			next, now := state(generation+s.generation, life)
+			next.Previous = &pb.Token{Value: "BEFORE", ExpireTime: timestamppb.New(now.AsTime().Add(5 * time.Minute))}
+			if err := s.take(next, now); err != nil {
+				t.Fatal(err)
+			}
+			<-s.Updated()
+			events := told
+			time.Sleep(5*time.Minute - 1)
+			check("within its grace", "BEFORE")
+			time.Sleep(1)
+			check("at its end", "none")
+			if told != events || len(s.Updated()) > 0 {
+				t.Error("the token is the same, and somebody was told of another")
+			}
+			if life > 0 {
+				time.Sleep(life - 5*time.Minute)
+				check("at the end of the token", Expired)
+			}
+		}
+		over, now := state(9, time.Hour)
+		over.Previous = &pb.Token{Value: "BEFORE", ExpireTime: timestamppb.New(now.AsTime().Add(-1))}
+		if err := s.take(over, now); err != nil {
+			t.Fatal(err)
+		}
+		check("over when it came", "none")
+	})
+}
+
 func TestATokenThatCannotBeOneIsAnErrorOfTheBroker(t *testing.T) {
 	s := offline(t, unasked, "wx1").App("wx1")
 	mustTake(t, s, 1, 0)

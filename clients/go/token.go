@@ -30,7 +30,8 @@ type Token struct {
 	// ExpiresAt is when its life is over, of a Previous its grace; zero where it does not expire. It counts by the monotonic clock, from the
 	// message that brought it: time.Until(token.ExpiresAt) is what is left, however the wall clock is set (rule R3).
 	ExpiresAt time.Time
-	// Previous is the token before it, while WeChat still honours it, or nil. The library never chooses it (rule R13).
+	// Previous is the token before it, or nil. It was in its grace, in which WeChat still honours it, when Source.Token gave this one: read
+	// it anew, since it is not taken out of a Token that you keep. The library never chooses it (rule R13).
 	Previous *Token
 }
 
@@ -50,6 +51,9 @@ func tokenOf(token *pb.Token, app string, now *timestamppb.Timestamp) (*Token, e
 	}
 	return read, nil
 }
+
+// isOver says whether its life, or its grace, is over.
+func (t *Token) isOver() bool { return !t.ExpiresAt.IsZero() && time.Until(t.ExpiresAt) <= 0 }
 
 // idOf is computed, not what the broker says: what is printed is never a value.
 func idOf(value string) string {

@@ -383,6 +383,26 @@ func TestR6AKeyFunctionIsNotWaitedForLongerThanACall(t *testing.T) {
 	})
 }
 
+func TestR10AnAppThatHealsWhileTheKeyIsAskedForIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, err := configure("127.0.0.1:7600", []Option{Apps("wx1", "wx2"), KeyFunc(func(ctx context.Context) (string, error) {
+			<-ctx.Done()
+			return "", ctx.Err()
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(o)
+		var told []string
+		c.told.observe = func(event Event) { told = append(told, event.Type) }
+		ctx, end := context.WithCancelCause(c.ctx)
+		time.AfterFunc(time.Second, func() { end(errReopen) })
+		if pause := c.attempt(ctx, end, []string{"wx1"}, &backoff{timing: defaultTiming, draw: func() float64 { return 1 }}); pause != 0 || len(told) > 0 {
+			t.Errorf("a pause of %v, and it told %q", pause, told)
+		}
+	})
+}
+
 func TestR11OneReportIsInFlightForAGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32

@@ -52,6 +52,9 @@ func (c *Client) watch(ctx context.Context, end context.CancelCauseFunc, apps []
 	defer watchdog.Stop()
 	conn, ctx, err := c.dial(ctx)
 	if err != nil {
+		if errors.Is(context.Cause(ctx), errReopen) {
+			err = errReopen // the key was not waited for: nothing is wrong with it
+		}
 		return first, 0, err
 	}
 	defer conn.Close()

@@ -152,8 +152,8 @@ func TestR3ATokensLifeIsCountedFromTheMessageThatBroughtIt(t *testing.T) {
 func TestR13APreviousIsReadDuringItsGraceAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := offline(t, unasked, "wx1").App("wx1")
-		told := 0
-		s.client.told.observe = func(Event) { told++ }
+		var told atomic.Int32
+		s.client.told.observe = func(Event) { told.Add(1) }
 		previous := func() string {
 			t.Helper()
 			synctest.Wait()
@@ -179,12 +179,12 @@ func TestR13APreviousIsReadDuringItsGraceAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-s.Updated()
-			events := told
+			events := told.Load()
 			time.Sleep(5*time.Minute - 1)
 			check("within its grace", "BEFORE")
 			time.Sleep(1)
 			check("at its end", "none")
-			if told != events || len(s.Updated()) > 0 {
+			if told.Load() != events || len(s.Updated()) > 0 {
 				t.Error("the token is the same, and somebody was told of another")
 			}
 			if life > 0 {

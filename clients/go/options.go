@@ -78,7 +78,7 @@ func KeyFunc(key func(context.Context) (string, error)) Option {
 func Plaintext() Option { return func(o *options) { o.plaintext = true } }
 
 // OnEvent is told of what happens, one event at a time and in order, never of a token's value (rule R17). It may use the client, and must not
-// block. What it panics with is logged, and swallowed.
+// block: a Close in it is begun by go. What it panics with is logged, and swallowed.
 func OnEvent(observe func(Event)) Option {
 	return func(o *options) { o.onEvent = observe; o.given("OnEvent", observe != nil) }
 }

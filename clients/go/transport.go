@@ -1,6 +1,7 @@
 package lingpai
 
 import (
+	"context"
 	"crypto/sha256"
 	"net/http"
 	"net/url"
@@ -21,8 +22,8 @@ type lent struct {
 // Transport sends the requests of an http.Client by base, or by http.DefaultTransport where it is nil, and does for them what Do does for a
 // function: where WeChat refuses the access_token of the URL (errcode 40001, 40014, 42001) the token is reported, and the request sent
 // once more with the newer one; where none came, WeChat's refusal is the answer. It is for SDKs that put the token into the URL
-// themselves. Requests with another token, or none, are base's alone: the clients of several apps may be made on one another. A base that this
-// source's transport is in already is returned as it is.
+// themselves. Requests with another token, or none, are base's alone: the clients of several apps may be made on one another. Of several of
+// this source's in a chain the first sees to a request; a base that is seen to have one is returned as it is.
 //
 // A request whose body cannot be read again (http.Request.GetBody is nil, as for a file) is not sent again: its refusal is the answer, and the
 // next request has the newer token. An answer is returned once it is known to be none: it has status 200, and is a JSON object of at
@@ -45,7 +46,13 @@ type transport struct {
 }
 
 func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.Context().Value(t.source) != nil {
+		return t.base.RoundTrip(request) // one before it, in this chain, sees to it
+	}
 	used := t.source.lent(request.URL.Query().Get("access_token"))
+	if used != nil {
+		request = request.WithContext(context.WithValue(request.Context(), t.source, true))
+	}
 	response, err := t.base.RoundTrip(request)
 	if err != nil || used == nil || !isRefusal(response) {
 		return response, err

@@ -160,11 +160,15 @@ func TestTransportOfASourceIsInAChainOnce(t *testing.T) {
 	for range 4 {
 		chain = source.Transport(other.Transport(chain))
 	}
+	chain = source.Transport(theirs{source.Transport(theirs{chain})}) // a wrapper of theirs hides it
 	wechat.send(t, &http.Client{Transport: chain}, "access_token=OLD", strings.NewReader("text"))
 	if token, err := source.Token(); len(wechat.asked) != 2 || err != nil || token.Generation != 2 {
 		t.Errorf("WeChat was asked %v, and %v is held", wechat.asked, token)
 	}
 }
+
+// theirs is a transport that wraps another.
+type theirs struct{ http.RoundTripper }
 
 // slowly gives its parts one at a read, and then says nothing.
 type slowly struct{ parts []string }

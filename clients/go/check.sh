@@ -9,6 +9,10 @@ if [ -n "$unformatted" ]; then
   echo "go: run gofmt -w on $unformatted"
   exit 1
 fi
+if ! go list -f '{{.TestGoFiles}}' . | grep -q source_test.go; then
+  echo "go: this is $(go env GOVERSION), and most rules are tested by source_test.go, which needs testing/synctest of go1.25"
+  exit 1
+fi
 for module in . conformance adapters/*/ ../../examples/go; do
   (
     cd "$module"

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 var canceled = func() context.Context {
@@ -63,6 +65,16 @@ func TestConfigurationErrorsSayWhatToWrite(t *testing.T) {
 		options []Option
 	}{
 		"target broker is no address: write HOST:PORT": {"broker", []Option{Apps("wx1")}},
+		"target broker:7600/x":                         {"broker:7600/x", []Option{Apps("wx1")}},
+		"target broker: is":                            {"broker:", []Option{Apps("wx1")}},
+		"target broker:grpc":                           {"broker:grpc", []Option{Apps("wx1")}},
+		"target broker:0":                              {"broker:0", []Option{Apps("wx1")}},
+		"target broker:65536":                          {"broker:65536", []Option{Apps("wx1")}},
+		"target user@broker:7600":                      {"user@broker:7600", []Option{Apps("wx1")}},
+		"target http://broker/x:7600":                  {"http://broker/x:7600", []Option{Apps("wx1")}},
+		"Logger is nil":                                {"broker:7600", []Option{Apps("wx1"), Logger(nil)}},
+		"KeyFunc is nil":                               {"https://broker:7600", []Option{Apps("wx1"), KeyFunc(nil)}},
+		"OnEvent is nil":                               {"broker:7600", []Option{Apps("wx1"), OnEvent(nil)}},
 		"Apps has 0 ids: name 1 to 10000":              {"broker:7600", nil},
 		"Apps has \"a b\"":                             {"broker:7600", []Option{Apps("a b")}},
 		"give one of them":                             {"https://broker:7600", []Option{Apps("wx1"), Key("a"), KeyFile("b")}},
@@ -114,6 +126,38 @@ func TestR17WhatAnObserverThrowsIsSwallowed(t *testing.T) {
 	c.App("wx2").drop(Pending)
 	if told != 2 || strings.Count(log.String(), "panic=theirs") != 2 {
 		t.Errorf("it was told %d times, and the log says %q", told, log.String())
+	}
+}
+
+func TestR17AnObserverMayEndItsGoroutine(t *testing.T) {
+	o, _ := configure("127.0.0.1:7600", []Option{Apps("wx1", "wx2")})
+	told := 0
+	o.onEvent = func(Event) {
+		told++
+		runtime.Goexit() // as t.Fatal does
+	}
+	c := newClient(o)
+	c.App("wx1").drop(Pending)
+	c.App("wx2").drop(Pending)
+	if told != 2 {
+		t.Errorf("it was told %d times", told)
+	}
+}
+
+func TestR9AKeyFunctionThatPanicsIsAKeyThatCannotBeRead(t *testing.T) {
+	for words, end := range map[string]func(){"it panicked": func() { panic("SECRET") }, "it ended its goroutine": runtime.Goexit} {
+		o, err := configure("https://127.0.0.1:7600", []Option{Apps("wx1"), KeyFunc(func(context.Context) (string, error) {
+			end()
+			return "key", nil
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if _, err := o.bearer(ctx); err == nil || !explain(err).NeedsOperator || !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("%v, want %q", err, words)
+		}
 	}
 }
 

@@ -65,6 +65,9 @@ type StartTimeoutError struct {
 	Apps []string
 	// Last is the last error, or nil. Unwrap gives it.
 	Last error
+
+	// ended is why the context that New was given ended, or nil: then StartTimeout was over.
+	ended error
 }
 
 func (e *StartTimeoutError) Error() string {
@@ -78,6 +81,11 @@ func (e *StartTimeoutError) Error() string {
 		words += ": " + e.Last.Error()
 	}
 	return words
+}
+
+// Is says that it is context.Canceled or context.DeadlineExceeded too where New's context ended.
+func (e *StartTimeoutError) Is(target error) bool {
+	return e.ended != nil && errors.Is(e.ended, target)
 }
 
 // Unwrap is the last error.

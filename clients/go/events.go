@@ -84,11 +84,17 @@ func (t *teller) tell() {
 	t.isTelling = false
 }
 
+// one tells one event, on a goroutine of its own: who observes may end it, as t.Fatal does.
 func (t *teller) one(event Event) {
-	defer func() {
-		if panicked := recover(); panicked != nil {
-			t.logger.Error("OnEvent panicked", "panic", panicked)
-		}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if panicked := recover(); panicked != nil {
+				t.logger.Error("OnEvent panicked", "panic", panicked)
+			}
+		}()
+		t.observe(event)
 	}()
-	t.observe(event)
+	<-done
 }

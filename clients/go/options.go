@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -69,19 +71,23 @@ func KeyFile(path string) Option { return func(o *options) { o.keyFile = o.fille
 
 // KeyFunc gives the key, asked at each attempt to connect. Its context ends with the attempt, which does not wait for it any longer. An error is a failure as a refused key is (rule R9).
 func KeyFunc(key func(context.Context) (string, error)) Option {
-	return func(o *options) { o.keyFunc = key }
+	return func(o *options) { o.keyFunc = key; o.given("KeyFunc", key != nil) }
 }
 
 // Plaintext lets a key go to another machine without TLS. Without it a key goes to loopback only, and New refuses any other target.
 func Plaintext() Option { return func(o *options) { o.plaintext = true } }
 
 // OnEvent is told of what happens, one event at a time and in order, never of a token's value (rule R17). It may use the client, and must not
-// block. What it panics with is logged, and swallowed.
-func OnEvent(observe func(Event)) Option { return func(o *options) { o.onEvent = observe } }
+// block: a Close in it is begun by go. What it panics with is logged, and swallowed.
+func OnEvent(observe func(Event)) Option {
+	return func(o *options) { o.onEvent = observe; o.given("OnEvent", observe != nil) }
+}
 
 // Logger is where the client logs; slog.Default without it. It tells of a lost and a regained stream, of the third failure in a row and then
 // of every tenth, and of what somebody must mend (rule R17).
-func Logger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
+func Logger(logger *slog.Logger) Option {
+	return func(o *options) { o.logger = logger; o.given("Logger", logger != nil) }
+}
 
 // WithTiming sets the client's clocks, those that are not 0: for tests.
 func WithTiming(timing Timing) Option { return func(o *options) { o.timing = timing.or(o.timing) } }
@@ -130,15 +136,22 @@ func (t Timing) or(other Timing) Timing {
 }
 
 var (
-	appID    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	keyShape = regexp.MustCompile(`^[\x21-\x7e]+$`)
+	appID     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	hostShape = regexp.MustCompile(`^[^\s/@?#]+$`)
+	keyShape  = regexp.MustCompile(`^[\x21-\x7e]+$`)
 )
 
 func (o *options) filled(name, value string) string {
 	if value == "" {
-		o.empty = append(o.empty, name)
+		o.empty = append(o.empty, name+" is empty")
 	}
 	return value
+}
+
+func (o *options) given(name string, isGiven bool) {
+	if !isGiven {
+		o.empty = append(o.empty, name+" is nil")
+	}
 }
 
 // configure looks at a target and options.
@@ -153,8 +166,8 @@ func configure(target string, given []Option) (*options, error) {
 	}
 	o.address = strings.TrimSuffix(address, "/")
 	o.isTLS = scheme == "https" || scheme == "" && (o.ca != "" || o.cert != "")
-	host, _, err := net.SplitHostPort(o.address)
-	if err != nil || host == "" || scheme != "" && scheme != "http" && scheme != "https" {
+	host, port, err := net.SplitHostPort(o.address)
+	if number, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil || number == 0 || !hostShape.MatchString(host) || scheme != "" && scheme != "http" && scheme != "https" {
 		return nil, misconfigured("target %s is no address: write HOST:PORT, http://HOST:PORT or https://HOST:PORT", target)
 	}
 	if len(o.apps) < 1 || len(o.apps) > 10_000 {
@@ -166,7 +179,7 @@ func configure(target string, given []Option) (*options, error) {
 		}
 	}
 	if len(o.empty) > 0 {
-		return nil, misconfigured("%s is empty: give it a value, or leave it out", o.empty[0])
+		return nil, misconfigured("%s: give it a value, or leave it out", o.empty[0])
 	}
 	if o.key != "" && !keyShape.MatchString(o.key) {
 		return nil, misconfigured("Key has characters that a key does not have: give it what was printed when the key was made")
@@ -228,8 +241,18 @@ func (o *options) ask(ctx context.Context) (string, error) {
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		key, err := o.keyFunc(ctx)
-		answered <- answer{key, err}
+		got := answer{err: errors.New("KeyFunc: it ended its goroutine")}
+		defer func() {
+			switch panicked := recover().(type) {
+			case nil:
+			case runtime.Error:
+				got.err = fmt.Errorf("KeyFunc: it panicked: %w", panicked)
+			default: // which may be the key
+				got.err = fmt.Errorf("KeyFunc: it panicked with a %T", panicked)
+			}
+			answered <- got
+		}()
+		got.key, got.err = o.keyFunc(ctx)
 	}()
 	select {
 	case got := <-answered:

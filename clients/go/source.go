@@ -68,7 +68,8 @@ func (s *Source) Token() (*Token, error) {
 	return held.token, held.err
 }
 
-// Updated has something to receive when there is another token than at the last receive: read it by Token. It is never closed.
+// Updated has something to receive when there is another token than at the last receive: read it by Token. It is for one
+// reader: of two, one receives. The client's Close closes it.
 func (s *Source) Updated() <-chan struct{} { return s.updated }
 
 // Await waits until a token of at least this generation is held; 0: any. The error is the context's, or ErrClosed.
@@ -192,8 +193,11 @@ func (s *Source) forceRefresh(refused *Token, shared *report) {
 }
 
 // take takes a state that the broker told, unless it is older than what is held. now is the broker's clock. The error is an RPCError: the
-// state has no token that can be one, and nothing of it is taken.
+// state is another app's, or has no token that can be one, and nothing of it is taken.
 func (s *Source) take(state *pb.TokenState, now *timestamppb.Timestamp) error {
+	if state.GetAppId() != s.app {
+		return &RPCError{Code: "INTERNAL", App: s.app, words: "the broker answered with the state of another app"}
+	}
 	defer s.client.told.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,16 +218,31 @@ func (s *Source) take(state *pb.TokenState, now *timestamppb.Timestamp) error {
 		s.set(&held{err: &NoTokenError{s.app, reason, state.GetStatusReason()}})
 		return nil
 	}
-	if !token.ExpiresAt.IsZero() {
-		life := time.Until(token.ExpiresAt)
-		if life <= 0 {
-			s.set(&held{err: &NoTokenError{s.app, Expired, state.GetStatusReason()}})
-			return nil
+	s.hold(token, state.GetStatusReason())
+	return nil
+}
+
+// hold holds a token until it or the one before it is over, whichever is first; then what is left of it. words are the broker's. The
+// source is locked.
+func (s *Source) hold(token *Token, words string) {
+	if token.isOver() {
+		s.set(&held{err: &NoTokenError{s.app, Expired, words}})
+		return
+	}
+	end := token.ExpiresAt
+	if previous := token.Previous; previous != nil {
+		if previous.isOver() {
+			alone := *token
+			alone.Previous = nil
+			token = &alone
+		} else if !previous.ExpiresAt.IsZero() && (end.IsZero() || previous.ExpiresAt.Before(end)) {
+			end = previous.ExpiresAt
 		}
-		s.expiry = time.AfterFunc(life, func() { s.expire(token) })
+	}
+	if !end.IsZero() {
+		s.expiry = time.AfterFunc(time.Until(end), func() { s.expire(token) })
 	}
 	s.set(&held{token: token})
-	return nil
 }
 
 // read is the token of a state with the one before it, or nil.
@@ -242,13 +261,13 @@ func read(state *pb.TokenState, now *timestamppb.Timestamp) (*Token, error) {
 	return token, err
 }
 
-// expire ends the life of a token, if it is still held.
+// expire looks again at a token of which something is over, if it is still held.
 func (s *Source) expire(token *Token) {
 	defer s.client.told.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held.Load().token == token {
-		s.set(&held{err: &NoTokenError{App: s.app, Reason: Expired}})
+		s.hold(token, "")
 	}
 }
 
@@ -274,6 +293,7 @@ func (s *Source) close() {
 	s.held.Store(&held{err: ErrClosed})
 	close(s.changed)
 	s.changed = make(chan struct{})
+	close(s.updated)
 }
 
 func (s *Source) stopExpiry() {

@@ -149,6 +149,58 @@ func TestR3ATokensLifeIsCountedFromTheMessageThatBroughtIt(t *testing.T) {
 	})
 }
 
+func TestR13APreviousIsReadDuringItsGraceAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := offline(t, unasked, "wx1").App("wx1")
+		var told atomic.Int32
+		s.client.told.observe = func(Event) { told.Add(1) }
+		previous := func() string {
+			t.Helper()
+			synctest.Wait()
+			token, err := s.Token()
+			if err != nil {
+				return seen(s)
+			}
+			if token.Previous == nil {
+				return "none"
+			}
+			return token.Previous.Value
+		}
+		check := func(when, want string) {
+			t.Helper()
+			if got := previous(); got != want {
+				t.Errorf("%s: %s, want %s", when, got, want)
+			}
+		}
+		for generation, life := range map[uint64]time.Duration{1: 0, 2: time.Hour} { // a token that does not expire, and one that does
+			next, now := state(generation+s.generation, life)
+			next.Previous = &pb.Token{Value: "BEFORE", ExpireTime: timestamppb.New(now.AsTime().Add(5 * time.Minute))}
+			if err := s.take(next, now); err != nil {
+				t.Fatal(err)
+			}
+			<-s.Updated()
+			events := told.Load()
+			time.Sleep(5*time.Minute - 1)
+			check("within its grace", "BEFORE")
+			time.Sleep(time.Nanosecond)
+			check("at its end", "none")
+			if told.Load() != events || len(s.Updated()) > 0 {
+				t.Error("the token is the same, and somebody was told of another")
+			}
+			if life > 0 {
+				time.Sleep(life - 5*time.Minute)
+				check("at the end of the token", Expired)
+			}
+		}
+		over, now := state(9, time.Hour)
+		over.Previous = &pb.Token{Value: "BEFORE", ExpireTime: timestamppb.New(now.AsTime().Add(-1))}
+		if err := s.take(over, now); err != nil {
+			t.Fatal(err)
+		}
+		check("over when it came", "none")
+	})
+}
+
 func TestATokenThatCannotBeOneIsAnErrorOfTheBroker(t *testing.T) {
 	s := offline(t, unasked, "wx1").App("wx1")
 	mustTake(t, s, 1, 0)
@@ -171,6 +223,37 @@ func TestATokenThatCannotBeOneIsAnErrorOfTheBroker(t *testing.T) {
 				t.Errorf("%s of %d characters: %v, and %s is held", where, length, err, seen(s))
 			}
 		}
+	}
+}
+
+func TestTheStateOfAnotherAppIsAnErrorOfTheBroker(t *testing.T) {
+	another := func(_ *Client, _ string, _, answer proto.Message) error {
+		answer.(*pb.ForceRefreshResponse).Outcome = refreshed
+		answer.(*pb.ForceRefreshResponse).State, answer.(*pb.ForceRefreshResponse).ServerTime = state(8, 0)
+		answer.(*pb.ForceRefreshResponse).State.AppId = "wx2"
+		return nil
+	}
+	s := offline(t, another, "wx1").App("wx1")
+	mustTake(t, s, 7, 0)
+	refused, _ := s.Token()
+	_, _, err := s.Report(t.Context(), refused)
+	var wrong *RPCError
+	if !errors.As(err, &wrong) || wrong.Code != "INTERNAL" || wrong.App != "wx1" || seen(s) != "7" {
+		t.Errorf("%v, and %s is held", err, seen(s))
+	}
+}
+
+func TestTheIDIsTheValuesAndNotWhatTheBrokerSays(t *testing.T) {
+	s := offline(t, unasked, "wx1").App("wx1")
+	told, now := state(1, 0)
+	told.Current.Id = told.Current.Value // a broker that mixes them up would have it printed
+	told.Previous = &pb.Token{Value: "VALUE0", Id: "VALUE0"}
+	if err := s.take(told, now); err != nil {
+		t.Fatal(err)
+	}
+	token, _ := s.Token()
+	if token.ID != "a19e1a35ea85" || token.Previous.ID != "36d41814ee10" {
+		t.Errorf("%s after %s", token.ID, token.Previous.ID)
 	}
 }
 
@@ -214,6 +297,29 @@ func TestR10AnUnknownAppIsAskedForUntilItIsKnown(t *testing.T) {
 		}
 		if want := []string{"errorwatchNOT_FOUNDAPP_NOT_FOUND", "stateNOT_FOUND", "errorgetUNAVAILABLE", "state"}; !slices.Equal(told, want) {
 			t.Errorf("it told %q, want %q", told, want)
+		}
+	})
+}
+
+func TestR10AnAppThatTheStreamDidNotAskForIsAFailureLikeAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		c := offline(t, func(*Client, string, proto.Message, proto.Message) error {
+			asked++
+			return &RPCError{Code: "NOT_FOUND"}
+		}, "wx1", "wx2")
+		pauses := &backoff{timing: defaultTiming, draw: func() float64 { return 1 }}
+		var waited []time.Duration
+		for range 3 { // what is between them answers wx1 for any stream, also for that of wx2
+			waited = append(waited, c.lost(&RPCError{Code: "NOT_FOUND", Reason: "APP_NOT_FOUND", App: "wx1"}, pauses, -1))
+		}
+		if want := []time.Duration{0, 500 * time.Millisecond, time.Second}; !slices.Equal(waited, want) {
+			t.Errorf("it waited %v, want %v", waited, want)
+		}
+		time.Sleep(90 * time.Second)
+		synctest.Wait()
+		if asked != 1 {
+			t.Errorf("%d asked for the app at once", asked)
 		}
 	})
 }
@@ -274,6 +380,26 @@ func TestR6AKeyFunctionIsNotWaitedForLongerThanACall(t *testing.T) {
 			t.Errorf("it ended after %v: %v", time.Since(began), err)
 		}
 		close(stuck)
+	})
+}
+
+func TestR10AnAppThatHealsWhileTheKeyIsAskedForIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, err := configure("127.0.0.1:7600", []Option{Apps("wx1", "wx2"), KeyFunc(func(ctx context.Context) (string, error) {
+			<-ctx.Done()
+			return "", ctx.Err()
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(o)
+		var told []string
+		c.told.observe = func(event Event) { told = append(told, event.Type) }
+		ctx, end := context.WithCancelCause(c.ctx)
+		time.AfterFunc(time.Second, func() { end(errReopen) })
+		if pause := c.attempt(ctx, end, []string{"wx1"}, &backoff{timing: defaultTiming, draw: func() float64 { return 1 }}); pause != 0 || len(told) > 0 {
+			t.Errorf("a pause of %v, and it told %q", pause, told)
+		}
 	})
 }
 
@@ -442,6 +568,15 @@ func TestR15CloseEndsWhatWaits(t *testing.T) {
 			}
 		})
 		waiting.Go(func() { c.wait(time.Hour) })
+		waiting.Go(func() {
+			updates := 0
+			for range s.Updated() {
+				updates++
+			}
+			if updates != 1 {
+				t.Errorf("%d updates", updates)
+			}
+		})
 		synctest.Wait()
 		began := time.Now()
 		for range 2 {

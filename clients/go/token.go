@@ -1,6 +1,8 @@
 package lingpai
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,7 +30,8 @@ type Token struct {
 	// ExpiresAt is when its life is over, of a Previous its grace; zero where it does not expire. It counts by the monotonic clock, from the
 	// message that brought it: time.Until(token.ExpiresAt) is what is left, however the wall clock is set (rule R3).
 	ExpiresAt time.Time
-	// Previous is the token before it, while WeChat still honours it, or nil. The library never chooses it (rule R13).
+	// Previous is the token before it, or nil. It was in its grace, in which WeChat still honours it, when Source.Token gave this one: read
+	// it anew, since it is not taken out of a Token that you keep. The library never chooses it (rule R13).
 	Previous *Token
 }
 
@@ -37,7 +40,7 @@ func tokenOf(token *pb.Token, app string, now *timestamppb.Timestamp) (*Token, e
 	if length := utf8.RuneCountInString(token.GetValue()); length < 1 || length > valueMax {
 		return nil, &RPCError{Code: "INTERNAL", App: app, words: fmt.Sprintf("the broker sent a token of %d characters", length)}
 	}
-	read := &Token{Value: token.GetValue(), ID: token.GetId()}
+	read := &Token{Value: token.GetValue(), ID: idOf(token.GetValue())}
 	if token.GetExpireTime() != nil {
 		here := time.Now()
 		clock := here
@@ -47,6 +50,15 @@ func tokenOf(token *pb.Token, app string, now *timestamppb.Timestamp) (*Token, e
 		read.ExpiresAt = here.Add(token.GetExpireTime().AsTime().Sub(clock))
 	}
 	return read, nil
+}
+
+// isOver says whether its life, or its grace, is over.
+func (t *Token) isOver() bool { return !t.ExpiresAt.IsZero() && time.Until(t.ExpiresAt) <= 0 }
+
+// idOf is computed, not what the broker says: what is printed is never a value.
+func idOf(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return hex.EncodeToString(sum[:6])
 }
 
 // String is the token's ID.

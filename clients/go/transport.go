@@ -1,22 +1,17 @@
 package lingpai
 
 import (
-	"bytes"
+	"context"
 	"crypto/sha256"
-	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"lingpai.example/clients/go/internal/opening"
 )
 
-const (
-	// lentMax is for how many of an app's newest tokens a refusal is understood.
-	lentMax = 8
-	// refusalMax is the longest answer, in bytes, in which an errcode is looked for: one that has an errcode is short.
-	refusalMax = 4096
-)
+// lentMax is for how many of an app's newest tokens a refusal is understood.
+const lentMax = 8
 
 // lent is a token that this source has handed out.
 type lent struct {
@@ -27,13 +22,20 @@ type lent struct {
 // Transport sends the requests of an http.Client by base, or by http.DefaultTransport where it is nil, and does for them what Do does for a
 // function: where WeChat refuses the access_token of the URL (errcode 40001, 40014, 42001) the token is reported, and the request sent
 // once more with the newer one; where none came, WeChat's refusal is the answer. It is for SDKs that put the token into the URL
-// themselves. Requests with another token, or none, are base's alone: the clients of several apps may be made on one another.
+// themselves. Requests with another token, or none, are base's alone: the clients of several apps may be made on one another. Of several of
+// this source's in a chain the first sees to a request; a base that is seen to have one is returned as it is.
 //
 // A request whose body cannot be read again (http.Request.GetBody is nil, as for a file) is not sent again: its refusal is the answer, and the
-// next request has the newer token. Of an answer up to 4,096 bytes are read before it is returned.
+// next request has the newer token. An answer is returned once it is known to be none: it has status 200, and is a JSON object of at
+// most 4,096 bytes. One in gzip is not understood: an SDK must leave Accept-Encoding to net/http, which asks for gzip and takes it off.
 func (s *Source) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
+	}
+	for at, isOurs := base.(*transport); isOurs; at, isOurs = at.base.(*transport) {
+		if at.source == s {
+			return base
+		}
 	}
 	return &transport{s, base}
 }
@@ -44,7 +46,13 @@ type transport struct {
 }
 
 func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.Context().Value(t.source) != nil {
+		return t.base.RoundTrip(request) // one before it, in this chain, sees to it
+	}
 	used := t.source.lent(request.URL.Query().Get("access_token"))
+	if used != nil {
+		request = request.WithContext(context.WithValue(request.Context(), t.source, true))
+	}
 	response, err := t.base.RoundTrip(request)
 	if err != nil || used == nil || !isRefusal(response) {
 		return response, err
@@ -59,6 +67,11 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	_ = response.Body.Close()
 	return t.base.RoundTrip(again)
+}
+
+// CloseIdleConnections closes those of the base.
+func (t *transport) CloseIdleConnections() {
+	(&http.Client{Transport: t.base}).CloseIdleConnections()
 }
 
 // lent is the token of this value, if it is one of the newest that this source has held, or nil.
@@ -82,28 +95,12 @@ func (s *Source) lend(token *Token) {
 
 // isRefusal says whether WeChat refused the access_token. The answer can be read as before.
 func isRefusal(response *http.Response) bool {
-	if response.StatusCode != http.StatusOK || response.ContentLength > refusalMax {
-		return false
-	}
-	head, err := io.ReadAll(io.LimitReader(response.Body, refusalMax+1))
-	rest := io.Reader(response.Body)
-	if err != nil {
-		rest = failing{err}
-	}
-	response.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), rest), response.Body}
 	var answer struct {
 		Errcode int `json:"errcode"`
 	}
-	return len(head) <= refusalMax && json.Unmarshal(head, &answer) == nil && errors.Is(Rejected(answer.Errcode), ErrRejected)
+	isRejected := func() bool { return Rejected(answer.Errcode) != nil }
+	return response.StatusCode == http.StatusOK && opening.Object(response, &answer, isRejected)
 }
-
-// failing is a body that failed while it was read.
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // repeated is a request with another token, or nil where its body cannot be read again.
 func repeated(request *http.Request, value string) (*http.Request, error) {

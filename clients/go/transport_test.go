@@ -7,9 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	lingpai "lingpai.example/clients/go"
 	"lingpai.example/clients/go/lingpaitest"
@@ -102,10 +104,17 @@ func TestTransportHandsOnWhatItCannotMend(t *testing.T) {
 }
 
 // answers is a base that answers with a body.
-type answers struct{ body io.Reader }
+type answers struct {
+	body   io.Reader
+	header http.Header
+}
 
 func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: io.NopCloser(a.body)}, nil
+	response := &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Header: a.header}
+	if a.body != nil {
+		response.Body = io.NopCloser(a.body)
+	}
+	return response, nil
 }
 
 func TestTransportHandsOnAnyBodyWhole(t *testing.T) {
@@ -117,7 +126,7 @@ func TestTransportHandsOnAnyBodyWhole(t *testing.T) {
 			if end != nil {
 				body = io.MultiReader(body, &failure{end})
 			}
-			client := &http.Client{Transport: lingpaitest.Source("wx1", "OLD").Transport(answers{body})}
+			client := &http.Client{Transport: lingpaitest.Source("wx1", "OLD").Transport(answers{body: body})}
 			response, err := client.Get("http://wechat/file?access_token=OLD")
 			if err != nil {
 				t.Fatal(err)
@@ -143,3 +152,123 @@ func TestTransportsOfTwoAppsMayBeMadeOnOneAnother(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestTransportOfASourceIsInAChainOnce(t *testing.T) {
+	wechat := newWeChat(t, "NEVER")
+	source, other := lingpaitest.Source("wx1", "OLD", "NEW", "NEWER", "NEWEST"), lingpaitest.Source("wx2", "OTHER")
+	var chain http.RoundTripper
+	for range 4 {
+		chain = source.Transport(other.Transport(chain))
+	}
+	chain = source.Transport(theirs{source.Transport(theirs{chain})}) // a wrapper of theirs hides it
+	wechat.send(t, &http.Client{Transport: chain}, "access_token=OLD", strings.NewReader("text"))
+	if token, err := source.Token(); len(wechat.asked) != 2 || err != nil || token.Generation != 2 {
+		t.Errorf("WeChat was asked %v, and %v is held", wechat.asked, token)
+	}
+}
+
+// theirs is a transport that wraps another.
+type theirs struct{ http.RoundTripper }
+
+// slowly gives its parts one at a read, and then says nothing.
+type slowly struct{ parts []string }
+
+func (s *slowly) Read(into []byte) (int, error) {
+	if len(s.parts) == 0 {
+		select {}
+	}
+	part := s.parts[0]
+	s.parts = s.parts[1:]
+	return copy(into, part), nil
+}
+
+func TestTransportDoesNotHoldBackWhatCannotBeARefusal(t *testing.T) {
+	for _, parts := range [][]string{
+		{"<html>"},
+		{" \r\n", "\t", "[1,"},
+		{`{"text":`, `"hello"}`},
+		{"{", `"errcode":0}`},
+		{"{not JSON"},
+	} {
+		body := &slowly{slices.Clone(parts)}
+		client := &http.Client{Transport: lingpaitest.Source("wx1", "OLD").Transport(answers{body: body})}
+		answered := make(chan string)
+		go func() {
+			response, err := client.Get("http://wechat/stream?access_token=OLD")
+			if err != nil {
+				answered <- err.Error()
+				return
+			}
+			want := strings.Join(parts, "")
+			got := make([]byte, len(want))
+			_, _ = io.ReadFull(response.Body, got)
+			answered <- string(got)
+		}()
+		select {
+		case got := <-answered:
+			if got != strings.Join(parts, "") {
+				t.Errorf("%q came as %q", parts, got)
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%q is held back", parts)
+		}
+	}
+	events := answers{body: &slowly{}, header: http.Header{"Content-Type": {"text/event-stream; charset=utf-8"}}}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := (&http.Client{Transport: lingpaitest.Source("wx1", "OLD").Transport(events)}).Get("http://wechat/stream?access_token=OLD")
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("events that have not begun are held back")
+	}
+}
+
+func TestTransportRefusalIsTheWholeAnswer(t *testing.T) {
+	for text, isReported := range map[string]bool{
+		" {\"errcode\": 40001}\n":                                               true,
+		"{\"errcode\":40001} and more":                                          false,
+		"{\"errcode\":40001}" + strings.Repeat(" ", 5_000):                      false,
+		"{\"errcode\":40001,\"errmsg\":\"" + strings.Repeat("x", 5_000) + "\"}": false,
+	} {
+		source := lingpaitest.Source("wx1", "OLD", "NEW")
+		client := &http.Client{Transport: source.Transport(answers{body: strings.NewReader(text)})}
+		response, err := client.Get("http://wechat/send?access_token=OLD")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if token, _ := source.Token(); (token.Value == "NEW") != isReported {
+			t.Errorf("%.40q: %v is held", text, token.Generation)
+		}
+	}
+}
+
+func TestTransportHandsOnAnAnswerWithoutABody(t *testing.T) {
+	transport := lingpaitest.Source("wx1", "OLD").Transport(answers{})
+	response, err := transport.RoundTrip(httptest.NewRequest(http.MethodGet, "http://wechat/send?access_token=OLD", nil))
+	if err != nil || response.Body != nil {
+		t.Errorf("%v, %v", response, err)
+	}
+}
+
+func TestTransportHandsOnCloseIdleConnections(t *testing.T) {
+	idle := &idling{}
+	client := &http.Client{Transport: lingpaitest.Source("wx1", "OLD").Transport(idle)}
+	client.CloseIdleConnections()
+	if idle.closed != 1 {
+		t.Errorf("%d times", idle.closed)
+	}
+}
+
+type idling struct {
+	answers
+	closed int
+}
+
+func (i *idling) CloseIdleConnections() { i.closed++ }

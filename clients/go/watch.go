@@ -52,6 +52,9 @@ func (c *Client) watch(ctx context.Context, end context.CancelCauseFunc, apps []
 	defer watchdog.Stop()
 	conn, ctx, err := c.dial(ctx)
 	if err != nil {
+		if errors.Is(context.Cause(ctx), errReopen) {
+			err = errReopen // the key was not waited for: nothing is wrong with it
+		}
 		return first, 0, err
 	}
 	defer conn.Close()
@@ -135,9 +138,10 @@ func (c *Client) lost(failed *RPCError, pauses *backoff, lived time.Duration) ti
 		}
 	}
 	source := c.sources[failed.App]
-	isUnknownApp := failed.Code == "NOT_FOUND" && source != nil
 	c.mu.Lock()
 	c.last = failed
+	// An app that was left out already was not asked for: leaving it out again would change nothing, and the next attempt come at once.
+	isUnknownApp := failed.Code == "NOT_FOUND" && source != nil && !c.unknown[failed.App]
 	if isUnknownApp {
 		c.unknown[failed.App] = true
 	}

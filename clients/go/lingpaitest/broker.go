@@ -33,9 +33,10 @@ type Broker struct {
 	// Target is what lingpai.New takes. It stays the same when the broker is stopped and started again.
 	Target string
 
-	mu     sync.Mutex
-	server *grpc.Server
-	apps   map[string]*app
+	mu       sync.Mutex
+	server   *grpc.Server
+	listener net.Listener
+	apps     map[string]*app
 	// changed is closed and replaced at each change: the streams look again at what they have not told.
 	changed chan struct{}
 	refusal error
@@ -62,7 +63,11 @@ func NewBroker(apps ...string) *Broker {
 	return b
 }
 
-// Start has a broker that was stopped listen again, at the same address and with the same tokens. It panics where it cannot listen.
+// portWait is how long Start waits for its port, which another may have been given: a connection of theirs, or a listener.
+const portWait = 5 * time.Second
+
+// Start has a broker that was stopped listen again, at the same address and with the same tokens. It waits up to 5 seconds for another to
+// let go of its port, and then panics.
 func (b *Broker) Start() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -70,9 +75,13 @@ func (b *Broker) Start() {
 		return
 	}
 	listener, err := net.Listen("tcp", b.Target[len("http://"):])
-	if err != nil {
-		panic(fmt.Sprintf("lingpaitest: %v", err))
+	for late := time.Now().Add(portWait); err != nil; listener, err = net.Listen("tcp", b.Target[len("http://"):]) {
+		if time.Now().After(late) {
+			panic(fmt.Sprintf("lingpaitest: %v", err))
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
+	b.listener = listener
 	b.Target = "http://" + listener.Addr().String()
 	b.server = grpc.NewServer()
 	b.server.RegisterService(&service, b)
@@ -82,10 +91,11 @@ func (b *Broker) Start() {
 // Stop ends the broker with every connection. It may be called any number of times.
 func (b *Broker) Stop() {
 	b.mu.Lock()
-	server := b.server
+	server, listener := b.server, b.listener
 	b.server = nil
 	b.mu.Unlock()
 	if server != nil {
+		_ = listener.Close() // a server that has not begun to serve leaves it open for a moment
 		server.Stop()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,19 @@ func TestAStoppedBrokerComesBack(t *testing.T) {
 	await(t, client.App("wx1"), 2)
 }
 
+func TestABrokerWaitsForItsPort(t *testing.T) {
+	broker := lingpaitest.NewBroker("wx1")
+	defer broker.Stop()
+	broker.Stop()
+	taken, err := net.Listen("tcp", strings.TrimPrefix(broker.Target, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { _ = taken.Close() })
+	broker.Start()
+	connect(t, broker, lingpai.Apps("wx1"))
+}
+
 func TestADrainIsAGoaway(t *testing.T) {
 	broker := lingpaitest.NewBroker("wx1")
 	defer broker.Stop()
@@ -169,7 +183,9 @@ func TestARefusalIsAnsweredUntilItEnds(t *testing.T) {
 		refused.App != "wx1" || refused.RetryAfter != 2*time.Second {
 		t.Errorf("a report: %+v", err)
 	}
-	_, err = lingpai.New(t.Context(), broker.Target, lingpai.Apps("wx1"), lingpai.StartTimeout(50*time.Millisecond))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err = lingpai.New(ctx, broker.Target, lingpai.Apps("wx1"), lingpai.OnEvent(func(lingpai.Event) { cancel() })) // once it was refused
 	var late *lingpai.StartTimeoutError
 	if !errors.As(err, &late) || !errors.As(late.Last, &refused) || refused.Reason != "COOLDOWN" {
 		t.Errorf("a start: %v", err)

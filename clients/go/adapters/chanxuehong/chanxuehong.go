@@ -3,13 +3,11 @@
 package chanxuehong
 
 import (
-	"bytes"
-	"encoding/json"
-	"io"
 	"net/http"
 	"sync/atomic"
 
 	lingpai "lingpai.example/clients/go"
+	"lingpai.example/clients/go/internal/opening"
 
 	"github.com/chanxuehong/wechat/mp/core"
 	"github.com/chanxuehong/wechat/util"
@@ -65,26 +63,19 @@ type noting struct {
 	base   http.RoundTripper
 }
 
-// longest is the longest answer, in bytes, in which an error is looked for.
-const longest = 4096
-
 func (n *noting) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := n.base.RoundTrip(request)
-	if err != nil || response.ContentLength > longest {
-		return response, err
-	}
-	head, err := io.ReadAll(io.LimitReader(response.Body, longest))
 	if err != nil {
-		_ = response.Body.Close()
 		return nil, err
 	}
-	response.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(head), response.Body), response.Body}
 	refusal := &core.Error{}
-	if json.Unmarshal(head, refusal) == nil && lingpai.Rejected(int(refusal.ErrCode)) != nil {
+	if opening.Object(response, refusal, func() bool { return lingpai.Rejected(int(refusal.ErrCode)) != nil }) {
 		n.tokens.refusal.Store(refusal)
 	}
 	return response, nil
+}
+
+// CloseIdleConnections closes those of the base.
+func (n *noting) CloseIdleConnections() {
+	(&http.Client{Transport: n.base}).CloseIdleConnections()
 }

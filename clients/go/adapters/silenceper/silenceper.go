@@ -3,6 +3,7 @@ package silenceper
 
 import (
 	"context"
+	"sync"
 
 	lingpai "lingpai.example/clients/go"
 
@@ -15,11 +16,17 @@ type Account interface {
 	SetAccessTokenHandle(credential.AccessTokenHandle)
 }
 
+// using is held while the SDK's client is replaced.
+var using sync.Mutex
+
 // Use has an account take its tokens from a source, and the SDK's requests report a token that WeChat refused and go out once more with the
 // newer one, as lingpai.Source's Transport does. The SDK has one HTTP client for all accounts, util.DefaultHTTPClient: Use puts the
-// source's transport before the one that is there. Call it once for each account, before the first request and after SetHTTPClient.
+// source's transport before the one that is there, unless it is in it already. Call it for each account, before the first request and after
+// SetHTTPClient.
 func Use(account Account, source *lingpai.Source) {
 	account.SetAccessTokenHandle(Handle(source))
+	using.Lock()
+	defer using.Unlock()
 	client := *util.DefaultHTTPClient
 	client.Transport = source.Transport(client.Transport)
 	util.DefaultHTTPClient = &client

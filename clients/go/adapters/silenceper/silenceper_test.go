@@ -2,9 +2,12 @@ package silenceper
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	lingpai "lingpai.example/clients/go"
@@ -19,6 +22,7 @@ import (
 	"github.com/silenceper/wechat/v2/officialaccount/config"
 	"github.com/silenceper/wechat/v2/officialaccount/material"
 	"github.com/silenceper/wechat/v2/officialaccount/message"
+	"github.com/silenceper/wechat/v2/util"
 )
 
 func TestAnOfficialAccount(t *testing.T) {
@@ -54,6 +58,35 @@ func TestAMiniProgram(t *testing.T) {
 			Upload: func(content []byte) error { return upload(t, files, content) },
 		}
 	})
+}
+
+func TestUseOfAnAccountManyTimesReportsOnce(t *testing.T) {
+	sdk := wechat.NewWechat()
+	asked := 0
+	sdk.SetHTTPClient(&http.Client{Transport: refusing{&asked}})
+	source := lingpaitest.Source(adaptertest.App, "V1", "V2", "V3", "V4", "V5")
+	var users sync.WaitGroup
+	for range 10 { // a service that makes an account for each request
+		users.Add(1)
+		go func() {
+			defer users.Done()
+			Use(sdk.GetOfficialAccount(&config.Config{AppID: adaptertest.App, Cache: cache.NewMemory()}), source)
+		}()
+	}
+	users.Wait()
+	_, _ = util.HTTPGet("https://api.weixin.qq.com/cgi-bin/menu/get?access_token=V1")
+	if token, err := source.Token(); asked != 2 || err != nil || token.Generation != 2 {
+		t.Errorf("WeChat was asked %d times, and %v is held", asked, token)
+	}
+}
+
+// refusing refuses every token.
+type refusing struct{ asked *int }
+
+func (r refusing) RoundTrip(*http.Request) (*http.Response, error) {
+	*r.asked++
+	body := io.NopCloser(strings.NewReader(`{"errcode":40001,"errmsg":"refused"}`))
+	return &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: body}, nil
 }
 
 func upload(t *testing.T, files *material.Material, content []byte) error {

@@ -1,6 +1,7 @@
 """What comes between: threads that cannot be started, forks, a close at any time, users' functions that raise."""
 
 import asyncio
+import dataclasses
 import logging
 import os
 import pickle
@@ -223,6 +224,38 @@ class TestUsersFunctions(WithBroker):
         in_time(client.close)
         self.assertEqual([id for id, _ in seen], [id for _, id in seen])
         self.assertEqual(threads(), [])
+
+    def test_an_observer_may_report_and_call_during_a_report(self):
+        def refuses(token):
+            raise lingpai.Rejected(40001)
+
+        def uses(event):
+            if event["type"] in ("report", "error") and not used.is_set():
+                for use in (lambda: client.app("wx1").report(refused), lambda: client.app("wx1").call(refuses)):
+                    try:
+                        use()
+                    except lingpai.LingpaiError:
+                        pass
+                used.set()
+
+        def unary(method, request):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        cooldown = lingpai.RpcError("RESOURCE_EXHAUSTED", "too soon", reason="COOLDOWN", retry_after=60.0)
+        state = {"appId": "wx1", "generation": "1", "status": "TOKEN_STATUS_EXPIRED"}
+        for answer in (cooldown, lingpai.RpcError("UNAVAILABLE", "gone"), {"outcome": 4}, {"outcome": 4, "state": state}):
+            with self.subTest(str(answer)):
+                client = self.client()
+                client._unary = unary
+                refused, used = client.app("wx1").token(), threading.Event()
+                client._settings = dataclasses.replace(client._settings, on_event=uses)
+                try:
+                    in_time(lambda refused=refused, client=client: client.app("wx1").report(refused))
+                except lingpai.LingpaiError:
+                    pass
+                self.assertTrue(used.wait(PATIENCE), "the observer waits for its own thread")
 
     def test_a_key_function_that_raises_is_an_error_of_the_start(self):
         for kind in (ValueError, SystemExit):

@@ -445,7 +445,11 @@ class Client:
                 self._stream = None
 
     def _tell_error(self, during: str, error: RpcError, retry: float) -> None:
-        self._tell(
+        self._queue_error(during, error, retry)
+        self._tell_queued()
+
+    def _queue_error(self, during: str, error: RpcError, retry: float) -> None:
+        self._queue(
             {
                 "type": "error",
                 "during": during,

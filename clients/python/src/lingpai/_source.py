@@ -181,22 +181,25 @@ class Source:
         return done
 
     def _force_refresh(self, refused: Token, done: Future[Report]) -> None:
+        client = self._client
         result: Union[Report, LingpaiError]
         try:
-            answer = self._client._unary("ForceRefresh", {"appId": self.app, "rejectedToken": refused.value})
+            answer = client._unary("ForceRefresh", {"appId": self.app, "rejectedToken": refused.value})
             outcome = _OUTCOMES.get(answer.get("outcome"), "UNKNOWN")
-            self._client._tell({"type": "report", "app": self.app, "outcome": outcome})
-            self._take(answer.get("state"), answer.get("serverTime"))
-            result = Report(outcome, self.token())
-        except (NoToken, Closed) as error:
+            client._queue({"type": "report", "app": self.app, "outcome": outcome})
+            self._keep(answer.get("state"), answer.get("serverTime"))
+            held = self._held
+            result = Report(outcome, held) if isinstance(held, Token) else self._fresh(held)
+        except Closed as error:
             result = error
         except Exception as thrown:
             result = error_of(thrown)
-            wait = min(result.retry_after, self._client._settings.timing.retry_cap)
+            wait = min(result.retry_after, client._settings.timing.retry_cap)
             if wait > 0:
                 self._refused = (refused.generation, time.monotonic() + wait, result)
-            self._client._tell_error("report", result, wait)
+            client._queue_error("report", result, wait)
         self._settle(refused, done, result)
+        client._tell_queued()  # the last: who is told may report too, and would wait for what this thread has not settled
 
     def _settle(self, refused: Token, done: Future[Report], result: Union[Report, LingpaiError]) -> None:
         with self._client._lock:
@@ -224,8 +227,6 @@ class Source:
 
     def _take(self, state: Any, server_time: Any) -> None:
         """Takes a state that the broker told, unless it is older than what is held (R2)."""
-        if not isinstance(state, dict):
-            return
         try:
             self._keep(state, server_time)
         except ValueError as error:
@@ -233,7 +234,10 @@ class Source:
             _log.warning("a state of %s is left out: %s", self.app, error)
         self._client._tell_queued()
 
-    def _keep(self, state: dict[str, Any], server_time: Any) -> None:
+    def _keep(self, state: Any, server_time: Any) -> None:
+        """As ``_take``, and nobody is told yet."""
+        if not isinstance(state, dict):
+            return
         generation = _unsigned(state.get("generation"))
         now, server_now = time.monotonic(), _seconds(server_time)
         words = str(state.get("statusReason") or "")

@@ -16,12 +16,11 @@ import unittest
 from contextlib import contextmanager
 from unittest import mock
 
-from support import PATIENCE, QUICK, Told, in_child, in_time, threads
+from support import PATIENCE, QUICK, Told, connection_of, in_child, in_time, threads
 
 import lingpai
 from lingpai import _client
 from lingpai._backoff import Backoff
-from lingpai._connect import Connection
 from lingpai.testing import FakeBroker
 
 start = threading.Thread.start
@@ -140,7 +139,7 @@ class TestClose(WithBroker):
                 self.assertFalse(worker.is_alive(), "it waits for a notice that is over")
 
     def test_a_signal_handler_may_close_what_is_being_closed(self):
-        connection = Connection(self.client()._settings)
+        connection = connection_of(self.client()._settings)
 
         def handled():
             with connection._lock:
@@ -262,6 +261,44 @@ class TestUsersFunctions(WithBroker):
             with self.subTest(kind.__name__), self.assertRaisesRegex(lingpai.RpcError, "UNAUTHENTICATED: the key cannot be read: no vault"):
                 self.client(get_key=mock.Mock(side_effect=kind("no vault")), start_timeout=PATIENCE)
 
+    def test_a_key_function_that_hangs_is_left_and_is_called_once(self):
+        called, late = [], threading.Event()
+
+        def hangs():
+            called.append(threading.current_thread().name)
+            late.wait(PATIENCE * 2)
+            return "KEY"
+
+        self.addCleanup(late.set)
+        client = lingpai.Client(
+            self.broker.target,
+            apps=["wx1"],
+            get_key=hangs,
+            start_optional=True,
+            on_event=self.told,
+            timing=dataclasses.replace(QUICK, call=0.02),
+        )
+        self.addCleanup(client.close)
+        for _ in range(3):
+            error = self.told.wait(type="error", during="watch")
+            self.assertEqual(error["message"], "UNAUTHENTICATED: the key cannot be read: it did not come in time")
+        with self.assertRaisesRegex(lingpai.RpcError, "it did not come in time"):
+            in_time(lambda: client.app("wx1").report(lingpai.Token("TOKEN", 0)))
+        self.assertEqual(called, ["lingpai-key"])
+        late.set()
+        self.told.wait(type="state", state="HELD")
+
+    def test_close_leaves_a_key_function_that_hangs(self):
+        late = threading.Event()
+        self.addCleanup(late.set)
+        called = threading.Event()
+        client = self.client(get_key=lambda: called.set() or late.wait(PATIENCE * 2) or "KEY", start_optional=True)
+        called.wait(PATIENCE)
+        with mock.patch.object(_client, "_CLOSE", 0.1):
+            in_time(client.close)
+        self.assertEqual(threads(), ["lingpai-key"])
+        late.set()
+
     def test_updates_that_nobody_ends_do_not_end_the_stream(self):
         client = self.client()
         updates = lingpai.AsyncSource(client.app("wx1")).updates()
@@ -338,7 +375,7 @@ class TestErrors(WithBroker):
 
             threading.Thread(target=hang_up, daemon=True).start()
             options = {**QUICK_OPTIONS, "start_timeout": PATIENCE}
-            connection = Connection(_client.settings_of(f"https://127.0.0.1:{server.getsockname()[1]}", **options))
+            connection = connection_of(_client.settings_of(f"https://127.0.0.1:{server.getsockname()[1]}", **options))
             with self.assertRaises(lingpai.RpcError) as raised:
                 connection.open()
             connection.close()

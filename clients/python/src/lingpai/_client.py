@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Optional
 
+from ._aside import Aside
 from ._backoff import Backoff
-from ._connect import Connection
+from ._connect import Connection, addresses_of
 from ._errors import Closed, RpcError, StartTimeout
 from ._options import Event, Settings, Timing, settings_of
 from ._source import Source, error_of
@@ -40,7 +41,7 @@ class Client:
     broker does not know an app or refuses the key; StartTimeout where a token is still missing. With ``start_optional`` it waits for nothing.
 
     ``ca``, ``cert``, ``cert_key`` are paths of PEM files; ``key`` an access key, ``key_file`` the path of a file with it, ``get_key`` a function that
-    gives it. All are read at each attempt to connect. Without TLS a key goes to loopback only, unless ``plaintext`` is set.
+    gives it, within 10 s. All are read at each attempt to connect. Without TLS a key goes to loopback only, unless ``plaintext`` is set.
 
     ``on_event`` is told of what happens, never of a token's value (R17): dicts with a ``type``, one of ``state``, ``reconnect``, ``goaway``,
     ``report``, ``error``, ``closed``. It is called on the client's threads, one event at a time, and may use the client. It must not block; what it
@@ -110,6 +111,8 @@ class Client:
         self._running: set[str] = set()
         #: When each app that the broker does not know is asked for again, by time.monotonic().
         self._unknown: dict[str, float] = {}
+        self._key = Aside("lingpai-key", self._settings.bearer, self._spawn)
+        self._addresses = Aside("lingpai-dns", lambda: addresses_of(self._settings), self._spawn)
         self._due: list[tuple[float, int, Source]] = []
         self._fatal: Optional[RpcError] = None
         self._stream: Optional[Connection] = None
@@ -282,13 +285,13 @@ class Client:
     def _attempt(self, apps: list[str], backoff: Backoff) -> float:
         """One stream, from its connection to its end. Gives the pause before the next, in seconds."""
         timing = self._settings.timing
-        connection = Connection(self._settings)
+        connection = Connection(self._settings, self._key, self._addresses)
         first: Optional[float] = None
         self._count("attempts")
         try:
             self._track(connection)
-            deadline = time.monotonic() + timing.silence
-            bearer = self._settings.bearer()
+            connection.deadline = time.monotonic() + timing.silence
+            bearer = connection.bearer()
             connection.open()
             with self._lock:
                 if len(apps) < len(self._sources) - len(self._unknown):
@@ -296,7 +299,6 @@ class Client:
                 self._stream = connection
                 held = {app: self._sources[app]._known() for app in apps}
             known = {app: str(generation) for app, generation in held.items() if generation is not None}
-            connection.deadline = deadline
             for message in connection.stream("WatchToken", {"appIds": apps, "knownGenerations": known}, bearer):
                 connection.deadline = time.monotonic() + timing.silence
                 if first is None:
@@ -421,12 +423,12 @@ class Client:
         """A call on a connection of its own. Raises RpcError or Closed."""
         if method == "ForceRefresh":
             self._count("reports")
-        connection = Connection(self._settings)
+        connection = Connection(self._settings, self._key, self._addresses)
+        connection.deadline = time.monotonic() + self._settings.timing.call
         try:
             self._track(connection)
-            bearer = self._settings.bearer()
+            bearer = connection.bearer()
             connection.open()
-            connection.deadline = time.monotonic() + self._settings.timing.call
             return connection.unary(method, request, bearer)
         finally:
             self._untrack(connection)

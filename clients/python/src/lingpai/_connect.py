@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import re
 import socket
@@ -11,10 +12,14 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Optional
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any, Optional, TypeVar
 
+from ._aside import Aside
 from ._errors import Closed, RpcError
 from ._options import Settings
+
+T = TypeVar("T")
 
 #: The longest message and the longest head that are taken, in bytes.
 MESSAGE_MAX = 4 << 20
@@ -29,26 +34,33 @@ _CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "UNIMPLEMENTED"
 class Connection:
     """One socket, for one stream or one call. It is closed by whoever holds it, or by ``abort`` from any thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, key: Aside[Optional[str]], addresses: Aside[list[Any]]) -> None:
         self._settings = settings
+        self._key = key
+        self._addresses = addresses
+        self._aborted: Future[None] = Future()
         self._socket: Optional[socket.socket] = None
         self._buffer = b""
         self._is_aborted = False
         self._is_answered = False
         self._lock = threading.RLock()  # a signal handler may close a client while its thread closes it
-        #: By time.monotonic(): a read that is not over by then fails.
+        #: By time.monotonic(): what is not over by then, a read for one, fails.
         self.deadline = 0.0
 
-    def open(self) -> None:
-        """Connects, within ``connect`` seconds. Raises RpcError or Closed."""
+    def bearer(self) -> Optional[str]:
+        """The key to show, read anew, within ``call`` seconds and by ``deadline``. Raises RpcError or Closed."""
         settings = self._settings
-        deadline = time.monotonic() + settings.timing.connect
+        if settings.key_file is None and settings.get_key is None:
+            return settings.bearer()
+        return self._wait(self._key, settings.timing.call, RpcError("UNAUTHENTICATED", "the key cannot be read: it did not come in time"))
+
+    def open(self) -> None:
+        """Looks the host up and then connects, each within ``connect`` seconds, all by ``deadline``. Raises RpcError or Closed."""
+        settings = self._settings
         context = settings.tls() if settings.is_tls else None
         last: Optional[OSError] = None
-        try:
-            addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise RpcError("UNAVAILABLE", f"{settings.host}: {getattr(error, 'strerror', None) or error}") from None
+        addresses = self._look_up()
+        deadline = self._by(settings.timing.connect)
         for at, (family, kind, protocol, _, address) in enumerate(addresses):
             # Each has its share of what is left: behind the first of a name's addresses there may be nothing.
             share = (deadline - time.monotonic()) / (len(addresses) - at)
@@ -62,6 +74,29 @@ class Connection:
             raise RpcError("UNAVAILABLE", f"{settings.authority}: {last}") from None
         if context is not None:
             self._secure(context, deadline)
+
+    def _look_up(self) -> list[Any]:
+        try:
+            return addresses_of(self._settings, socket.AI_NUMERICHOST)  # which asks no resolver
+        except RpcError:
+            late = RpcError("UNAVAILABLE", f"{self._settings.host}: its address did not come in time")
+            return self._wait(self._addresses, self._settings.timing.connect, late)
+
+    def _wait(self, aside: Aside[T], seconds: float, late: RpcError) -> T:
+        """What comes of it, unless that takes too long, or the connection is aborted before."""
+        flight = aside.result()
+        either: list[Future[Any]] = [flight, self._aborted]
+        wait(either, max(0.0, self._by(seconds) - time.monotonic()), FIRST_COMPLETED)
+        self._check_aborted()
+        if not flight.done():
+            raise late
+        error = flight.exception()
+        if error is not None:
+            raise copy.copy(error)  # raised by all that waited, one error would gather their tracebacks
+        return flight.result()
+
+    def _by(self, seconds: float) -> float:
+        return min(self.deadline, time.monotonic() + seconds)
 
     def _connect(self, plain: socket.socket, address: Any, seconds: float) -> None:
         self._hold(plain)
@@ -122,7 +157,9 @@ class Connection:
     def abort(self) -> None:
         """Ends what is under way, from any thread: it raises Closed."""
         with self._lock:
-            self._is_aborted = True
+            if not self._is_aborted:
+                self._is_aborted = True  # first: a signal handler may come in between
+                self._aborted.set_result(None)
             if self._socket is not None:
                 try:
                     # Not SSLSocket's own, after which a read in another thread would take what is encrypted for plain.
@@ -257,6 +294,14 @@ class Connection:
         if headers.get("content-type", "").startswith("application/json"):
             return _error_of(_object(b"".join(self._body(headers))), code)
         return RpcError(code, f"HTTP status {status}: is this the broker's HTTP port?")
+
+
+def addresses_of(settings: Settings, flags: int = 0) -> list[Any]:
+    """The broker's addresses. The resolver may take as long as it likes. Raises RpcError."""
+    try:
+        return socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, UnicodeError) as error:
+        raise RpcError("UNAVAILABLE", f"{settings.host}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _hint(error: Exception) -> str:

@@ -69,7 +69,7 @@ class Source:
 
         If it raises Rejected, the token is reported to the broker, and with a newer one the call is made once more. Where none came
         (WeChat accepts the token, or the broker cannot replace it now) its own error is raised. It is called at most twice. The report takes at
-        most 15 s; a COOLDOWN is not waited out. Raises NoToken or Closed where there is no token.
+        most 10 s; a COOLDOWN is not waited out. Raises NoToken or Closed where there is no token.
         """
         used = self.token()
         try:

@@ -478,17 +478,35 @@ class TestStream(WithBroker):
 
 
 class TestRead(unittest.TestCase):
-    def test_a_newer_token_that_comes_while_one_is_read_is_the_next(self):
-        source = fixed_source("wx1", "TOKEN1")
+    def overtaken(self, source, by):
+        """A read of TOKEN1 that something comes between, just before it is the next reads' too."""
 
-        def overtaken(token, times):
+        def repeated(token, times):
             if token.generation == 1:
-                source._take(told(2), None)
+                by()
             return itertools.repeat(token, times)
 
-        with mock.patch("lingpai._source.repeat", overtaken):
-            source.token()
+        with mock.patch("lingpai._source.repeat", repeated):
+            try:
+                source.token()
+            except lingpai.LingpaiError:
+                pass
+
+    def test_a_newer_token_that_comes_while_one_is_read_is_the_next(self):
+        source = fixed_source("wx1", "TOKEN1")
+        self.overtaken(source, lambda: source._take(told(2), None))
         self.assertEqual([source.token().generation for _ in range(100)], [2] * 100)
+
+    def test_a_token_that_is_taken_away_while_it_is_read_is_not_read_again(self):
+        for by, kind in (
+            (lambda source: source._client.close(), lingpai.Closed),
+            (lambda source: source._drop("REMOVED"), lingpai.NoToken),
+            (lambda source: source._take(told(2, status="EXPIRED"), None), lingpai.NoToken),
+        ):
+            source = fixed_source("wx1", "TOKEN1")
+            self.overtaken(source, lambda source=source, by=by: by(source))
+            for _ in range(100):
+                self.assertRaises(kind, source.token)
 
     def test_it_allocates_nothing(self):
         source = fixed_source("wx1", "TOKEN")

@@ -132,6 +132,7 @@ class Source:
         while True:
             held = self._held
             if not isinstance(held, Token):
+                self._now = iter(())  # what was put here below, just before another thread took the token away
                 raise self._fresh(held)
             if held._is_over(time.monotonic()):
                 self._expire()

@@ -206,6 +206,38 @@ class TestUsersFunctions(WithBroker):
                     self.told.wait(type="reconnect")
                     self.assertEqual(client.stats()["state"], "LIVE")
 
+    def test_what_a_log_handler_raises_is_swallowed(self):
+        logging.disable(logging.NOTSET)
+        logger = logging.getLogger("lingpai")
+        for kind in (OSError, SystemExit):
+            with self.subTest(kind.__name__):
+                emitted = mock.Mock(level=logging.DEBUG, handle=mock.Mock(side_effect=kind("the disk is full")))
+                logger.addHandler(emitted)
+                self.addCleanup(logger.removeHandler, emitted)
+                with mock.patch.object(logger, "level", logging.DEBUG):
+                    logger.manager._clear_cache()
+                    client = lingpai.Client(self.broker.target, apps=["wx1"], on_event=self.told, timing=QUICK)
+                    self.addCleanup(client.close)
+                    self.broker.drain(0.001)
+                    self.told.wait(type="reconnect")
+                    self.broker.refuse(lingpai.RpcError("PERMISSION_DENIED", "not yours"))
+                    self.told.wait(type="error")
+                    self.broker.refuse(None)
+                    self.told.wait(type="reconnect")
+                    client.close()
+                logger.manager._clear_cache()
+                logger.removeHandler(emitted)
+                self.assertGreaterEqual(emitted.handle.call_count, 3)
+
+    def test_an_attempt_that_fails_in_an_unforeseen_way_is_followed_by_the_next(self):
+        with mock.patch.object(_client.Client, "_failed", side_effect=MemoryError):
+            self.broker.refuse(lingpai.RpcError("UNAVAILABLE", "not yet"))
+            client = self.client(start_optional=True)
+            while client.stats()["attempts"] < 3:
+                self.assertIn("lingpai-stream", threads())
+        self.broker.refuse(None)
+        self.told.wait(type="state", state="HELD")
+
     def test_an_observer_may_use_the_client_and_close_it(self):
         seen = []
 

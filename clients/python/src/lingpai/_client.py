@@ -16,11 +16,10 @@ from ._aside import Aside
 from ._backoff import Backoff
 from ._connect import Connection, addresses_of
 from ._errors import Closed, RpcError, StartTimeout
+from ._log import say
 from ._options import Event, Settings, Timing, settings_of
 from ._source import Source, error_of
 from ._token import Token
-
-_log = logging.getLogger("lingpai")
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
@@ -218,7 +217,7 @@ class Client:
         try:
             self._start_threads()
         except RuntimeError as error:
-            _log.warning("a thread of the client could not be started, it is tried again: %s", error)
+            say(logging.WARNING, "a thread of the client could not be started, it is tried again: %s", error)
 
     def _look_at_pid(self) -> None:
         """Whoever takes the lock looks first: in a child of fork another thread of the parent's may hold it for ever."""
@@ -280,7 +279,11 @@ class Client:
                 if not apps:
                     self._changed.wait(self._settings.timing.app_retry)
                     continue
-            self._closing.wait(self._attempt(apps, backoff))
+            try:
+                pause = self._attempt(apps, backoff)
+            except Exception as thrown:  # no memory, for one: the next attempt may have it
+                pause = backoff.after(error_of(thrown), None)
+            self._closing.wait(pause)
 
     def _attempt(self, apps: list[str], backoff: Backoff) -> float:
         """One stream, from its connection to its end. Gives the pause before the next, in seconds."""
@@ -327,7 +330,7 @@ class Client:
                 self._counts["reconnects"] += 1
         self._failures = 0
         if was == "STALE":
-            _log.info("the stream to the broker is back")
+            say(logging.INFO, "the stream to the broker is back")
             self._tell({"type": "reconnect"})
 
     def _lost(self) -> None:
@@ -335,7 +338,7 @@ class Client:
             if self._state != "LIVE":
                 return
             self._state = "STALE"
-        _log.info("the stream to the broker is lost, the tokens held are served")
+        say(logging.INFO, "the stream to the broker is lost, the tokens held are served")
 
     def _count(self, name: str) -> None:
         with self._lock:
@@ -373,14 +376,14 @@ class Client:
                 self._unknown[app] = time.monotonic() + self._settings.timing.app_retry
             self._changed.notify_all()
         if app:
-            _log.warning("the broker does not know an app, or it may not be read: %s", error)
+            say(logging.WARNING, "the broker does not know an app, or it may not be read: %s", error)
             self._tell_error("watch", error, 0.0)
             self._sources[app]._drop("NOT_FOUND", error.words)
             return 0.0
         pause = backoff.after(error, lived)
         self._failures += 1
         if error.needs_operator or self._failures % 10 == 3:
-            _log.warning("the stream to the broker failed, the next try is in %.1f s: %s", pause, error)
+            say(logging.WARNING, "the stream to the broker failed, the next try is in %.1f s: %s", pause, error)
         self._tell_error("watch", error, pause)
         return pause
 
@@ -489,7 +492,7 @@ class Client:
         except KeyboardInterrupt:
             raise  # it is the user's, and reaches the main thread alone
         except BaseException:  # SystemExit too: it would end the thread that brings the tokens
-            _log.exception("on_event raised")
+            say(logging.ERROR, "on_event raised", exc_info=True)
 
 
 def _after_fork_in_child() -> None:

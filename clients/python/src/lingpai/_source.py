@@ -12,14 +12,13 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TypeVar, Union
 
 from ._errors import Closed, LingpaiError, NoToken, Rejected, RpcError
+from ._log import say
 from ._token import Token
 
 if TYPE_CHECKING:
     from ._client import Client
 
 T = TypeVar("T")
-
-_log = logging.getLogger("lingpai")
 
 #: A source looks whether its process was forked at every so many reads: hooks are not run everywhere (uWSGI).
 _READS = 64
@@ -232,7 +231,7 @@ class Source:
             self._keep(state, server_time)
         except ValueError as error:
             # The others' states on this stream are none the worse for it.
-            _log.warning("a state of %s is left out: %s", self.app, error)
+            say(logging.WARNING, "a state of %s is left out: %s", self.app, error)
         self._client._tell_queued()
 
     def _keep(self, state: Any, server_time: Any) -> None:

@@ -105,6 +105,8 @@ class TestMonotone(WithSource):
             {"generation": str(2**64)},
             {"current": {"value": ""}},
             {"current": {"value": "v" * 2049}},
+            {"current": {"value": "v", "expireTime": "soon"}},
+            {"current": {"value": "v", "expireTime": 0}},
         ):
             with self.subTest(str(wrong)[:40]), self.assertLogs("lingpai", "WARNING") as logged:
                 self.source._take({**told(8), **wrong}, at(0))
@@ -128,6 +130,12 @@ class TestExpiry(WithSource):
         self.source._expire()
         self.assertEqual(self.held(), "EXPIRED")
         self.assertEqual(self.events[-1]["reason"], "EXPIRED")
+
+    def test_without_a_time_of_the_brokers_it_is_counted_from_the_own(self):
+        with mock.patch("time.time", return_value=SERVER.timestamp() + 40):
+            self.source._take(told(7, life=100, previous=50), None)
+        token = self.source.token()
+        self.assertEqual((token.expires_at, token.previous.expires_at), (self.clock.now + 60, self.clock.now + 10))
 
     def test_the_clients_thread_ends_it(self):
         client = lingpai.Client("http://127.0.0.1:1", apps=["wx1"], start_optional=True)

@@ -122,7 +122,10 @@ class TestAnswers(unittest.TestCase):
     def test_times(self) -> None:
         self.assertEqual(_seconds("1970-01-01T00:00:01.500Z"), 1.5)
         self.assertEqual(_seconds("2026-01-15T04:00:00.123456789Z"), 1768449600.123456789)
-        self.assertIsNone(_seconds("soon"))
+        self.assertIsNone(_seconds(None))
+        for time in ("soon", "", 7, "2026-13-40T04:00:00+08:00", "2026-00-15T04:00:00Z", "0000-01-15T04:00:00Z"):
+            with self.subTest(time), self.assertRaises(ValueError):
+                _seconds(time)
 
     def test_details_that_cannot_be_read_say_nothing(self) -> None:
         details = [{"type": "google.rpc.ErrorInfo", "value": value} for value in ("//", "CgD/", "Cv8=", 7)]

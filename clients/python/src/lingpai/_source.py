@@ -240,6 +240,8 @@ class Source:
             return
         generation = _unsigned(state.get("generation"))
         now, server_now = time.monotonic(), _seconds(server_time)
+        if server_now is None:
+            server_now = time.time()
         words = str(state.get("statusReason") or "")
         before = _token(state.get("previous"), 0, now, server_now)
         token = _token(state.get("current"), generation, now, server_now, before)
@@ -308,7 +310,7 @@ def error_of(thrown: Exception) -> RpcError:
     return thrown if isinstance(thrown, RpcError) else RpcError("UNKNOWN", f"{type(thrown).__name__}: {thrown}")
 
 
-def _token(token: Any, generation: int, now: float, server_now: Optional[float], before: Optional[Token] = None) -> Optional[Token]:
+def _token(token: Any, generation: int, now: float, server_now: float, before: Optional[Token] = None) -> Optional[Token]:
     """A token as the broker tells it; None where it tells none. Raises ValueError."""
     if not isinstance(token, dict):
         return None
@@ -316,8 +318,7 @@ def _token(token: Any, generation: int, now: float, server_now: Optional[float],
     if not 1 <= len(value) <= 2048:
         raise ValueError(f"a token of {len(value)} characters")
     expires = _seconds(token.get("expireTime"))
-    life = None if expires is None or server_now is None else expires - server_now
-    return Token(value, generation, None if life is None else now + life, before)
+    return Token(value, generation, None if expires is None else now + expires - server_now, before)
 
 
 def _unsigned(number: Any) -> int:
@@ -335,9 +336,11 @@ _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d{1,9})?Z")
 
 
 def _seconds(time_: Any) -> Optional[float]:
-    """Seconds of a time of protobuf's JSON; None where there is none."""
+    """Seconds of a time of protobuf's JSON; None where none is said. Raises ValueError."""
+    if time_ is None:
+        return None
     match = _TIME.fullmatch(time_) if isinstance(time_, str) else None
     if match is None:
-        return None
+        raise ValueError("a time that cannot be read")
     parts = [int(part) for part in match.groups()[:6]]
     return calendar.timegm((*parts, 0, 1, 0)) + float(match.group(7) or 0)

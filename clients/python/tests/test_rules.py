@@ -97,7 +97,7 @@ class TestMonotone(WithSource):
         self.tell(7)
         self.assertEqual(self.held(), 7)
 
-    def test_a_state_that_makes_no_sense_is_left_out(self):
+    def test_a_state_that_makes_no_sense_is_an_error_and_changes_nothing(self):
         self.tell(7)
         for wrong in (
             {"generation": "x"},
@@ -108,10 +108,15 @@ class TestMonotone(WithSource):
             {"current": {"value": "v", "expireTime": "soon"}},
             {"current": {"value": "v", "expireTime": 0}},
         ):
-            with self.subTest(str(wrong)[:40]), self.assertLogs("lingpai", "WARNING") as logged:
-                self.source._take({**told(8), **wrong}, at(0))
+            with self.subTest(str(wrong)[:40]):
+                with self.assertRaisesRegex(lingpai.RpcError, "INTERNAL: a state of wx1 makes no sense") as raised:
+                    self.source._take({**told(8), **wrong}, at(0))
+                self.assertEqual((raised.exception.code, raised.exception.app), ("INTERNAL", ""))
+                self.assertNotIn("vvv", str(raised.exception))
+                self.source._client._unary = lambda method, request, wrong=wrong: {"outcome": 1, "state": {**told(8), **wrong}}
+                with self.assertRaisesRegex(lingpai.RpcError, "INTERNAL: a state of wx1"):
+                    self.source.report(self.source.token())
             self.assertEqual(self.held(), 7)
-            self.assertNotIn("vvv", str(logged.output))
         for nothing in (None, [], 7):
             self.source._take(nothing, at(0))
         self.assertEqual(self.held(), 7)
@@ -444,6 +449,15 @@ class TestStream(WithBroker):
         failures = [record.levelname for record in logged.records]
         self.assertEqual((failures[:2], failures[-1]), (["INFO", "WARNING"], "INFO"))
         self.assertIn(failures.count("WARNING"), (1, 2))  # the third and the thirteenth failure
+
+    def test_a_value_beyond_its_bounds_is_an_error_of_the_stream(self):
+        client = self.client()
+        too_long = {"appId": "wx1", "generation": "2", "current": {"value": "v" * 2049}}
+        with mock.patch.object(self.broker, "_state", return_value=too_long):
+            self.broker.rotate("wx1")
+            self.assertEqual(self.told.wait(type="error", during="watch")["code"], "INTERNAL")
+            self.assertEqual(client.app("wx1").token().generation, 1)
+        self.told.wait(type="state", generation="2")
 
     def test_what_somebody_must_mend_is_warned_of_and_the_token_served(self):
         client = self.client()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import calendar
 import copy
-import logging
 import re
 import threading
 import time
@@ -12,7 +11,6 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TypeVar, Union
 
 from ._errors import Closed, LingpaiError, NoToken, Rejected, RpcError
-from ._log import say
 from ._token import Token
 
 if TYPE_CHECKING:
@@ -226,25 +224,25 @@ class Source:
         return {"state": state, "generation": generation, "tokenId": "", "reason": reason}
 
     def _take(self, state: Any, server_time: Any) -> None:
-        """Takes a state that the broker told, unless it is older than what is held (R2)."""
-        try:
-            self._keep(state, server_time)
-        except ValueError as error:
-            # The others' states on this stream are none the worse for it.
-            say(logging.WARNING, "a state of %s is left out: %s", self.app, error)
+        """Takes a state that the broker told, unless it is older than what is held (R2). Raises RpcError where it makes no sense (R18)."""
+        self._keep(state, server_time)
         self._client._tell_queued()
 
     def _keep(self, state: Any, server_time: Any) -> None:
         """As ``_take``, and nobody is told yet."""
         if not isinstance(state, dict):
             return
-        generation = _unsigned(state.get("generation"))
-        now, server_now = time.monotonic(), _seconds(server_time)
-        if server_now is None:
-            server_now = time.time()
+        now = time.monotonic()
+        try:
+            generation, server_now = _unsigned(state.get("generation")), _seconds(server_time)
+            if server_now is None:
+                server_now = time.time()
+            before = _token(state.get("previous"), 0, now, server_now)
+            token = _token(state.get("current"), generation, now, server_now, before)
+        except ValueError as error:
+            # Without an ``app``, which would say that a Get found it known (R10).
+            raise RpcError("INTERNAL", f"a state of {self.app} makes no sense: {error}") from None
         words = str(state.get("statusReason") or "")
-        before = _token(state.get("previous"), 0, now, server_now)
-        token = _token(state.get("current"), generation, now, server_now, before)
         is_over = token._is_over(now) if token is not None else state.get("status") in ("TOKEN_STATUS_EXPIRED", 4)
         with self._client._lock:
             if generation < self._generation or isinstance(self._held, Closed):

@@ -392,6 +392,27 @@ class TestErrors(WithBroker):
         self.assertLess(len(traceback.extract_tb(source._refused[2].__traceback__)), 10)
         self.assertEqual(self.broker.reports, 1)
 
+    def test_what_a_start_or_a_report_raises_has_no_frame_with_the_key(self):
+        def bearers(error):
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            return [frame.f_code.co_name for frame in frames if "bearer" in frame.f_locals]
+
+        source = self.client(key="KEY").app("wx1")
+        self.broker.refuse(lingpai.RpcError("UNAUTHENTICATED", "not this key", retry_after=60.0))
+        raised = []
+        for use in (
+            lambda: self.client(key="KEY", start_timeout=PATIENCE),
+            lambda: source.report(source.token()),
+            lambda: self.broker.refuse(lingpai.RpcError("UNAVAILABLE", "not now")) or self.client(key="KEY", start_timeout=0.2),
+        ):
+            try:
+                use()
+            except lingpai.LingpaiError as error:
+                raised.append(error)
+        self.assertEqual([type(error).__name__ for error in raised], ["RpcError", "RpcError", "StartTimeout"])
+        for error in (*raised, raised[-1].last, source._refused[2]):
+            self.assertEqual((bearers(error), error.__cause__, error.__context__), ([], None, None))
+
     def test_an_app_that_was_not_asked_for_is_no_reason_to_open_the_stream_at_once(self):
         client = self.client()
         error = lingpai.RpcError("NOT_FOUND", "no such app", app="wx1")

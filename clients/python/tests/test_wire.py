@@ -128,6 +128,19 @@ class TestEnvelopes(WithPeer):
                 read.append(message)
         self.assertEqual(read, messages)
 
+    def test_one_that_comes_in_chunks_of_a_byte_costs_as_much_as_it_is_long(self):
+        def seconds(size):
+            body = struct.pack(">BI", 0, size) + b'{"a":"' + b"x" * (size - 8) + b'"}'
+            answer = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+            self.connection._buffer = bytearray(answer)  # all at once: what counts is what is done with it
+            self.connection._head = lambda: (200, {"content-type": "application/connect+json", "transfer-encoding": "chunked"})
+            self.connection._post = lambda *_: None
+            start = support.time.thread_time()
+            self.assertEqual(len(next(self.connection.stream("WatchToken", {}, None))["a"]), size - 8)
+            return support.time.thread_time() - start
+
+        self.assertLess(min(seconds(80_000) for _ in range(3)), 20 * min(seconds(10_000) for _ in range(3)))
+
     def test_what_is_too_long_is_refused_before_it_is_read(self):
         for vector in VECTORS["limits"]["envelopes"]:
             with self.subTest(vector["length"]):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import heapq
 import logging
 import os
@@ -176,7 +177,7 @@ class Client:
                     raise Closed()
                 missing = [app for app, source in self._sources.items() if source._known() is None]
                 if self._fatal is not None:
-                    raise self._fatal
+                    raise copy.copy(self._fatal)
                 if not missing:
                     return
                 left = end - time.monotonic()
@@ -366,6 +367,7 @@ class Client:
 
     def _failed(self, error: RpcError, apps: Sequence[str], backoff: Backoff, lived: Optional[float]) -> float:
         """What follows from a stream's error: the pause before the next, in seconds."""
+        error = copy.copy(error)  # without its traceback, whose frames have the key
         app = error.app if error.code == "NOT_FOUND" and error.app in apps else ""
         self._lost()
         with self._lock:

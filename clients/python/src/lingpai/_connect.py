@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional, TypeVar, Union
 
 from ._aside import Aside
 from ._errors import Closed, RpcError
@@ -40,7 +40,7 @@ class Connection:
         self._addresses = addresses
         self._aborted: Future[None] = Future()
         self._socket: Optional[socket.socket] = None
-        self._buffer = b""
+        self._buffer = bytearray()  # what is read is taken from its front, which costs as much as is taken
         self._is_aborted = False
         self._is_answered = False
         self._lock = threading.RLock()  # a signal handler may close a client while its thread closes it
@@ -129,16 +129,17 @@ class Connection:
         status, headers = self._head()
         if status != 200 or not headers.get("content-type", "").startswith("application/connect+json"):
             raise self._refusal(status, headers)
-        waiting = b""
+        waiting = bytearray()
         for chunk in self._body(headers):
             waiting += chunk
             while len(waiting) >= 5:
-                flags, length = struct.unpack(">BI", waiting[:5])
+                flags, length = struct.unpack_from(">BI", waiting)
                 if length > MESSAGE_MAX or flags & 1:
                     raise RpcError("INTERNAL", f"a message of {length} bytes with flags {flags} cannot be read")
                 if len(waiting) < 5 + length:
                     break
-                message, waiting = _object(waiting[5 : 5 + length]), waiting[5 + length :]
+                message = _object(waiting[5 : 5 + length])
+                del waiting[: 5 + length]
                 if flags & 2:
                     if "error" in message:
                         raise _error_of(message["error"], "UNKNOWN")
@@ -238,12 +239,19 @@ class Connection:
         return f"{self._settings.authority} closed the connection without an answer: is it the broker's HTTP port (7680), {kind} TLS?"
 
     def _line(self) -> bytes:
-        while b"\n" not in self._buffer:
-            if len(self._buffer) > HEAD_MAX:
+        end = self._buffer.find(b"\n")
+        while end < 0:
+            seen = len(self._buffer)
+            if seen > HEAD_MAX:
                 raise RpcError("INTERNAL", "a line of the answer is too long")
             self._more()
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.rstrip(b"\r")
+            end = self._buffer.find(b"\n", seen)
+        return self._from_buffer(end + 1).rstrip(b"\r\n")
+
+    def _from_buffer(self, size: int) -> bytes:
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
 
     def _head(self) -> tuple[int, dict[str, str]]:
         parts = self._line().split(b" ", 2)
@@ -284,7 +292,7 @@ class Connection:
         while size > 0:
             if not self._buffer:
                 self._more()
-            part, self._buffer = self._buffer[:size], self._buffer[size:]
+            part = self._from_buffer(size)
             size -= len(part)
             yield part
 
@@ -310,7 +318,7 @@ def _hint(error: Exception) -> str:
     return ": does it speak TLS? Else write http://" if getattr(error, "reason", "") == "WRONG_VERSION_NUMBER" else ""
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def _object(text: Union[bytes, bytearray]) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -191,7 +191,7 @@ class Source:
         except Closed as error:
             result = error
         except Exception as thrown:
-            result = error_of(thrown)
+            result = copy.copy(error_of(thrown))  # without its traceback, whose frames have the key
             wait = min(result.retry_after, client._settings.timing.retry_cap)
             if wait > 0:
                 self._refused = (refused.generation, time.monotonic() + wait, result)

@@ -540,6 +540,26 @@ class TestFork(WithBroker):
 
         self.assertEqual(self.child_of(client, child, hooks=False), [[], ["lingpai-expiry", "lingpai-stream"]])
 
+    def test_a_key_that_the_parent_was_waiting_for_is_asked_for_anew(self):
+        parent, called, late = os.getpid(), threading.Event(), threading.Event()
+        self.addCleanup(late.set)
+
+        def hangs_in_the_parent():
+            if os.getpid() == parent:
+                called.set()
+                late.wait(PATIENCE * 2)
+            return "KEY"
+
+        client = self.client(get_key=hangs_in_the_parent, start_optional=True)
+        called.wait(PATIENCE)
+
+        def child():
+            token = next(client.app("wx1").updates(PATIENCE), None)
+            return token and token.generation
+
+        self.assertEqual(self.child_of(client, child, hooks=False), 1)
+        late.set()
+
     def test_updates_go_on_in_the_child(self):
         for hooks in (True, False):
             with self.subTest(hooks=hooks):

@@ -21,12 +21,26 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import lingpai
+from lingpai._aside import Aside
+from lingpai._connect import Connection, addresses_of
 
 #: The longest that a test waits for what must come, in seconds. It is waited out by a test that fails.
 PATIENCE = 10.0
 
 #: A client that finds everything out at once.
 QUICK = lingpai.Timing(silence=5.0, backoff_base=0.01, backoff_floor=0.001, backoff_cap=0.05, slow=0.02, app_retry=0.02)
+
+
+def connection_of(settings: Any) -> Connection:
+    """A connection of no client's."""
+
+    def spawn(name: str, work: Callable[[], None]) -> bool:
+        threading.Thread(target=work, name=name, daemon=True).start()
+        return True
+
+    connection = Connection(settings, Aside("lingpai-key", settings.bearer, spawn), Aside("lingpai-dns", lambda: addresses_of(settings), spawn))
+    connection.deadline = time.monotonic() + PATIENCE
+    return connection
 
 
 class Told:

@@ -1,6 +1,7 @@
 """What comes between: threads that cannot be started, forks, a close at any time, users' functions that raise."""
 
 import asyncio
+import dataclasses
 import logging
 import os
 import pickle
@@ -15,12 +16,11 @@ import unittest
 from contextlib import contextmanager
 from unittest import mock
 
-from support import PATIENCE, QUICK, Told, in_child, in_time, threads
+from support import PATIENCE, QUICK, Told, connection_of, in_child, in_time, threads
 
 import lingpai
 from lingpai import _client
 from lingpai._backoff import Backoff
-from lingpai._connect import Connection
 from lingpai.testing import FakeBroker
 
 start = threading.Thread.start
@@ -139,7 +139,7 @@ class TestClose(WithBroker):
                 self.assertFalse(worker.is_alive(), "it waits for a notice that is over")
 
     def test_a_signal_handler_may_close_what_is_being_closed(self):
-        connection = Connection(self.client()._settings)
+        connection = connection_of(self.client()._settings)
 
         def handled():
             with connection._lock:
@@ -206,6 +206,38 @@ class TestUsersFunctions(WithBroker):
                     self.told.wait(type="reconnect")
                     self.assertEqual(client.stats()["state"], "LIVE")
 
+    def test_what_a_log_handler_raises_is_swallowed(self):
+        logging.disable(logging.NOTSET)
+        logger = logging.getLogger("lingpai")
+        for kind in (OSError, SystemExit):
+            with self.subTest(kind.__name__):
+                emitted = mock.Mock(level=logging.DEBUG, handle=mock.Mock(side_effect=kind("the disk is full")))
+                logger.addHandler(emitted)
+                self.addCleanup(logger.removeHandler, emitted)
+                with mock.patch.object(logger, "level", logging.DEBUG):
+                    logger.manager._clear_cache()
+                    client = lingpai.Client(self.broker.target, apps=["wx1"], on_event=self.told, timing=QUICK)
+                    self.addCleanup(client.close)
+                    self.broker.drain(0.001)
+                    self.told.wait(type="reconnect")
+                    self.broker.refuse(lingpai.RpcError("PERMISSION_DENIED", "not yours"))
+                    self.told.wait(type="error")
+                    self.broker.refuse(None)
+                    self.told.wait(type="reconnect")
+                    client.close()
+                logger.manager._clear_cache()
+                logger.removeHandler(emitted)
+                self.assertGreaterEqual(emitted.handle.call_count, 3)
+
+    def test_an_attempt_that_fails_in_an_unforeseen_way_is_followed_by_the_next(self):
+        with mock.patch.object(_client.Client, "_failed", side_effect=MemoryError):
+            self.broker.refuse(lingpai.RpcError("UNAVAILABLE", "not yet"))
+            client = self.client(start_optional=True)
+            while client.stats()["attempts"] < 3:
+                self.assertIn("lingpai-stream", threads())
+        self.broker.refuse(None)
+        self.told.wait(type="state", state="HELD")
+
     def test_an_observer_may_use_the_client_and_close_it(self):
         seen = []
 
@@ -224,10 +256,80 @@ class TestUsersFunctions(WithBroker):
         self.assertEqual([id for id, _ in seen], [id for _, id in seen])
         self.assertEqual(threads(), [])
 
+    def test_an_observer_may_report_and_call_during_a_report(self):
+        def refuses(token):
+            raise lingpai.Rejected(40001)
+
+        def uses(event):
+            if event["type"] in ("report", "error") and not used.is_set():
+                for use in (lambda: client.app("wx1").report(refused), lambda: client.app("wx1").call(refuses)):
+                    try:
+                        use()
+                    except lingpai.LingpaiError:
+                        pass
+                used.set()
+
+        def unary(method, request):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        cooldown = lingpai.RpcError("RESOURCE_EXHAUSTED", "too soon", reason="COOLDOWN", retry_after=60.0)
+        state = {"appId": "wx1", "generation": "1", "status": "TOKEN_STATUS_EXPIRED"}
+        for answer in (cooldown, lingpai.RpcError("UNAVAILABLE", "gone"), {"outcome": 4}, {"outcome": 4, "state": state}):
+            with self.subTest(str(answer)):
+                client = self.client()
+                client._unary = unary
+                refused, used = client.app("wx1").token(), threading.Event()
+                client._settings = dataclasses.replace(client._settings, on_event=uses)
+                try:
+                    in_time(lambda refused=refused, client=client: client.app("wx1").report(refused))
+                except lingpai.LingpaiError:
+                    pass
+                self.assertTrue(used.wait(PATIENCE), "the observer waits for its own thread")
+
     def test_a_key_function_that_raises_is_an_error_of_the_start(self):
         for kind in (ValueError, SystemExit):
             with self.subTest(kind.__name__), self.assertRaisesRegex(lingpai.RpcError, "UNAUTHENTICATED: the key cannot be read: no vault"):
                 self.client(get_key=mock.Mock(side_effect=kind("no vault")), start_timeout=PATIENCE)
+
+    def test_a_key_function_that_hangs_is_left_and_is_called_once(self):
+        called, late = [], threading.Event()
+
+        def hangs():
+            called.append(threading.current_thread().name)
+            late.wait(PATIENCE * 2)
+            return "KEY"
+
+        self.addCleanup(late.set)
+        client = lingpai.Client(
+            self.broker.target,
+            apps=["wx1"],
+            get_key=hangs,
+            start_optional=True,
+            on_event=self.told,
+            timing=dataclasses.replace(QUICK, call=0.02),
+        )
+        self.addCleanup(client.close)
+        for _ in range(3):
+            error = self.told.wait(type="error", during="watch")
+            self.assertEqual(error["message"], "UNAUTHENTICATED: the key cannot be read: it did not come in time")
+        with self.assertRaisesRegex(lingpai.RpcError, "it did not come in time"):
+            in_time(lambda: client.app("wx1").report(lingpai.Token("TOKEN", 0)))
+        self.assertEqual(called, ["lingpai-key"])
+        late.set()
+        self.told.wait(type="state", state="HELD")
+
+    def test_close_leaves_a_key_function_that_hangs(self):
+        late = threading.Event()
+        self.addCleanup(late.set)
+        called = threading.Event()
+        client = self.client(get_key=lambda: called.set() or late.wait(PATIENCE * 2) or "KEY", start_optional=True)
+        called.wait(PATIENCE)
+        with mock.patch.object(_client, "_CLOSE", 0.1):
+            in_time(client.close)
+        self.assertEqual(threads(), ["lingpai-key"])
+        late.set()
 
     def test_updates_that_nobody_ends_do_not_end_the_stream(self):
         client = self.client()
@@ -290,6 +392,27 @@ class TestErrors(WithBroker):
         self.assertLess(len(traceback.extract_tb(source._refused[2].__traceback__)), 10)
         self.assertEqual(self.broker.reports, 1)
 
+    def test_what_a_start_or_a_report_raises_has_no_frame_with_the_key(self):
+        def bearers(error):
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            return [frame.f_code.co_name for frame in frames if "bearer" in frame.f_locals]
+
+        source = self.client(key="KEY").app("wx1")
+        self.broker.refuse(lingpai.RpcError("UNAUTHENTICATED", "not this key", retry_after=60.0))
+        raised = []
+        for use in (
+            lambda: self.client(key="KEY", start_timeout=PATIENCE),
+            lambda: source.report(source.token()),
+            lambda: self.broker.refuse(lingpai.RpcError("UNAVAILABLE", "not now")) or self.client(key="KEY", start_timeout=0.2),
+        ):
+            try:
+                use()
+            except lingpai.LingpaiError as error:
+                raised.append(error)
+        self.assertEqual([type(error).__name__ for error in raised], ["RpcError", "RpcError", "StartTimeout"])
+        for error in (*raised, raised[-1].last, source._refused[2]):
+            self.assertEqual((bearers(error), error.__cause__, error.__context__), ([], None, None))
+
     def test_an_app_that_was_not_asked_for_is_no_reason_to_open_the_stream_at_once(self):
         client = self.client()
         error = lingpai.RpcError("NOT_FOUND", "no such app", app="wx1")
@@ -305,7 +428,7 @@ class TestErrors(WithBroker):
 
             threading.Thread(target=hang_up, daemon=True).start()
             options = {**QUICK_OPTIONS, "start_timeout": PATIENCE}
-            connection = Connection(_client.settings_of(f"https://127.0.0.1:{server.getsockname()[1]}", **options))
+            connection = connection_of(_client.settings_of(f"https://127.0.0.1:{server.getsockname()[1]}", **options))
             with self.assertRaises(lingpai.RpcError) as raised:
                 connection.open()
             connection.close()
@@ -416,6 +539,26 @@ class TestFork(WithBroker):
             return [before, threads()]
 
         self.assertEqual(self.child_of(client, child, hooks=False), [[], ["lingpai-expiry", "lingpai-stream"]])
+
+    def test_a_key_that_the_parent_was_waiting_for_is_asked_for_anew(self):
+        parent, called, late = os.getpid(), threading.Event(), threading.Event()
+        self.addCleanup(late.set)
+
+        def hangs_in_the_parent():
+            if os.getpid() == parent:
+                called.set()
+                late.wait(PATIENCE * 2)
+            return "KEY"
+
+        client = self.client(get_key=hangs_in_the_parent, start_optional=True)
+        called.wait(PATIENCE)
+
+        def child():
+            token = next(client.app("wx1").updates(PATIENCE), None)
+            return token and token.generation
+
+        self.assertEqual(self.child_of(client, child, hooks=False), 1)
+        late.set()
 
     def test_updates_go_on_in_the_child(self):
         for hooks in (True, False):

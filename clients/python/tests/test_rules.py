@@ -97,7 +97,7 @@ class TestMonotone(WithSource):
         self.tell(7)
         self.assertEqual(self.held(), 7)
 
-    def test_a_state_that_makes_no_sense_is_left_out(self):
+    def test_a_state_that_makes_no_sense_is_an_error_and_changes_nothing(self):
         self.tell(7)
         for wrong in (
             {"generation": "x"},
@@ -105,11 +105,18 @@ class TestMonotone(WithSource):
             {"generation": str(2**64)},
             {"current": {"value": ""}},
             {"current": {"value": "v" * 2049}},
+            {"current": {"value": "v", "expireTime": "soon"}},
+            {"current": {"value": "v", "expireTime": 0}},
         ):
-            with self.subTest(str(wrong)[:40]), self.assertLogs("lingpai", "WARNING") as logged:
-                self.source._take({**told(8), **wrong}, at(0))
+            with self.subTest(str(wrong)[:40]):
+                with self.assertRaisesRegex(lingpai.RpcError, "INTERNAL: a state of wx1 makes no sense") as raised:
+                    self.source._take({**told(8), **wrong}, at(0))
+                self.assertEqual((raised.exception.code, raised.exception.app), ("INTERNAL", ""))
+                self.assertNotIn("vvv", str(raised.exception))
+                self.source._client._unary = lambda method, request, wrong=wrong: {"outcome": 1, "state": {**told(8), **wrong}}
+                with self.assertRaisesRegex(lingpai.RpcError, "INTERNAL: a state of wx1"):
+                    self.source.report(self.source.token())
             self.assertEqual(self.held(), 7)
-            self.assertNotIn("vvv", str(logged.output))
         for nothing in (None, [], 7):
             self.source._take(nothing, at(0))
         self.assertEqual(self.held(), 7)
@@ -128,6 +135,12 @@ class TestExpiry(WithSource):
         self.source._expire()
         self.assertEqual(self.held(), "EXPIRED")
         self.assertEqual(self.events[-1]["reason"], "EXPIRED")
+
+    def test_without_a_time_of_the_brokers_it_is_counted_from_the_own(self):
+        with mock.patch("time.time", return_value=SERVER.timestamp() + 40):
+            self.source._take(told(7, life=100, previous=50), None)
+        token = self.source.token()
+        self.assertEqual((token.expires_at, token.previous.expires_at), (self.clock.now + 60, self.clock.now + 10))
 
     def test_the_clients_thread_ends_it(self):
         client = lingpai.Client("http://127.0.0.1:1", apps=["wx1"], start_optional=True)
@@ -437,6 +450,15 @@ class TestStream(WithBroker):
         self.assertEqual((failures[:2], failures[-1]), (["INFO", "WARNING"], "INFO"))
         self.assertIn(failures.count("WARNING"), (1, 2))  # the third and the thirteenth failure
 
+    def test_a_value_beyond_its_bounds_is_an_error_of_the_stream(self):
+        client = self.client()
+        too_long = {"appId": "wx1", "generation": "2", "current": {"value": "v" * 2049}}
+        with mock.patch.object(self.broker, "_state", return_value=too_long):
+            self.broker.rotate("wx1")
+            self.assertEqual(self.told.wait(type="error", during="watch")["code"], "INTERNAL")
+            self.assertEqual(client.app("wx1").token().generation, 1)
+        self.told.wait(type="state", generation="2")
+
     def test_what_somebody_must_mend_is_warned_of_and_the_token_served(self):
         client = self.client()
         with self.assertLogs("lingpai", "WARNING") as logged:
@@ -478,17 +500,35 @@ class TestStream(WithBroker):
 
 
 class TestRead(unittest.TestCase):
-    def test_a_newer_token_that_comes_while_one_is_read_is_the_next(self):
-        source = fixed_source("wx1", "TOKEN1")
+    def overtaken(self, source, by):
+        """A read of TOKEN1 that something comes between, just before it is the next reads' too."""
 
-        def overtaken(token, times):
+        def repeated(token, times):
             if token.generation == 1:
-                source._take(told(2), None)
+                by()
             return itertools.repeat(token, times)
 
-        with mock.patch("lingpai._source.repeat", overtaken):
-            source.token()
+        with mock.patch("lingpai._source.repeat", repeated):
+            try:
+                source.token()
+            except lingpai.LingpaiError:
+                pass
+
+    def test_a_newer_token_that_comes_while_one_is_read_is_the_next(self):
+        source = fixed_source("wx1", "TOKEN1")
+        self.overtaken(source, lambda: source._take(told(2), None))
         self.assertEqual([source.token().generation for _ in range(100)], [2] * 100)
+
+    def test_a_token_that_is_taken_away_while_it_is_read_is_not_read_again(self):
+        for by, kind in (
+            (lambda source: source._client.close(), lingpai.Closed),
+            (lambda source: source._drop("REMOVED"), lingpai.NoToken),
+            (lambda source: source._take(told(2, status="EXPIRED"), None), lingpai.NoToken),
+        ):
+            source = fixed_source("wx1", "TOKEN1")
+            self.overtaken(source, lambda source=source, by=by: by(source))
+            for _ in range(100):
+                self.assertRaises(kind, source.token)
 
     def test_it_allocates_nothing(self):
         source = fixed_source("wx1", "TOKEN")

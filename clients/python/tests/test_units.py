@@ -105,6 +105,20 @@ class TestOptions(unittest.TestCase):
             path.write_text("KEY2\n", encoding="utf-8")
             self.assertEqual(settings.bearer(), "KEY2")
 
+    def test_a_key_function_that_gives_no_text_gives_no_key(self) -> None:
+        for given in (None, b"SECRET", 7):
+            settings = settings_of("https://broker:7680", **{**OPTIONS, "get_key": lambda given=given: given})
+            words = f"UNAUTHENTICATED: the key cannot be read: get_key gave {type(given).__name__}, not str"
+            with self.subTest(words), self.assertRaisesRegex(lingpai.RpcError, words) as raised:
+                settings.bearer()
+            self.assertTrue(raised.exception.needs_operator)
+
+    def test_a_password_in_a_target_is_not_in_the_error(self) -> None:
+        for target in ("http://user:SECRET@broker:7680", "user:SEC/SECRET@broker:7680", "http://SEC@SECRET@broker:7680"):
+            with self.subTest(target), self.assertRaisesRegex(lingpai.ConfigurationError, r"target '\*\*\*@broker:7680' is no") as raised:
+                settings_of(target, **OPTIONS)
+            self.assertNotIn("SEC", str(raised.exception))
+
     def test_a_key_is_not_in_what_is_printed(self) -> None:
         self.assertNotIn("SECRET", repr(settings_of("https://broker:7680", **{**OPTIONS, "key": "SECRET"})))
 
@@ -122,7 +136,10 @@ class TestAnswers(unittest.TestCase):
     def test_times(self) -> None:
         self.assertEqual(_seconds("1970-01-01T00:00:01.500Z"), 1.5)
         self.assertEqual(_seconds("2026-01-15T04:00:00.123456789Z"), 1768449600.123456789)
-        self.assertIsNone(_seconds("soon"))
+        self.assertIsNone(_seconds(None))
+        for time in ("soon", "", 7, "2026-13-40T04:00:00+08:00", "2026-00-15T04:00:00Z", "0000-01-15T04:00:00Z"):
+            with self.subTest(time), self.assertRaises(ValueError):
+                _seconds(time)
 
     def test_details_that_cannot_be_read_say_nothing(self) -> None:
         details = [{"type": "google.rpc.ErrorInfo", "value": value} for value in ("//", "CgD/", "Cv8=", 7)]

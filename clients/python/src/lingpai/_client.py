@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import heapq
 import logging
 import os
@@ -12,14 +13,14 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Optional
 
+from ._aside import Aside
 from ._backoff import Backoff
-from ._connect import Connection
+from ._connect import Connection, addresses_of
 from ._errors import Closed, RpcError, StartTimeout
+from ._log import say
 from ._options import Event, Settings, Timing, settings_of
 from ._source import Source, error_of
 from ._token import Token
-
-_log = logging.getLogger("lingpai")
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
@@ -40,7 +41,7 @@ class Client:
     broker does not know an app or refuses the key; StartTimeout where a token is still missing. With ``start_optional`` it waits for nothing.
 
     ``ca``, ``cert``, ``cert_key`` are paths of PEM files; ``key`` an access key, ``key_file`` the path of a file with it, ``get_key`` a function that
-    gives it. All are read at each attempt to connect. Without TLS a key goes to loopback only, unless ``plaintext`` is set.
+    gives it, within 10 s. All are read at each attempt to connect. Without TLS a key goes to loopback only, unless ``plaintext`` is set.
 
     ``on_event`` is told of what happens, never of a token's value (R17): dicts with a ``type``, one of ``state``, ``reconnect``, ``goaway``,
     ``report``, ``error``, ``closed``. It is called on the client's threads, one event at a time, and may use the client. It must not block; what it
@@ -110,6 +111,8 @@ class Client:
         self._running: set[str] = set()
         #: When each app that the broker does not know is asked for again, by time.monotonic().
         self._unknown: dict[str, float] = {}
+        self._key = Aside("lingpai-key", self._settings.bearer, self._spawn)
+        self._addresses = Aside("lingpai-dns", lambda: addresses_of(self._settings), self._spawn)
         self._due: list[tuple[float, int, Source]] = []
         self._fatal: Optional[RpcError] = None
         self._stream: Optional[Connection] = None
@@ -174,7 +177,7 @@ class Client:
                     raise Closed()
                 missing = [app for app, source in self._sources.items() if source._known() is None]
                 if self._fatal is not None:
-                    raise self._fatal
+                    raise copy.copy(self._fatal)
                 if not missing:
                     return
                 left = end - time.monotonic()
@@ -215,7 +218,7 @@ class Client:
         try:
             self._start_threads()
         except RuntimeError as error:
-            _log.warning("a thread of the client could not be started, it is tried again: %s", error)
+            say(logging.WARNING, "a thread of the client could not be started, it is tried again: %s", error)
 
     def _look_at_pid(self) -> None:
         """Whoever takes the lock looks first: in a child of fork another thread of the parent's may hold it for ever."""
@@ -277,18 +280,22 @@ class Client:
                 if not apps:
                     self._changed.wait(self._settings.timing.app_retry)
                     continue
-            self._closing.wait(self._attempt(apps, backoff))
+            try:
+                pause = self._attempt(apps, backoff)
+            except Exception as thrown:  # no memory, for one: the next attempt may have it
+                pause = backoff.after(error_of(thrown), None)
+            self._closing.wait(pause)
 
     def _attempt(self, apps: list[str], backoff: Backoff) -> float:
         """One stream, from its connection to its end. Gives the pause before the next, in seconds."""
         timing = self._settings.timing
-        connection = Connection(self._settings)
+        connection = Connection(self._settings, self._key, self._addresses)
         first: Optional[float] = None
         self._count("attempts")
         try:
             self._track(connection)
-            deadline = time.monotonic() + timing.silence
-            bearer = self._settings.bearer()
+            connection.deadline = time.monotonic() + timing.silence
+            bearer = connection.bearer()
             connection.open()
             with self._lock:
                 if len(apps) < len(self._sources) - len(self._unknown):
@@ -296,7 +303,6 @@ class Client:
                 self._stream = connection
                 held = {app: self._sources[app]._known() for app in apps}
             known = {app: str(generation) for app, generation in held.items() if generation is not None}
-            connection.deadline = deadline
             for message in connection.stream("WatchToken", {"appIds": apps, "knownGenerations": known}, bearer):
                 connection.deadline = time.monotonic() + timing.silence
                 if first is None:
@@ -325,7 +331,7 @@ class Client:
                 self._counts["reconnects"] += 1
         self._failures = 0
         if was == "STALE":
-            _log.info("the stream to the broker is back")
+            say(logging.INFO, "the stream to the broker is back")
             self._tell({"type": "reconnect"})
 
     def _lost(self) -> None:
@@ -333,7 +339,7 @@ class Client:
             if self._state != "LIVE":
                 return
             self._state = "STALE"
-        _log.info("the stream to the broker is lost, the tokens held are served")
+        say(logging.INFO, "the stream to the broker is lost, the tokens held are served")
 
     def _count(self, name: str) -> None:
         with self._lock:
@@ -361,6 +367,7 @@ class Client:
 
     def _failed(self, error: RpcError, apps: Sequence[str], backoff: Backoff, lived: Optional[float]) -> float:
         """What follows from a stream's error: the pause before the next, in seconds."""
+        error = copy.copy(error)  # without its traceback, whose frames have the key
         app = error.app if error.code == "NOT_FOUND" and error.app in apps else ""
         self._lost()
         with self._lock:
@@ -371,14 +378,14 @@ class Client:
                 self._unknown[app] = time.monotonic() + self._settings.timing.app_retry
             self._changed.notify_all()
         if app:
-            _log.warning("the broker does not know an app, or it may not be read: %s", error)
+            say(logging.WARNING, "the broker does not know an app, or it may not be read: %s", error)
             self._tell_error("watch", error, 0.0)
             self._sources[app]._drop("NOT_FOUND", error.words)
             return 0.0
         pause = backoff.after(error, lived)
         self._failures += 1
         if error.needs_operator or self._failures % 10 == 3:
-            _log.warning("the stream to the broker failed, the next try is in %.1f s: %s", pause, error)
+            say(logging.WARNING, "the stream to the broker failed, the next try is in %.1f s: %s", pause, error)
         self._tell_error("watch", error, pause)
         return pause
 
@@ -421,12 +428,12 @@ class Client:
         """A call on a connection of its own. Raises RpcError or Closed."""
         if method == "ForceRefresh":
             self._count("reports")
-        connection = Connection(self._settings)
+        connection = Connection(self._settings, self._key, self._addresses)
+        connection.deadline = time.monotonic() + self._settings.timing.call
         try:
             self._track(connection)
-            bearer = self._settings.bearer()
+            bearer = connection.bearer()
             connection.open()
-            connection.deadline = time.monotonic() + self._settings.timing.call
             return connection.unary(method, request, bearer)
         finally:
             self._untrack(connection)
@@ -445,7 +452,11 @@ class Client:
                 self._stream = None
 
     def _tell_error(self, during: str, error: RpcError, retry: float) -> None:
-        self._tell(
+        self._queue_error(during, error, retry)
+        self._tell_queued()
+
+    def _queue_error(self, during: str, error: RpcError, retry: float) -> None:
+        self._queue(
             {
                 "type": "error",
                 "during": during,
@@ -483,7 +494,7 @@ class Client:
         except KeyboardInterrupt:
             raise  # it is the user's, and reaches the main thread alone
         except BaseException:  # SystemExit too: it would end the thread that brings the tokens
-            _log.exception("on_event raised")
+            say(logging.ERROR, "on_event raised", exc_info=True)
 
 
 def _after_fork_in_child() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import re
 import socket
@@ -11,10 +12,14 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Optional
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any, Optional, TypeVar, Union
 
+from ._aside import Aside
 from ._errors import Closed, RpcError
 from ._options import Settings
+
+T = TypeVar("T")
 
 #: The longest message and the longest head that are taken, in bytes.
 MESSAGE_MAX = 4 << 20
@@ -29,26 +34,33 @@ _CODES = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "UNIMPLEMENTED"
 class Connection:
     """One socket, for one stream or one call. It is closed by whoever holds it, or by ``abort`` from any thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, key: Aside[Optional[str]], addresses: Aside[list[Any]]) -> None:
         self._settings = settings
+        self._key = key
+        self._addresses = addresses
+        self._aborted: Future[None] = Future()
         self._socket: Optional[socket.socket] = None
-        self._buffer = b""
+        self._buffer = bytearray()  # what is read is taken from its front, which costs as much as is taken
         self._is_aborted = False
         self._is_answered = False
         self._lock = threading.RLock()  # a signal handler may close a client while its thread closes it
-        #: By time.monotonic(): a read that is not over by then fails.
+        #: By time.monotonic(): what is not over by then, a read for one, fails.
         self.deadline = 0.0
 
-    def open(self) -> None:
-        """Connects, within ``connect`` seconds. Raises RpcError or Closed."""
+    def bearer(self) -> Optional[str]:
+        """The key to show, read anew, within ``call`` seconds and by ``deadline``. Raises RpcError or Closed."""
         settings = self._settings
-        deadline = time.monotonic() + settings.timing.connect
+        if settings.key_file is None and settings.get_key is None:
+            return settings.bearer()
+        return self._wait(self._key, settings.timing.call, RpcError("UNAUTHENTICATED", "the key cannot be read: it did not come in time"))
+
+    def open(self) -> None:
+        """Looks the host up and then connects, each within ``connect`` seconds, all by ``deadline``. Raises RpcError or Closed."""
+        settings = self._settings
         context = settings.tls() if settings.is_tls else None
         last: Optional[OSError] = None
-        try:
-            addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise RpcError("UNAVAILABLE", f"{settings.host}: {getattr(error, 'strerror', None) or error}") from None
+        addresses = self._look_up()
+        deadline = self._by(settings.timing.connect)
         for at, (family, kind, protocol, _, address) in enumerate(addresses):
             # Each has its share of what is left: behind the first of a name's addresses there may be nothing.
             share = (deadline - time.monotonic()) / (len(addresses) - at)
@@ -62,6 +74,29 @@ class Connection:
             raise RpcError("UNAVAILABLE", f"{settings.authority}: {last}") from None
         if context is not None:
             self._secure(context, deadline)
+
+    def _look_up(self) -> list[Any]:
+        try:
+            return addresses_of(self._settings, socket.AI_NUMERICHOST)  # which asks no resolver
+        except RpcError:
+            late = RpcError("UNAVAILABLE", f"{self._settings.host}: its address did not come in time")
+            return self._wait(self._addresses, self._settings.timing.connect, late)
+
+    def _wait(self, aside: Aside[T], seconds: float, late: RpcError) -> T:
+        """What comes of it, unless that takes too long, or the connection is aborted before."""
+        flight = aside.result()
+        either: list[Future[Any]] = [flight, self._aborted]
+        wait(either, max(0.0, self._by(seconds) - time.monotonic()), FIRST_COMPLETED)
+        self._check_aborted()
+        if not flight.done():
+            raise late
+        error = flight.exception()
+        if error is not None:
+            raise copy.copy(error)  # raised by all that waited, one error would gather their tracebacks
+        return flight.result()
+
+    def _by(self, seconds: float) -> float:
+        return min(self.deadline, time.monotonic() + seconds)
 
     def _connect(self, plain: socket.socket, address: Any, seconds: float) -> None:
         self._hold(plain)
@@ -94,16 +129,17 @@ class Connection:
         status, headers = self._head()
         if status != 200 or not headers.get("content-type", "").startswith("application/connect+json"):
             raise self._refusal(status, headers)
-        waiting = b""
+        waiting = bytearray()
         for chunk in self._body(headers):
             waiting += chunk
             while len(waiting) >= 5:
-                flags, length = struct.unpack(">BI", waiting[:5])
+                flags, length = struct.unpack_from(">BI", waiting)
                 if length > MESSAGE_MAX or flags & 1:
                     raise RpcError("INTERNAL", f"a message of {length} bytes with flags {flags} cannot be read")
                 if len(waiting) < 5 + length:
                     break
-                message, waiting = _object(waiting[5 : 5 + length]), waiting[5 + length :]
+                message = _object(waiting[5 : 5 + length])
+                del waiting[: 5 + length]
                 if flags & 2:
                     if "error" in message:
                         raise _error_of(message["error"], "UNKNOWN")
@@ -122,7 +158,9 @@ class Connection:
     def abort(self) -> None:
         """Ends what is under way, from any thread: it raises Closed."""
         with self._lock:
-            self._is_aborted = True
+            if not self._is_aborted:
+                self._is_aborted = True  # first: a signal handler may come in between
+                self._aborted.set_result(None)
             if self._socket is not None:
                 try:
                     # Not SSLSocket's own, after which a read in another thread would take what is encrypted for plain.
@@ -201,12 +239,19 @@ class Connection:
         return f"{self._settings.authority} closed the connection without an answer: is it the broker's HTTP port (7680), {kind} TLS?"
 
     def _line(self) -> bytes:
-        while b"\n" not in self._buffer:
-            if len(self._buffer) > HEAD_MAX:
+        end = self._buffer.find(b"\n")
+        while end < 0:
+            seen = len(self._buffer)
+            if seen > HEAD_MAX:
                 raise RpcError("INTERNAL", "a line of the answer is too long")
             self._more()
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.rstrip(b"\r")
+            end = self._buffer.find(b"\n", seen)
+        return self._from_buffer(end + 1).rstrip(b"\r\n")
+
+    def _from_buffer(self, size: int) -> bytes:
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
 
     def _head(self) -> tuple[int, dict[str, str]]:
         parts = self._line().split(b" ", 2)
@@ -247,7 +292,7 @@ class Connection:
         while size > 0:
             if not self._buffer:
                 self._more()
-            part, self._buffer = self._buffer[:size], self._buffer[size:]
+            part = self._from_buffer(size)
             size -= len(part)
             yield part
 
@@ -259,13 +304,21 @@ class Connection:
         return RpcError(code, f"HTTP status {status}: is this the broker's HTTP port?")
 
 
+def addresses_of(settings: Settings, flags: int = 0) -> list[Any]:
+    """The broker's addresses. The resolver may take as long as it likes. Raises RpcError."""
+    try:
+        return socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, UnicodeError) as error:
+        raise RpcError("UNAVAILABLE", f"{settings.host}: {getattr(error, 'strerror', None) or error}") from None
+
+
 def _hint(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return ": is ca the file of who signed the broker's certificate, and the host a name in it?"
     return ": does it speak TLS? Else write http://" if getattr(error, "reason", "") == "WRONG_VERSION_NUMBER" else ""
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def _object(text: Union[bytes, bytearray]) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

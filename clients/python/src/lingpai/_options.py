@@ -62,8 +62,12 @@ class Settings:
             if self.key_file is not None:
                 with open(self.key_file, encoding="utf-8") as file:
                     key: Optional[str] = file.read().strip()
+            elif self.get_key is not None:
+                key = self.get_key()
+                if not isinstance(key, str):
+                    raise TypeError(f"get_key gave {type(key).__name__}, not str")
             else:
-                key = self.get_key() if self.get_key is not None else self.key
+                key = self.key
         except BaseException as error:  # SystemExit too: it would end the thread that brings the tokens
             raise RpcError("UNAUTHENTICATED", f"the key cannot be read: {error or type(error).__name__}") from error
         if key is not None and not re.fullmatch(r"[\x21-\x7e]+", key):
@@ -162,4 +166,5 @@ def _address(target: str, scheme: str, rest: str) -> tuple[str, int]:
             return parts.hostname, parts.port
     except ValueError:
         pass
-    raise ConfigurationError(f"target {target!r} is no address: write http://HOST:PORT or https://HOST:PORT")
+    shown = target if "@" not in target else "***@" + target.rpartition("@")[2]  # a password may be before it
+    raise ConfigurationError(f"target {shown!r} is no address: write http://HOST:PORT or https://HOST:PORT")

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import calendar
 import copy
-import logging
 import re
 import threading
 import time
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from ._client import Client
 
 T = TypeVar("T")
-
-_log = logging.getLogger("lingpai")
 
 #: A source looks whether its process was forked at every so many reads: hooks are not run everywhere (uWSGI).
 _READS = 64
@@ -69,7 +66,7 @@ class Source:
 
         If it raises Rejected, the token is reported to the broker, and with a newer one the call is made once more. Where none came
         (WeChat accepts the token, or the broker cannot replace it now) its own error is raised. It is called at most twice. The report takes at
-        most 15 s; a COOLDOWN is not waited out. Raises NoToken or Closed where there is no token.
+        most 10 s; a COOLDOWN is not waited out. Raises NoToken or Closed where there is no token.
         """
         used = self.token()
         try:
@@ -132,6 +129,7 @@ class Source:
         while True:
             held = self._held
             if not isinstance(held, Token):
+                self._now = iter(())  # what was put here below, just before another thread took the token away
                 raise self._fresh(held)
             if held._is_over(time.monotonic()):
                 self._expire()
@@ -181,22 +179,25 @@ class Source:
         return done
 
     def _force_refresh(self, refused: Token, done: Future[Report]) -> None:
+        client = self._client
         result: Union[Report, LingpaiError]
         try:
-            answer = self._client._unary("ForceRefresh", {"appId": self.app, "rejectedToken": refused.value})
+            answer = client._unary("ForceRefresh", {"appId": self.app, "rejectedToken": refused.value})
             outcome = _OUTCOMES.get(answer.get("outcome"), "UNKNOWN")
-            self._client._tell({"type": "report", "app": self.app, "outcome": outcome})
-            self._take(answer.get("state"), answer.get("serverTime"))
-            result = Report(outcome, self.token())
-        except (NoToken, Closed) as error:
+            client._queue({"type": "report", "app": self.app, "outcome": outcome})
+            self._keep(answer.get("state"), answer.get("serverTime"))
+            held = self._held
+            result = Report(outcome, held) if isinstance(held, Token) else self._fresh(held)
+        except Closed as error:
             result = error
         except Exception as thrown:
-            result = error_of(thrown)
-            wait = min(result.retry_after, self._client._settings.timing.retry_cap)
+            result = copy.copy(error_of(thrown))  # without its traceback, whose frames have the key
+            wait = min(result.retry_after, client._settings.timing.retry_cap)
             if wait > 0:
                 self._refused = (refused.generation, time.monotonic() + wait, result)
-            self._client._tell_error("report", result, wait)
+            client._queue_error("report", result, wait)
         self._settle(refused, done, result)
+        client._tell_queued()  # the last: who is told may report too, and would wait for what this thread has not settled
 
     def _settle(self, refused: Token, done: Future[Report], result: Union[Report, LingpaiError]) -> None:
         with self._client._lock:
@@ -223,22 +224,25 @@ class Source:
         return {"state": state, "generation": generation, "tokenId": "", "reason": reason}
 
     def _take(self, state: Any, server_time: Any) -> None:
-        """Takes a state that the broker told, unless it is older than what is held (R2)."""
-        if not isinstance(state, dict):
-            return
-        try:
-            self._keep(state, server_time)
-        except ValueError as error:
-            # The others' states on this stream are none the worse for it.
-            _log.warning("a state of %s is left out: %s", self.app, error)
+        """Takes a state that the broker told, unless it is older than what is held (R2). Raises RpcError where it makes no sense (R18)."""
+        self._keep(state, server_time)
         self._client._tell_queued()
 
-    def _keep(self, state: dict[str, Any], server_time: Any) -> None:
-        generation = _unsigned(state.get("generation"))
-        now, server_now = time.monotonic(), _seconds(server_time)
+    def _keep(self, state: Any, server_time: Any) -> None:
+        """As ``_take``, and nobody is told yet."""
+        if not isinstance(state, dict):
+            return
+        now = time.monotonic()
+        try:
+            generation, server_now = _unsigned(state.get("generation")), _seconds(server_time)
+            if server_now is None:
+                server_now = time.time()
+            before = _token(state.get("previous"), 0, now, server_now)
+            token = _token(state.get("current"), generation, now, server_now, before)
+        except ValueError as error:
+            # Without an ``app``, which would say that a Get found it known (R10).
+            raise RpcError("INTERNAL", f"a state of {self.app} makes no sense: {error}") from None
         words = str(state.get("statusReason") or "")
-        before = _token(state.get("previous"), 0, now, server_now)
-        token = _token(state.get("current"), generation, now, server_now, before)
         is_over = token._is_over(now) if token is not None else state.get("status") in ("TOKEN_STATUS_EXPIRED", 4)
         with self._client._lock:
             if generation < self._generation or isinstance(self._held, Closed):
@@ -304,7 +308,7 @@ def error_of(thrown: Exception) -> RpcError:
     return thrown if isinstance(thrown, RpcError) else RpcError("UNKNOWN", f"{type(thrown).__name__}: {thrown}")
 
 
-def _token(token: Any, generation: int, now: float, server_now: Optional[float], before: Optional[Token] = None) -> Optional[Token]:
+def _token(token: Any, generation: int, now: float, server_now: float, before: Optional[Token] = None) -> Optional[Token]:
     """A token as the broker tells it; None where it tells none. Raises ValueError."""
     if not isinstance(token, dict):
         return None
@@ -312,8 +316,7 @@ def _token(token: Any, generation: int, now: float, server_now: Optional[float],
     if not 1 <= len(value) <= 2048:
         raise ValueError(f"a token of {len(value)} characters")
     expires = _seconds(token.get("expireTime"))
-    life = None if expires is None or server_now is None else expires - server_now
-    return Token(value, generation, None if life is None else now + life, before)
+    return Token(value, generation, None if expires is None else now + expires - server_now, before)
 
 
 def _unsigned(number: Any) -> int:
@@ -331,9 +334,11 @@ _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d{1,9})?Z")
 
 
 def _seconds(time_: Any) -> Optional[float]:
-    """Seconds of a time of protobuf's JSON; None where there is none."""
+    """Seconds of a time of protobuf's JSON; None where none is said. Raises ValueError."""
+    if time_ is None:
+        return None
     match = _TIME.fullmatch(time_) if isinstance(time_, str) else None
     if match is None:
-        return None
+        raise ValueError("a time that cannot be read")
     parts = [int(part) for part in match.groups()[:6]]
     return calendar.timegm((*parts, 0, 1, 0)) + float(match.group(7) or 0)

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import traceback
 import unittest
 from unittest import mock
 
@@ -122,6 +123,31 @@ class Adapter:
         self.message()
         self.assertEqual(self.tokens()[1:], [self.source()])
 
+    def test_an_error_says_no_token(self):
+        ours, theirs = self.source(), "_".join(("A", "USERS"))
+
+        def of_a_user():
+            self.sdk.get("https://api.weixin.qq.com/sns/userinfo", params={"access_token": theirs, "openid": "o"})
+
+        uses = [self.message, of_a_user, *self.more_uses()]
+
+        def raised():
+            for use in uses:
+                try:
+                    use()
+                except Exception:
+                    yield traceback.format_exc()
+
+        with mock.patch.object(self.wechat, "status", 502):
+            shown = list(raised())
+        self.wechat.stop()
+        shown += raised()
+        self.assertGreaterEqual(len(shown), 2 + len(uses))
+        self.assertIn("access_token=***", "".join(shown))
+        for text in shown:
+            self.assertNotIn(ours, text)
+            self.assertNotIn(theirs, text)
+
     def test_a_token_that_is_not_the_brokers_is_none_of_its_business(self):
         with self.refused(40001):
             self.sdk.get("https://api.weixin.qq.com/sns/userinfo", params={"access_token": "A_USERS", "openid": "o"})
@@ -146,6 +172,9 @@ class TestWechatpy(Adapter, unittest.TestCase):
         sdk = Wechatpy(source)
         led_to(sdk._http, self.wechat.url)
         return sdk
+
+    def more_uses(self):
+        return [lambda: self.sdk.customservice.delete_account("kf@test"), lambda: self.sdk.media.download("M")]
 
     def refused(self, errcode):
         return self.assertRaisesRegex(WeChatClientException, f"Error code: {errcode}")
@@ -185,6 +214,9 @@ class TestWerobot(Adapter, unittest.TestCase):
         made = use_lingpai(robot, source)
         self.assertIs(robot.client, made)
         return made
+
+    def more_uses(self):
+        return [lambda: self.sdk.download_media("M"), lambda: self.sdk.upload_permanent_video("t", "i", io.BytesIO(b"mp4"))]
 
     def refused(self, errcode):
         return self.assertRaisesRegex(werobot.client.ClientException, f"{errcode}: ")

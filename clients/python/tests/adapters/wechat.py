@@ -20,11 +20,15 @@ from lingpai.testing import FakeBroker
 
 
 class WeChat:
-    """``asked`` has each request: its path, its token and its body. A token that is dead is refused by ``errcode``."""
+    """``asked`` has each request: its path, its token and its body. A token that is dead is refused by ``errcode``.
+
+    ``status`` is what it answers by.
+    """
 
     def __init__(self, broker: FakeBroker, app: str) -> None:
         self.asked: list[tuple[str, str, bytes]] = []
         self.errcode = 40001
+        self.status = 200
         self._broker, self._app = broker, app
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"wechat": self}))
         self._server.daemon_threads = True
@@ -54,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         answer = self.wechat.answer(parts.path, parse_qs(parts.query).get("access_token", [""])[0], body)
         packed = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(200)
+        self.send_response(self.wechat.status)
         self.send_header("Content-Type", "image/jpeg" if isinstance(answer, bytes) else "application/json")
         self.send_header("Content-Length", str(len(packed)))
         self.end_headers()

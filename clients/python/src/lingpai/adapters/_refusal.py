@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from .._errors import Rejected, is_rejection
 from .._source import Source
 from .._token import Token
+from ._hush import hushed
 
 T = TypeVar("T")
 
@@ -48,7 +49,8 @@ def cured(source: Source, files: Files, send: Callable[[str], T], errcode_of: Ca
         if refusals and not files.rewind():
             raise refusals[0]
         try:
-            return send(token)
+            with hushed():
+                return send(token)
         except Exception as error:
             errcode = errcode_of(error)
             if not is_rejection(errcode):

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, quote
 from wechatpy import WeChatClient
 
 from .._source import Source
+from ._hush import hushed
 from ._refusal import Files, cured, granted, is_ours
 
 
@@ -15,7 +16,8 @@ class LingpaiClient(WeChatClient):
     """A WeChatClient that has its token from the broker, and no AppSecret.
 
     A token that WeChat refused (40001, 40014, 42001) is reported, and the call made once more with the newer one; a file is sent again from
-    where it was. Where none came, the error of wechatpy is raised as it is. Where there is no token a call raises lingpai.NoToken.
+    where it was. Where none came, the error of wechatpy is raised as it is. No error says a token.
+    Where there is no token a call raises lingpai.NoToken.
     ``session`` and ``timeout`` (seconds) are wechatpy's own: what it keeps in ``session`` (jsapi tickets) has no token.
     """
 
@@ -37,7 +39,8 @@ class LingpaiClient(WeChatClient):
         # customservice.delete_account gives its query as text.
         given: Any = parse_qs(params).get("access_token", [""])[0] if isinstance(params, str) else params.get("access_token")
         if given is not None and not is_ours(self._source, given):
-            return super()._request(method, url_or_endpoint, params=params, **kwargs)
+            with hushed():
+                return super()._request(method, url_or_endpoint, params=params, **kwargs)
 
         def send(token: str) -> Any:
             if isinstance(params, str):

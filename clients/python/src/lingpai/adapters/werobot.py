@@ -10,6 +10,7 @@ from werobot.client import Client, ClientException
 
 from .._errors import is_rejection
 from .._source import Source
+from ._hush import hushed
 from ._refusal import Files, cured, granted, is_ours
 
 #: The longest answer, in bytes, in which an errcode is looked for: one that has an errcode is short.
@@ -21,7 +22,7 @@ class LingpaiClient(Client):
 
     A token that WeChat refused (40001, 40014, 42001) is reported, and the call made once more with the newer one; a file is sent again from
     where it was. Where none came, the error of werobot is raised as it is, or what WeChat answered is returned by the three calls that
-    return answers as they are. Where there is no token a call raises lingpai.NoToken.
+    return answers as they are. No error says a token. Where there is no token a call raises lingpai.NoToken.
     """
 
     def __init__(self, source: Source) -> None:
@@ -39,7 +40,8 @@ class LingpaiClient(Client):
     def request(self, method: str, url: str, **kwargs: Any) -> Any:
         params = kwargs.pop("params", None)
         if params is not None and not is_ours(self._source, params.get("access_token")):
-            return super().request(method, url, params=params, **kwargs)
+            with hushed():
+                return super().request(method, url, params=params, **kwargs)
 
         def send(token: str) -> Any:
             return super(LingpaiClient, self).request(method, url, params={**(params or {}), "access_token": token}, **kwargs)

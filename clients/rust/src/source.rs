@@ -127,12 +127,11 @@ impl App {
             return;
         }
         if let Some(at) = token.until {
-            let (app, inner, held) = (Arc::clone(self), Arc::clone(inner), Arc::clone(&token));
-            let expiry = tokio::spawn(async move {
+            let (app, of, held) = (Arc::clone(self), Arc::clone(inner), Arc::clone(&token));
+            state.expiry = inner.spawn(async move {
                 tokio::time::sleep_until(at).await;
-                app.expire(&inner, &held);
+                app.expire(&of, &held);
             });
-            state.expiry = Some(expiry.abort_handle());
         }
         self.set(inner, Ok(token));
     }
@@ -211,10 +210,10 @@ impl App {
         let (sender, receiver) = watch::channel(None);
         state.reports.insert(refused.generation, receiver.clone());
         drop(state);
-        let (app, of, refused) = (Arc::clone(self), Arc::clone(inner), Arc::clone(refused));
+        let (under_way, of, refused) = (UnderWay(Arc::clone(self), refused.generation), Arc::clone(inner), Arc::clone(refused));
         inner.spawn(async move {
-            let answer = app.force_refresh(&of, &refused).await;
-            app.lock().reports.remove(&refused.generation);
+            let answer = under_way.0.force_refresh(&of, &refused).await;
+            drop(under_way);
             sender.send_replace(Some(answer));
         });
         receiver
@@ -249,6 +248,15 @@ impl App {
 fn stop(expiry: &mut Option<AbortHandle>) {
     if let Some(expiry) = expiry.take() {
         expiry.abort();
+    }
+}
+
+/// The report of a generation of an app. However its task ends, another may follow.
+struct UnderWay(Arc<App>, u64);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.lock().reports.remove(&self.1);
     }
 }
 

@@ -38,7 +38,7 @@ pub fn fixed_source<V: Into<String>>(app: &str, values: impl IntoIterator<Item =
         }
         ForceRefreshResponse { state: Some(state.clone()), outcome: outcome.into(), server_time: None }
     }));
-    let inner = Inner::new(options);
+    let inner = Inner::new(options, None);
     let client = Client { handle: Arc::new(Handle { inner: Arc::clone(&inner) }) };
     let source = client.app(app).expect("the app");
     source.app.take(&inner, first, None).expect("a value of 1 to 2048 characters");

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime;
+
 use super::{builder, ms, soon, APP};
 use crate::client::{Client, Handle, Inner};
 use crate::gen::{Token, TokenState, TokenStatus};
@@ -18,7 +20,7 @@ fn state(generation: u64, current: Option<Token>) -> TokenState {
 
 /// A source without a stream.
 fn source() -> (Arc<Inner>, Source) {
-    let inner = Inner::new(builder("127.0.0.1:1", &[APP]).0);
+    let inner = Inner::new(builder("127.0.0.1:1", &[APP]).0, Some(runtime::Handle::current()));
     let client = Client { handle: Arc::new(Handle { inner: Arc::clone(&inner) }) };
     (inner, client.app(APP).unwrap())
 }
@@ -77,6 +79,18 @@ async fn r3_a_token_is_gone_when_its_life_is_over() {
     take(&inner, &source, state(2, Some(token("two", None))));
     tokio::time::advance(Duration::from_secs(1 << 30)).await;
     assert_eq!(source.token().unwrap().value(), "two");
+}
+
+#[test]
+fn r3_a_token_that_is_taken_in_a_runtime_which_is_gone_expires_too() {
+    let paused = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let (own, other) = (paused(), paused());
+    let (inner, source) = own.block_on(async { source() });
+    other.block_on(async { take(&inner, &source, state(1, Some(token("one", Some(ms(200)))))) });
+    drop(other);
+    let mut changes = source.updates();
+    own.block_on(soon(changes.changed())).unwrap();
+    assert_eq!(reason(&source), Reason::Expired);
 }
 
 #[tokio::test(start_paused = true)]

@@ -113,12 +113,11 @@ impl App {
             return;
         };
         let arrived = Instant::now();
-        let now = now.and_then(|time| SystemTime::try_from(time).ok());
+        let now = now.unwrap_or_else(|| SystemTime::now().into());
         let token_of = |token: gen::Token, generation, previous| {
-            let end = token.expire_time.and_then(|time| SystemTime::try_from(time).ok());
-            let life = end.zip(now).map(|(end, now)| end.duration_since(now).unwrap_or(Duration::ZERO));
             // An end that no clock reaches is none.
-            Token { value: token.value, id: token.id, generation, until: life.and_then(|life| arrived.checked_add(life)), previous }
+            let until = token.expire_time.and_then(|end| arrived.checked_add(between(now, end)));
+            Token { value: token.value, id: token.id, generation, until, previous }
         };
         let previous = told.previous.map(|token| Box::new(token_of(token, 0, None)));
         let token = Arc::new(token_of(current, told.generation, previous));
@@ -243,6 +242,13 @@ impl App {
             }
         }
     }
+}
+
+/// How long it is from one time to another; zero where that is over.
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    let nanos = |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+    let between = (nanos(to) - nanos(from)).max(0);
+    u64::try_from(between / 1_000_000_000).map_or(Duration::MAX, |seconds| Duration::new(seconds, (between % 1_000_000_000) as u32))
 }
 
 fn stop(expiry: &mut Option<AbortHandle>) {

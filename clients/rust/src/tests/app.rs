@@ -81,6 +81,27 @@ async fn r3_a_token_is_gone_when_its_life_is_over() {
     assert_eq!(source.token().unwrap().value(), "two");
 }
 
+#[tokio::test(start_paused = true)]
+async fn r3_without_the_brokers_time_the_clients_own_counts() {
+    let (inner, source) = source();
+    let told = |generation, expire_time| {
+        let current = Token { expire_time, ..token("one", None) };
+        source.app.take(&inner, state(generation, Some(current)), None).unwrap();
+    };
+    let hour = Duration::from_secs(3600);
+    told(1, Some((SystemTime::now() + hour).into()));
+    let life = source.token().unwrap().until.expect("an end") - tokio::time::Instant::now();
+    assert!(life <= hour && life > hour / 2, "{life:?}");
+    told(2, Some((SystemTime::now() - hour).into()));
+    assert_eq!(reason(&source), Reason::Expired);
+    told(3, None);
+    assert_eq!(source.token().unwrap().until, None);
+    told(4, Some(prost_types::Timestamp { seconds: i64::MIN, nanos: i32::MIN }));
+    assert_eq!(reason(&source), Reason::Expired);
+    told(5, Some(prost_types::Timestamp { seconds: i64::MAX, nanos: i32::MAX }));
+    assert_eq!(source.token().unwrap().generation(), 5);
+}
+
 #[test]
 fn r3_a_token_that_is_taken_in_a_runtime_which_is_gone_expires_too() {
     let paused = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

@@ -130,7 +130,7 @@ async fn r11_without_retry_info_a_report_is_made_again() {
 #[tokio::test]
 async fn r19_a_fixed_source_has_one_value_after_the_other() {
     let source = fixed_source(APP, ["ONE", "TWO"]);
-    assert_eq!(source.token().unwrap().value(), "ONE");
+    assert_eq!((source.token().unwrap().value(), source.token().unwrap().until), ("ONE", None));
     assert_eq!(call(&source, &[40001, 0]).await.0, [1, 2]);
     let (used, result) = call(&source, &[40001]).await;
     assert_eq!((used, rejected(result), source.token().unwrap().value()), (vec![2], 40001, "TWO"));

@@ -268,7 +268,7 @@ impl Inner {
             }
             Err(error) => {
                 self.lost();
-                self.failed(error, pauses, lived)
+                self.failed(error, apps, pauses, lived)
             }
         }
     }
@@ -363,9 +363,10 @@ impl Inner {
         Ok(None)
     }
 
-    /// What follows from a stream's error. Gives the pause before the next.
-    fn failed(self: &Arc<Inner>, error: RpcError, pauses: &mut Backoff, lived: Option<Duration>) -> Duration {
-        let missing = self.apps.get(&error.app).filter(|_| error.code == "NOT_FOUND").cloned();
+    /// What follows from the error of a stream for these apps. Gives the pause before the next.
+    fn failed(self: &Arc<Inner>, error: RpcError, apps: &[Arc<App>], pauses: &mut Backoff, lived: Option<Duration>) -> Duration {
+        // One that it did not ask for is left out already, or none of the client's: at once would be for ever.
+        let missing = apps.iter().find(|app| app.id == error.app && error.code == "NOT_FOUND").cloned();
         {
             let mut shared = self.lock();
             shared.last = Some(error.clone());

@@ -71,6 +71,21 @@ async fn r10_an_unknown_app_is_left_out_asked_for_and_taken_up_again() {
 }
 
 #[tokio::test]
+async fn r10_a_refusal_that_names_an_app_which_was_not_asked_for_is_a_failure_like_others() {
+    let broker = FakeBroker::start([APP, "wx2"]).await.unwrap();
+    broker.refuse_for(APP);
+    let (options, mut told) = builder(&broker.target(), &[APP, "wx2"]);
+    let client = options.timing(Timing { app_retry: ms(600_000), ..quick() }).start_optional().build().await.unwrap();
+    assert_eq!(told.error().await.2, ms(0)); // wx1 is left out
+    for _ in 0..3 {
+        let (code, _, pause) = told.error().await;
+        assert_eq!((code, pause >= quick().backoff_floor), ("NOT_FOUND", true), "{pause:?}");
+    }
+    assert_eq!(*client.handle.inner.running.borrow(), 2); // the stream, and one who asks for wx1
+    assert_eq!(reason(&client, "wx2"), Reason::Waiting);
+}
+
+#[tokio::test]
 async fn r10_where_no_app_is_left_it_still_asks() {
     let broker = FakeBroker::start([APP]).await.unwrap();
     let (options, mut told) = builder(&broker.target(), &["wx9"]);

@@ -13,7 +13,7 @@ use crate::client::{Handle, Inner};
 use crate::error::{CallError, Error, MayReject, Reason, RpcError};
 use crate::event::{AppStats, Event};
 use crate::gen::{self, ForceRefreshOutcome, TokenState, TokenStatus};
-use crate::token::Token;
+use crate::token::{id_of, Token};
 
 /// The longest value of a token, in characters: what the protocol promises.
 const VALUE_MAX: usize = 2048;
@@ -87,6 +87,9 @@ impl App {
 
     /// Takes a state that the broker told, unless it is older than what is held. Fails, and takes nothing, where it breaks the broker's promise.
     pub fn take(self: &Arc<App>, inner: &Arc<Inner>, told: TokenState, now: Option<Timestamp>) -> Result<(), RpcError> {
+        if told.app_id != self.id {
+            return Err(RpcError::of("INTERNAL", format!("an answer for {} is of another app", self.id), false));
+        }
         for token in told.current.iter().chain(&told.previous) {
             let length = token.value.chars().count();
             if !(1..=VALUE_MAX).contains(&length) {
@@ -117,7 +120,7 @@ impl App {
         let token_of = |token: gen::Token, generation, previous| {
             // An end that no clock reaches is none.
             let until = token.expire_time.and_then(|end| arrived.checked_add(between(now, end)));
-            Token { value: token.value, id: token.id, generation, until, previous }
+            Token { id: id_of(&token.value), value: token.value, generation, until, previous }
         };
         let previous = told.previous.map(|token| Box::new(token_of(token, 0, None)));
         let token = Arc::new(token_of(current, told.generation, previous));

@@ -11,7 +11,7 @@ use crate::{Error, Reason, Source};
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn token(value: &str, life: Option<Duration>) -> Token {
-    Token { value: value.into(), id: format!("id of {}", value.len()), issue_time: None, expire_time: life.map(|life| (NOW + life).into()) }
+    Token { value: value.into(), id: value.into(), issue_time: None, expire_time: life.map(|life| (NOW + life).into()) }
 }
 
 fn state(generation: u64, current: Option<Token>) -> TokenState {
@@ -144,14 +144,23 @@ async fn r18_a_value_that_no_token_has_is_an_error_of_the_broker_and_nothing_is_
 }
 
 #[tokio::test]
+async fn an_answer_that_is_of_another_app_is_an_error_of_the_broker_and_is_not_taken() {
+    let (inner, source) = source();
+    let told = TokenState { app_id: "wx2".into(), ..state(1, Some(token("SECRET", None))) };
+    let error = source.app.take(&inner, told, None).unwrap_err();
+    assert_eq!(error.to_string(), "INTERNAL: an answer for wx1 is of another app");
+    assert_eq!(reason(&source), Reason::Waiting);
+}
+
+#[tokio::test]
 async fn r18_what_prints_a_token_prints_its_id() {
     let (inner, source) = source();
     let told = TokenState { previous: Some(token("SECRET", None)), ..state(1, Some(token("SECRET_TOO", None))) };
     take(&inner, &source, told);
     let held = source.token().unwrap();
-    assert_eq!(held.to_string(), "id of 10");
-    assert_eq!(format!("{held:?} {:?}", held.previous()), "Token(id of 10) Some(Token(id of 6))");
+    assert_eq!(held.to_string(), "9f27d1b40dd5"); // not what the broker says
+    assert_eq!(format!("{held:?} {:?}", held.previous()), "Token(9f27d1b40dd5) Some(Token(0917b13a9091))");
     let client = Client { handle: Arc::clone(&source.handle) };
     let printed = format!("{:?} {:?}", source.token(), client.stats());
-    assert!(printed.contains("id of 10") && !printed.contains("SECRET"), "{printed}");
+    assert!(printed.contains("9f27d1b40dd5") && !printed.contains("SECRET"), "{printed}");
 }

@@ -168,7 +168,7 @@ impl ClientBuilder {
     }
 
     /// Told of what happens, one event after the other, never of a token's value. It must not block; it may use the client, and a panic of it is
-    /// swallowed (R17).
+    /// swallowed (R17). A [`Client`] or a source that it keeps is never the last to be dropped: such a client lives until it is closed.
     pub fn on_event(mut self, observe: impl Fn(Event) + Send + Sync + 'static) -> ClientBuilder {
         self.on_event = Arc::new(observe);
         self

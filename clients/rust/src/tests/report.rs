@@ -137,6 +137,22 @@ async fn r19_a_fixed_source_has_one_value_after_the_other() {
 }
 
 #[test]
+fn what_is_behind_an_error_is_its_source() {
+    type Boxed = Box<dyn std::error::Error + Send + Sync>;
+    fn words(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+    }
+    let lost = Box::new(crate::error::RpcError::unavailable("lost"));
+    let timed_out = Error::StartTimeout { apps: vec![APP.into()], last: Some(lost.clone()) };
+    assert_eq!(words(&timed_out), ["no token of wx1 in time: UNAVAILABLE: lost", "UNAVAILABLE: lost"]);
+    assert_eq!(words(&CallError::<Rejected>::Client(Error::Rpc(lost))), ["UNAVAILABLE: lost"; 3]);
+    assert_eq!(words(&Error::Closed).len(), 1);
+    let own = CallError::Business(Boxed::from(CallError::<Rejected>::Client(timed_out)));
+    assert_eq!(words(&own)[1..], ["no token of wx1 in time: UNAVAILABLE: lost", "UNAVAILABLE: lost"]);
+    assert!(!Boxed::from(CallError::Business(Rejected { errcode: 40001 })).is_rejected());
+}
+
+#[test]
 fn r12_a_boxed_error_is_a_rejection_where_it_or_its_source_is_one() {
     type Boxed = Box<dyn std::error::Error + Send + Sync>;
     let refusal = Rejected { errcode: 40001 };

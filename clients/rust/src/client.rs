@@ -1,10 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use tokio::runtime;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout, Instant};
 
 use crate::backoff::Backoff;
@@ -22,12 +26,14 @@ use crate::token::Token;
 const CLOSE: Duration = Duration::from_millis(1_500);
 
 /// One stream to the broker, and the tokens that it brought. A process needs one. Cheap to clone; the last drop of it and of its sources ends it.
+///
+/// Its tasks live in the runtime that it was built in, wherever it and its sources are used. With that runtime the client is closed.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) handle: Arc<Handle>,
 }
 
-/// What a client and its sources have, and its tasks do not: it closes the client when it is dropped.
+/// What a client and its sources have, and the task of its stream: it closes the client when it is dropped.
 pub(crate) struct Handle {
     pub inner: Arc<Inner>,
 }
@@ -40,6 +46,8 @@ impl Drop for Handle {
 
 pub(crate) struct Inner {
     pub options: ClientBuilder,
+    /// Where its tasks live. A fixed source has none: its user may have no runtime, or one for each test.
+    runtime: Option<runtime::Handle>,
     apps: BTreeMap<String, Arc<App>>,
     shared: Mutex<Shared>,
     /// Events that wait to be told, and whether someone tells.
@@ -71,9 +79,14 @@ impl Client {
     }
 
     pub(crate) async fn start(options: ClientBuilder) -> Result<Client, Error> {
-        let inner = Inner::new(options);
+        let runtime = runtime::Handle::try_current().map_err(|_| {
+            Error::Configuration("there is no runtime of tokio here: await `build` in one, for instance under #[tokio::main]".into())
+        })?;
+        let inner = Inner::new(options, Some(runtime));
         let client = Client { handle: Arc::new(Handle { inner: Arc::clone(&inner) }) };
-        inner.spawn(Arc::clone(&inner).run());
+        // Dropped with the task, however that ends: nothing renews a token from then on.
+        let closes = Handle { inner: Arc::clone(&inner) };
+        inner.spawn(async move { Arc::clone(&closes.inner).run().await });
         if !inner.options.start_optional {
             if let Err(error) = inner.wait_for_start().await {
                 client.close().await;
@@ -131,7 +144,7 @@ impl Drop for Running {
 }
 
 impl Inner {
-    pub fn new(options: ClientBuilder) -> Arc<Inner> {
+    pub fn new(options: ClientBuilder, runtime: Option<runtime::Handle>) -> Arc<Inner> {
         let apps = options.apps.iter().map(|app| (app.clone(), Arc::new(App::new(app.clone())))).collect();
         let shared = Shared {
             state: "CONNECTING",
@@ -145,6 +158,7 @@ impl Inner {
         };
         Arc::new(Inner {
             options,
+            runtime,
             apps,
             shared: Mutex::new(shared),
             told: Mutex::default(),
@@ -170,15 +184,22 @@ impl Inner {
     }
 
     /// Starts a task that ends when the client is closed, and that `close` waits for.
-    pub fn spawn(self: &Arc<Inner>, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(self: &Arc<Inner>, work: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
+        let Some(runtime) = &self.runtime else {
+            let _ = pin!(work).poll(&mut Context::from_waker(Waker::noop())); // it waits for nothing
+            return None;
+        };
         let running = Running::new(self);
-        tokio::spawn(async move {
+        let task = runtime.spawn(async move {
             let mut closed = running.0.closed.subscribe();
+            // It keeps nothing of `closed` locked: what ends the work may close the client.
+            let closed = async { drop(closed.wait_for(|closed| *closed).await) };
             tokio::select! {
                 () = work => {}
-                _ = closed.wait_for(|closed| *closed) => {}
+                () = closed => {}
             }
         });
+        Some(task.abort_handle())
     }
 
     async fn wait_for_start(&self) -> Result<(), Error> {
@@ -247,7 +268,7 @@ impl Inner {
             }
             Err(error) => {
                 self.lost();
-                self.failed(error, pauses, lived)
+                self.failed(error, apps, pauses, lived)
             }
         }
     }
@@ -342,9 +363,10 @@ impl Inner {
         Ok(None)
     }
 
-    /// What follows from a stream's error. Gives the pause before the next.
-    fn failed(self: &Arc<Inner>, error: RpcError, pauses: &mut Backoff, lived: Option<Duration>) -> Duration {
-        let missing = self.apps.get(&error.app).filter(|_| error.code == "NOT_FOUND").cloned();
+    /// What follows from the error of a stream for these apps. Gives the pause before the next.
+    fn failed(self: &Arc<Inner>, error: RpcError, apps: &[Arc<App>], pauses: &mut Backoff, lived: Option<Duration>) -> Duration {
+        // One that it did not ask for is left out already, or none of the client's: at once would be for ever.
+        let missing = apps.iter().find(|app| app.id == error.app && error.code == "NOT_FOUND").cloned();
         {
             let mut shared = self.lock();
             shared.last = Some(error.clone());

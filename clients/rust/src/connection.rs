@@ -4,6 +4,7 @@ use http::uri::PathAndQuery;
 use prost::Message;
 use tokio::time::timeout;
 use tonic::client::Grpc;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 use tonic_prost::ProstCodec;
@@ -61,9 +62,26 @@ impl Connection {
 
     fn showing<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        if let Some(Ok(value)) = self.bearer.as_ref().map(|key| format!("Bearer {key}").parse()) {
+        if let Some(value) = self.bearer.as_deref().and_then(authorization) {
             request.metadata_mut().insert("authorization", value);
         }
         request
+    }
+}
+
+/// None for what no header can have.
+fn authorization(key: &str) -> Option<AsciiMetadataValue> {
+    let mut value: AsciiMetadataValue = format!("Bearer {key}").parse().ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn r18_the_key_is_marked_as_a_secret_for_whoever_logs_headers() {
+        let value = super::authorization("SECRET").unwrap();
+        assert_eq!((value.to_str().unwrap(), value.is_sensitive()), ("Bearer SECRET", true));
+        assert_eq!(format!("{value:?}"), "Sensitive");
     }
 }

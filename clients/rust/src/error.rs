@@ -8,6 +8,7 @@ use crate::gen;
 
 /// Why there is no token. `Display` writes it as the rules do: `NOT_FOUND`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// Nothing was said of the app yet.
     Waiting,
@@ -77,7 +78,14 @@ impl fmt::Display for Error {
     }
 }
 
-impl StdError for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Error::StartTimeout { last: Some(error), .. } | Error::Rpc(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
 
 /// A call of the broker failed: it answered with an error, or it could not be reached.
 #[derive(Clone, Debug)]
@@ -263,17 +271,30 @@ impl StdError for Rejected {}
 pub trait MayReject {
     /// Whether it is.
     fn is_rejected(&self) -> bool;
+
+    /// The error itself: [`CallError::Business`] has its source. An error of your own that is a [`std::error::Error`] gives `Some(self)`.
+    fn as_error(&self) -> Option<&(dyn StdError + 'static)> {
+        None
+    }
 }
 
 impl MayReject for Rejected {
     fn is_rejected(&self) -> bool {
         true
     }
+
+    fn as_error(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self)
+    }
 }
 
 impl MayReject for Box<dyn StdError + Send + Sync> {
     fn is_rejected(&self) -> bool {
         causes(&**self).any(<dyn StdError>::is::<Rejected>)
+    }
+
+    fn as_error(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&**self)
     }
 }
 
@@ -295,4 +316,12 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
     }
 }
 
-impl<E: fmt::Debug + fmt::Display> StdError for CallError<E> {}
+impl<E: MayReject + fmt::Debug + fmt::Display> StdError for CallError<E> {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            CallError::Client(error) => Some(error),
+            // It stands for that error, not behind it: a refusal that this call could not mend is none of a call around it.
+            CallError::Business(error) => error.as_error()?.source(),
+        }
+    }
+}

@@ -168,7 +168,7 @@ impl ClientBuilder {
     }
 
     /// Told of what happens, one event after the other, never of a token's value. It must not block; it may use the client, and a panic of it is
-    /// swallowed (R17).
+    /// swallowed (R17). A [`Client`] or a source that it keeps is never the last to be dropped: such a client lives until it is closed.
     pub fn on_event(mut self, observe: impl Fn(Event) + Send + Sync + 'static) -> ClientBuilder {
         self.on_event = Arc::new(observe);
         self
@@ -219,6 +219,19 @@ impl ClientBuilder {
         if self.keys > 1 {
             return Err("key, key_file and key_callback are given together: give one of them".into());
         }
+        if matches!(&self.key, Key::Value(key) if !is_key(key)) {
+            return Err("key is no key: write what `lingpai keys create` printed, and nothing else".into());
+        }
+        let key_file = if let Key::File(path) = &self.key { Some(path) } else { None };
+        let (cert, cert_key) = self.certificate.as_ref().map(|(cert, key)| (cert, key)).unzip();
+        for (option, path) in [("key_file", key_file), ("ca", self.ca.as_ref()), ("certificate", cert), ("certificate", cert_key)] {
+            if path.is_some_and(|path| path.as_os_str().is_empty()) {
+                return Err(format!("{option} is empty: write the path of a file"));
+            }
+        }
+        if self.start_timeout.is_zero() {
+            return Err("start_timeout is 0: write more, or start_optional where the start waits for nothing".into());
+        }
         if self.keys > 0 && !self.is_tls && !self.plaintext && !is_loopback(uri.host().unwrap_or_default()) {
             return Err(format!(
                 "the key would go to {address} unencrypted: write https://{address}, or set plaintext where nobody can listen in between"
@@ -241,7 +254,7 @@ impl ClientBuilder {
                 Err(_) => return Err(unreadable("key_callback panicked".into())),
             },
         };
-        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !is_key(&key) {
             return Err(unreadable("it is empty, or has characters that a key does not have".into()));
         }
         Ok(Some(key))
@@ -269,6 +282,10 @@ impl ClientBuilder {
         }
         endpoint.tls_config(tls).map_err(|error| broken(chain(&error)))
     }
+}
+
+fn is_key(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_loopback(host: &str) -> bool {

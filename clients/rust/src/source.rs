@@ -13,7 +13,7 @@ use crate::client::{Handle, Inner};
 use crate::error::{CallError, Error, MayReject, Reason, RpcError};
 use crate::event::{AppStats, Event};
 use crate::gen::{self, ForceRefreshOutcome, TokenState, TokenStatus};
-use crate::token::Token;
+use crate::token::{id_of, Token};
 
 /// The longest value of a token, in characters: what the protocol promises.
 const VALUE_MAX: usize = 2048;
@@ -87,6 +87,9 @@ impl App {
 
     /// Takes a state that the broker told, unless it is older than what is held. Fails, and takes nothing, where it breaks the broker's promise.
     pub fn take(self: &Arc<App>, inner: &Arc<Inner>, told: TokenState, now: Option<Timestamp>) -> Result<(), RpcError> {
+        if told.app_id != self.id {
+            return Err(RpcError::of("INTERNAL", format!("an answer for {} is of another app", self.id), false));
+        }
         for token in told.current.iter().chain(&told.previous) {
             let length = token.value.chars().count();
             if !(1..=VALUE_MAX).contains(&length) {
@@ -113,12 +116,11 @@ impl App {
             return;
         };
         let arrived = Instant::now();
-        let now = now.and_then(|time| SystemTime::try_from(time).ok());
+        let now = now.unwrap_or_else(|| SystemTime::now().into());
         let token_of = |token: gen::Token, generation, previous| {
-            let end = token.expire_time.and_then(|time| SystemTime::try_from(time).ok());
-            let life = end.zip(now).map(|(end, now)| end.duration_since(now).unwrap_or(Duration::ZERO));
             // An end that no clock reaches is none.
-            Token { value: token.value, id: token.id, generation, until: life.and_then(|life| arrived.checked_add(life)), previous }
+            let until = token.expire_time.and_then(|end| arrived.checked_add(between(now, end)));
+            Token { id: id_of(&token.value), value: token.value, generation, until, previous }
         };
         let previous = told.previous.map(|token| Box::new(token_of(token, 0, None)));
         let token = Arc::new(token_of(current, told.generation, previous));
@@ -127,12 +129,11 @@ impl App {
             return;
         }
         if let Some(at) = token.until {
-            let (app, inner, held) = (Arc::clone(self), Arc::clone(inner), Arc::clone(&token));
-            let expiry = tokio::spawn(async move {
+            let (app, of, held) = (Arc::clone(self), Arc::clone(inner), Arc::clone(&token));
+            state.expiry = inner.spawn(async move {
                 tokio::time::sleep_until(at).await;
-                app.expire(&inner, &held);
+                app.expire(&of, &held);
             });
-            state.expiry = Some(expiry.abort_handle());
         }
         self.set(inner, Ok(token));
     }
@@ -211,10 +212,10 @@ impl App {
         let (sender, receiver) = watch::channel(None);
         state.reports.insert(refused.generation, receiver.clone());
         drop(state);
-        let (app, of, refused) = (Arc::clone(self), Arc::clone(inner), Arc::clone(refused));
+        let (under_way, of, refused) = (UnderWay(Arc::clone(self), refused.generation), Arc::clone(inner), Arc::clone(refused));
         inner.spawn(async move {
-            let answer = app.force_refresh(&of, &refused).await;
-            app.lock().reports.remove(&refused.generation);
+            let answer = under_way.0.force_refresh(&of, &refused).await;
+            drop(under_way);
             sender.send_replace(Some(answer));
         });
         receiver
@@ -246,9 +247,25 @@ impl App {
     }
 }
 
+/// How long it is from one time to another; zero where that is over.
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    let nanos = |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+    let between = (nanos(to) - nanos(from)).max(0);
+    u64::try_from(between / 1_000_000_000).map_or(Duration::MAX, |seconds| Duration::new(seconds, (between % 1_000_000_000) as u32))
+}
+
 fn stop(expiry: &mut Option<AbortHandle>) {
     if let Some(expiry) = expiry.take() {
         expiry.abort();
+    }
+}
+
+/// The report of a generation of an app. However its task ends, another may follow.
+struct UnderWay(Arc<App>, u64);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.lock().reports.remove(&self.1);
     }
 }
 

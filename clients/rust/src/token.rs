@@ -1,6 +1,12 @@
 use std::fmt;
 
+use ring::digest::{digest, SHA256};
 use tokio::time::Instant;
+
+/// The name of a token in logs: the first 12 hexadecimal digits of its value's SHA-256. It is never taken from the broker, since it is printed.
+pub(crate) fn id_of(value: &str) -> String {
+    digest(&SHA256, value.as_bytes()).as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// One access_token. It does not change: when the broker has a newer one, the source has another `Token`. `Debug` and `Display` show its id (R18).
 pub struct Token {

@@ -93,6 +93,7 @@ struct Stream {
 struct Refusal {
     code: Code,
     reason: String,
+    app: Option<String>,
     retry_after: Duration,
 }
 
@@ -159,8 +160,15 @@ impl FakeBroker {
     /// Panics for a code that there is not.
     pub fn refuse(&self, code: &str, reason: &str, retry_after: Duration) {
         let number = CODES.iter().position(|name| *name == code).expect("the name of a gRPC code");
-        let refusal = Refusal { code: Code::from_i32(number as i32), reason: reason.into(), retry_after };
+        let refusal = Refusal { code: Code::from_i32(number as i32), reason: reason.into(), app: None, retry_after };
         self.shared.lock().refusal = Some(refusal);
+    }
+
+    /// Answers every call as if it asked for this app and the app were not known, which no broker would.
+    #[cfg(test)]
+    pub(crate) fn refuse_for(&self, app: &str) {
+        let (reason, app) = ("APP_NOT_FOUND".into(), Some(app.into()));
+        self.shared.lock().refusal = Some(Refusal { code: Code::NotFound, reason, app, retry_after: Duration::ZERO });
     }
 
     /// Answers calls again.
@@ -300,8 +308,8 @@ impl State {
 
     /// Whether a call is answered at all.
     fn check(&self, apps: &[String]) -> Result<(), Status> {
-        if let Some(Refusal { code, reason, retry_after }) = &self.refusal {
-            return Err(failure(*code, reason, "the fake broker refuses", None, *retry_after));
+        if let Some(Refusal { code, reason, app, retry_after }) = &self.refusal {
+            return Err(failure(*code, reason, "the fake broker refuses", app.as_deref(), *retry_after));
         }
         let stranger = apps.iter().find(|app| !self.apps.contains_key(*app));
         stranger.map_or(Ok(()), |app| Err(failure(Code::NotFound, "APP_NOT_FOUND", "no such app", Some(app), Duration::ZERO)))

@@ -14,9 +14,8 @@ pub use fixed::fixed_source;
 
 use std::time::{Duration, SystemTime};
 
-use sha2::{Digest, Sha256};
-
 use crate::gen::{Token, TokenState, TokenStatus};
+use crate::token::id_of;
 
 /// Of a token.
 const LIFE: Duration = Duration::from_secs(2 * 60 * 60);
@@ -27,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(5 * 60);
 fn state_of(app: &str, generation: u64, value: &str, previous: Option<&str>) -> TokenState {
     let token = |value: &str, life: Duration| Token {
         value: value.into(),
-        id: Sha256::digest(value).iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
+        id: id_of(value),
         issue_time: None,
         expire_time: Some((SystemTime::now() + life).into()),
     };

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime;
+
 use super::{builder, ms, soon, APP};
 use crate::client::{Client, Handle, Inner};
 use crate::gen::{Token, TokenState, TokenStatus};
@@ -9,7 +11,7 @@ use crate::{Error, Reason, Source};
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn token(value: &str, life: Option<Duration>) -> Token {
-    Token { value: value.into(), id: format!("id of {}", value.len()), issue_time: None, expire_time: life.map(|life| (NOW + life).into()) }
+    Token { value: value.into(), id: value.into(), issue_time: None, expire_time: life.map(|life| (NOW + life).into()) }
 }
 
 fn state(generation: u64, current: Option<Token>) -> TokenState {
@@ -18,7 +20,7 @@ fn state(generation: u64, current: Option<Token>) -> TokenState {
 
 /// A source without a stream.
 fn source() -> (Arc<Inner>, Source) {
-    let inner = Inner::new(builder("127.0.0.1:1", &[APP]).0);
+    let inner = Inner::new(builder("127.0.0.1:1", &[APP]).0, Some(runtime::Handle::current()));
     let client = Client { handle: Arc::new(Handle { inner: Arc::clone(&inner) }) };
     (inner, client.app(APP).unwrap())
 }
@@ -80,6 +82,39 @@ async fn r3_a_token_is_gone_when_its_life_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r3_without_the_brokers_time_the_clients_own_counts() {
+    let (inner, source) = source();
+    let told = |generation, expire_time| {
+        let current = Token { expire_time, ..token("one", None) };
+        source.app.take(&inner, state(generation, Some(current)), None).unwrap();
+    };
+    let hour = Duration::from_secs(3600);
+    told(1, Some((SystemTime::now() + hour).into()));
+    let life = source.token().unwrap().until.expect("an end") - tokio::time::Instant::now();
+    assert!(life <= hour && life > hour / 2, "{life:?}");
+    told(2, Some((SystemTime::now() - hour).into()));
+    assert_eq!(reason(&source), Reason::Expired);
+    told(3, None);
+    assert_eq!(source.token().unwrap().until, None);
+    told(4, Some(prost_types::Timestamp { seconds: i64::MIN, nanos: i32::MIN }));
+    assert_eq!(reason(&source), Reason::Expired);
+    told(5, Some(prost_types::Timestamp { seconds: i64::MAX, nanos: i32::MAX }));
+    assert_eq!(source.token().unwrap().generation(), 5);
+}
+
+#[test]
+fn r3_a_token_that_is_taken_in_a_runtime_which_is_gone_expires_too() {
+    let paused = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let (own, other) = (paused(), paused());
+    let (inner, source) = own.block_on(async { source() });
+    other.block_on(async { take(&inner, &source, state(1, Some(token("one", Some(ms(200)))))) });
+    drop(other);
+    let mut changes = source.updates();
+    own.block_on(soon(changes.changed())).unwrap();
+    assert_eq!(reason(&source), Reason::Expired);
+}
+
+#[tokio::test(start_paused = true)]
 async fn r13_the_token_before_is_read_during_its_grace_and_has_no_generation() {
     let (inner, source) = source();
     let told = TokenState { previous: Some(token("one", Some(ms(300)))), ..state(2, Some(token("two", Some(ms(7_000))))) };
@@ -109,14 +144,23 @@ async fn r18_a_value_that_no_token_has_is_an_error_of_the_broker_and_nothing_is_
 }
 
 #[tokio::test]
+async fn an_answer_that_is_of_another_app_is_an_error_of_the_broker_and_is_not_taken() {
+    let (inner, source) = source();
+    let told = TokenState { app_id: "wx2".into(), ..state(1, Some(token("SECRET", None))) };
+    let error = source.app.take(&inner, told, None).unwrap_err();
+    assert_eq!(error.to_string(), "INTERNAL: an answer for wx1 is of another app");
+    assert_eq!(reason(&source), Reason::Waiting);
+}
+
+#[tokio::test]
 async fn r18_what_prints_a_token_prints_its_id() {
     let (inner, source) = source();
     let told = TokenState { previous: Some(token("SECRET", None)), ..state(1, Some(token("SECRET_TOO", None))) };
     take(&inner, &source, told);
     let held = source.token().unwrap();
-    assert_eq!(held.to_string(), "id of 10");
-    assert_eq!(format!("{held:?} {:?}", held.previous()), "Token(id of 10) Some(Token(id of 6))");
+    assert_eq!(held.to_string(), "9f27d1b40dd5"); // not what the broker says
+    assert_eq!(format!("{held:?} {:?}", held.previous()), "Token(9f27d1b40dd5) Some(Token(0917b13a9091))");
     let client = Client { handle: Arc::clone(&source.handle) };
     let printed = format!("{:?} {:?}", source.token(), client.stats());
-    assert!(printed.contains("id of 10") && !printed.contains("SECRET"), "{printed}");
+    assert!(printed.contains("9f27d1b40dd5") && !printed.contains("SECRET"), "{printed}");
 }

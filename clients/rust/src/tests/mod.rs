@@ -2,6 +2,7 @@
 mod app;
 mod observe;
 mod report;
+mod runtime;
 mod stream;
 mod tls;
 mod wire;

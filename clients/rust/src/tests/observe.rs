@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
+use tokio::runtime;
 use tokio::time::Instant;
 
 use super::{builder, ms, soon, Log, APP};
@@ -53,7 +54,7 @@ async fn r17_an_observer_may_use_the_client() {
 #[tokio::test(start_paused = true)]
 async fn r15_close_does_not_wait_for_a_task_that_panicked() {
     let (options, _told) = builder("127.0.0.1:1", &[APP]);
-    let inner = Inner::new(options);
+    let inner = Inner::new(options, Some(runtime::Handle::current()));
     inner.spawn(async { std::panic::resume_unwind(Box::new("a task's trouble")) });
     let client = Client { handle: Arc::new(crate::client::Handle { inner }) };
     let began = Instant::now();

@@ -130,10 +130,26 @@ async fn r11_without_retry_info_a_report_is_made_again() {
 #[tokio::test]
 async fn r19_a_fixed_source_has_one_value_after_the_other() {
     let source = fixed_source(APP, ["ONE", "TWO"]);
-    assert_eq!(source.token().unwrap().value(), "ONE");
+    assert_eq!((source.token().unwrap().value(), source.token().unwrap().until), ("ONE", None));
     assert_eq!(call(&source, &[40001, 0]).await.0, [1, 2]);
     let (used, result) = call(&source, &[40001]).await;
     assert_eq!((used, rejected(result), source.token().unwrap().value()), (vec![2], 40001, "TWO"));
+}
+
+#[test]
+fn what_is_behind_an_error_is_its_source() {
+    type Boxed = Box<dyn std::error::Error + Send + Sync>;
+    fn words(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+    }
+    let lost = Box::new(crate::error::RpcError::unavailable("lost"));
+    let timed_out = Error::StartTimeout { apps: vec![APP.into()], last: Some(lost.clone()) };
+    assert_eq!(words(&timed_out), ["no token of wx1 in time: UNAVAILABLE: lost", "UNAVAILABLE: lost"]);
+    assert_eq!(words(&CallError::<Rejected>::Client(Error::Rpc(lost))), ["UNAVAILABLE: lost"; 3]);
+    assert_eq!(words(&Error::Closed).len(), 1);
+    let own = CallError::Business(Boxed::from(CallError::<Rejected>::Client(timed_out)));
+    assert_eq!(words(&own)[1..], ["no token of wx1 in time: UNAVAILABLE: lost", "UNAVAILABLE: lost"]);
+    assert!(!Boxed::from(CallError::Business(Rejected { errcode: 40001 })).is_rejected());
 }
 
 #[test]

@@ -71,6 +71,21 @@ async fn r10_an_unknown_app_is_left_out_asked_for_and_taken_up_again() {
 }
 
 #[tokio::test]
+async fn r10_a_refusal_that_names_an_app_which_was_not_asked_for_is_a_failure_like_others() {
+    let broker = FakeBroker::start([APP, "wx2"]).await.unwrap();
+    broker.refuse_for(APP);
+    let (options, mut told) = builder(&broker.target(), &[APP, "wx2"]);
+    let client = options.timing(Timing { app_retry: ms(600_000), ..quick() }).start_optional().build().await.unwrap();
+    assert_eq!(told.error().await.2, ms(0)); // wx1 is left out
+    for _ in 0..3 {
+        let (code, _, pause) = told.error().await;
+        assert_eq!((code, pause >= quick().backoff_floor), ("NOT_FOUND", true), "{pause:?}");
+    }
+    assert_eq!(*client.handle.inner.running.borrow(), 2); // the stream, and one who asks for wx1
+    assert_eq!(reason(&client, "wx2"), Reason::Waiting);
+}
+
+#[tokio::test]
 async fn r10_where_no_app_is_left_it_still_asks() {
     let broker = FakeBroker::start([APP]).await.unwrap();
     let (options, mut told) = builder(&broker.target(), &["wx9"]);
@@ -236,11 +251,19 @@ async fn r15_the_last_drop_ends_the_client_and_no_drop_before_it() {
 async fn an_option_that_is_wrong_is_named_with_what_to_write() {
     let build = |options: crate::ClientBuilder| async move { options.build().await.err().unwrap().to_string() };
     let of = |target: &str| Client::builder(target).app(APP);
+    let no_key = "key is no key: write what `lingpai keys create` printed, and nothing else";
     for (options, words) in [
         (of("broker"), "target broker is no address: write HOST:PORT, http://HOST:PORT or https://HOST:PORT"),
         (of("ftp://broker:7600"), "target ftp://broker:7600 is no address: write HOST:PORT, http://HOST:PORT or https://HOST:PORT"),
         (Client::builder("broker:7600"), "there are 0 apps: name 1 to 10000"),
         (of("broker:7600").app("wx 2"), "app \"wx 2\": an app id has 1 to 64 characters of A-Z, a-z, 0-9, - and _"),
+        (of("127.0.0.1:1").key(""), no_key),
+        (of("127.0.0.1:1").key("two words"), no_key),
+        (of("127.0.0.1:1").key_file(""), "key_file is empty: write the path of a file"),
+        (of("127.0.0.1:1").ca(""), "ca is empty: write the path of a file"),
+        (of("127.0.0.1:1").certificate("", "client.key"), "certificate is empty: write the path of a file"),
+        (of("127.0.0.1:1").certificate("client.pem", ""), "certificate is empty: write the path of a file"),
+        (of("127.0.0.1:1").start_timeout(ms(0)), "start_timeout is 0: write more, or start_optional where the start waits for nothing"),
         (of("127.0.0.1:1").key("K").key_file("F"), "key, key_file and key_callback are given together: give one of them"),
         (
             of("broker:7600").key("K"),

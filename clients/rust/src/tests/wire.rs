@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use base64::prelude::{Engine, BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use prost::Message;
 use serde_json::Value;
+use tokio::runtime;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -68,7 +69,7 @@ fn requests_are_as_the_vectors_say() {
 /// Has a source take a state, and compares what it holds then.
 fn compare(name: &str, state: TokenState, now: Option<prost_types::Timestamp>, expect: &Value) {
     let app = text(&expect["app"]);
-    let inner = Inner::new(builder("127.0.0.1:1", &[&app]).0);
+    let inner = Inner::new(builder("127.0.0.1:1", &[&app]).0, Some(runtime::Handle::current()));
     let source = Client { handle: Arc::new(Handle { inner: Arc::clone(&inner) }) }.app(&app).unwrap();
     source.app.take(&inner, state, now).unwrap();
     let life = |until: Option<Instant>| until.map(|until| (until - Instant::now()).as_millis() as u64);
@@ -144,7 +145,7 @@ fn errors_say_what_the_vectors_say() {
 async fn a_value_is_taken_or_not_as_the_vectors_say() {
     for vector in vectors("/limits/values") {
         let Some(Told::State(state)) = WatchTokenResponse::decode(&*bytes(&vector)).unwrap().event else { panic!("no state") };
-        let inner = Inner::new(builder("127.0.0.1:1", &[&state.app_id]).0);
+        let inner = Inner::new(builder("127.0.0.1:1", &[&state.app_id]).0, Some(runtime::Handle::current()));
         let client = Client { handle: Arc::new(Handle { inner: Arc::clone(&inner) }) };
         let taken = client.app(&state.app_id.clone()).unwrap().app.take(&inner, state, Some(SystemTime::UNIX_EPOCH.into()));
         assert_eq!(taken.is_ok(), vector["expect"]["isAccepted"] == true, "{}", vector["name"]);

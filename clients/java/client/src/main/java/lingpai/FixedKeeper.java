@@ -37,6 +37,11 @@ final class FixedKeeper implements Keeper {
   }
 
   @Override
+  public void spawn(String thread, Runnable work) {
+    work.run();
+  }
+
+  @Override
   public Object lock() {
     return lock;
   }

@@ -263,6 +263,11 @@ public final class LingpaiClient implements AutoCloseable {
     }
 
     @Override
+    public void spawn(String thread, Runnable work) {
+      LingpaiClient.this.spawn(thread, work);
+    }
+
+    @Override
     public Teller told() {
       return told;
     }

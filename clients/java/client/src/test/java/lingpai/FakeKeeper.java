@@ -3,6 +3,7 @@ package lingpai;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Executor;
 import java.util.function.Function;
 
 /** A client that a test plays: its clock stands until it is moved, and it answers reports as it is told. */
@@ -14,6 +15,8 @@ final class FakeKeeper implements Keeper {
   Function<String, Map<String, Object>> broker = request -> {
     throw new AssertionError("nobody was to be asked");
   };
+  /** Where work is done that has a thread of its own. */
+  Executor threads = Runnable::run;
   private final List<Plan> plans = new ArrayList<>();
   private long now = -1_000; // System.nanoTime() may be negative
 
@@ -51,6 +54,11 @@ final class FakeKeeper implements Keeper {
       requests.add(request);
     }
     return broker.apply(request);
+  }
+
+  @Override
+  public void spawn(String thread, Runnable work) {
+    threads.execute(work);
   }
 
   @Override

@@ -18,6 +18,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Predicate;
 import java.util.logging.Handler;
@@ -379,6 +380,43 @@ class LingpaiClientTest {
       while (seen != null && !seen.equals(newer + "LIVE")) seen = read.poll(10, TimeUnit.SECONDS); // the start may be told late
       assertNotNull(seen, "the observer was never told of the newer token, or could not read it");
     }
+  }
+
+  /** An observer that reports the token again, once it is told of the end of a report by this type of event. */
+  private void reportedAgainOn(Event.Type type, Runnable harm) throws Exception {
+    AtomicReference<TokenSource> source = new AtomicReference<>();
+    CompletableFuture<Throwable> again = new CompletableFuture<>();
+    AtomicBoolean isDone = new AtomicBoolean();
+    try (LingpaiClient client =
+        builder()
+            .observer(
+                event -> {
+                  if (event.type() != type || type == Event.Type.ERROR && !event.during().equals("report") || !isDone.compareAndSet(false, true)) return;
+                  try {
+                    source.get().report(source.get().token());
+                    again.complete(null);
+                  } catch (RuntimeException thrown) {
+                    again.complete(thrown);
+                  }
+                })
+            .build()) {
+      source.set(client.app("wx1"));
+      harm.run();
+      Thread caller = new Thread(() -> source.get().call(token -> {
+        throw new TokenRejectedException(40001);
+      }));
+      caller.setUncaughtExceptionHandler((thread, own) -> assertEquals(TokenRejectedException.class, own.getClass()));
+      caller.start();
+      Throwable thrown = again.get(10, TimeUnit.SECONDS);
+      assertEquals(type == Event.Type.ERROR, thrown instanceof RpcException, String.valueOf(thrown));
+      assertEquals(2, client.stats().reports());
+    }
+  }
+
+  @Test
+  void anObserverMayReport() throws Exception {
+    reportedAgainOn(Event.Type.REPORT, () -> {});
+    reportedAgainOn(Event.Type.ERROR, () -> broker.refuse("UNAVAILABLE", ""));
   }
 
   /** How long close takes in milliseconds, called by an observer once this is true. */

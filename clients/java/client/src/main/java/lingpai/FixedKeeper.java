@@ -6,7 +6,7 @@ import java.util.Map;
 /** Stands in for a client where no broker is: each report brings the next of some values. */
 final class FixedKeeper implements Keeper {
   private final Object lock = new Object();
-  private final Teller told = new Teller(event -> {});
+  private final Teller told = new Teller(event -> {}, Runnable::run);
   private final String[] values;
   private int at;
 

@@ -224,7 +224,7 @@ public final class TokenSource implements Supplier<String> {
     }
   }
 
-  /** A report is over before it is told of: an observer may report again. result: a Report, or a LingpaiException. event: may be null. */
+  /** A report is no longer open when it is told of: an observer may report again. result: a Report, or a LingpaiException. event: may be null. */
   private void settle(Token refused, CompletableFuture<Report> report, Event event, Object result) {
     synchronized (lock) {
       reports.remove(refused.generation(), report);
@@ -234,10 +234,9 @@ public final class TokenSource implements Supplier<String> {
         refusedUntil = keeper.nanoTime() + Math.min(refusedError.retryAfterMs(), keeper.retryCapMs()) * 1_000_000;
       }
     }
+    if (event != null) keeper.told().add(event);
     if (result instanceof Report) report.complete((Report) result);
     else report.completeExceptionally((LingpaiException) result);
-    if (event != null) keeper.told().add(event);
-    keeper.told().tell();
   }
 
   boolean isHeld() {
@@ -261,11 +260,7 @@ public final class TokenSource implements Supplier<String> {
 
   /** Takes a state that the broker told, unless it is older than what is held. */
   void take(Map<String, Object> state, String serverTime) {
-    if (!state.isEmpty()) keep(state, serverTime);
-    keeper.told().tell();
-  }
-
-  private void keep(Map<String, Object> state, String serverTime) {
+    if (state.isEmpty()) return;
     long next = unsigned(Json.asString(state.get("generation")));
     Map<String, Object> current = Json.asObject(state.get("current"));
     Map<String, Object> older = Json.asObject(state.get("previous"));
@@ -300,7 +295,6 @@ public final class TokenSource implements Supplier<String> {
       stopExpiry.run();
       set(new NoTokenException(app, reason, ""));
     }
-    keeper.told().tell();
   }
 
   void close() {
@@ -316,7 +310,6 @@ public final class TokenSource implements Supplier<String> {
     synchronized (lock) {
       if (held == token) set(new NoTokenException(app, NoTokenException.Reason.EXPIRED, ""));
     }
-    keeper.told().tell();
   }
 
   private void set(Object next) {

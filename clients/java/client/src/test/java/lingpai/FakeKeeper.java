@@ -11,7 +11,7 @@ final class FakeKeeper implements Keeper {
   final Object lock = new Object();
   final List<String> events = new ArrayList<>();
   final List<String> requests = new ArrayList<>();
-  final Teller told = new Teller(event -> events.add(event.type() + " " + event.state() + event.outcome() + event.code() + " " + event.reason()));
+  final Teller told = new Teller(event -> events.add(event.type() + " " + event.state() + event.outcome() + event.code() + " " + event.reason()), Runnable::run);
   Function<String, Map<String, Object>> broker = request -> {
     throw new AssertionError("nobody was to be asked");
   };

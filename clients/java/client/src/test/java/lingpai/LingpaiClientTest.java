@@ -248,7 +248,7 @@ class LingpaiClientTest {
     for (int app = 0; app < 50; app++) builder.app("none" + app);
     try (LingpaiClient client = builder.startOptional().build()) {
       client.app("wx1").await(1, 10, TimeUnit.SECONDS);
-      assertTrue(threads().size() <= 4, threads().toString());
+      assertTrue(threads().size() <= 5, threads().toString());
     }
   }
 
@@ -380,6 +380,37 @@ class LingpaiClientTest {
       while (seen != null && !seen.equals(newer + "LIVE")) seen = read.poll(10, TimeUnit.SECONDS); // the start may be told late
       assertNotNull(seen, "the observer was never told of the newer token, or could not read it");
     }
+  }
+
+  @Test
+  void anObserverThatBlocksHoldsUpNobody() throws Exception {
+    CountDownLatch end = new CountDownLatch(1);
+    CountDownLatch blocked = new CountDownLatch(1);
+    try (LingpaiClient client =
+        builder()
+            .app("wx2")
+            .observer(
+                event -> {
+                  if (!event.reason().equals("EXPIRED")) return;
+                  blocked.countDown();
+                  try {
+                    end.await();
+                  } catch (InterruptedException interrupted) {
+                    throw new AssertionError(interrupted);
+                  }
+                })
+            .build()) {
+      broker.setLife(Duration.ofMillis(100));
+      broker.rotate("wx1");
+      blocked.await();
+      broker.rotate("wx2");
+      client.app("wx2").await(2, 10, TimeUnit.SECONDS);
+      synchronized (client.lock) {
+        while (client.app("wx2").isHeld()) client.lock.wait();
+      }
+      end.countDown();
+    }
+    noThreads();
   }
 
   /** An observer that reports the token again, once it is told of the end of a report by this type of event. */

@@ -402,18 +402,34 @@ public final class LingpaiClient implements AutoCloseable {
   private void run() {
     Backoff pauses = new Backoff(settings.timing, () -> ThreadLocalRandom.current().nextDouble());
     while (true) {
-      List<String> apps = new ArrayList<>();
-      synchronized (lock) {
+      try {
+        List<String> apps = toWatch();
+        if (apps.isEmpty()) return;
+        pause(attempt(apps, pauses));
+      } catch (RuntimeException | Error thrown) { // no memory, no thread: this one must go on
+        pause(pauses.after(RpcException.of(thrown), -1));
+      }
+    }
+  }
+
+  /** The apps of the next stream, once there are some: all that the broker knows. The others are asked for meanwhile. None once the client is closed. */
+  private List<String> toWatch() {
+    List<String> apps = new ArrayList<>();
+    synchronized (lock) {
+      if (!isProbing && !unknown.isEmpty()) {
+        spawn("lingpai-probe", this::probe);
+        isProbing = true;
+      }
+      while (!isClosed() && unknown.size() == sources.size()) {
         try {
-          while (!isClosed() && unknown.size() == sources.size()) Waiting.until(System.nanoTime() + HOUR_NS, lock);
+          Waiting.until(System.nanoTime() + HOUR_NS, lock);
         } catch (InterruptedException interrupted) {
           continue; // nobody else has this thread
         }
-        if (isClosed()) return;
-        for (String app : sources.keySet()) if (!unknown.containsKey(app)) apps.add(app);
       }
-      pause(attempt(apps, pauses));
+      if (!isClosed()) for (String app : sources.keySet()) if (!unknown.containsKey(app)) apps.add(app);
     }
+    return apps;
   }
 
   /** Waits so many milliseconds, or until the client is closed. */
@@ -560,14 +576,10 @@ public final class LingpaiClient implements AutoCloseable {
     long retryMs = settings.timing.appRetry;
     log(Level.WARNING, "the broker does not know an app, which is left out; it is asked for again every {0} ms: {1}", retryMs, error);
     told.add(Event.error("watch", error, 0));
-    boolean isFirst;
     synchronized (lock) {
       unknown.put(error.app(), System.nanoTime() + retryMs * 1_000_000);
-      isFirst = !isProbing;
-      isProbing = true;
     }
     sources.get(error.app()).drop(NoTokenException.Reason.NOT_FOUND);
-    if (isFirst) spawn("lingpai-probe", this::probe);
   }
 
   /** Asks for the apps that the broker does not know, one after the other, until it knows them all. */

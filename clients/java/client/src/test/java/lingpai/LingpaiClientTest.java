@@ -483,6 +483,37 @@ class LingpaiClientTest {
   }
 
   @Test
+  void whatAHandlerOfTheLogThrowsIsSwallowed() throws Exception {
+    Handler broken =
+        new Handler() {
+          @Override
+          public void publish(LogRecord line) {
+            lines.add("asked");
+            throw new NoClassDefFoundError("theirs");
+          }
+
+          @Override
+          public void flush() {}
+
+          @Override
+          public void close() {}
+        };
+    LOG.addHandler(broken);
+    try (LingpaiClient client = builder().app("wx9").startOptional().build()) {
+      client.app("wx1").await(1, 10, TimeUnit.SECONDS);
+      broker.add("wx9");
+      client.app("wx9").await(1, 10, TimeUnit.SECONDS);
+      broker.refuse("UNAUTHENTICATED", "CREDENTIALS_INVALID");
+      assertTrue(event(event -> event.code().equals("UNAUTHENTICATED")).afterMs() >= 100);
+      broker.accept();
+      event(Event.Type.RECONNECT);
+      assertTrue(isLogged("asked"));
+    } finally {
+      LOG.removeHandler(broken);
+    }
+  }
+
+  @Test
   void theLevelOfTheLogIsRespected() {
     LOG.setLevel(Level.OFF);
     try (LingpaiClient client = builder().build()) {

@@ -7,7 +7,7 @@ import java.util.Map;
 final class FixedKeeper implements Keeper {
   private final Object lock = new Object();
   private final Teller told = new Teller(event -> {}, Runnable::run);
-  private final String[] values;
+  private final transient String[] values;
   private int at;
 
   FixedKeeper(String... values) {

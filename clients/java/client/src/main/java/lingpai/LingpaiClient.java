@@ -40,7 +40,7 @@ public final class LingpaiClient implements AutoCloseable {
     String ca;
     String cert;
     String certKey;
-    String key;
+    transient String key;
     String keyFile;
     Supplier<String> keySupplier;
     boolean plaintext;

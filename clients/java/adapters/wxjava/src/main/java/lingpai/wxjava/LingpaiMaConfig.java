@@ -16,7 +16,7 @@ import lingpai.TokenSource;
  * {@code cn.binarywang.wx.miniapp.api.impl.BaseWxMaServiceImpl} to ERROR.
  */
 public final class LingpaiMaConfig extends WxMaDefaultConfigImpl {
-  private final transient Reporter reporter;
+  private final Reporter reporter;
 
   /**
    * Takes the token of this source, and is of its app.

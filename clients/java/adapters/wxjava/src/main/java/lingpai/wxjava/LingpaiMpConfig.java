@@ -1,5 +1,8 @@
 package lingpai.wxjava;
 
+import java.io.IOException;
+import java.io.NotSerializableException;
+import java.io.ObjectOutputStream;
 import java.util.concurrent.locks.Lock;
 import lingpai.TokenSource;
 import me.chanjar.weixin.mp.config.impl.WxMpDefaultConfigImpl;
@@ -76,6 +79,10 @@ public final class LingpaiMpConfig extends WxMpDefaultConfigImpl {
   @Override
   public void setSecret(String secret) {
     throw Reporter.noSecret(getAppId());
+  }
+
+  private void writeObject(ObjectOutputStream out) throws IOException {
+    throw new NotSerializableException(getClass().getName() + ": it is of a client in this process; make one anew");
   }
 
   /** Names the app, and nothing that is secret. */

@@ -7,7 +7,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import cn.binarywang.wx.miniapp.api.WxMaService;
 import cn.binarywang.wx.miniapp.api.impl.WxMaServiceImpl;
+import com.google.gson.Gson;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.NotSerializableException;
+import java.io.ObjectOutputStream;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -287,6 +291,9 @@ class WxJavaTest {
   void whatPrintsAConfigurationPrintsNoToken(Sdk sdk) {
     Object config = sdk.service(client, weChat).config();
     assertTrue(config.toString().matches("LingpaiM[pa]Config\\(wx1\\)"), "it prints more");
+    assertFalse(new Gson().toJson(client.app(APP).token()).contains(broker.token(APP)), "Gson, which WxJava brings, shows it");
+    NotSerializableException no = assertThrows(NotSerializableException.class, () -> new ObjectOutputStream(new ByteArrayOutputStream()).writeObject(config));
+    assertTrue(no.getMessage().contains(config.getClass().getSimpleName()), no.getMessage());
     assertEquals(config, config);
     assertEquals(config.hashCode(), System.identityHashCode(config));
   }

@@ -10,6 +10,9 @@ interface Keeper {
   /** Sends a ForceRefreshRequest, in JSON. Throws RpcException or ClosedException. */
   Map<String, Object> forceRefresh(String request);
 
+  /** Has work done at once, on a thread of its own of this name. Once the client is closed it may do nothing. */
+  void spawn(String thread, Runnable work);
+
   /** Who is told of events. */
   Teller told();
 

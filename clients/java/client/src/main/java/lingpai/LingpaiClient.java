@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Future;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.ThreadPoolExecutor;
@@ -19,14 +20,12 @@ import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.logging.Level;
-import java.util.logging.Logger;
 
 /**
  * One stream to the broker, and the tokens that it brought. A process needs one. Its methods may be called from any thread; its own threads are
  * daemons. It logs by java.util.logging as {@code lingpai}, which is in every Java from 8 on and which the bridges of slf4j and log4j take.
  */
 public final class LingpaiClient implements AutoCloseable {
-  private static final Logger LOG = Logger.getLogger("lingpai");
   /** The longest that close waits for threads, in milliseconds. */
   private static final long CLOSE_MS = 1_500;
 
@@ -41,7 +40,7 @@ public final class LingpaiClient implements AutoCloseable {
     String ca;
     String cert;
     String certKey;
-    String key;
+    transient String key;
     String keyFile;
     Supplier<String> keySupplier;
     boolean plaintext;
@@ -163,7 +162,8 @@ public final class LingpaiClient implements AutoCloseable {
     }
 
     /**
-     * Told of what happens (R17), one event at a time, never of a token's value. It must not block; what it throws is logged and swallowed.
+     * Told of what happens (R17), one event at a time, on a thread of its own, never of a token's value. It should not block: events wait in memory
+     * meanwhile. What it throws is logged and swallowed.
      *
      * @param told the observer
      * @return this builder
@@ -208,6 +208,8 @@ public final class LingpaiClient implements AutoCloseable {
   final Teller told;
   private final Aside<InetAddress[]> addresses;
   private final Aside<String> keys;
+  /** The observer's thread: it is there while there is something to tell. */
+  private final ThreadPoolExecutor events;
   private final ScheduledThreadPoolExecutor timers;
   private final Map<String, TokenSource> sources = new LinkedHashMap<>();
   /** R10: apps that the broker does not know, and when each is asked for next, by System.nanoTime(): the soonest first. */
@@ -215,7 +217,7 @@ public final class LingpaiClient implements AutoCloseable {
   private final Set<Connection> connections = new HashSet<>();
   private final List<Thread> threads = new ArrayList<>();
   private final long[] counts = new long[4];
-  private volatile Thread timerThread;
+  private volatile Thread eventsThread;
   private String state = "CONNECTING";
   private RpcException last;
   private RpcException fatal;
@@ -237,11 +239,13 @@ public final class LingpaiClient implements AutoCloseable {
 
   private LingpaiClient(Settings settings) {
     this.settings = settings;
-    told = new Teller(settings.observer);
+    events = new ThreadPoolExecutor(1, 1, 1, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), this::teller, new ThreadPoolExecutor.DiscardPolicy());
+    events.allowCoreThreadTimeOut(true);
+    told = new Teller(settings.observer, events);
     addresses = new Aside<>("lingpai-dns", () -> InetAddress.getAllByName(settings.host));
     keys = new Aside<>("lingpai-key", settings::bearer);
     for (String app : settings.apps) sources.put(app, new TokenSource(app, new Own()));
-    timers = new ScheduledThreadPoolExecutor(1, work -> timerThread = daemon("lingpai-timer", work), new ThreadPoolExecutor.DiscardPolicy());
+    timers = new ScheduledThreadPoolExecutor(1, work -> daemon("lingpai-timer", work), new ThreadPoolExecutor.DiscardPolicy());
     timers.setRemoveOnCancelPolicy(true);
     timers.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
     spawn("lingpai-stream", this::run);
@@ -260,6 +264,11 @@ public final class LingpaiClient implements AutoCloseable {
         counts[3]++;
       }
       return unary("ForceRefresh", request);
+    }
+
+    @Override
+    public void spawn(String thread, Runnable work) {
+      LingpaiClient.this.spawn(thread, work);
     }
 
     @Override
@@ -321,14 +330,16 @@ public final class LingpaiClient implements AutoCloseable {
     timers.shutdownNow();
     if (isFirst) {
       sources.values().forEach(TokenSource::close);
-      tell(Event.of(Event.Type.CLOSED));
+      told.add(Event.of(Event.Type.CLOSED));
+      events.shutdown();
     }
     long end = System.nanoTime() + CLOSE_MS * 1_000_000;
     try {
-      // An observer may close the client: its thread is one of these, and does not wait for itself.
+      // An observer may close the client, or a handler of the log: a thread does not wait for itself.
       for (Thread thread : running)
         if (thread != Thread.currentThread()) thread.join(Math.max(1, (end - System.nanoTime()) / 1_000_000));
-      if (timerThread != Thread.currentThread()) timers.awaitTermination(Math.max(1, end - System.nanoTime()), TimeUnit.NANOSECONDS);
+      timers.awaitTermination(Math.max(1, end - System.nanoTime()), TimeUnit.NANOSECONDS);
+      if (eventsThread != Thread.currentThread()) events.awaitTermination(Math.max(1, end - System.nanoTime()), TimeUnit.NANOSECONDS);
     } catch (InterruptedException interrupted) {
       Thread.currentThread().interrupt();
     }
@@ -356,6 +367,11 @@ public final class LingpaiClient implements AutoCloseable {
     Thread thread = new Thread(work, name);
     thread.setDaemon(true);
     return thread;
+  }
+
+  private Thread teller(Runnable work) {
+    eventsThread = daemon("lingpai-events", work);
+    return eventsThread;
   }
 
   /** Starts a thread that close waits for. */
@@ -386,18 +402,34 @@ public final class LingpaiClient implements AutoCloseable {
   private void run() {
     Backoff pauses = new Backoff(settings.timing, () -> ThreadLocalRandom.current().nextDouble());
     while (true) {
-      List<String> apps = new ArrayList<>();
-      synchronized (lock) {
+      try {
+        List<String> apps = toWatch();
+        if (apps.isEmpty()) return;
+        pause(attempt(apps, pauses));
+      } catch (RuntimeException | Error thrown) { // no memory, no thread: this one must go on
+        pause(pauses.after(RpcException.of(thrown), -1));
+      }
+    }
+  }
+
+  /** The apps of the next stream, once there are some: all that the broker knows. The others are asked for meanwhile. None once the client is closed. */
+  private List<String> toWatch() {
+    List<String> apps = new ArrayList<>();
+    synchronized (lock) {
+      if (!isProbing && !unknown.isEmpty()) {
+        spawn("lingpai-probe", this::probe);
+        isProbing = true;
+      }
+      while (!isClosed() && unknown.size() == sources.size()) {
         try {
-          while (!isClosed() && unknown.size() == sources.size()) Waiting.until(System.nanoTime() + HOUR_NS, lock);
+          Waiting.until(System.nanoTime() + HOUR_NS, lock);
         } catch (InterruptedException interrupted) {
           continue; // nobody else has this thread
         }
-        if (isClosed()) return;
-        for (String app : sources.keySet()) if (!unknown.containsKey(app)) apps.add(app);
       }
-      pause(attempt(apps, pauses));
+      if (!isClosed()) for (String app : sources.keySet()) if (!unknown.containsKey(app)) apps.add(app);
     }
+    return apps;
   }
 
   /** Waits so many milliseconds, or until the client is closed. */
@@ -484,16 +516,16 @@ public final class LingpaiClient implements AutoCloseable {
       if (!isClosed()) state = "LIVE";
       if (wasLost) counts[1]++;
     }
-    if (failures > 0) LOG.info(wasLost ? "the stream to the broker is back" : "the stream to the broker is open");
+    if (failures > 0) Log.say(Level.INFO, wasLost ? "the stream to the broker is back" : "the stream to the broker is open");
     failures = 0;
-    if (wasLost) tell(Event.of(Event.Type.RECONNECT));
+    if (wasLost) told.add(Event.of(Event.Type.RECONNECT));
   }
 
   /** Takes one event. Returns the pause that a goaway asks for, in milliseconds; negative where it is none. */
   private long take(Map<String, Object> message) {
-    Map<String, Object> told = Json.asObject(message.get("state"));
-    TokenSource source = sources.get(Json.asString(told.get("appId")));
-    if (source != null) source.take(told, Json.asString(message.get("serverTime")));
+    Map<String, Object> news = Json.asObject(message.get("state"));
+    TokenSource source = sources.get(Json.asString(news.get("appId")));
+    if (source != null) source.take(news, Json.asString(message.get("serverTime")));
     TokenSource removed = sources.get(Json.asString(Json.asObject(message.get("removed")).get("appId")));
     if (removed != null) removed.drop(NoTokenException.Reason.REMOVED);
     if (!(message.get("goaway") instanceof Map)) return -1;
@@ -503,7 +535,7 @@ public final class LingpaiClient implements AutoCloseable {
       counts[2]++;
     }
     stale();
-    tell(Event.goaway(afterMs));
+    told.add(Event.goaway(afterMs));
     return afterMs;
   }
 
@@ -531,27 +563,23 @@ public final class LingpaiClient implements AutoCloseable {
     if (Backoff.isSlow(error, lived)) log(Level.WARNING, "the stream to the broker failed, and somebody must mend it; the next try is in {0} ms: {1}", pauseMs, error);
     else if (failures % 10 == 3) log(Level.WARNING, "the stream to the broker fails again and again; the next try is in {0} ms: {1}", pauseMs, error);
     else if (lived >= 0) log(Level.INFO, "the stream to the broker is lost; the next try is in {0} ms: {1}", pauseMs, error);
-    tell(Event.error("watch", error, pauseMs));
+    told.add(Event.error("watch", error, pauseMs));
     return pauseMs;
   }
 
   private static void log(Level level, String text, long ms, RpcException error) {
-    LOG.log(level, text, new Object[] {String.valueOf(ms), error.getMessage()});
+    Log.say(level, text, String.valueOf(ms), error.getMessage());
   }
 
   /** R10: goes on without the app that the broker does not know, and asks for it now and then. */
   private void leaveOut(RpcException error) {
     long retryMs = settings.timing.appRetry;
     log(Level.WARNING, "the broker does not know an app, which is left out; it is asked for again every {0} ms: {1}", retryMs, error);
-    tell(Event.error("watch", error, 0));
-    boolean isFirst;
+    told.add(Event.error("watch", error, 0));
     synchronized (lock) {
       unknown.put(error.app(), System.nanoTime() + retryMs * 1_000_000);
-      isFirst = !isProbing;
-      isProbing = true;
     }
     sources.get(error.app()).drop(NoTokenException.Reason.NOT_FOUND);
-    if (isFirst) spawn("lingpai-probe", this::probe);
   }
 
   /** Asks for the apps that the broker does not know, one after the other, until it knows them all. */
@@ -565,7 +593,7 @@ public final class LingpaiClient implements AutoCloseable {
       } catch (RuntimeException | Error thrown) {
         RpcException error = RpcException.of(thrown);
         if (!error.knows(source.app())) { // else it has no token yet, which the stream tells
-          if (!error.code().equals("NOT_FOUND")) tell(Event.error("get", error, settings.timing.appRetry));
+          if (!error.code().equals("NOT_FOUND")) told.add(Event.error("get", error, settings.timing.appRetry));
           continue;
         }
       }
@@ -637,10 +665,5 @@ public final class LingpaiClient implements AutoCloseable {
       connections.remove(connection);
       if (stream == connection) stream = null;
     }
-  }
-
-  void tell(Event event) {
-    told.add(event);
-    told.tell();
   }
 }

@@ -33,7 +33,8 @@ final class Settings {
   final String certKey;
   final Timing timing;
   final Consumer<Event> observer;
-  private final String key;
+  /** Transient, as the builder's: what prints fields leaves it out. */
+  private final transient String key;
   private final String keyFile;
   private final Supplier<String> keySupplier;
 

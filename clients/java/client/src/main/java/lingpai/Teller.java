@@ -1,48 +1,34 @@
 package lingpai;
 
-import java.util.ArrayDeque;
-import java.util.Queue;
+import java.util.concurrent.Executor;
 import java.util.function.Consumer;
 import java.util.logging.Level;
-import java.util.logging.Logger;
 
-/** Tells events in their order, one at a time, and never under a lock of the client's: the observer may use the client. */
+/** Tells events in their order, one at a time, on a thread that does nothing else: the observer may use the client, and holds up nobody. */
 final class Teller {
-  private static final Logger LOG = Logger.getLogger("lingpai");
-
   private final Consumer<Event> observer;
-  private final Queue<Event> waiting = new ArrayDeque<>();
-  private boolean isTelling;
+  private final Executor thread;
 
-  Teller(Consumer<Event> observer) {
+  /** thread: does one thing after the other. */
+  Teller(Consumer<Event> observer, Executor thread) {
     this.observer = observer;
+    this.thread = thread;
   }
 
-  /** Has an event told by the next tell. */
-  synchronized void add(Event event) {
-    waiting.add(event);
-  }
-
-  /** Tells what waits, unless another thread does. */
-  void tell() {
-    for (Event event = first(); event != null; event = next()) {
-      try {
-        observer.accept(event);
-      } catch (Throwable theirs) {
-        LOG.log(Level.WARNING, "the observer threw", theirs);
-      }
+  /** Has an event told. May be called under a lock. */
+  void add(Event event) {
+    try {
+      thread.execute(() -> tell(event));
+    } catch (Error noThread) {
+      Log.say(Level.WARNING, "an event cannot be told", noThread);
     }
   }
 
-  private synchronized Event first() {
-    if (isTelling) return null;
-    isTelling = true;
-    return next();
-  }
-
-  private synchronized Event next() {
-    Event event = waiting.poll();
-    if (event == null) isTelling = false;
-    return event;
+  private void tell(Event event) {
+    try {
+      observer.accept(event);
+    } catch (Throwable theirs) {
+      Log.say(Level.WARNING, "the observer threw", theirs);
+    }
   }
 }

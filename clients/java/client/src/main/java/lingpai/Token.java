@@ -9,7 +9,8 @@ import java.security.NoSuchAlgorithmException;
  * it cannot be serialized.
  */
 public final class Token {
-  private final String value;
+  /** Transient: what prints or writes fields leaves it out. */
+  private final transient String value;
   private final String id;
   private final long generation;
   private final Token previous;

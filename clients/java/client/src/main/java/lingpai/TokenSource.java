@@ -6,7 +6,7 @@ import java.time.format.DateTimeParseException;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
@@ -144,28 +144,39 @@ public final class TokenSource implements Supplier<String> {
    * @return what the report came to
    */
   public Report report(Token refused) {
-    CompletableFuture<Report> report;
-    boolean isMine = false;
+    CompletableFuture<Report> report = new CompletableFuture<>();
+    CompletableFuture<Report> open;
     synchronized (lock) {
       Object now = held;
       if (now instanceof Token && ((Token) now).isNewerThan(refused)) return new Report("NEWER_HELD", (Token) now);
       if (now instanceof ClosedException) throw new ClosedException();
-      report = reports.get(refused.generation());
-      if (report == null) {
+      open = reports.get(refused.generation());
+      if (open == null) {
         if (refusedError != null && refusedGeneration == refused.generation() && keeper.nanoTime() - refusedUntil < 0)
           throw refusedError.again();
-        report = new CompletableFuture<>();
         reports.put(refused.generation(), report);
-        isMine = true;
       }
     }
-    if (isMine) forceRefresh(refused, report);
+    if (open == null) {
+      try {
+        keeper.spawn("lingpai-report", () -> forceRefresh(refused, report)); // not on this thread, which may be interrupted: others wait for it too
+      } catch (Error noThread) {
+        settle(refused, report, null, RpcException.of(noThread));
+      }
+    }
+    return resultOf(open == null ? report : open);
+  }
+
+  private Report resultOf(CompletableFuture<Report> report) {
     try {
-      return report.join();
-    } catch (CompletionException failed) {
-      Throwable cause = failed.getCause();
-      if (cause instanceof RpcException) throw isMine ? (RpcException) cause : ((RpcException) cause).again();
-      throw cause instanceof LingpaiException ? (LingpaiException) cause : failed;
+      return report.get();
+    } catch (InterruptedException interrupted) {
+      Thread.currentThread().interrupt();
+      throw new RpcException("CANCELLED", "", "the thread was interrupted while a token was reported", app, 0);
+    } catch (ExecutionException failed) {
+      // Made here, so that its stack says who reported.
+      if (failed.getCause() instanceof RpcException) throw ((RpcException) failed.getCause()).again();
+      throw fresh((LingpaiException) failed.getCause());
     }
   }
 
@@ -198,33 +209,34 @@ public final class TokenSource implements Supplier<String> {
   }
 
   private void forceRefresh(Token refused, CompletableFuture<Report> report) {
-    Report result = null;
-    Throwable failure = null;
     try {
       String request = "{\"appId\":" + Json.quoted(app) + ",\"rejectedToken\":" + Json.quoted(refused.value()) + "}";
       Map<String, Object> answer = keeper.forceRefresh(request);
       String named = Json.asString(answer.get("outcome")).replace("FORCE_REFRESH_OUTCOME_", "");
       String outcome = named.isEmpty() ? "UNKNOWN" : named;
-      keeper.told().add(Event.report(app, outcome));
       take(Json.asObject(answer.get("state")), Json.asString(answer.get("serverTime")));
-      result = new Report(outcome, token());
-    } catch (RpcException error) {
-      failure = error;
-      keeper.told().add(Event.error("report", error, 0));
-      keeper.told().tell();
-    } catch (RuntimeException | Error error) {
-      failure = error;
+      settle(refused, report, Event.report(app, outcome), new Report(outcome, token()));
+    } catch (NoTokenException | ClosedException none) {
+      settle(refused, report, null, none);
+    } catch (RuntimeException | Error thrown) {
+      RpcException error = RpcException.of(thrown);
+      settle(refused, report, Event.error("report", error, 0), error);
     }
+  }
+
+  /** A report is no longer open when it is told of: an observer may report again. result: a Report, or a LingpaiException. event: may be null. */
+  private void settle(Token refused, CompletableFuture<Report> report, Event event, Object result) {
     synchronized (lock) {
-      reports.remove(refused.generation());
-      if (failure instanceof RpcException && ((RpcException) failure).retryAfterMs() > 0) {
-        refusedError = (RpcException) failure;
+      reports.remove(refused.generation(), report);
+      if (result instanceof RpcException && ((RpcException) result).retryAfterMs() > 0) {
+        refusedError = (RpcException) result;
         refusedGeneration = refused.generation();
         refusedUntil = keeper.nanoTime() + Math.min(refusedError.retryAfterMs(), keeper.retryCapMs()) * 1_000_000;
       }
     }
-    if (failure == null) report.complete(result);
-    else report.completeExceptionally(failure);
+    if (event != null) keeper.told().add(event);
+    if (result instanceof Report) report.complete((Report) result);
+    else report.completeExceptionally((LingpaiException) result);
   }
 
   boolean isHeld() {
@@ -248,11 +260,7 @@ public final class TokenSource implements Supplier<String> {
 
   /** Takes a state that the broker told, unless it is older than what is held. */
   void take(Map<String, Object> state, String serverTime) {
-    if (!state.isEmpty()) keep(state, serverTime);
-    keeper.told().tell();
-  }
-
-  private void keep(Map<String, Object> state, String serverTime) {
+    if (state.isEmpty()) return;
     long next = unsigned(Json.asString(state.get("generation")));
     Map<String, Object> current = Json.asObject(state.get("current"));
     Map<String, Object> older = Json.asObject(state.get("previous"));
@@ -287,13 +295,13 @@ public final class TokenSource implements Supplier<String> {
       stopExpiry.run();
       set(new NoTokenException(app, reason, ""));
     }
-    keeper.told().tell();
   }
 
   void close() {
     synchronized (lock) {
       stopExpiry.run();
       held = new ClosedException();
+      reports.values().forEach(report -> report.completeExceptionally(new ClosedException()));
       lock.notifyAll();
     }
   }
@@ -302,7 +310,6 @@ public final class TokenSource implements Supplier<String> {
     synchronized (lock) {
       if (held == token) set(new NoTokenException(app, NoTokenException.Reason.EXPIRED, ""));
     }
-    keeper.told().tell();
   }
 
   private void set(Object next) {

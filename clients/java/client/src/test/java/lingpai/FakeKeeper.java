@@ -3,6 +3,7 @@ package lingpai;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Executor;
 import java.util.function.Function;
 
 /** A client that a test plays: its clock stands until it is moved, and it answers reports as it is told. */
@@ -10,10 +11,12 @@ final class FakeKeeper implements Keeper {
   final Object lock = new Object();
   final List<String> events = new ArrayList<>();
   final List<String> requests = new ArrayList<>();
-  final Teller told = new Teller(event -> events.add(event.type() + " " + event.state() + event.outcome() + event.code() + " " + event.reason()));
+  final Teller told = new Teller(event -> events.add(event.type() + " " + event.state() + event.outcome() + event.code() + " " + event.reason()), Runnable::run);
   Function<String, Map<String, Object>> broker = request -> {
     throw new AssertionError("nobody was to be asked");
   };
+  /** Where work is done that has a thread of its own. */
+  Executor threads = Runnable::run;
   private final List<Plan> plans = new ArrayList<>();
   private long now = -1_000; // System.nanoTime() may be negative
 
@@ -51,6 +54,11 @@ final class FakeKeeper implements Keeper {
       requests.add(request);
     }
     return broker.apply(request);
+  }
+
+  @Override
+  public void spawn(String thread, Runnable work) {
+    threads.execute(work);
   }
 
   @Override

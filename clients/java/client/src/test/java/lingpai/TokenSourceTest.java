@@ -16,7 +16,9 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -285,7 +287,7 @@ class TokenSourceTest {
     RpcException first = assertThrows(RpcException.class, () -> source.report(source.token()));
     keeper.advanceMs(2_999);
     RpcException again = assertThrows(RpcException.class, () -> source.report(source.token()));
-    assertSame(first, again.getCause(), "its own trace, and the first's behind it");
+    assertSame(first.getCause(), again.getCause(), "each has its own trace, and the report's behind it");
     assertEquals("RESOURCE_EXHAUSTED COOLDOWN wx1 PT3S", String.join(" ", again.code(), again.reason(), again.app(), again.retryAfter().toString()));
     assertEquals(1, keeper.requests.size());
     keeper.advanceMs(1);
@@ -332,6 +334,59 @@ class TokenSourceTest {
     assertEquals(1, keeper.requests.size());
   }
 
+  @Test
+  void whoIsInterruptedLeavesAReportToTheOthers() throws Exception {
+    take("1", "one");
+    Token refused = source.token();
+    answers("REFRESHED", "2", "two");
+    Function<String, Map<String, Object>> answer = keeper.broker;
+    CountDownLatch asked = new CountDownLatch(1);
+    CountDownLatch answered = new CountDownLatch(1);
+    keeper.broker =
+        request -> {
+          asked.countDown();
+          try {
+            answered.await();
+          } catch (InterruptedException interrupted) {
+            throw new RpcException("UNAVAILABLE", "", "interrupted", "", 0);
+          }
+          return answer.apply(request);
+        };
+    keeper.threads = work -> new Thread(work).start();
+    FutureTask<Boolean> first =
+        new FutureTask<>(
+            () -> {
+              TokenRejectedException own = new TokenRejectedException(40001);
+              Throwable thrown = assertThrows(TokenRejectedException.class, () -> source.call(token -> {
+                throw own;
+              }));
+              return thrown == own && Thread.currentThread().isInterrupted();
+            });
+    Thread interrupted = new Thread(first);
+    interrupted.start();
+    await(asked);
+    FutureTask<String> second = new FutureTask<>(() -> source.report(refused).token().value());
+    new Thread(second).start();
+    interrupted.interrupt();
+    assertTrue(first.get(10, TimeUnit.SECONDS), "who is interrupted gets its own exception, and stays interrupted");
+    answered.countDown();
+    assertEquals("two", second.get(10, TimeUnit.SECONDS));
+    assertEquals(1, keeper.requests.size());
+  }
+
+  @Test
+  void aReportThatGetsNoThreadIsOver() {
+    take("1", "one");
+    keeper.threads =
+        work -> {
+          throw new OutOfMemoryError("unable to create native thread");
+        };
+    assertEquals(40001, assertThrows(TokenRejectedException.class, () -> called(40001)).errcode());
+    keeper.threads = Runnable::run;
+    answers("REFRESHED", "2", "two");
+    assertEquals("REFRESHED", source.report(source.token()).outcome());
+  }
+
   private static void await(CountDownLatch latch) {
     try {
       assertTrue(latch.await(10, TimeUnit.SECONDS));
@@ -365,6 +420,19 @@ class TokenSourceTest {
           throw new ClosedException();
         };
     assertThrows(TokenRejectedException.class, () -> called(40001));
+  }
+
+  @Test
+  void closeEndsAReportThatIsNotAnswered() throws Exception {
+    take("1", "one");
+    Token refused = source.token();
+    CountDownLatch asked = new CountDownLatch(1);
+    keeper.threads = work -> asked.countDown(); // and never does it
+    FutureTask<Throwable> report = new FutureTask<>(() -> assertThrows(ClosedException.class, () -> source.report(refused)));
+    new Thread(report).start();
+    await(asked);
+    source.close();
+    assertEquals("the client is closed", report.get(10, TimeUnit.SECONDS).getMessage());
   }
 
   @Test

@@ -2,6 +2,7 @@ package lingpai;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -9,6 +10,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import java.io.ByteArrayOutputStream;
 import java.io.NotSerializableException;
 import java.io.ObjectOutputStream;
+import java.lang.reflect.Field;
+import java.lang.reflect.Modifier;
 import org.junit.jupiter.api.Test;
 
 class TokenTest {
@@ -23,6 +26,25 @@ class TokenTest {
     assertThrows(NotSerializableException.class, () -> new ObjectOutputStream(new ByteArrayOutputStream()).writeObject(token));
     assertFalse(TokenSource.fixed("wx1", VALUE).toString().contains(VALUE));
     assertFalse(TokenSource.fixed("wx1", VALUE).report(token).toString().contains(VALUE));
+  }
+
+  /** What Gson, and printers by reflection, would show of an object: fields that are not transient. */
+  private static void hasNoField(Object owner, Object secret) throws IllegalAccessException {
+    for (Field field : owner.getClass().getDeclaredFields()) {
+      if (Modifier.isStatic(field.getModifiers()) || Modifier.isTransient(field.getModifiers())) continue;
+      field.setAccessible(true);
+      assertNotEquals(secret, field.get(owner), owner.getClass().getName() + "." + field.getName());
+    }
+  }
+
+  @Test
+  void whatReadsFieldsFindsNoSecret() throws Exception {
+    hasNoField(new Token(VALUE, 7, null, 0), VALUE);
+    LingpaiClient.Builder builder = LingpaiClient.builder("http://127.0.0.1:1").app("wx1").key("SECRET");
+    hasNoField(builder, "SECRET");
+    Settings settings = new Settings(builder);
+    assertEquals("SECRET", settings.bearer());
+    hasNoField(settings, "SECRET");
   }
 
   @Test

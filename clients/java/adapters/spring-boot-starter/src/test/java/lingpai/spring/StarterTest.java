@@ -2,6 +2,7 @@ package lingpai.spring;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -25,6 +26,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import lingpai.LingpaiClient;
 import lingpai.LingpaiException;
+import lingpai.NoTokenException;
 import lingpai.testing.FakeBroker;
 import lingpai.wxjava.LingpaiMaConfig;
 import lingpai.wxjava.LingpaiMpConfig;
@@ -50,6 +52,7 @@ import org.springframework.boot.diagnostics.FailureAnalyzer;
 import org.springframework.context.ConfigurableApplicationContext;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
+import org.springframework.core.env.Environment;
 import org.springframework.core.io.DefaultResourceLoader;
 import org.springframework.core.io.UrlResource;
 import org.springframework.core.io.support.PropertiesLoaderUtils;
@@ -83,6 +86,26 @@ class StarterTest {
     @Bean
     LingpaiClientCustomizer observer() {
       return builder -> builder.observer(event -> TOLD.incrementAndGet());
+    }
+  }
+
+  /** A service with a client of its own. */
+  @Configuration(proxyBeanMethods = false)
+  @EnableAutoConfiguration
+  static class OwnClient {
+    @Bean
+    LingpaiClient ownClient(Environment environment) {
+      return LingpaiClient.builder(environment.getProperty("own.target")).app("wxmp").build();
+    }
+  }
+
+  /** And one more. */
+  @Configuration(proxyBeanMethods = false)
+  @EnableAutoConfiguration
+  static class OwnClients extends OwnClient {
+    @Bean
+    LingpaiClient otherClient(Environment environment) {
+      return LingpaiClient.builder(environment.getProperty("own.target")).app("wxma").build();
     }
   }
 
@@ -173,6 +196,24 @@ class StarterTest {
   }
 
   @Test
+  void aClientOfYourOwnIsUsed() {
+    try (ConfigurableApplicationContext context = run(OwnClient.class, "--own.target=" + broker.target(), "--lingpai.mp.app-id=wxmp")) {
+      assertEquals("LingpaiMpConfig(wxmp)", context.getBean(WxMpConfigStorage.class).toString());
+      assertEquals("UP", context.getBean("lingpaiHealthIndicator", HealthIndicator.class).health().getStatus().getCode());
+    }
+  }
+
+  @Test
+  void ofTwoClientsOfYourOwnNoneIsTaken() {
+    try (ConfigurableApplicationContext context = run(OwnClients.class, all("--own.target=" + broker.target()))) {
+      assertEquals(2, context.getBeanNamesForType(LingpaiClient.class).length);
+      assertEquals(0, context.getBeanNamesForType(WxMpConfigStorage.class).length);
+      assertFalse(context.containsBean("lingpaiHealthIndicator"));
+      assertTrue(saysErrorsOnly(WX_LOGGER));
+    }
+  }
+
+  @Test
   void nothingIsMadeWithoutATarget() {
     try (ConfigurableApplicationContext context = run(App.class)) {
       assertEquals(0, context.getBeanNamesForType(LingpaiClient.class).length);
@@ -202,12 +243,21 @@ class StarterTest {
     }
   }
 
+  /** The root, which is off, says none. */
+  private static boolean saysErrorsOnly(String logger) {
+    return LoggerFactory.getLogger(logger).isErrorEnabled() && !LoggerFactory.getLogger(logger).isWarnEnabled();
+  }
+
   @Test
   void wxJavaDoesNotLogTokensUnlessItIsTold() {
+    try (ConfigurableApplicationContext context = run(Own.class, all("--spring.main.lazy-initialization=true"))) {
+      assertTrue(context.isActive());
+      assertTrue(saysErrorsOnly(WX_LOGGER), "with a storage of one's own");
+    }
     try (ConfigurableApplicationContext context = run(App.class, all())) {
       assertTrue(context.isActive());
-      assertFalse(LoggerFactory.getLogger(WX_LOGGER).isWarnEnabled());
-      assertFalse(LoggerFactory.getLogger("cn.binarywang.wx.miniapp.api.impl.BaseWxMaServiceImpl").isWarnEnabled());
+      assertTrue(saysErrorsOnly(WX_LOGGER));
+      assertTrue(saysErrorsOnly("cn.binarywang.wx.miniapp.api.impl.BaseWxMaServiceImpl"));
     }
     try (ConfigurableApplicationContext context = run(App.class, all("--logging.level." + WX_LOGGER + "=warn"))) {
       assertTrue(context.isActive());
@@ -230,6 +280,11 @@ class StarterTest {
     LingpaiException reason = assertThrows(LingpaiException.class, () -> LingpaiClient.builder("broker").app("wx1").build());
     FailureAnalysis analysis = new LingpaiFailureAnalyzer().analyze(new IllegalStateException(reason));
     assertEquals("The Lingpai client did not start: target broker is no address: write http://HOST:PORT or https://HOST:PORT", analysis.getDescription());
+    NoTokenException theirs;
+    try (LingpaiClient client = LingpaiClient.builder("http://127.0.0.1:1").app("wx1").startOptional().build()) {
+      theirs = assertThrows(NoTokenException.class, client.app("wx1")::get);
+    }
+    assertNull(new LingpaiFailureAnalyzer().analyze(new IllegalStateException(theirs)), "the client did start");
     boolean isKnown = false;
     for (URL each : Collections.list(getClass().getClassLoader().getResources("META-INF/spring.factories")))
       isKnown |= PropertiesLoaderUtils.loadProperties(new UrlResource(each)).getProperty(FailureAnalyzer.class.getName(), "").equals(LingpaiFailureAnalyzer.class.getName());

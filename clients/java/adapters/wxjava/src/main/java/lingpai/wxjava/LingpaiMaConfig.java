@@ -1,6 +1,7 @@
 package lingpai.wxjava;
 
 import cn.binarywang.wx.miniapp.config.impl.WxMaDefaultConfigImpl;
+import java.util.concurrent.locks.Lock;
 import lingpai.TokenSource;
 
 /**
@@ -15,7 +16,7 @@ import lingpai.TokenSource;
  * {@code cn.binarywang.wx.miniapp.api.impl.BaseWxMaServiceImpl} to ERROR.
  */
 public final class LingpaiMaConfig extends WxMaDefaultConfigImpl {
-  private final transient Reporter reporter;
+  private final Reporter reporter;
 
   /**
    * Takes the token of this source, and is of its app.
@@ -39,7 +40,13 @@ public final class LingpaiMaConfig extends WxMaDefaultConfigImpl {
     return false;
   }
 
-  /** Reports the token that is held as refused by WeChat. Callers that do so at once make one report. */
+  /** A lock that locks nothing: callers whose token was refused share one report, and none waits for another's. */
+  @Override
+  public Lock getAccessTokenLock() {
+    return NoLock.INSTANCE;
+  }
+
+  /** Reports the token that this thread was given as refused by WeChat. Callers that do so at once make one report. */
   @Override
   public void expireAccessToken() {
     reporter.report();

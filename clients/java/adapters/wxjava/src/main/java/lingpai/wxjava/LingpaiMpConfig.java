@@ -1,7 +1,11 @@
 package lingpai.wxjava;
 
-import me.chanjar.weixin.mp.config.impl.WxMpDefaultConfigImpl;
+import java.io.IOException;
+import java.io.NotSerializableException;
+import java.io.ObjectOutputStream;
+import java.util.concurrent.locks.Lock;
 import lingpai.TokenSource;
+import me.chanjar.weixin.mp.config.impl.WxMpDefaultConfigImpl;
 
 /**
  * The configuration of WxJava's official accounts, with the access_token of a Lingpai broker. {@code getAccessToken} reads memory. When WeChat refuses the token
@@ -41,7 +45,13 @@ public final class LingpaiMpConfig extends WxMpDefaultConfigImpl {
     return false;
   }
 
-  /** Reports the token that is held as refused by WeChat. Callers that do so at once make one report. */
+  /** A lock that locks nothing: callers whose token was refused share one report, and none waits for another's. */
+  @Override
+  public Lock getAccessTokenLock() {
+    return NoLock.INSTANCE;
+  }
+
+  /** Reports the token that this thread was given as refused by WeChat. Callers that do so at once make one report. */
   @Override
   public void expireAccessToken() {
     reporter.report();
@@ -69,6 +79,10 @@ public final class LingpaiMpConfig extends WxMpDefaultConfigImpl {
   @Override
   public void setSecret(String secret) {
     throw Reporter.noSecret(getAppId());
+  }
+
+  private void writeObject(ObjectOutputStream out) throws IOException {
+    throw new NotSerializableException(getClass().getName() + ": it is of a client in this process; make one anew");
   }
 
   /** Names the app, and nothing that is secret. */

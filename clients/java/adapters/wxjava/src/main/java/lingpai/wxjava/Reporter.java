@@ -7,6 +7,8 @@ import lingpai.TokenSource;
 /** Reports the token that WxJava says is refused, and knows whether it is worth another call. */
 final class Reporter {
   private final TokenSource source;
+  /** What a thread was given last. */
+  private final ThreadLocal<Token> given = new ThreadLocal<>();
   /** Set on a thread whose report brought no newer token. */
   private final ThreadLocal<Boolean> isVain = new ThreadLocal<>();
 
@@ -17,13 +19,16 @@ final class Reporter {
   /** The newest token's value. Throws NoTokenException or ClosedException. */
   String token() {
     isVain.remove();
-    return source.get();
+    Token token = source.token();
+    given.set(token);
+    return token.value();
   }
 
-  /** WxJava found that WeChat refuses the token that is held. Throws nothing: WxJava would report it a second time. */
+  /** WxJava found that WeChat refuses the token that this thread was given. Throws nothing: WxJava would report it a second time. */
   void report() {
     try {
-      Token refused = source.token();
+      Token last = given.get();
+      Token refused = last == null ? source.token() : last;
       Token newest = source.report(refused).token();
       if (Long.compareUnsigned(newest.generation(), refused.generation()) <= 0) isVain.set(true);
     } catch (LingpaiException failed) {

@@ -7,16 +7,23 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import cn.binarywang.wx.miniapp.api.WxMaService;
 import cn.binarywang.wx.miniapp.api.impl.WxMaServiceImpl;
+import com.google.gson.Gson;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.NotSerializableException;
+import java.io.ObjectOutputStream;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import lingpai.LingpaiClient;
 import lingpai.NoTokenException;
+import lingpai.TokenSource;
 import lingpai.testing.FakeBroker;
 import me.chanjar.weixin.common.error.WxErrorException;
 import me.chanjar.weixin.mp.api.WxMpService;
@@ -39,6 +46,10 @@ class WxJavaTest {
 
     String token(boolean isForced) throws WxErrorException;
 
+    void expire();
+
+    boolean isWorthAnother();
+
     Object config();
   }
 
@@ -59,6 +70,16 @@ class WxJavaTest {
           @Override
           public String token(boolean isForced) throws WxErrorException {
             return service.getAccessToken(isForced);
+          }
+
+          @Override
+          public void expire() {
+            config.expireAccessToken();
+          }
+
+          @Override
+          public boolean isWorthAnother() {
+            return config.autoRefreshToken();
           }
 
           @Override
@@ -84,6 +105,16 @@ class WxJavaTest {
           @Override
           public String token(boolean isForced) throws WxErrorException {
             return service.getAccessToken(isForced);
+          }
+
+          @Override
+          public void expire() {
+            config.expireAccessToken();
+          }
+
+          @Override
+          public boolean isWorthAnother() {
+            return config.autoRefreshToken();
           }
 
           @Override
@@ -171,6 +202,48 @@ class WxJavaTest {
 
   @ParameterizedTest
   @EnumSource
+  void tenCallersWaitForOneReportThatIsNotAnswered(Sdk sdk) throws Exception {
+    Service service = sdk.service(client, weChat);
+    weChat.refuses(40001, token -> false);
+    List<Thread> threads = new ArrayList<>();
+    List<FutureTask<Integer>> calls = new ArrayList<>();
+    synchronized (broker) { // it answers nothing meanwhile
+      for (int call = 0; call < 10; call++) {
+        calls.add(new FutureTask<>(() -> assertThrows(WxErrorException.class, () -> service.get(weChat.url() + CALL)).getError().getErrorCode()));
+        threads.add(new Thread(calls.get(call)));
+        threads.get(call).start();
+      }
+      long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(5);
+      while (!threads.stream().allMatch(WxJavaTest::isReporting)) {
+        assertTrue(System.nanoTime() < end, "callers wait for another's report before they report");
+        Thread.sleep(1);
+      }
+      assertEquals(1, client.stats().reports());
+    }
+    for (FutureTask<Integer> call : calls) assertEquals(40001, call.get(10, TimeUnit.SECONDS));
+    assertEquals(1, broker.reports());
+    assertEquals(10, weChat.asked(CALL));
+  }
+
+  private static boolean isReporting(Thread thread) {
+    boolean isWaiting = thread.getState() == Thread.State.WAITING;
+    return isWaiting && Arrays.stream(thread.getStackTrace()).anyMatch(frame -> frame.getClassName().equals(TokenSource.class.getName()));
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void aTokenThatWasReplacedMeanwhileIsNotReported(Sdk sdk) throws Exception {
+    Service service = sdk.service(client, weChat);
+    service.token(false);
+    broker.rotate(APP);
+    client.app(APP).await(2, 10, TimeUnit.SECONDS);
+    service.expire();
+    assertEquals(0, broker.reports());
+    assertTrue(service.isWorthAnother());
+  }
+
+  @ParameterizedTest
+  @EnumSource
   void stillValidGivesWeChatsErrorAndEnds(Sdk sdk) {
     Service service = sdk.service(client, weChat);
     weChat.refuses(40001, token -> false);
@@ -218,6 +291,9 @@ class WxJavaTest {
   void whatPrintsAConfigurationPrintsNoToken(Sdk sdk) {
     Object config = sdk.service(client, weChat).config();
     assertTrue(config.toString().matches("LingpaiM[pa]Config\\(wx1\\)"), "it prints more");
+    assertFalse(new Gson().toJson(client.app(APP).token()).contains(broker.token(APP)), "Gson, which WxJava brings, shows it");
+    NotSerializableException no = assertThrows(NotSerializableException.class, () -> new ObjectOutputStream(new ByteArrayOutputStream()).writeObject(config));
+    assertTrue(no.getMessage().contains(config.getClass().getSimpleName()), no.getMessage());
     assertEquals(config, config);
     assertEquals(config.hashCode(), System.identityHashCode(config));
   }

@@ -193,6 +193,9 @@ func configure(target string, given []Option) (*options, error) {
 	if keys > 1 {
 		return nil, misconfigured("Key, KeyFile and KeyFunc are given together: give one of them")
 	}
+	if !o.isTLS && (o.ca != "" || o.cert != "") {
+		return nil, misconfigured("CA or Certificate is given, but %s is without TLS: write https://%s", target, o.address)
+	}
 	if keys > 0 && !o.isTLS && !o.plaintext && !isLoopback(host) {
 		return nil, misconfigured("the key would go to %s unencrypted: write https://%s, or give Plaintext where nobody can listen in between",
 			o.address, o.address)

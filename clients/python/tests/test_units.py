@@ -83,6 +83,7 @@ class TestOptions(unittest.TestCase):
             ("https://broker:7680", {"key": "a", "key_file": "b"}, "give one of them"),
             ("http://broker:7680", {"key": "a"}, "write https://broker:7680"),
             ("https://broker:7680", {"cert": "a"}, "give both"),
+            ("http://broker:7680", {"ca": "a"}, "ca is given, but http://broker:7680 is without TLS: write https://broker:7680"),
         ):
             with self.subTest(words), self.assertRaisesRegex(lingpai.ConfigurationError, words):
                 settings_of(target, **{**OPTIONS, **options})

@@ -229,6 +229,10 @@ impl ClientBuilder {
                 return Err(format!("{option} is empty: write the path of a file"));
             }
         }
+        if !self.is_tls && (self.ca.is_some() || self.certificate.is_some()) {
+            let option = if self.ca.is_some() { "ca" } else { "certificate" };
+            return Err(format!("{option} is given, but {} is without TLS: write https://{address}", self.target));
+        }
         if self.start_timeout.is_zero() {
             return Err("start_timeout is 0: write more, or start_optional where the start waits for nothing".into());
         }

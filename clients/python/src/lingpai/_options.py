@@ -135,6 +135,8 @@ def settings_of(
         raise ConfigurationError("key, key_file and get_key are given together: give one of them")
     if (cert is None) != (cert_key is None):
         raise ConfigurationError("cert and cert_key belong together: give both")
+    if scheme == "http" and (ca is not None or cert is not None):
+        raise ConfigurationError(f"{'cert' if ca is None else 'ca'} is given, but {target} is without TLS: write https://{rest}")
     has_key = key is not None or key_file is not None or get_key is not None
     loopback = host.lower() == "localhost" or host == "::1" or re.fullmatch(r"127(\.\d{1,3}){3}", host)
     if has_key and not is_tls and not plaintext and not loopback:

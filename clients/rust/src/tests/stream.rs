@@ -264,6 +264,7 @@ async fn an_option_that_is_wrong_is_named_with_what_to_write() {
         (of("127.0.0.1:1").certificate("", "client.key"), "certificate is empty: write the path of a file"),
         (of("127.0.0.1:1").certificate("client.pem", ""), "certificate is empty: write the path of a file"),
         (of("127.0.0.1:1").start_timeout(ms(0)), "start_timeout is 0: write more, or start_optional where the start waits for nothing"),
+        (of("http://127.0.0.1:1").ca("a"), "ca is given, but http://127.0.0.1:1 is without TLS: write https://127.0.0.1:1"),
         (of("127.0.0.1:1").key("K").key_file("F"), "key, key_file and key_callback are given together: give one of them"),
         (
             of("broker:7600").key("K"),

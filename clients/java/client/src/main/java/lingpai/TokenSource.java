@@ -342,6 +342,7 @@ public final class TokenSource implements Supplier<String> {
       Duration life = Duration.between(from.isEmpty() ? Instant.now() : Instant.parse(from), Instant.parse(to));
       return life.isNegative() ? 0 : life.getSeconds() > FOREVER / 1_000_000_000 ? FOREVER : life.toNanos();
     } catch (DateTimeParseException none) {
+      if (!to.isEmpty()) throw new RpcException("INTERNAL", "", "a time that cannot be read", "", 0);
       return FOREVER;
     }
   }

@@ -183,8 +183,8 @@ class TokenSourceTest {
     assertEquals(NoTokenException.Reason.EXPIRED, none());
     take("2", "two", "+999999999-01-01T00:00:00Z");
     assertEquals("two", source.get());
-    take("3", "three", "tomorrow");
-    assertEquals("three", source.get());
+    assertThrows(RpcException.class, () -> take("3", "three", "tomorrow"));
+    assertEquals("two", source.get());
     assertEquals(0, keeper.plans());
   }
 

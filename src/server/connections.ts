@@ -179,9 +179,9 @@ export class Connections {
     return idle;
   }
 
-  /** Each ends as soon as it has nothing to do. */
+  /** Each ends as soon as it has nothing to do; one that had nothing yet may have it on its way, and keeps its idle time. */
   retire(): void {
-    for (const idle of this.#open.values()) idle.retire();
+    for (const idle of this.#open.values()) idle.drain();
   }
 
   /** Ends all at once. */
@@ -212,6 +212,7 @@ class Idle implements Connection {
   #since: number;
   #stopped = false;
   #retired = false;
+  #hasWorked = false;
   #timer: Timer | undefined;
 
   constructor({ clock, idleMs, end, place }: { clock: Clock; idleMs: number; end: () => void; place: Place }) {
@@ -225,6 +226,7 @@ class Idle implements Connection {
 
   work(): () => void {
     this.#working++;
+    this.#hasWorked = true;
     let done = false;
     return () => {
       if (done) return;
@@ -240,6 +242,11 @@ class Idle implements Connection {
   retire(): void {
     this.#retired = true;
     if (this.#working === 0) this.#end();
+  }
+
+  drain(): void {
+    if (this.#hasWorked) this.retire();
+    else this.#retired = true;
   }
 
   lasts(): () => void {

@@ -6,7 +6,7 @@ import { type Connection, type ConnectionLimits, Connections, type Refusal, type
 import { guard, type Objection } from './guard.ts';
 import { HttpSockets } from './http-sockets.ts';
 import { listen } from './listen.ts';
-import { LETTING_GO_MS, type Listen, type Listener } from './mount.ts';
+import type { Listen, Listener } from './mount.ts';
 import { Handshakes, letIn, serverOptions, type Tls, takeTls } from './tls.ts';
 import { within } from './within.ts';
 
@@ -29,6 +29,8 @@ export interface HttpListenerOptions {
   readonly tls?: Tls | undefined;
   /** Default: those of requests that are one message. */
   readonly arrival?: Arriving;
+  /** For how long requests that have not come whole may hold up a drain, in milliseconds. Default: as long as others. */
+  readonly lettingGoMs?: number;
   /** The path of a request, as `guard` and `serve` are to know it. */
   readonly pathOf: (request: IncomingMessage) => string;
   /** Answers a request. It must not throw. */
@@ -75,7 +77,16 @@ const ARRIVING: Arriving = {
  * smuggle in, and drains. What is served is `serve`'s affair. Rejects with an Error that names the address, and what to do, when it cannot listen.
  */
 export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Listener, 'paths' | 'setServing'>> {
-  const { clock, limits, lasting, onRefused, tls, arrival = ARRIVING, pathOf, serve, object } = options;
+  const {
+    clock,
+    limits,
+    lasting,
+    onRefused,
+    tls,
+    arrival = ARRIVING,
+    lettingGoMs = Number.POSITIVE_INFINITY,
+  } = options;
+  const { pathOf, serve, object } = options;
   const connections = new Connections({ limits, lasting, onRefused, clock, idleMs: arrival.idleMs });
   const sockets = new HttpSockets();
   const come = (request: IncomingMessage, response: ServerResponse, waits = false) => {
@@ -130,7 +141,7 @@ export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Lis
     setTls: (next) => takeTls(handshakes, next),
     drain: async (limitMs) => {
       const end = clock.monotonic() + limitMs;
-      if (!(await within(clock, Math.min(LETTING_GO_MS, limitMs), close()))) {
+      if (!(await within(clock, Math.min(lettingGoMs, limitMs), close()))) {
         sockets.resetUnfinished();
         await within(clock, end - clock.monotonic(), close());
       }

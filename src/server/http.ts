@@ -6,7 +6,7 @@ import { Arrival, Door, type Entered } from './door.ts';
 import { Answers, type Responder, say } from './http-answers.ts';
 import { type Arrived, listenHttp } from './http-listener.ts';
 import { rpcs } from './http-rpc.ts';
-import type { Listen, Listener, Mount } from './mount.ts';
+import { LETTING_GO_MS, type Listen, type Listener, type Mount } from './mount.ts';
 import { type MetricsSource, notFound, pageOf, pages, pathOf } from './pages.ts';
 
 /** What the HTTP listener serves besides RPCs, and how much it bears. */
@@ -65,6 +65,7 @@ export async function startHttp(options: HttpOptions): Promise<Listener> {
   const listener = await listenHttp({
     ...options,
     setting: 'http.listen',
+    lettingGoMs: LETTING_GO_MS,
     pathOf: (request) => pageOf(pathOf(request), request),
     serve,
     object: (arrived, { status, text }) => refuse(arrived, status, text),

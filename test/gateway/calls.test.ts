@@ -1,7 +1,10 @@
+import { once } from 'node:events';
+import { request } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { signStandIn, unsignedStandIn } from '../../src/access/stand-in.ts';
 import { makeKey } from '../support/access-key.ts';
 import { type Answered, ask, fetchToken, type Housed, housed } from '../support/gateway.ts';
+import { until } from '../support/rpc.ts';
 import { MINUTE } from '../support/world.ts';
 
 const orders = makeKey('orders');
@@ -331,5 +334,23 @@ describe('a call that carries a secret', () => {
     const house = await guarded();
     expect(await ask(`${house.url}${path}?${query(crm.key)}`)).toMatchObject({ errcode });
     expect(house.forwarder.calls).toEqual([]);
+  });
+});
+
+describe('a drain', () => {
+  it('waits for a request that is still coming', async () => {
+    const house = await guarded();
+    const asked = request(`${house.url}/cgi-bin/stable_token`, { method: 'POST' });
+    const body = JSON.stringify({ grant_type: 'client_credential', appid: 'wxc', secret: orders.key });
+    const answered = once(asked, 'response');
+    const before = house.clock.pending;
+    asked.write(body.slice(0, 10));
+    await until(() => house.clock.pending > before);
+    const drained = house.listener.drain(24_000);
+    await house.clock.advance(6_000);
+    asked.end(body.slice(10));
+    const [response] = await answered;
+    expect(JSON.parse(Buffer.concat(await response.toArray()).toString())).toHaveProperty('access_token');
+    await drained;
   });
 });

@@ -118,6 +118,27 @@ describe('caps', () => {
   });
 });
 
+describe('connections that are to end', () => {
+  it('do so when they have nothing to do, but for those whose first work may be on its way', async () => {
+    await listen({ inAll: 4, perPeer: 4 });
+    const idle = dial();
+    await until(() => admitted.length === 1);
+    admitted[0]?.work()();
+    const fresh = dial();
+    await until(() => admitted.length === 2);
+    const busy = dial();
+    await until(() => admitted.length === 3);
+    const done = admitted[2]?.work();
+    connections.retire();
+    await idle.closed;
+    expect(connections.count).toBe(2);
+    done?.();
+    await busy.closed;
+    admitted[1]?.work()();
+    await fresh.closed;
+  });
+});
+
 describe('a connection whose answer lasts', () => {
   const full = (tally: Tally) => tally.full('127.0.0.1')?.cap;
 

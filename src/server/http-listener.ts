@@ -141,9 +141,10 @@ export async function listenHttp(options: HttpListenerOptions): Promise<Omit<Lis
     setTls: (next) => takeTls(handshakes, next),
     drain: async (limitMs) => {
       const end = clock.monotonic() + limitMs;
-      if (!(await within(clock, Math.min(lettingGoMs, limitMs), close()))) {
+      const done = close();
+      if (!(await within(clock, Math.min(lettingGoMs, limitMs), done))) {
         sockets.resetUnfinished();
-        await within(clock, end - clock.monotonic(), close());
+        await within(clock, end - clock.monotonic(), done);
       }
       await stop();
     },

@@ -1,15 +1,12 @@
-import { setTimeout } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { tokenClient } from '../src/commands/client.ts';
 import { WatchTokenRequestSchema, WatchTokenResponseSchema } from '../src/gen/lingpai/v1/token_pb.js';
-import { Child, type Memory, serve, type Usage } from './child.ts';
+import { Child, type Memory, type Usage } from './child.ts';
 import { type Figure, round } from './figure.ts';
-import { type Benchmark, benchApps, temporaryFolder, writeConfig } from './setup.ts';
+import { rotatingBroker } from './rotating-broker.ts';
+import type { Benchmark } from './setup.ts';
 import { median, ratios } from './stats.ts';
 
 const STREAMS = 100;
-/** How long the token before the current one is shown. Short, for rotations are a long way apart in life. */
-const OVERLAP_MS = 2_000;
 const NAMES = ['broker', 'grpc-js'] as const;
 type Name = (typeof NAMES)[number];
 
@@ -34,31 +31,7 @@ export const watchers: Benchmark = async ({ quick, progress }) => {
   const rounds = quick ? 5 : 31;
   const count = connections * STREAMS;
   await using stack = new AsyncDisposableStack();
-  const folder = stack.use(await temporaryFolder());
-  const wechat = stack.use(Child.start('wechat.ts'));
-  const apps = benchApps(1, 'classic');
-  const config = await writeConfig(`${folder.path}/config.yaml`, {
-    store: `${folder.path}/db`,
-    upstream: await wechat.ask<string>('start', apps),
-    apps,
-    settings: { refresh: { cooldown: '0s' }, upstream: { overlap: `${OVERLAP_MS}ms` } },
-  });
-  const broker = stack.use(await serve(config, { watched: true }));
-  const client = tokenClient(broker.grpc);
-  const appId = apps[0]?.appId ?? '';
-  const refresh = async () => {
-    await client.forceRefresh({ appId });
-    return await broker.child.ask<number>('tokenAnsweredAt');
-  };
-  // The token before the current one is gone again, and everyone has been told.
-  const rest = async () => {
-    while ((await client.get({ appId })).state?.previous) await setTimeout(50);
-  };
-  // A rotation's message has the token before it as well: a second token makes one to copy.
-  await client.get({ appId });
-  const { state, serverTime } = await client.forceRefresh({ appId });
-  if (!state?.previous || !serverTime) throw new Error('a rotation showed no previous token');
-  const rotation = { event: { case: 'state', value: state }, serverTime } as const;
+  const { broker, appId, refresh, rest, rotation } = await rotatingBroker(stack);
   const bytes = toBinary(WatchTokenResponseSchema, create(WatchTokenResponseSchema, rotation));
   const message = Buffer.from(bytes).toString('base64');
 
